@@ -1,0 +1,52 @@
+//! Errors as RFC 9457 problem+json, with a stable `code` and what to do.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::wire;
+use crate::board::Busy;
+
+/// An answer that says what was wrong with the request.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::BAD_REQUEST, code: "bad-parameter", title: "A parameter cannot be", detail: detail.into() }
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::NOT_FOUND, code: "not-found", title: "There is no such thing", detail: detail.into() }
+    }
+
+    pub(super) fn method_not_allowed() -> Problem {
+        let detail = "the header Allow says which methods there are".to_owned();
+        Problem { status: StatusCode::METHOD_NOT_ALLOWED, code: "method-not-allowed", title: "The path has no such method", detail }
+    }
+
+    pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::SERVICE_UNAVAILABLE, code: "not-ready", title: "Not yet", detail: detail.into() }
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(busy: Busy) -> Problem {
+        Problem::not_ready(busy.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = wire::Problem { kind: "about:blank", title: self.title, status: self.status.as_u16(), code: self.code, detail: &self.detail };
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,12 @@
+//! The board: the table in shared memory that the coordinator writes and the api reads, and the pages on which each process shows that it lives.
+//!
+//! One writer, no locks. A reader never waits for a writer and never sees half of a row, even if the writer is killed in the middle of one.
+//! No pointers, and no length that is taken on trust. Everything is words of 64 bits, so every process sees the same layout.
+//! Deliberately absent: the clients themselves. Rows hold numbers.
+
+mod page;
+pub mod row;
+mod table;
+
+pub use page::{Activity, Roster, RosterEntry, StatusPage};
+pub use table::{Board, BoardReader, BoardSize, Busy, DayRow, Header, LogRow, LogState, NAME_BYTES_MAX, Quarantine, ShareRow};

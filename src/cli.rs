@@ -1,0 +1,189 @@
+//! The commands: what can be asked of the program `tallyd`, and with which code it ends.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Given, RuleName, Settings};
+use crate::count::Counts;
+use crate::show::{self, Row};
+use crate::supervisor::Exit;
+use crate::tally::Rules;
+
+/// Counts your visitors: exact requests and distinct clients of access logs, per file and per day.
+#[derive(Parser, Debug)]
+#[command(name = "tallyd", version, args_conflicts_with_subcommands = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Watch folders, count the logs in them, answer over HTTP (the default command)
+    Serve(Serve),
+    /// Count files, the files in folders, or standard input (-), and print the numbers
+    Count(Count),
+    /// Count twice, by the fast engine and by a plain slow one, and say whether they agree
+    Verify(Verify),
+    /// Show what the running daemon does: its processes, its logs, what is left to count
+    Status(Status),
+    /// Ask the running daemon whether it is alive: exit 0 or 1, for containers
+    Healthcheck(At),
+}
+
+#[derive(Args, Debug, Default)]
+struct Serve {
+    /// A configuration file; flags and environment win over it
+    #[arg(long, value_name = "FILE", env = "TALLYD_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
+}
+
+#[derive(Args, Debug)]
+struct Count {
+    /// Print JSON
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print CSV, a line per file
+    #[arg(long)]
+    csv: bool,
+    /// Which part of a line is its client
+    #[arg(long, value_name = "RULE", default_value = "first-field")]
+    rule: RuleName,
+    /// Files, folders, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Verify {
+    /// Which part of a line is its client [default: both, one after the other]
+    #[arg(long, value_name = "RULE")]
+    rule: Option<RuleName>,
+    /// Files, folders, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Status {
+    /// Print the daemon's answer as it came
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Args, Debug)]
+struct At {
+    /// Where the daemon answers
+    #[arg(long, value_name = "ADDR:PORT", env = "TALLYD_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: String,
+}
+
+/// Parses the command line and does what it says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(serve) => self::serve(serve),
+        Command::Count(count) => self::count(&count),
+        Command::Verify(verify) => self::verify(&verify),
+        Command::Status(status) => self::status(&status),
+        Command::Healthcheck(at) => healthcheck(&at),
+    }
+}
+
+fn serve(serve: Serve) -> ExitCode {
+    match Settings::settle(serve.given, serve.config.as_deref()) {
+        Ok(settings) => ExitCode::from(crate::supervisor::serve(settings) as u8),
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(Exit::Setting as u8)
+        }
+    }
+}
+
+fn count(asked: &Count) -> ExitCode {
+    let counts = crate::count::count(&asked.paths, Rules { client: asked.rule.into() });
+    let text = if asked.json {
+        format!("{:#}\n", show::json(&counts))
+    } else if asked.csv {
+        show::csv(&counts)
+    } else {
+        table(&counts)
+    };
+    // The reader of a pipe may have had enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    fail_if_any(&counts.errors)
+}
+
+fn table(counts: &Counts) -> String {
+    let rows: Vec<Row> = counts.files.iter().map(|file| Row { name: file.name().to_vec(), totals: file.tally.totals() }).collect();
+    show::table(&rows, &counts.all())
+}
+
+fn verify(asked: &Verify) -> ExitCode {
+    let rules = asked.rule.map_or(vec![RuleName::FirstField, RuleName::BeforeDashes], |rule| vec![rule]);
+    let mut code = ExitCode::SUCCESS;
+    for rule in rules {
+        let (verdicts, errors) = crate::count::verify(&asked.paths, Rules { client: rule.into() });
+        for (path, agree) in verdicts {
+            let path = crate::log::shown_to_people(path.as_os_str().as_encoded_bytes());
+            println!("{path}: {} ({rule:?})", if agree { "both engines agree" } else { "THE ENGINES DIFFER: please report this log" });
+            if !agree {
+                code = ExitCode::FAILURE;
+            }
+        }
+        if fail_if_any(&errors) != ExitCode::SUCCESS {
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
+
+fn status(asked: &Status) -> ExitCode {
+    match ask(&asked.at, "/api/v1/status").and_then(|body| if asked.json { Ok(body + "\n") } else { crate::show::status(&body) }) {
+        Ok(text) => {
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn healthcheck(at: &At) -> ExitCode {
+    match ask(at, "/healthz") {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ask(at: &At, path: &str) -> Result<String, String> {
+    // A daemon that listens on all addresses is asked on this machine's own.
+    let listen = at.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(5))).proxy(None).build().into();
+    let answer = agent.get(format!("http://{listen}{path}")).call();
+    let body = answer.and_then(|mut answer| answer.body_mut().read_to_string());
+    body.map_err(|error| format!("no answer from a tallyd at {listen}: {error}; is it running, and is --listen the address it says at its start?"))
+}
+
+fn fail_if_any(errors: &[String]) -> ExitCode {
+    errors.iter().for_each(|error| complain(error));
+    if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn complain(sentence: &str) {
+    eprintln!("tallyd: {sentence}");
+}

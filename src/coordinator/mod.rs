@@ -1,0 +1,399 @@
+//! The coordinator: what is in the folder, what must be counted, what has been counted.
+//!
+//! One thread, one loop. It believes no worker: a result is merged once, after it has been checked and the log found to be still the bytes
+//! that were counted. It may die at any instruction: its successor counts again, and the board keeps the numbers meanwhile.
+//! Deliberately absent: counting, HTTP.
+
+mod ledger;
+mod publish;
+mod scan;
+mod sums;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{debug, error, info, warn};
+
+use crate::board::{Activity, Board, StatusPage};
+use crate::heritage::{Heritage, Role};
+use crate::job::{Answer, Job, MESSAGE_BYTES, News, RESULT_BYTES_MAX, Refused, ResultView};
+use crate::log::shown_to_people;
+use crate::show::{Row, table};
+use crate::sys::memory::Sealed;
+use crate::sys::process::Death;
+use crate::sys::signal::{Notice, Notices};
+use crate::sys::socket::{Channel, Received, wait};
+
+use ledger::{Done, Event, Ledger, Log};
+use publish::Publisher;
+use scan::Contents;
+use sums::Sums;
+
+/// How long the loop waits at most, and so how often it shows that it lives.
+const BEAT: Duration = Duration::from_millis(500);
+/// The board is written no more often than this while results keep coming.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// After a log was found to be another one, the folders are looked at again so soon.
+const SCAN_SOON: Duration = Duration::from_millis(20);
+
+/// Runs the coordinator until it is told to stop or the supervisor is gone. Says its exit code.
+pub fn run(heritage: &Heritage, supervisor: &Channel) -> i32 {
+    let own = Some(supervisor.as_fd().as_raw_fd());
+    match heritage.enter(Role::Coordinator, own).and_then(|page| Coordinator::new(heritage, supervisor, page)?.run()) {
+        Ok(()) => 0,
+        Err(error) => {
+            error!(%error, "the coordinator cannot go on");
+            1
+        }
+    }
+}
+
+struct Coordinator<'a> {
+    heritage: &'a Heritage,
+    supervisor: &'a Channel,
+    notices: Notices,
+    page: StatusPage,
+    ledger: Ledger,
+    sums: Sums,
+    publisher: Publisher,
+    hands: Vec<Option<Hand>>,
+    next_scan: Instant,
+    scanned: bool,
+    /// Is there something that the board does not show?
+    stale: bool,
+    published: Instant,
+    /// What compresses each file: looked at once.
+    compressed: HashMap<(u64, u64), Option<&'static str>>,
+    skipped: HashMap<PathBuf, &'static str>,
+    troubled: Vec<PathBuf>,
+}
+
+/// A worker's life.
+struct Hand {
+    channel: Channel,
+    /// What it counts, and the file.
+    flight: Option<(Job, File)>,
+    /// Nothing more is taken from it: it waits to be reaped.
+    closed: bool,
+}
+
+impl<'a> Coordinator<'a> {
+    fn new(heritage: &'a Heritage, supervisor: &'a Channel, page: StatusPage) -> io::Result<Coordinator<'a>> {
+        let settings = &heritage.settings;
+        let (publisher, known) = Publisher::new(Board::open(&heritage.board, heritage.board_size)?);
+        let now = Instant::now();
+        Ok(Coordinator {
+            heritage,
+            supervisor,
+            notices: Notices::take_stop()?,
+            page,
+            ledger: Ledger::new(settings.range_bytes, settings.io, settings.final_after, known),
+            sums: Sums::default(),
+            publisher,
+            hands: (0..settings.workers).map(|_| None).collect(),
+            next_scan: now,
+            scanned: false,
+            stale: true,
+            published: now,
+            compressed: HashMap::new(),
+            skipped: HashMap::new(),
+            troubled: Vec::new(),
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.page.beat();
+            if self.next_scan <= Instant::now() {
+                self.scan();
+            }
+            self.dispatch();
+            self.publish();
+            let busy = self.hands.iter().flatten().any(|hand| hand.flight.is_some());
+            self.page.set_activity(if busy { Activity::Working } else { Activity::Idle });
+            if !self.wait()? {
+                return Ok(());
+            }
+            self.read_news()?;
+            for worker in 0..self.hands.len() {
+                self.read_answers(worker);
+            }
+        }
+    }
+
+    /// Waits until there is something to do. Says whether to go on.
+    fn wait(&self) -> io::Result<bool> {
+        let mut fds = vec![self.heritage.lifeline.as_fd(), self.notices.as_fd(), self.supervisor.as_fd()];
+        fds.extend(self.hands.iter().flatten().filter(|hand| !hand.closed).map(|hand| hand.channel.as_fd()));
+        let now = Instant::now();
+        let publish = if self.stale { PUBLISH_EVERY.saturating_sub(now - self.published) } else { BEAT };
+        let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(BEAT);
+        let ready = wait(&fds, timeout)?;
+        let mut notices = std::iter::from_fn(|| self.notices.next());
+        Ok(!ready[0] && !notices.any(|notice| notice == Notice::Stop))
+    }
+
+    // What the supervisor says.
+
+    fn read_news(&mut self) -> io::Result<()> {
+        let mut message = [0; MESSAGE_BYTES];
+        loop {
+            match self.supervisor.receive(&mut message)? {
+                Received::Nothing => return Ok(()),
+                Received::Closed => return Err(io::Error::other("the supervisor has closed the channel")),
+                Received::Message(length, file) => match (News::from_bytes(&message[..length]), file) {
+                    (Some(News::Born { worker }), Some(fd)) if worker < self.hands.len() => {
+                        self.hands[worker] = Some(Hand { channel: Channel::from_fd(fd), flight: None, closed: false });
+                    }
+                    (Some(News::Reaped { worker, death, hung }), None) if worker < self.hands.len() => {
+                        // Before the last words are lost: what it had finished counts.
+                        self.read_answers(worker);
+                        if let Some((job, file)) = self.hands[worker].take().and_then(|hand| hand.flight) {
+                            self.bury(&job, &file, death, hung);
+                        }
+                    }
+                    _ => warn!("the supervisor said something that cannot be"),
+                },
+            }
+        }
+    }
+
+    /// A worker died with a job.
+    fn bury(&mut self, job: &Job, file: &File, death: Death, hung: Option<crate::job::Hang>) {
+        info!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %death, "a worker died of or with a range; it is handed out again");
+        let shorter = file.metadata().is_ok_and(|about| about.len() < job.range.to());
+        if shorter {
+            // It was truncated under the mapping: not the range's doing.
+            self.void(job);
+        } else {
+            self.ledger.lost(job.number, death, hung, now());
+        }
+        self.stale = true;
+    }
+
+    // What the workers say.
+
+    fn read_answers(&mut self, worker: usize) {
+        let mut message = [0; MESSAGE_BYTES];
+        while let Some(hand) = self.hands[worker].as_mut().filter(|hand| !hand.closed) {
+            match hand.channel.receive(&mut message) {
+                Ok(Received::Nothing) => return,
+                Ok(Received::Message(length, result)) => {
+                    let answer = Answer::from_bytes(&message[..length]);
+                    match (answer, hand.flight.take()) {
+                        (Some(answer), Some((job, file))) if answer.job() == job.number => {
+                            // The worker need not wait while its result is merged.
+                            self.dispatch();
+                            self.take(answer, &job, &file, result);
+                        }
+                        (_, flight) => {
+                            warn!(worker, "a worker gave an answer that cannot be; nothing more is taken from it");
+                            (hand.flight, hand.closed) = (flight, true);
+                        }
+                    }
+                }
+                Ok(Received::Closed) => hand.closed = true,
+                Err(error) => {
+                    warn!(worker, %error, "cannot hear a worker");
+                    hand.closed = true;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, answer: Answer, job: &Job, file: &File, result: Option<OwnedFd>) {
+        self.stale = true;
+        match answer {
+            Answer::Shorter { .. } => self.void(job),
+            Answer::Failed { errno, .. } => {
+                warn!(log = self.name(job.log), from = job.range.from(), error = %io::Error::from_raw_os_error(errno), "cannot read a range");
+                self.ledger.failed(job.number, errno, now());
+            }
+            Answer::Counted { .. } => match self.merge(job, file, result) {
+                Ok(true) => self.page.add_work(),
+                Ok(false) => self.void(job),
+                Err(error) => {
+                    warn!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %error, "a range is handed out again");
+                    self.ledger.refused(job.number, now());
+                }
+            },
+        }
+    }
+
+    /// Merges a result, once, if it can be taken. Says whether the log is still what was counted.
+    fn merge(&mut self, job: &Job, file: &File, result: Option<OwnedFd>) -> Result<bool, NotMerged> {
+        let result = Sealed::open(result.ok_or(NotMerged::Missing)?, RESULT_BYTES_MAX)?;
+        let view = ResultView::check(&result, job)?;
+        if !self.ledger.is_current(job) {
+            self.ledger.put_back(job.number);
+            return Ok(true);
+        }
+        let reach = view.tail.at + u64::from(view.tail.length);
+        if file.metadata()?.len() < reach || !view.head.holds(file)? || !view.tail.holds(file)? {
+            return Ok(false);
+        }
+        let name_day = self.ledger.log(job.log).and_then(|log| log.day);
+        self.sums.add(job.log, name_day, &view);
+        self.ledger.done(job.number, &Done { end: view.end, held: view.held, unterminated: view.unterminated, tail: view.tail }, now());
+        debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
+        Ok(true)
+    }
+
+    /// A job's log has other content than was counted.
+    fn void(&mut self, job: &Job) {
+        info!(log = self.name(job.log), "the log was truncated or rewritten; it is counted again");
+        self.ledger.void_of(job.number);
+        self.follow_events();
+        self.scan_soon();
+    }
+
+    // What is to be done.
+
+    fn dispatch(&mut self) {
+        for worker in 0..self.hands.len() {
+            while let Some(hand) = self.hands[worker].as_mut().filter(|hand| hand.flight.is_none() && !hand.closed) {
+                let Some(next) = self.ledger.next_job() else { return };
+                let opened = scan::open(&next.path, next.file).and_then(|file| {
+                    let same = next.anchor.map_or(Ok(true), |anchor| anchor.holds(&file))?;
+                    Ok((file, same))
+                });
+                match opened {
+                    Ok((file, true)) => match hand.channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
+                        Ok(()) => hand.flight = Some((next.job, file)),
+                        Err(_) => {
+                            // It is dead; its death will be told.
+                            hand.closed = true;
+                            self.ledger.put_back(next.job.number);
+                        }
+                    },
+                    Ok((_, false)) => self.void(&next.job),
+                    Err(error) => {
+                        // Renamed or removed since the last look, most often.
+                        if error.kind() != io::ErrorKind::NotFound {
+                            warn!(log = self.name(next.job.log), %error, uid = crate::sys::process::uid(), "cannot open a log; it is tried again");
+                        }
+                        self.ledger.cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
+                        self.follow_events();
+                    }
+                }
+                self.stale = true;
+            }
+        }
+    }
+
+    fn scan(&mut self) {
+        self.next_scan = Instant::now() + self.heritage.settings.scan_every;
+        let mut contents = scan::scan(&self.heritage.settings.logs);
+        // An inode that is gone may come back as another file.
+        let present: HashSet<(u64, u64)> = contents.found.iter().map(|found| found.file).collect();
+        self.compressed.retain(|file, _| present.contains(file));
+        contents.found.retain(|found| self.is_log(found));
+        self.note(&contents);
+        self.ledger.see(&contents.found, contents.troubled.is_empty(), now());
+        self.scanned |= contents.troubled.is_empty();
+        self.follow_events();
+        self.stale = true;
+    }
+
+    fn scan_soon(&mut self) {
+        self.next_scan = self.next_scan.min(Instant::now() + SCAN_SOON);
+    }
+
+    /// Compressed logs are left out: their bytes are no lines.
+    fn is_log(&mut self, found: &scan::Found) -> bool {
+        if let Some(compressed) = self.compressed.get(&found.file) {
+            return compressed.is_none();
+        }
+        // What is shorter may become anything.
+        if found.size < 6 {
+            return true;
+        }
+        let Ok(compressed) = scan::open(&found.path, found.file).and_then(|file| scan::compression(&file)) else { return true };
+        if let Some(format) = compressed {
+            warn!(log = shown_to_people(&found.name), format, "compressed logs are not counted by this version; left out");
+        }
+        self.compressed.insert(found.file, compressed);
+        compressed.is_none()
+    }
+
+    /// Says once what is left out and which folders cannot be read.
+    fn note(&mut self, contents: &Contents) {
+        let skipped: HashMap<_, _> = contents.skipped.iter().cloned().collect();
+        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason) && **reason != "hidden") {
+            info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), reason, "left out");
+        }
+        self.skipped = skipped;
+        let troubled: Vec<PathBuf> = contents.troubled.iter().map(|(folder, _)| folder.clone()).collect();
+        for (folder, error) in contents.troubled.iter().filter(|(folder, _)| !self.troubled.contains(folder)) {
+            warn!(?folder, %error, uid = crate::sys::process::uid(), "cannot read a watched folder; its numbers stay as they are");
+        }
+        for folder in self.troubled.iter().filter(|folder| !troubled.contains(folder)) {
+            info!(?folder, "a watched folder can be read again");
+        }
+        self.troubled = troubled;
+    }
+
+    fn follow_events(&mut self) {
+        for event in self.ledger.take_events() {
+            match event {
+                Event::Void(id) => self.sums.remove(id),
+                Event::Renamed(id) => self.sums.rename(id, self.ledger.log(id).and_then(|log| log.day)),
+                Event::Doubt(id) => {
+                    let Some(log) = self.ledger.log(id) else { continue };
+                    if let Ok(false) = scan::open(&log.path, log.file).and_then(|file| log.holds(&file)) {
+                        info!(log = self.name(id), "the log was rewritten; it is counted again");
+                        self.ledger.void(id);
+                        self.sums.remove(id);
+                        self.scan_soon();
+                    }
+                }
+            }
+        }
+        // Voiding it in doubt has told the sums already.
+        self.ledger.take_events();
+    }
+
+    fn publish(&mut self) {
+        let idle = !self.hands.iter().flatten().any(|hand| hand.flight.is_some());
+        if self.stale && (idle || self.published.elapsed() >= PUBLISH_EVERY) {
+            self.publisher.publish(&mut self.ledger, &mut self.sums, self.scanned, self.troubled.len() as u64);
+            (self.stale, self.published) = (false, Instant::now());
+            self.announce();
+        }
+    }
+
+    /// Once everything there is has been counted, a table for who sits at the terminal.
+    fn announce(&mut self) {
+        let all_counted = self.scanned && self.ledger.logs().all(|(_, log)| log.pending() == 0);
+        if all_counted && io::stderr().is_terminal() && self.publisher.announce() {
+            let mut logs: Vec<(u64, &Log)> = self.ledger.logs().collect();
+            logs.sort_by(|one, two| one.1.name.cmp(&two.1.name));
+            let rows: Vec<Row> = logs.into_iter().map(|(id, log)| Row { name: log.name.clone(), totals: self.sums.log(id) }).collect();
+            eprint!("{}", table(&rows, &self.sums.all()));
+        }
+    }
+
+    fn name(&self, log: u64) -> String {
+        self.ledger.log(log).map_or(String::new(), |log| shown_to_people(&log.name))
+    }
+}
+
+/// Why a result was not merged.
+#[derive(Debug, thiserror::Error)]
+enum NotMerged {
+    #[error("no result came with the answer")]
+    Missing,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// The time of the wall clock since 1970, to be compared with that of files.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}

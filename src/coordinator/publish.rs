@@ -1,0 +1,270 @@
+//! Shows on the board what ledger and sums know.
+//!
+//! A new coordinator finds its predecessor's rows. They stay, marked as not complete, until what they say has been counted again: numbers that
+//! people have seen do not go back.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+
+use super::ledger::{Ledger, Log, Reason};
+use super::sums::Sums;
+use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, ShareRow};
+use crate::log::Day;
+use crate::sys::process::Death;
+
+/// Writes the board.
+#[derive(Debug)]
+pub struct Publisher {
+    board: Board,
+    logs: Rows<u64>,
+    days: Rows<Option<Day>>,
+    shares: Rows<(u64, Option<Day>)>,
+    /// What each day's row says.
+    shown_days: BTreeMap<Option<Day>, DayRow>,
+    /// The logs of a predecessor that have not been counted up to where they were: how far that was.
+    behind: BTreeMap<u64, u64>,
+    /// Was a row written since the header was?
+    wrote: bool,
+    /// Were there rows of a predecessor for days or shares that may have to go?
+    inherited: bool,
+}
+
+/// Which row is whose.
+#[derive(Debug)]
+struct Rows<K> {
+    rows: HashMap<K, usize>,
+    free: Vec<usize>,
+    next: usize,
+    room: usize,
+    full: bool,
+}
+
+impl<K: Eq + Hash + Copy> Rows<K> {
+    /// The rows that are used already, in their order.
+    fn found(keys: impl Iterator<Item = Option<K>>, room: usize) -> Rows<K> {
+        let mut rows = Rows { rows: HashMap::new(), free: Vec::new(), next: 0, room, full: false };
+        for key in keys {
+            match key {
+                Some(key) => drop(rows.rows.insert(key, rows.next)),
+                None => rows.free.push(rows.next),
+            }
+            rows.next += 1;
+        }
+        rows
+    }
+
+    /// The row of a key, a new one if need be, or `None` if there is no room.
+    fn of(&mut self, key: K) -> Option<usize> {
+        if let Some(row) = self.rows.get(&key) {
+            return Some(*row);
+        }
+        let row = match self.free.pop() {
+            Some(row) => row,
+            None if self.next < self.room => {
+                self.next += 1;
+                self.next - 1
+            }
+            None => {
+                self.full = true;
+                return None;
+            }
+        };
+        self.rows.insert(key, row);
+        Some(row)
+    }
+
+    fn give_back(&mut self, key: K) -> Option<usize> {
+        let row = self.rows.remove(&key)?;
+        self.free.push(row);
+        Some(row)
+    }
+}
+
+impl Publisher {
+    /// Takes over a board. Says which ids its logs have.
+    pub fn new(board: Board) -> (Publisher, HashMap<(Vec<u8>, (u64, u64)), u64>) {
+        let (logs, days, shares) = board.found();
+        let size = board.size();
+        let publisher = Publisher {
+            logs: Rows::found(logs.iter().map(|row| (row.id != 0).then_some(row.id)), size.logs),
+            days: Rows::found(days.iter().map(|row| row.used.then_some(row.day)), size.days),
+            shares: Rows::found(shares.iter().map(|row| (row.log != 0).then_some((row.log, row.day))), size.shares),
+            shown_days: days.iter().filter(|row| row.used).map(|row| (row.day, DayRow { complete: false, ..*row })).collect(),
+            behind: logs.iter().filter(|row| row.id != 0 && row.state != LogState::Gone).map(|row| (row.id, row.counted_to)).collect(),
+            wrote: false,
+            inherited: logs.iter().any(|row| row.id != 0),
+            board,
+        };
+        for (at, row) in logs.iter().enumerate().filter(|(_, row)| row.id != 0) {
+            publisher.board.set_log(at, &LogRow { complete: false, ..row.clone() });
+        }
+        for (day, row) in &publisher.shown_days {
+            publisher.board.set_day(publisher.days.rows[day], row);
+        }
+        publisher.board.set_header(&Header::default(), true);
+        let known = logs.into_iter().filter(|row| row.id != 0).map(|row| ((row.name, row.file), row.id)).collect();
+        (publisher, known)
+    }
+
+    /// Shows all that changed. `scanned`: has every folder been looked at; `troubled`: how many could not be read.
+    pub fn publish(&mut self, ledger: &mut Ledger, sums: &mut Sums, scanned: bool, troubled: u64) {
+        let pending: u64 = ledger.logs().map(|(_, log)| log.pending()).sum();
+        let changed = ledger.take_changed();
+        for id in &changed {
+            match ledger.log(*id) {
+                Some(log) => self.show_log(*id, log, sums),
+                None => self.hide_log(*id),
+            }
+        }
+        if scanned {
+            // What the predecessor knew and is not there any more holds nothing up.
+            let behind: Vec<u64> = self.behind.keys().copied().filter(|id| ledger.log(*id).is_none()).collect();
+            for id in behind {
+                self.hide_log(id);
+            }
+        }
+        if self.behind.is_empty() && scanned {
+            self.show_days(ledger, sums);
+        }
+        let full = self.logs.full || self.days.full || self.shares.full;
+        let pending = if self.behind.is_empty() { pending } else { pending.max(1) };
+        let header = Header { scanned, pending, full, troubled, generation: 0 };
+        self.board.set_header(&header, std::mem::take(&mut self.wrote));
+    }
+
+    /// Is this the first time that everything is counted?
+    pub fn announce(&self) -> bool {
+        self.board.announce()
+    }
+
+    fn show_log(&mut self, id: u64, log: &Log, sums: &mut Sums) {
+        if let Some(before) = self.behind.get(&id) {
+            // A log that is void, or that is shorter now, will not get there.
+            if log.counted_to < *before && log.pending() > 0 && log.generation == 0 {
+                return;
+            }
+            self.behind.remove(&id);
+        }
+        let Some(row) = self.logs.of(id) else { return };
+        self.wrote = true;
+        let first = log.quarantine.first();
+        let reason = log.unreadable.map(Reason::Unreadable).or(first.map(|(_, reason)| *reason));
+        let quarantine = Quarantine {
+            bytes: log.quarantine.iter().map(|(range, _)| range.len()).sum(),
+            from: first.map_or(0, |(range, _)| range.from()),
+            to: first.map_or(0, |(range, _)| range.to()),
+            reason: reason.map_or(0, reason_code),
+        };
+        self.board.set_log(
+            row,
+            &LogRow {
+                id,
+                name: log.name.clone(),
+                day: log.day,
+                state: log.state(),
+                complete: log.is_complete(),
+                size: log.size,
+                counted_to: log.counted_to,
+                file: log.file,
+                quarantine,
+                totals: sums.log(id),
+            },
+        );
+        let shares = sums.shares(id);
+        let old: Vec<_> = self.shares.rows.keys().copied().filter(|(log, day)| *log == id && !shares.iter().any(|(share, _)| share == day)).collect();
+        self.hide_shares(&old);
+        for (day, totals) in shares {
+            if let Some(row) = self.shares.of((id, day)) {
+                self.board.set_share(row, &ShareRow { log: id, day, totals });
+            }
+        }
+    }
+
+    fn hide_log(&mut self, id: u64) {
+        self.behind.remove(&id);
+        self.wrote = true;
+        if let Some(row) = self.logs.give_back(id) {
+            self.board.set_log(row, &LogRow::default());
+        }
+        let old: Vec<_> = self.shares.rows.keys().copied().filter(|(log, _)| *log == id).collect();
+        self.hide_shares(&old);
+    }
+
+    fn hide_shares(&mut self, shares: &[(u64, Option<Day>)]) {
+        for share in shares {
+            if let Some(row) = self.shares.give_back(*share) {
+                self.board.set_share(row, &ShareRow::default());
+            }
+        }
+    }
+
+    fn show_days(&mut self, ledger: &Ledger, sums: &mut Sums) {
+        let mut changed = sums.take_changed_days();
+        self.wrote |= !changed.is_empty();
+        if std::mem::take(&mut self.inherited) {
+            changed.extend(self.shown_days.keys());
+        }
+        let unsettled = Unsettled::of(ledger, sums);
+        for day in changed {
+            match sums.day(day) {
+                Some((totals, files)) => {
+                    self.show_day(DayRow { used: true, day, files, complete: unsettled.settles(day), totals });
+                }
+                None => {
+                    self.shown_days.remove(&day);
+                    if let Some(row) = self.days.give_back(day) {
+                        self.board.set_day(row, &DayRow::default());
+                    }
+                }
+            }
+        }
+        let turned: Vec<DayRow> = self.shown_days.values().filter(|row| row.complete != unsettled.settles(row.day)).copied().collect();
+        for row in turned {
+            self.show_day(DayRow { complete: !row.complete, ..row });
+        }
+    }
+
+    fn show_day(&mut self, day: DayRow) {
+        self.wrote = true;
+        if let Some(row) = self.days.of(day.day) {
+            self.board.set_day(row, &day);
+            self.shown_days.insert(day.day, day);
+        }
+    }
+}
+
+/// Which days may still get requests from bytes that are known.
+struct Unsettled {
+    /// A log that was never counted to its end may hold any day.
+    all: bool,
+    days: BTreeSet<Option<Day>>,
+}
+
+impl Unsettled {
+    fn of(ledger: &Ledger, sums: &Sums) -> Unsettled {
+        let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
+        for (id, log) in ledger.logs().filter(|(_, log)| !log.is_complete()) {
+            let never_counted = log.state() == LogState::Counting || log.unreadable.is_some();
+            unsettled.all |= never_counted && log.pending() > 0;
+            unsettled.days.extend(sums.days_of(id));
+            unsettled.days.extend(log.day.map(Some));
+        }
+        unsettled
+    }
+
+    fn settles(&self, day: Option<Day>) -> bool {
+        !self.all && !self.days.contains(&day)
+    }
+}
+
+/// Why a range is quarantined, as a word on the board.
+fn reason_code(reason: Reason) -> u64 {
+    let (kind, number) = match reason {
+        Reason::Crash(Death::Signal(number)) => (1, number),
+        Reason::Crash(Death::Exit(code)) => (2, code),
+        Reason::Hang => (3, 0),
+        Reason::Unreadable(errno) => (4, errno),
+        Reason::Refused => (5, 0),
+    };
+    kind << 32 | u64::from(number.cast_unsigned())
+}

@@ -1,0 +1,295 @@
+//! Counting without a daemon: `tallyd count` and `tallyd verify`.
+//!
+//! All cores take ranges of the files in turn. A core that goes on with the same file goes on with the same tally, so most merging never happens.
+//! A path that cannot be counted is an error of its own; the others are counted all the same.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::log::{BOM, Day, day_of_name};
+use crate::range::{self, Io, LastLine, Range};
+use crate::tally::{Counter, DayTally, Rules, Tally, Totals, plain};
+
+const RANGE_BYTES: u64 = 16 << 20;
+
+/// A log that was counted.
+#[derive(Debug)]
+pub struct CountedFile {
+    /// Its path as found.
+    pub path: PathBuf,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+/// Everything that was counted.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// The logs, in the order of the paths given, those of a folder by name.
+    pub files: Vec<CountedFile>,
+    /// What could not be counted, in a sentence each.
+    pub errors: Vec<String>,
+}
+
+/// How the bytes of a path are to be had.
+enum Source {
+    /// A regular file of this length: ranges of it can be counted apart.
+    Plain(File, u64),
+    /// What must be read from front to back: standard input, a pipe.
+    Stream(Box<dyn Read + Send>),
+    /// A gz file.
+    Gz(File),
+}
+
+impl Counts {
+    /// The numbers of each day over all files. Requests without a time stamp are under the day of their file's name, or under `None`.
+    pub fn days(&self) -> BTreeMap<Option<Day>, Totals> {
+        let mut days: BTreeMap<Option<Day>, DayTally> = BTreeMap::new();
+        for file in &self.files {
+            let name_day = day_of_name(file.name());
+            for (day, tally) in &file.tally.days {
+                days.entry(day.or(name_day)).or_default().merge(tally);
+            }
+        }
+        days.into_iter().map(|(day, tally)| (day, tally.totals())).collect()
+    }
+
+    /// The numbers over all files; the clients are united.
+    pub fn all(&self) -> Totals {
+        let mut all = Tally::default();
+        self.files.iter().for_each(|file| all.merge(&file.tally));
+        all.totals()
+    }
+}
+
+impl CountedFile {
+    /// The last part of the path.
+    pub fn name(&self) -> &[u8] {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).as_bytes()
+    }
+}
+
+/// Counts files, the files of folders, and standard input (`-`).
+pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
+    let mut errors = Vec::new();
+    let mut sources = Vec::new();
+    for path in list(paths, &mut errors) {
+        match open(&path) {
+            Ok(source) => sources.push((path, source)),
+            Err(error) => errors.push(cannot_read(&path, &error)),
+        }
+    }
+    let pieces: Vec<(usize, Option<Range>)> = (0..sources.len())
+        .flat_map(|at| match &sources[at].1 {
+            Source::Plain(_, length) => Range::new(0, *length).into_iter().flat_map(|whole| whole.cut(RANGE_BYTES)).map(|range| (at, Some(range))).collect(),
+            Source::Stream(_) | Source::Gz(_) => vec![(at, None)],
+        })
+        .collect();
+    let plan: Vec<Plan> =
+        sources.into_iter().map(|(path, source)| Plan { path, source: Mutex::new(source), tally: Mutex::default(), failed: AtomicBool::new(false) }).collect();
+    let progress = progress(pieces.iter().map(|(_, range)| range.map_or(0, Range::len)).sum());
+    let errors = Mutex::new(errors);
+    let next = AtomicUsize::new(0);
+    rayon::broadcast(|_| {
+        // What this core has counted of the file it is at.
+        let mut hand: Option<(usize, Tally)> = None;
+        while let Some(&(at, range)) = pieces.get(next.fetch_add(1, Relaxed)) {
+            let file = &plan[at];
+            if hand.as_ref().is_some_and(|(held, _)| *held != at) {
+                put_down(&plan, hand.take());
+            }
+            if file.failed.load(Relaxed) {
+                continue;
+            }
+            match file.count(range, rules, |bytes| progress.inc(bytes)) {
+                Ok(tally) => match &mut hand {
+                    Some((_, sum)) => sum.merge(&tally),
+                    None => hand = Some((at, tally)),
+                },
+                Err(error) => {
+                    if !file.failed.swap(true, Relaxed) {
+                        errors.lock().expect("no holder panics").push(cannot_read(&file.path, &error));
+                    }
+                }
+            }
+        }
+        put_down(&plan, hand);
+    });
+    progress.finish_and_clear();
+    let files = plan.into_iter().filter(|file| !file.failed.load(Relaxed));
+    let files = files.map(|file| CountedFile { path: file.path, tally: file.tally.into_inner().expect("no holder panics") }).collect();
+    Counts { files, errors: errors.into_inner().expect("no holder panics") }
+}
+
+/// One file on its way to a tally.
+struct Plan {
+    path: PathBuf,
+    source: Mutex<Source>,
+    tally: Mutex<Tally>,
+    failed: AtomicBool,
+}
+
+impl Plan {
+    fn count(&self, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<Tally, range::Trouble> {
+        let mut source = self.source.lock().expect("no holder panics");
+        match (&mut *source, range) {
+            (Source::Plain(file, length), Some(range)) => {
+                let last = if range.to() == *length { LastLine::Count } else { LastLine::Hold };
+                let file = file.try_clone()?;
+                drop(source);
+                let mut done = 0;
+                // A file can be cut short while it is counted. Without a process to lose, mapping it is no choice.
+                let counted = range::count(&file, range, rules, Io::Read, last, |bytes| {
+                    beat(bytes.saturating_sub(done));
+                    done = done.max(bytes);
+                })?;
+                Ok(counted.tally)
+            }
+            (Source::Gz(file), _) => count_stream(&mut MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, file)), rules, true),
+            (Source::Stream(stream), _) => count_stream(stream, rules, false),
+            (Source::Plain(..), None) => Ok(Tally::default()),
+        }
+    }
+}
+
+fn put_down(plan: &[Plan], hand: Option<(usize, Tally)>) {
+    if let Some((at, tally)) = hand {
+        let mut sum = plan[at].tally.lock().expect("no holder panics");
+        if sum.days.is_empty() && sum.blank == 0 {
+            *sum = tally;
+        } else {
+            sum.merge(&tally);
+        }
+    }
+}
+
+/// Counts a stream to its end. With `damaged_ends`, an error after the start is an end: damage counts up to the damage.
+fn count_stream(stream: &mut dyn Read, rules: Rules, damaged_ends: bool) -> Result<Tally, range::Trouble> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut counter = Counter::new(rules);
+    let mut start = true;
+    loop {
+        let mut filled = 0;
+        let mut ended = false;
+        while filled < buffer.len() && !ended {
+            match stream.read(&mut buffer[filled..]) {
+                Ok(count) => {
+                    filled += count;
+                    ended = count == 0;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if damaged_ends => ended = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let bytes = &buffer[..filled];
+        counter.feed(if start { bytes.strip_prefix(BOM).unwrap_or(bytes) } else { bytes });
+        start = false;
+        if ended {
+            counter.finish_line();
+            return Ok(counter.into_tally());
+        }
+    }
+}
+
+/// The paths to count: folders become the files in them, without hidden ones and subfolders.
+fn list(paths: &[PathBuf], errors: &mut Vec<String>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" || !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Ok(entries) => {
+                let visible = entries.iter().filter(|entry| !entry.file_name().as_bytes().starts_with(b"."));
+                let mut inside: Vec<_> = visible.map(fs::DirEntry::path).filter(|path| path.is_file()).collect();
+                inside.sort();
+                files.append(&mut inside);
+            }
+            Err(error) => errors.push(cannot_read(path, &error)),
+        }
+    }
+    files
+}
+
+fn open(path: &Path) -> io::Result<Source> {
+    if path.as_os_str() == "-" {
+        return Ok(Source::Stream(Box::new(io::stdin())));
+    }
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Ok(Source::Stream(Box::new(file)));
+    }
+    let mut magic = [0; 2];
+    let count = crate::sys::map::read_at(&file, &mut magic, 0)?;
+    Ok(if magic[..count] == *b"\x1f\x8b" { Source::Gz(file) } else { Source::Plain(file, about.len()) })
+}
+
+/// A sentence on what went wrong with a path.
+pub fn cannot_read(path: &Path, error: &dyn std::fmt::Display) -> String {
+    let path = crate::log::shown_to_people(path.as_os_str().as_bytes());
+    format!("cannot read {path}: {error} (tallyd runs as uid {})", crate::sys::process::uid())
+}
+
+/// A bar on stderr, for people, once the work has taken a second.
+fn progress(bytes: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
+    let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is a constant"));
+    let shown = bar.clone();
+    // Ends with the program, or shows a bar that is finished: neither harms.
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(1));
+        if !shown.is_finished() {
+            shown.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    });
+    bar
+}
+
+/// Counts each file twice, by the engine and by the plain program. Says which files were counted, and whether both agree on them.
+pub fn verify(paths: &[PathBuf], rules: Rules) -> (Vec<(PathBuf, bool)>, Vec<String>) {
+    let mut errors = Vec::new();
+    let mut verdicts = Vec::new();
+    for path in list(paths, &mut errors) {
+        let mut whole = Vec::new();
+        let read = open(&path).and_then(|source| match source {
+            Source::Plain(mut file, _) => file.read_to_end(&mut whole),
+            Source::Stream(mut stream) => stream.read_to_end(&mut whole),
+            // What came before the damage counts, as in `count`.
+            Source::Gz(file) => MultiGzDecoder::new(file).read_to_end(&mut whole).or(Ok(0)),
+        });
+        match read {
+            Ok(_) => {
+                let fast = in_ranges(&whole, rules);
+                let slow = plain::tally(&whole, rules);
+                let agree = plain::PlainTally::from(&fast) == slow && fast.totals() == slow.totals();
+                verdicts.push((path, agree));
+            }
+            Err(error) => errors.push(cannot_read(&path, &error)),
+        }
+    }
+    (verdicts, errors)
+}
+
+/// The engine over bytes in memory, fed in uneven pieces so that lines are torn as they are when files are read.
+fn in_ranges(bytes: &[u8], rules: Rules) -> Tally {
+    let mut counter = Counter::new(rules);
+    let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
+    bytes.chunks(65_521).for_each(|piece| counter.feed(piece));
+    counter.finish_line();
+    counter.into_tally()
+}

@@ -1,0 +1,138 @@
+//! All that a process of the daemon inherits from the supervisor, in one struct.
+//!
+//! It is made once, before the first fork. What is not in here, and not handed over with a fork, a child does not have: it closes every other descriptor.
+
+use std::fs::File;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use crate::board::{Board, BoardSize, Roster, StatusPage};
+use crate::config::Settings;
+use crate::journal;
+use crate::sys::memory::SharedMemory;
+use crate::sys::process::{close_all_but, unblock_stop};
+use crate::sys::title::Title;
+
+/// A part that a process plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Knows the logs, gives out jobs, adds up, publishes.
+    Coordinator,
+    /// Answers over HTTP.
+    Api,
+    /// Counts; numbered from 0.
+    Worker(usize),
+}
+
+impl Role {
+    /// The role's place among the status pages. On the roster it is one more: line 0 is the supervisor's.
+    pub fn slot(self) -> usize {
+        match self {
+            Role::Coordinator => 0,
+            Role::Api => 1,
+            Role::Worker(number) => 2 + number,
+        }
+    }
+
+    /// The role of a place.
+    pub fn of_slot(slot: usize) -> Role {
+        match slot {
+            0 => Role::Coordinator,
+            1 => Role::Api,
+            _ => Role::Worker(slot - 2),
+        }
+    }
+
+    /// The role in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Coordinator => "coordinator",
+            Role::Api => "api",
+            Role::Worker(_) => "worker",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Role::Worker(number) => write!(f, "worker {number}"),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+/// What all processes share.
+#[derive(Debug)]
+pub struct Heritage {
+    /// The settings.
+    pub settings: Settings,
+    /// How many rows the board has.
+    pub board_size: BoardSize,
+    /// The board. The coordinator maps it for writing, the api for reading, nobody else at all.
+    pub board: SharedMemory,
+    /// The supervisor's roster.
+    pub roster: SharedMemory,
+    /// The status page of each role, by slot.
+    pub pages: Vec<SharedMemory>,
+    /// Where the API answers.
+    pub listener: TcpListener,
+    /// Closes when the supervisor is gone.
+    pub lifeline: OwnedFd,
+    /// Held locked as long as any process lives: one daemon per state folder.
+    pub lock: File,
+    /// When the daemon started, in seconds since 1970.
+    pub started: u64,
+    /// What `ps` shows.
+    pub title: Option<Title>,
+}
+
+impl Heritage {
+    /// Makes what is shared.
+    ///
+    /// # Errors
+    /// If the system has no memory or descriptors for it.
+    pub fn new(settings: Settings, listener: TcpListener, lifeline: OwnedFd, lock: File) -> io::Result<Heritage> {
+        let board_size = BoardSize::for_logs(settings.board_logs);
+        let children = 2 + settings.workers;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Ok(Heritage {
+            board: Board::memory(board_size)?,
+            board_size,
+            roster: Roster::memory(children)?,
+            pages: (0..children).map(|_| StatusPage::memory()).collect::<io::Result<_>>()?,
+            settings,
+            listener,
+            lifeline,
+            lock,
+            started: now.map_or(0, |time| time.as_secs()),
+            title: None,
+        })
+    }
+
+    /// What a child does first: takes its name, keeps only the descriptors that its role needs, and opens its status page.
+    pub fn enter(&self, role: Role, own: Option<RawFd>) -> io::Result<StatusPage> {
+        if let Some(title) = &self.title {
+            title.set(&format!("tallyd: {role}"));
+        }
+        journal::set_role(&role.to_string());
+        let page = StatusPage::write(&self.pages[role.slot()])?;
+        let mut keep = vec![self.lifeline.as_raw_fd()];
+        keep.extend(own);
+        match role {
+            Role::Worker(_) => {}
+            Role::Coordinator => keep.extend([self.board.as_raw_fd(), self.lock.as_raw_fd()]),
+            Role::Api => {
+                keep.extend([self.board.as_raw_fd(), self.roster.as_raw_fd(), self.listener.as_raw_fd()]);
+                keep.extend(self.pages.iter().map(SharedMemory::as_raw_fd));
+            }
+        }
+        close_all_but(&keep)?;
+        if matches!(role, Role::Worker(_)) {
+            // A worker has nothing to save: it ends at once when it is asked to.
+            unblock_stop();
+        }
+        Ok(page)
+    }
+}

@@ -1,0 +1,300 @@
+//! The bytes of a result: what a worker counted, as it goes from one process to another.
+//!
+//! Little-endian. A header of 16 words, then for each day, ascending (0 is "without a time stamp"), a head of 30 words, its IPv4 clients (address: u32,
+//! requests: u64) and its other clients (length: u16, requests: u64, bytes), and last the XXH3 of all that. The reader takes none of it on trust: every length, order
+//! and sum is checked before the first number is used, for the process that wrote it may have been broken in any way.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Job;
+use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
+use crate::range::{Counted, Sample};
+use crate::tally::{Key, Tally};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 1");
+const HEADER_WORDS: usize = 16;
+const DAY_WORDS: usize = 30;
+const V4_BYTES: usize = 12;
+
+/// Why a result is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the result is refused: {0}")]
+pub struct Refused(&'static str);
+
+/// A result that has been checked: everything in it can be.
+#[derive(Debug)]
+pub struct ResultView<'a> {
+    /// Blank lines.
+    pub blank: u64,
+    /// Their bytes.
+    pub blank_bytes: u64,
+    /// See [`Counted::end`].
+    pub end: u64,
+    /// See [`Counted::held`].
+    pub held: bool,
+    /// See [`Counted::unterminated`].
+    pub unterminated: bool,
+    /// The first bytes of the range as they were counted.
+    pub head: Sample,
+    /// The last bytes that were looked at.
+    pub tail: Sample,
+    /// The requests by day.
+    pub days: Vec<DayView<'a>>,
+}
+
+/// One day of a result.
+#[derive(Debug)]
+pub struct DayView<'a> {
+    /// The day, or `None` for requests without a time stamp.
+    pub day: Option<Day>,
+    /// The length of the lines.
+    pub bytes: u64,
+    /// Requests without a time stamp.
+    pub malformed: u64,
+    /// Parsed requests by hour.
+    pub hours: [u64; 24],
+    v4: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// Writes what was counted for a job.
+pub fn encode(job: &Job, counted: &Counted) -> Vec<u8> {
+    let Tally { blank, blank_bytes, days } = &counted.tally;
+    let flags = u64::from(counted.held) | u64::from(counted.unterminated) << 1;
+    let Counted { head, tail, .. } = counted;
+    let mut bytes = super::write(&[
+        MAGIC,
+        job.number,
+        job.log,
+        job.generation,
+        job.range.from(),
+        job.range.to(),
+        counted.end,
+        flags,
+        head.at,
+        head.hash,
+        tail.at,
+        tail.hash,
+        u64::from(head.length) | u64::from(tail.length) << 32,
+        *blank,
+        *blank_bytes,
+        days.len() as u64,
+    ]);
+    for (day, tally) in days {
+        let start = bytes.len();
+        bytes.resize(start + DAY_WORDS * 8, 0);
+        let (mut v4, mut rest) = (0, 0);
+        for (client, count) in tally.clients.iter() {
+            match client {
+                Key::V4(address) => {
+                    bytes.extend_from_slice(&address.to_le_bytes());
+                    bytes.extend_from_slice(&count.to_le_bytes());
+                    v4 += 1;
+                }
+                Key::Bytes(client) => {
+                    let length = u16::try_from(client.len()).expect("a client has at most 1,024 bytes");
+                    bytes.extend_from_slice(&length.to_le_bytes());
+                    bytes.extend_from_slice(&count.to_le_bytes());
+                    bytes.extend_from_slice(client);
+                    rest += 10 + u64::from(length);
+                }
+            }
+        }
+        let mut words = [0; DAY_WORDS];
+        (words[0], words[1], words[2], words[3], words[4]) = (day.map_or(0, |day| day.number().into()), tally.bytes, tally.malformed, v4, rest);
+        words[5..29].copy_from_slice(&tally.hours);
+        bytes[start..start + DAY_WORDS * 8].copy_from_slice(&super::write(&words));
+    }
+    let checksum = xxh3_64(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+impl<'a> ResultView<'a> {
+    /// Checks a result against the job it is for.
+    ///
+    /// # Errors
+    /// If it is for another job, or anything in it cannot be.
+    pub fn check(bytes: &'a [u8], job: &Job) -> Result<ResultView<'a>, Refused> {
+        let (bytes, checksum) = bytes.split_last_chunk().ok_or(Refused("it is too short"))?;
+        if xxh3_64(bytes) != u64::from_le_bytes(*checksum) {
+            return Err(Refused("its checksum is wrong"));
+        }
+        let mut bytes = bytes;
+        let header: [u64; HEADER_WORDS] = take_words(&mut bytes)?;
+        let [magic, number, log, generation, from, to, end, flags, head_at, head_hash, tail_at, tail_hash, lengths, blank, blank_bytes, day_count] = header;
+        if magic != MAGIC {
+            return Err(Refused("it is of another version"));
+        }
+        if (number, log, generation, from, to) != (job.number, job.log, job.generation, job.range.from(), job.range.to()) {
+            return Err(Refused("it is for another job"));
+        }
+        let head = Sample { at: head_at, length: lengths as u32, hash: head_hash };
+        let tail = Sample { at: tail_at, length: (lengths >> 32) as u32, hash: tail_hash };
+        let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("its sample cannot be"))?;
+        let samples = head_at == from.saturating_sub(1) && (1..=1024).contains(&head.length) && (1..=1024).contains(&tail.length);
+        if flags > 3 || end < from || !samples || tail_end < to || end > tail_end {
+            return Err(Refused("its end or its samples cannot be"));
+        }
+        let mut days: Vec<DayView<'_>> = Vec::new();
+        let mut all_bytes = blank_bytes;
+        for _ in 0..day_count {
+            let day = take_day(&mut bytes)?;
+            if days.last().is_some_and(|before| before.day >= day.day) {
+                return Err(Refused("its days are out of order"));
+            }
+            all_bytes = all_bytes.checked_add(day.bytes).ok_or(Refused("its sums are too large"))?;
+            days.push(day);
+        }
+        if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
+            return Err(Refused("its sums cannot be"));
+        }
+        Ok(ResultView { blank, blank_bytes, end, held: flags & 1 != 0, unterminated: flags & 2 != 0, head, tail, days })
+    }
+}
+
+impl DayView<'_> {
+    /// Parsed requests.
+    pub fn parsed(&self) -> u64 {
+        self.hours.iter().sum()
+    }
+
+    /// The clients with their requests.
+    pub fn clients(&self) -> impl Iterator<Item = (Key<'_>, u64)> {
+        let v4 = self.v4.as_chunks::<V4_BYTES>().0.iter().map(|record| {
+            let [a, b, c, d, count @ ..] = *record;
+            (Key::V4(u32::from_le_bytes([a, b, c, d])), u64::from_le_bytes(count))
+        });
+        let mut rest = self.rest;
+        v4.chain(std::iter::from_fn(move || take_client(&mut rest).ok().flatten()))
+    }
+}
+
+fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], Refused> {
+    let length = usize::try_from(length).map_err(|_| Refused("a length is wrong"))?;
+    let (taken, left) = bytes.split_at_checked(length).ok_or(Refused("a length is wrong"))?;
+    *bytes = left;
+    Ok(taken)
+}
+
+fn take_words<const N: usize>(bytes: &mut &[u8]) -> Result<[u64; N], Refused> {
+    super::read(take(bytes, N as u64 * 8)?).ok_or(Refused("a length is wrong"))
+}
+
+fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, u64)>, Refused> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let [a, b, count @ ..]: [u8; 10] = *take(bytes, 10)?.first_chunk().ok_or(Refused("a length is wrong"))?;
+    let length = u16::from_le_bytes([a, b]);
+    Ok(Some((Key::Bytes(take(bytes, length.into())?), u64::from_le_bytes(count))))
+}
+
+fn sum(numbers: impl IntoIterator<Item = u64>) -> Result<u64, Refused> {
+    numbers.into_iter().try_fold(0, u64::checked_add).ok_or(Refused("its sums are too large"))
+}
+
+fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
+    let words: [u64; DAY_WORDS] = take_words(bytes)?;
+    let [number, length, malformed, v4, rest, hours @ .., _] = words;
+    let day = match u32::try_from(number) {
+        Ok(0) => None,
+        Ok(number) => Some(Day::from_number(number).ok_or(Refused("a day is no date"))?),
+        Err(_) => return Err(Refused("a day is no date")),
+    };
+    let v4 = take(bytes, v4.checked_mul(V4_BYTES as u64).ok_or(Refused("a length is wrong"))?)?;
+    let rest = take(bytes, rest)?;
+    let view = DayView { day, bytes: length, malformed, hours, v4, rest };
+    let parsed = sum(hours)?;
+    if if day.is_none() { parsed > 0 } else { malformed > 0 } {
+        return Err(Refused("a day has requests of the wrong sort"));
+    }
+    // The clients' requests must be the day's requests, each client one that can be.
+    let mut left = rest;
+    while let Some((client, _)) = take_client(&mut left)? {
+        let Key::Bytes(client) = client else { continue };
+        if client.len() > CLIENT_BYTES_MAX || leading_ipv4(client).is_some_and(|(_, length)| length == client.len()) {
+            return Err(Refused("a client cannot be"));
+        }
+    }
+    let mut none = false;
+    let asked = sum(view.clients().map(|(_, count)| count).inspect(|count| none |= *count == 0))?;
+    if none || asked != sum([parsed, malformed])? || asked > length {
+        return Err(Refused("its clients do not make up its requests"));
+    }
+    Ok(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::range::{Io, LastLine, Range};
+    use crate::tally::{DayTally, Rules};
+
+    const LOG: &[u8] = b"1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] x\n::1 - - [23/Mar/2021:07:25:24 +0100] x\n\n\xff\xfe junk\n1.2.3.4 - -\n9.9.9.9";
+
+    fn counted() -> (Job, Counted) {
+        let path = std::env::temp_dir().join(format!("tallyd-result-{}-{:?}", std::process::id(), std::thread::current().id()));
+        std::fs::write(&path, LOG).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let range = Range::new(0, LOG.len() as u64).unwrap();
+        let counted = crate::range::count(&file, range, Rules::default(), Io::Read, LastLine::Hold, |_| ()).unwrap();
+        (Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold }, counted)
+    }
+
+    fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes.truncate(bytes.len() - 8);
+        let checksum = xxh3_64(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn results_read_back() {
+        let (job, counted) = counted();
+        let bytes = encode(&job, &counted);
+        let view = ResultView::check(&bytes, &job).unwrap();
+        assert_eq!((view.end, view.held, view.unterminated), (LOG.len() as u64 - 7, true, false));
+        assert_eq!((view.head, view.tail), (counted.head, counted.tail));
+        let mut tally = Tally { blank: view.blank, blank_bytes: view.blank_bytes, ..Tally::default() };
+        for day in &view.days {
+            let mut sum = DayTally { bytes: day.bytes, hours: day.hours, malformed: day.malformed, ..DayTally::default() };
+            day.clients().for_each(|(client, count)| sum.clients.add(client, count));
+            tally.days.insert(day.day, sum);
+        }
+        assert_eq!(tally, counted.tally);
+    }
+
+    #[test]
+    fn a_result_for_another_job_is_refused() {
+        let (job, counted) = counted();
+        let bytes = encode(&job, &counted);
+        for other in [Job { number: 0, ..job }, Job { log: 0, ..job }, Job { generation: 0, ..job }, Job { range: Range::new(0, 9).unwrap(), ..job }] {
+            assert!(ResultView::check(&bytes, &other).is_err());
+        }
+    }
+
+    /// No byte can be changed, with the checksum or with a checksum made to fit, so that the reader panics; without it nothing is taken.
+    #[test]
+    fn damaged_results_are_refused() {
+        let (job, counted) = counted();
+        let good = encode(&job, &counted);
+        for length in 0..good.len() {
+            assert!(ResultView::check(&good[..length], &job).is_err(), "cut to {length}");
+        }
+        for at in 0..good.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] ^= flip;
+                assert!(ResultView::check(&bytes, &job).is_err(), "byte {at} ^ {flip}");
+                // It may be taken with another number; then its sums must hold all the same.
+                if let Ok(view) = ResultView::check(&resealed(bytes), &job) {
+                    for day in &view.days {
+                        assert_eq!(day.clients().map(|(_, count)| count).sum::<u64>(), day.parsed() + day.malformed);
+                    }
+                }
+            }
+        }
+    }
+}

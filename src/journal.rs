@@ -1,0 +1,129 @@
+//! What tallyd says on stderr: one event a line, each with the role and pid of the process, for people or as JSON.
+//!
+//! Values are shown so that no control character of a file name reaches a terminal.
+
+use std::fmt::{self, Write};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::log::shown_to_people;
+
+/// How a line of the journal is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `2026-11-24T08:00:00.000000Z  INFO worker 0[123]: message key=value`
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happens.
+    #[default]
+    Info,
+    /// Each job.
+    Debug,
+}
+
+static ROLE: Mutex<String> = Mutex::new(String::new());
+
+/// Opens the journal of this process and of those it forks.
+pub fn open(format: LogFormat, level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+    };
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).event_format(Line(format));
+    // A second call, in a test, keeps the first journal.
+    let _ = tracing::subscriber::set_global_default(subscriber.finish());
+}
+
+/// Names the process: `worker 0`.
+pub fn set_role(role: &str) {
+    *ROLE.lock().expect("nothing panics while it is held") = role.to_owned();
+}
+
+struct Line(LogFormat);
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let role = ROLE.lock().expect("nothing panics while it is held").clone();
+        let (level, pid) = (event.metadata().level(), std::process::id());
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        match self.0 {
+            LogFormat::Text => {
+                write!(writer, "{time} {level:>5} {role}[{pid}]: {}", shown_to_people(fields.message.as_bytes()))?;
+                for (name, value) in &fields.others {
+                    let text = value.as_str().map_or_else(|| value.to_string(), |text| shown_to_people(text.as_bytes()));
+                    write!(writer, " {name}={text}")?;
+                }
+                writeln!(writer)
+            }
+            LogFormat::Json => {
+                let level = level.as_str().to_lowercase();
+                let mut line = serde_json::json!({"time": time, "level": level, "role": role, "pid": pid, "message": fields.message});
+                if let Some(line) = line.as_object_mut() {
+                    line.extend(fields.others.into_iter().map(|(name, value)| (name.to_owned(), value)));
+                }
+                writeln!(writer, "{line}")
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, serde_json::Value)>,
+}
+
+impl Visit for Fields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.message, "{value:?}");
+        } else {
+            self.others.push((field.name(), format!("{value:?}").into()));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! tallyd counts your visitors: exact requests and distinct clients of access logs, per file and per day.
+//!
+//! The code map, from the bottom up; imports point down only (a test sees to it):
+//!
+//! - [`sys`] the operating system: fork, signals, sealed and shared memory, sockets that carry files. The unsafe code.
+//! - [`log`] the words of a log: lines, clients, time stamps, names.
+//! - [`tally`] the counting engine: bytes in, a tally out. Pure.
+//! - [`range`] counts one byte range of one open log.
+//! - [`journal`], [`config`] what tallyd says on stderr, and its settings.
+//! - [`job`] what coordinator and workers say to each other. [`board`] the table in shared memory, and the status pages.
+//! - [`heritage`] all that a process of the daemon inherits.
+//! - [`worker`], [`coordinator`], [`api`] the roles. They never import each other.
+//! - [`supervisor`] forks the roles, reaps them, starts them again.
+//! - [`count`], [`show`] counting without a daemon, and how numbers are printed.
+//! - [`cli`] the commands.
+
+pub mod api;
+pub mod board;
+pub mod cli;
+pub mod config;
+pub mod coordinator;
+pub mod count;
+pub mod heritage;
+pub mod job;
+pub mod journal;
+pub mod log;
+pub mod range;
+pub mod show;
+pub mod supervisor;
+pub mod sys;
+pub mod tally;
+pub mod worker;

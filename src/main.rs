@@ -1,0 +1,7 @@
+//! The program: see the library for the code map.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tallyd::cli::run()
+}

@@ -1,0 +1,254 @@
+//! Counts one byte range of one open log: the only place where the bytes of a log are read to be counted.
+//!
+//! A range owns the lines that *start* in it: what comes before its first line start belongs to the range before, and its last line is
+//! read to its LF wherever that is. So any cutting of a log into ranges counts each line once.
+//! Deliberately absent: which ranges to count, and what to do when one fails.
+
+use std::fs::File;
+use std::io;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::log::BOM;
+use crate::sys::map::{FileView, read_at};
+use crate::tally::{Counter, Rules, Tally};
+
+/// How much is read, or counted of a mapping, between two beats. Large enough to be fast, small enough to stay in the cache.
+const PIECE_BYTES: usize = 1 << 20;
+/// With `Io::Auto`, shorter ranges are read: a mapping costs more than it saves.
+const MAP_BYTES_MIN: u64 = 1 << 20;
+/// How much of a range's two ends its samples hold.
+const SAMPLE_BYTES: usize = 1024;
+
+/// Bytes `from..to` of a log. Never empty.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Range {
+    from: u64,
+    to: u64,
+}
+
+impl Range {
+    /// The bytes `from..to`, or `None` if there are none.
+    pub fn new(from: u64, to: u64) -> Option<Range> {
+        (from < to).then_some(Range { from, to })
+    }
+
+    /// The offset of the first byte.
+    pub fn from(self) -> u64 {
+        self.from
+    }
+
+    /// The offset behind the last byte.
+    pub fn to(self) -> u64 {
+        self.to
+    }
+
+    /// How many bytes there are. (Never none, so there is no `is_empty`.)
+    #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
+    pub fn len(self) -> u64 {
+        self.to - self.from
+    }
+
+    /// Both halves, or `None` if there is only one byte.
+    pub fn halves(self) -> Option<(Range, Range)> {
+        let middle = self.from + self.len() / 2;
+        Some((Range::new(self.from, middle)?, Range::new(middle, self.to)?))
+    }
+
+    /// Cuts the range into pieces of `bytes`, the last one shorter.
+    pub fn cut(self, bytes: u64) -> impl Iterator<Item = Range> {
+        let Range { from, to } = self;
+        (0..self.len().div_ceil(bytes)).filter_map(move |at| Range::new(from + at * bytes, (from + (at + 1) * bytes).min(to)))
+    }
+}
+
+/// How the bytes of a range are looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Io {
+    /// Map ranges of 1 MiB and more, read the others.
+    #[default]
+    Auto,
+    /// Map the range; a line's end beyond it is read.
+    Map,
+    /// Read it piece by piece.
+    Read,
+}
+
+/// What a last line without LF means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastLine {
+    /// The log may grow: the line is held back, not counted.
+    Hold,
+    /// The log is final: the line counts.
+    Count,
+}
+
+/// Bytes of a log as they were when they were counted, to be told again: where they stand, and their hash (XXH3, 64 bits).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sample {
+    /// The offset of the first byte.
+    pub at: u64,
+    /// How many bytes: at most 1 KiB.
+    pub length: u32,
+    /// Their hash.
+    pub hash: u64,
+}
+
+impl Sample {
+    fn of(at: u64, bytes: &[u8]) -> Sample {
+        Sample { at, length: u32::try_from(bytes.len()).expect("a sample is short"), hash: xxh3_64(bytes) }
+    }
+
+    /// Does the file hold the same bytes still?
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn holds(&self, file: &File) -> io::Result<bool> {
+        let mut buffer = [0; SAMPLE_BYTES];
+        let Some(buffer) = buffer.get_mut(..self.length as usize) else { return Ok(false) };
+        Ok(read_at(file, buffer, self.at)? == buffer.len() && xxh3_64(buffer) == self.hash)
+    }
+}
+
+/// A range that has been counted.
+#[derive(Debug, PartialEq)]
+pub struct Counted {
+    /// The lines that start in the range.
+    pub tally: Tally,
+    /// Where the next line starts that is not counted here. If none starts in the range: the range's start.
+    pub end: u64,
+    /// Was a last line without LF held back? Then it starts at `end`.
+    pub held: bool,
+    /// Was a last line without LF counted?
+    pub unterminated: bool,
+    /// The first bytes that were looked at, as they were.
+    pub head: Sample,
+    /// The last bytes that were looked at, as they were. They may lie beyond the range.
+    pub tail: Sample,
+}
+
+/// Why a range could not be counted.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The file ends before the range does.
+    #[error("the file is shorter than it was: it was truncated or replaced while it was read")]
+    Shorter,
+    /// The file could not be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Counts the lines that start in `range`. Calls `beat` now and then, with the number of bytes of the range that are done.
+pub fn count(file: &File, range: Range, rules: Rules, io: Io, last: LastLine, mut beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
+    if file.metadata()?.len() < range.to {
+        return Err(Trouble::Shorter);
+    }
+    // The byte before tells whether the range starts with a line.
+    let start = range.from.saturating_sub(1);
+    let mut course = Course { counter: Counter::new(rules), at: start, started: None, mark: 0, head: Vec::new(), tail: Vec::new(), tail_from: start };
+    if range.from > 0 {
+        course.counter.skip_to_newline();
+    }
+    let length = usize::try_from(range.to - start).map_err(io::Error::other)?;
+    if io == Io::Map || (io == Io::Auto && range.len() >= MAP_BYTES_MIN) {
+        let view = FileView::open(file, start, length)?;
+        for piece in view.chunks(PIECE_BYTES) {
+            course.take(piece, Counter::feed_all);
+            beat(course.at - start);
+        }
+    } else {
+        let mut buffer = vec![0; length.min(PIECE_BYTES)];
+        while course.at < range.to {
+            let want = buffer.len().min((range.to - course.at) as usize);
+            if read_at(file, &mut buffer[..want], course.at)? < want {
+                return Err(Trouble::Shorter);
+            }
+            course.take(&buffer[..want], Counter::feed_all);
+            beat(course.at - start);
+        }
+    }
+    course.read_last_line(file, &mut beat)?;
+    // What a truncated mapping shows beyond the new end is not what was in the log.
+    if file.metadata()?.len() < course.at {
+        return Err(Trouble::Shorter);
+    }
+    Ok(course.end(range, last))
+}
+
+/// The way through a range: what has been counted, and how far it is.
+struct Course {
+    counter: Counter,
+    /// The offset behind the last byte taken.
+    at: u64,
+    /// Where the first line of the range starts.
+    started: Option<u64>,
+    /// The length of the byte order mark, if the range has one.
+    mark: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    tail_from: u64,
+}
+
+impl Course {
+    /// Takes the next bytes of the log, with one of the counter's ways to do it.
+    fn take(&mut self, bytes: &[u8], feed: impl Fn(&mut Counter, &[u8]) -> usize) -> usize {
+        let mark = if self.at == 0 && bytes.starts_with(BOM) { BOM.len() } else { 0 };
+        self.mark += mark as u64;
+        let skipping = self.counter.is_skipping();
+        let taken = mark + feed(&mut self.counter, &bytes[mark..]);
+        if self.started.is_none() && !self.counter.is_skipping() {
+            let newline = if skipping { memchr::memchr(b'\n', bytes).map_or(0, |newline| newline + 1) } else { 0 };
+            self.started = Some(self.at + newline as u64);
+        }
+        self.sample(&bytes[..taken]);
+        self.at += taken as u64;
+        taken
+    }
+
+    fn sample(&mut self, bytes: &[u8]) {
+        let more = (SAMPLE_BYTES - self.head.len()).min(bytes.len());
+        self.head.extend_from_slice(&bytes[..more]);
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(SAMPLE_BYTES)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(SAMPLE_BYTES));
+        self.tail_from = self.at + bytes.len() as u64 - self.tail.len() as u64;
+    }
+
+    /// Reads on to the end of the last line, be it far beyond the range.
+    fn read_last_line(&mut self, file: &File, beat: &mut impl FnMut(u64)) -> io::Result<()> {
+        let mut buffer = vec![0; 4096];
+        while self.counter.torn_bytes() > 0 {
+            let count = read_at(file, &mut buffer, self.at)?;
+            if count == 0 {
+                break;
+            }
+            self.take(&buffer[..count], Counter::feed_line);
+            beat(0);
+            // A line of ordinary length ends within the first few kilobytes. One that does not may be a gigabyte.
+            buffer.resize(PIECE_BYTES, 0);
+        }
+        Ok(())
+    }
+
+    fn end(mut self, range: Range, last: LastLine) -> Counted {
+        let torn = self.counter.torn_bytes();
+        let unterminated = torn > 0 && last == LastLine::Count;
+        if unterminated {
+            self.counter.finish_line();
+        }
+        // A byte order mark is part of the first line, though not of what it counts: a line that is held starts before it.
+        let only_mark = self.mark > 0 && self.at == self.mark;
+        let held = (torn > 0 && !unterminated) || only_mark;
+        let next = self.at - if held { torn } else { 0 };
+        let next = if next == self.mark { 0 } else { next };
+        // If no line starts in the range, nothing is known of where the next one does.
+        let starts = self.started.is_some_and(|start| start < range.to);
+        Counted {
+            end: if starts { next } else { range.from },
+            tally: self.counter.into_tally(),
+            held,
+            unterminated,
+            head: Sample::of(range.from.saturating_sub(1), &self.head),
+            tail: Sample::of(self.tail_from, &self.tail),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! How numbers are printed: tables for people, JSON and CSV for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use crate::count::Counts;
+use crate::log::{shown, shown_to_people};
+use crate::tally::Totals;
+
+/// What a day without a date is called.
+pub const UNDATED: &str = "undated";
+
+/// A number with thousands separators: `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// The numbers of a day or of a range of days, by the names of the API.
+pub fn day_fields(totals: &Totals) -> Map<String, Value> {
+    let fields = json!({
+        "requests": totals.requests(),
+        "parsed": totals.parsed,
+        "malformed": totals.malformed,
+        "unique_ips": totals.unique_clients(),
+        "ipv4": totals.ipv4,
+        "ipv6": totals.ipv6,
+        "other": totals.other,
+        "bytes": totals.bytes,
+        "requests_by_hour": totals.hours,
+    });
+    let Value::Object(fields) = fields else { return Map::new() };
+    fields
+}
+
+/// The numbers of a log: those of a day, its lines, and the original program's two words.
+pub fn file_fields(totals: &Totals) -> Map<String, Value> {
+    let mut fields = day_fields(totals);
+    for (name, number) in [("total", totals.requests()), ("ip", totals.unique_clients()), ("lines", totals.lines()), ("blank", totals.blank)] {
+        fields.insert(name.to_owned(), number.into());
+    }
+    fields
+}
+
+/// `count --json`.
+pub fn json(counts: &Counts) -> Value {
+    let mut files = Map::new();
+    for file in &counts.files {
+        // Files of one name in several folders are told apart by their paths.
+        let name = shown(file.name());
+        let path = shown(file.path.as_os_str().as_encoded_bytes());
+        let key = if files.contains_key(&name) { path } else { name };
+        files.insert(key, Value::Object(file_fields(&file.tally.totals())));
+    }
+    let days: Map<String, Value> = counts
+        .days()
+        .into_iter()
+        .map(|(day, totals)| {
+            let mut fields = day_fields(&totals);
+            fields.insert("total".to_owned(), totals.requests().into());
+            fields.insert("ip".to_owned(), totals.unique_clients().into());
+            (day.map_or(UNDATED.to_owned(), |day| day.to_string()), Value::Object(fields))
+        })
+        .collect();
+    json!({"files": files, "days": days, "all": file_fields(&counts.all())})
+}
+
+/// `count --csv`: a line per file.
+pub fn csv(counts: &Counts) -> String {
+    let mut text = String::from("name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,bytes\n");
+    for file in &counts.files {
+        let totals = file.tally.totals();
+        let numbers = [
+            totals.requests(),
+            totals.unique_clients(),
+            totals.lines(),
+            totals.blank,
+            totals.requests(),
+            totals.parsed,
+            totals.malformed,
+            totals.unique_clients(),
+            totals.ipv4,
+            totals.ipv6,
+            totals.other,
+            totals.bytes,
+        ];
+        let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        let _ = writeln!(text, "{},{}", csv_cell(&shown(file.name())), numbers.join(","));
+    }
+    text
+}
+
+/// A cell of text (RFC 4180). One that a spreadsheet would take for a formula gets an apostrophe in front.
+fn csv_cell(text: &str) -> String {
+    let text = if text.len() > 1 && text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+/// A row of the table for people.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The log's name.
+    pub name: Vec<u8>,
+    /// Its numbers.
+    pub totals: Totals,
+}
+
+/// The table for people: a line per log and a last one over all of them, whose clients are united.
+pub fn table(rows: &[Row], all: &Totals) -> String {
+    let line = |name: String, totals: &Totals| [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)];
+    let mut cells = vec![["log", "requests", "unique clients", "malformed"].map(str::to_owned)];
+    cells.extend(rows.iter().map(|row| line(shown_to_people(&row.name), &row.totals)));
+    cells.push(line(format!("all {}", thousands(rows.len() as u64)), all));
+    columns(&cells)
+}
+
+/// The answer of `/api/v1/status` for people.
+///
+/// # Errors
+/// If it is no such answer.
+pub fn status(body: &str) -> Result<String, String> {
+    let status: Value = serde_json::from_str(body).map_err(|error| format!("the daemon's answer is no JSON: {error}"))?;
+    let text = |value: &Value| match value {
+        Value::String(text) => shown_to_people(text.as_bytes()),
+        Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), thousands),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    let list = |name: &str| status[name].as_array().cloned().unwrap_or_default();
+    let pending = match &status["pending_bytes"] {
+        Value::Null => "the folders have not been looked at yet".to_owned(),
+        Value::Number(number) if number.as_u64() == Some(0) => "everything is counted".to_owned(),
+        number => format!("{} bytes to count", text(number)),
+    };
+    let mut page = format!("tallyd {}, up {} s, {} logs, {pending}\n\n", text(&status["version"]), text(&status["uptime_seconds"]), text(&status["logs"]));
+    let mut cells = vec![["process", "pid", "state", "restarts"].map(str::to_owned)];
+    for process in list("processes") {
+        let number = process.get("number").map_or(String::new(), |number| format!(" {number}"));
+        let pid = process["pid"].as_u64().map_or("-".to_owned(), |pid| pid.to_string());
+        cells.push([text(&process["role"]) + &number, pid, text(&process["state"]), text(&process["restarts"])]);
+    }
+    page.push_str(&columns(&cells));
+    for word in list("degraded") {
+        let _ = writeln!(page, "\ndegraded: {}", text(&word));
+    }
+    for range in list("quarantine") {
+        let (name, bytes, from, reason) = (text(&range["name"]), text(&range["bytes"]), text(&range["from"]), text(&range["reason"]));
+        let _ = writeln!(page, "\nquarantine: {name}: {bytes} bytes from {from} on are not counted: {reason}");
+    }
+    Ok(page)
+}
+
+/// Cells in columns, the first to the left, the others to the right.
+pub fn columns<const N: usize>(cells: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let mut text = String::new();
+    for row in cells {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = if column == 0 { write!(line, "{cell:<width$}") } else { write!(line, "  {cell:>width$}") };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_separators() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn cells_are_no_formulas() {
+        assert_eq!(csv_cell("=1+1"), "'=1+1");
+        assert_eq!(csv_cell("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(csv_cell("20210322.log"), "20210322.log");
+        assert_eq!(csv_cell("-"), "-"); // standard input
+    }
+}

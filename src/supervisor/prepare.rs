@@ -1,0 +1,113 @@
+//! What must be right before anything is forked: folders, the lock, the address. Each failure is one clear sentence with its own exit code.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::config::Settings;
+use crate::heritage::Heritage;
+use crate::journal;
+use crate::sys::process::uid;
+use crate::sys::socket::lifeline;
+use crate::sys::title::Title;
+
+/// How the program ends, as its exit code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well, or it was told to stop.
+    Success = 0,
+    /// Something went wrong that is none of the following.
+    Failure = 1,
+    /// A setting or the command line cannot be.
+    Setting = 2,
+    /// A watched folder cannot be read.
+    Logs = 3,
+    /// The state folder cannot be used.
+    State = 4,
+    /// The address cannot be listened on.
+    Listen = 5,
+}
+
+impl Exit {
+    /// The exit of a child that a restart cannot mend, by its code.
+    pub(super) fn of_setting(code: i32) -> Option<Exit> {
+        [Exit::Setting, Exit::Logs, Exit::State, Exit::Listen].into_iter().find(|exit| *exit as i32 == code)
+    }
+}
+
+/// How long a daemon waits for a predecessor that is dying.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// Opens all that the daemon needs, and the writing end of the children's lifeline.
+pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, String)> {
+    let title = Title::take();
+    journal::open(settings.log_format, settings.log_level);
+    journal::set_role("supervisor");
+    for folder in &settings.logs {
+        fs::read_dir(folder).map_err(|error| {
+            let remedy = match error.kind() {
+                ErrorKind::NotFound => "make it, or name another one with --logs".to_owned(),
+                ErrorKind::PermissionDenied => format!("let uid {} read and enter it", uid()),
+                _ => "name a folder with --logs".to_owned(),
+            };
+            (Exit::Logs, format!("cannot watch the log folder {}: {error}; {remedy}", folder.display()))
+        })?;
+    }
+    let lock = lock_state(&settings)?;
+    let listener = TcpListener::bind(settings.listen).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)).map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => "another program listens there; name another port with --listen, or port 0 for a free one",
+            ErrorKind::PermissionDenied => "ports below 1024 need a privilege; name a higher one with --listen",
+            _ => "name an address of this machine with --listen",
+        };
+        (Exit::Listen, format!("cannot listen on {}: {error}; {remedy}", settings.listen))
+    })?;
+    let failure = |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
+    let (reading, writing) = lifeline().map_err(failure)?;
+    let mut heritage = Heritage::new(settings, listener, reading, lock).map_err(failure)?;
+    match title {
+        Ok(title) => {
+            title.set("tallyd: supervisor");
+            heritage.title = Some(title);
+        }
+        Err(error) => warn!(%error, "ps will show all processes alike"),
+    }
+    let Settings { logs, state, workers, .. } = &heritage.settings;
+    info!(version = env!("CARGO_PKG_VERSION"), ?logs, ?state, workers, "starting");
+    Ok((heritage, writing))
+}
+
+/// Makes the state folder and locks it: one daemon per folder.
+fn lock_state(settings: &Settings) -> Result<File, (Exit, String)> {
+    let folder = &settings.state;
+    let cannot = |error: io::Error| {
+        let sentence = format!("cannot use the state folder {}: {error}; let uid {} write to it, or name another one with --state", folder.display(), uid());
+        (Exit::State, sentence)
+    };
+    fs::create_dir_all(folder).map_err(cannot)?;
+    let mut lock = File::options().read(true).write(true).create(true).truncate(false).open(folder.join("lock")).map_err(cannot)?;
+    let start = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT => std::thread::sleep(Duration::from_millis(50)),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = lock.read_to_string(&mut holder);
+                let sentence =
+                    format!("another tallyd (pid {}) uses the state folder {}; stop it, or name another folder with --state", holder.trim(), folder.display());
+                return Err((Exit::State, sentence));
+            }
+            Err(TryLockError::Error(error)) => return Err(cannot(error)),
+        }
+    }
+    // Only for the sentence above: who holds the lock is known by the lock.
+    let note = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    note.map_err(cannot)?;
+    Ok(lock)
+}

@@ -1,0 +1,11 @@
+//! The operating system: processes, signals, sockets that carry files, memory that is shared or sealed, mapped files.
+//!
+//! All unsafe code of tallyd is in here, each with the fact it relies on. Nothing here knows what a log is.
+//! Deliberately absent: policy. What to do about a dead process is decided elsewhere.
+
+pub mod map;
+pub mod memory;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod title;

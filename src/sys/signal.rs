@@ -1,0 +1,56 @@
+//! Signals as data: they are blocked, and read from a descriptor when the reader is ready for them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// A signal that tallyd acts on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// SIGTERM or SIGINT: end.
+    Stop,
+    /// SIGHUP: read the settings again.
+    Reload,
+    /// SIGCHLD: a child died.
+    Child,
+}
+
+/// Where signals arrive.
+#[derive(Debug)]
+pub struct Notices(SignalFd);
+
+impl Notices {
+    /// Blocks the signals and takes them from now on: as the supervisor does.
+    pub fn take_all() -> io::Result<Notices> {
+        Notices::take(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])
+    }
+
+    /// Takes only the word to end. A child hears it from the supervisor, not from the terminal, which speaks to all at once.
+    pub fn take_stop() -> io::Result<Notices> {
+        Notices::take(&[Signal::SIGTERM])
+    }
+
+    fn take(signals: &[Signal]) -> io::Result<Notices> {
+        let set: SigSet = signals.iter().copied().collect();
+        set.thread_block()?;
+        Ok(Notices(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    /// The next signal, if one has come.
+    pub fn next(&self) -> Option<Notice> {
+        let info = self.0.read_signal().ok()??;
+        match Signal::try_from(info.ssi_signo.cast_signed()).ok()? {
+            Signal::SIGCHLD => Some(Notice::Child),
+            Signal::SIGHUP => Some(Notice::Reload),
+            _ => Some(Notice::Stop),
+        }
+    }
+}
+
+impl AsFd for Notices {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,124 @@
+//! A set of clients with the number of requests of each. Exact: never an estimate.
+
+use super::byte_set::ByteSet;
+use super::v4_set::V4Set;
+use crate::log::{Kind, kind};
+
+/// Distinct clients. An IPv4 address is held as a number, everything else as the bytes that were logged.
+#[derive(Debug, Default, Clone)]
+pub struct Clients {
+    v4: V4Set,
+    rest: ByteSet,
+    /// How many of `rest` are IPv6 addresses.
+    ipv6: u64,
+}
+
+/// One client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Key<'a> {
+    /// An IPv4 address in its canonical spelling, as a number.
+    V4(u32),
+    /// Anything else, as logged. Never the canonical spelling of an IPv4 address: one client has one place.
+    Bytes(&'a [u8]),
+}
+
+impl Clients {
+    /// Adds `count` requests (above 0) of a client.
+    #[inline]
+    pub fn add(&mut self, client: Key<'_>, count: u64) {
+        match client {
+            Key::V4(address) => self.v4.add(address, count),
+            Key::Bytes(bytes) => {
+                if self.rest.add(bytes, count) && kind(bytes) == Kind::Ipv6 {
+                    self.ipv6 += 1;
+                }
+            }
+        }
+    }
+
+    /// Adds what another set counted.
+    pub fn merge(&mut self, other: &Clients) {
+        // The other's slots come in the order of this table's, which is fast, but would crowd a table that is still to grow.
+        self.v4.reserve(self.v4.len() + other.v4.len());
+        other.iter().for_each(|(client, count)| self.add(client, count));
+    }
+
+    /// All clients with their counts, in no particular order, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = (Key<'_>, u64)> {
+        let v4 = self.v4.iter().map(|(address, count)| (Key::V4(address), count));
+        v4.chain(self.rest.iter().map(|(bytes, count)| (Key::Bytes(bytes), count)))
+    }
+
+    /// How many distinct clients there are.
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.rest.len()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many are IPv4 addresses.
+    pub fn ipv4(&self) -> u64 {
+        self.v4.len() as u64
+    }
+
+    /// How many are IPv6 addresses.
+    pub fn ipv6(&self) -> u64 {
+        self.ipv6
+    }
+
+    /// How many are neither.
+    pub fn other(&self) -> u64 {
+        self.rest.len() as u64 - self.ipv6
+    }
+}
+
+impl PartialEq for Clients {
+    fn eq(&self, other: &Clients) -> bool {
+        let sorted = |clients: &Clients| {
+            let mut all: Vec<(Vec<u8>, u32, u64)> = clients
+                .iter()
+                .map(|(client, count)| match client {
+                    Key::V4(address) => (Vec::new(), address, count),
+                    Key::Bytes(bytes) => (bytes.to_vec(), 0, count),
+                })
+                .collect();
+            all.sort();
+            all
+        };
+        (self.ipv4(), self.ipv6(), self.other()) == (other.ipv4(), other.ipv6(), other.other()) && sorted(self) == sorted(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_counted_apart() {
+        let mut clients = Clients::default();
+        for client in [Key::V4(1), Key::V4(1), Key::Bytes(b"::1"), Key::Bytes(b"0:0:0:0:0:0:0:1"), Key::Bytes(b"-"), Key::Bytes(b"")] {
+            clients.add(client, 1);
+        }
+        assert_eq!((clients.len(), clients.ipv4(), clients.ipv6(), clients.other()), (5, 1, 2, 2));
+    }
+
+    #[test]
+    fn merging_adds_counts_and_unites_clients() {
+        let (mut one, mut two) = (Clients::default(), Clients::default());
+        for number in 0..1_000 {
+            one.add(Key::V4(number), 2);
+            two.add(Key::V4(number + 500), 3);
+            one.add(Key::Bytes(format!("host-{number}").as_bytes()), 1);
+            two.add(Key::Bytes(format!("host-{}", number % 10).as_bytes()), 1);
+        }
+        let mut other_way = two.clone();
+        other_way.merge(&one);
+        one.merge(&two);
+        assert_eq!(one.len(), 1_500 + 1_000);
+        assert_eq!(one.iter().map(|(_, count)| count).sum::<u64>(), 1_000 * (2 + 3 + 1 + 1));
+        assert_eq!(one, other_way);
+    }
+}

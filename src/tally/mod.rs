@@ -1,0 +1,114 @@
+//! The counting engine: bytes in, a [`Tally`] out.
+//!
+//! ```
+//! use tallyd::tally::{Rules, tally};
+//! let tally = tally(b"203.0.113.7 - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12\n\n", Rules::default());
+//! let totals = tally.totals();
+//! assert_eq!((totals.requests(), totals.unique_clients(), totals.blank), (1, 1, 1));
+//! ```
+//!
+//! It works on any bytes: there is no error for a bad line, only a count of them. `merge` is associative and commutative, and any
+//! cutting of a log into ranges gives the same tally; both are what makes it safe to count ranges anywhere and add them up once.
+//! Deliberately absent: files, clocks, threads, logging.
+
+mod byte_set;
+mod clients;
+mod counter;
+pub mod plain;
+mod totals;
+mod v4_set;
+
+use std::collections::BTreeMap;
+
+pub use clients::{Clients, Key};
+pub use counter::Counter;
+pub use totals::Totals;
+pub use v4_set::seed;
+
+use crate::log::{Day, Rule};
+
+/// What the numbers mean where there is a choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// Which part of a line is its client.
+    pub client: Rule,
+}
+
+/// All that is known of some lines: how many of each sort, and per day which clients asked how often.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Tally {
+    /// Lines with nothing but white space.
+    pub blank: u64,
+    /// Their length with LF, in bytes.
+    pub blank_bytes: u64,
+    /// The requests of each day. Those without a time stamp (malformed) are under `None`.
+    pub days: BTreeMap<Option<Day>, DayTally>,
+}
+
+/// The requests of one day, or those without a time stamp.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct DayTally {
+    /// The length of their lines with LF, in bytes.
+    pub bytes: u64,
+    /// Requests by hour of the day; all zero for those without a time stamp.
+    pub hours: [u64; 24],
+    /// Requests without a time stamp.
+    pub malformed: u64,
+    /// Who asked, and how often.
+    pub clients: Clients,
+}
+
+/// Counts whole lines; the last one may lack its LF. A byte order mark is not skipped: only a log's very start has one.
+pub fn tally(bytes: &[u8], rules: Rules) -> Tally {
+    let mut counter = Counter::new(rules);
+    counter.feed(bytes);
+    counter.finish_line();
+    counter.into_tally()
+}
+
+impl Tally {
+    /// Adds what another tally counted.
+    pub fn merge(&mut self, other: &Tally) {
+        self.blank += other.blank;
+        self.blank_bytes += other.blank_bytes;
+        for (day, tally) in &other.days {
+            self.days.entry(*day).or_default().merge(tally);
+        }
+    }
+
+    /// The numbers over all days. The clients of several days are united, so this takes time in proportion to them.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.days.values().fold(Totals::default(), |sum, day| sum.plus(&day.totals()));
+        let mut days: Vec<&Clients> = self.days.values().map(|day| &day.clients).collect();
+        days.sort_by_key(|clients| clients.len());
+        match days.pop() {
+            Some(only) if days.is_empty() => totals.set_clients(only),
+            Some(largest) => {
+                let mut union = largest.clone();
+                days.into_iter().for_each(|clients| union.merge(clients));
+                totals.set_clients(&union);
+            }
+            None => {}
+        }
+        Totals { blank: self.blank, bytes: totals.bytes + self.blank_bytes, ..totals }
+    }
+}
+
+impl DayTally {
+    /// Adds what another tally counted of the same day.
+    pub fn merge(&mut self, other: &DayTally) {
+        self.bytes += other.bytes;
+        self.malformed += other.malformed;
+        for (hour, more) in self.hours.iter_mut().zip(other.hours) {
+            *hour += more;
+        }
+        self.clients.merge(&other.clients);
+    }
+
+    /// The numbers of this day.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { parsed: self.hours.iter().sum(), malformed: self.malformed, bytes: self.bytes, hours: self.hours, ..Totals::default() };
+        totals.set_clients(&self.clients);
+        totals
+    }
+}

@@ -1,0 +1,130 @@
+//! IPv4 clients with their number of requests: an open-addressing table of 8-byte slots.
+//!
+//! The address and its count share a slot, so a hit touches one cache line. A count that outgrows its 32 bits goes to a small map
+//! beside the table. Slots are found by a multiplication with a random odd number: who chooses the clients cannot choose the collisions.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
+
+const SLOTS_MIN: usize = 16;
+
+/// The random odd multiplier of this process and of all that it forks.
+pub fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| RandomState::new().build_hasher().finish() | 1)
+}
+
+/// A map from IPv4 addresses, as numbers, to counts above zero.
+#[derive(Debug, Default, Clone)]
+pub(super) struct V4Set {
+    /// `address << 32 | count`; 0 is an empty slot, since no count is 0. The length is 0 or a power of two.
+    slots: Vec<u64>,
+    len: usize,
+    seed: u64,
+    /// The slot of an address is told by so many upper bits of its product with the seed.
+    shift: u32,
+    /// For counts of 2^32 and more: how many times 2^31 has been taken out of the slot.
+    carried: HashMap<u32, u64>,
+}
+
+const CARRY: u64 = 1 << 31;
+
+impl V4Set {
+    /// Adds `count` requests of a client. `count` is above 0.
+    #[inline]
+    pub(super) fn add(&mut self, address: u32, count: u64) {
+        if self.len * 4 >= self.slots.len() * 3 {
+            self.resize((self.slots.len() * 2).max(SLOTS_MIN));
+        }
+        let at = self.find(address);
+        let slot = &mut self.slots[at];
+        if *slot == 0 {
+            self.len += 1;
+        }
+        let sum = (*slot & u64::from(u32::MAX)) + count;
+        if sum <= u64::from(u32::MAX) {
+            *slot = u64::from(address) << 32 | sum;
+        } else {
+            // Half of the range stays in the slot, so that the next carry is far away.
+            let carries = sum / CARRY - 1;
+            *slot = u64::from(address) << 32 | (sum - carries * CARRY);
+            *self.carried.entry(address).or_default() += carries;
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The clients in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.slots.iter().filter(|&&slot| slot != 0).map(|slot| {
+            let address = (slot >> 32) as u32;
+            let carried = if self.carried.is_empty() { 0 } else { self.carried.get(&address).map_or(0, |carries| carries * CARRY) };
+            (address, (slot & u64::from(u32::MAX)) + carried)
+        })
+    }
+
+    /// Makes room for so many clients in all.
+    pub(super) fn reserve(&mut self, clients: usize) {
+        let slots = (clients * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN);
+        if slots > self.slots.len() {
+            self.resize(slots);
+        }
+    }
+
+    /// The slot of an address, or the empty one where it belongs. There is always an empty slot.
+    #[inline]
+    fn find(&self, address: u32) -> usize {
+        let mask = self.slots.len() - 1;
+        // Every bit of the address reaches the upper bits of the product, and only those.
+        let mut at = (u64::from(address).wrapping_mul(self.seed) >> self.shift) as usize;
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 || (slot >> 32) as u32 == address {
+                return at;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn resize(&mut self, slots: usize) {
+        self.seed = seed();
+        self.shift = 64 - slots.trailing_zeros();
+        let old = std::mem::replace(&mut self.slots, vec![0; slots]);
+        for slot in old.into_iter().filter(|&slot| slot != 0) {
+            let at = self.find((slot >> 32) as u32);
+            self.slots[at] = slot;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_like_a_map() {
+        let (mut set, mut map) = (V4Set::default(), HashMap::new());
+        let mut address: u32 = 0; // 0.0.0.0 is a client too
+        for step in 0..100_000u32 {
+            set.add(address, 1);
+            *map.entry(address).or_insert(0u64) += 1;
+            address = address.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % 5_000 * (step % 3);
+        }
+        assert_eq!(set.len(), map.len());
+        assert_eq!(set.iter().collect::<HashMap<_, _>>(), map);
+    }
+
+    #[test]
+    fn counts_past_32_bits() {
+        let mut set = V4Set::default();
+        let mut want = 0;
+        for count in [u64::from(u32::MAX), 1, CARRY, u64::from(u32::MAX) + 7, 1 << 40, 1] {
+            set.add(7, count);
+            want += count;
+            assert_eq!(set.iter().collect::<Vec<_>>(), [(7, want)]);
+        }
+    }
+}

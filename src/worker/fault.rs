@@ -1,0 +1,50 @@
+//! Faults that the tests ask for. They exist in debug builds only.
+//!
+//! `TALLYD_FAULT` names one, `TALLYD_FAULT_DIR` a folder: a fault happens as long as the file of its name is in that folder, so that a test can end it.
+//!
+//! - `damage`: a result is damaged before it is sealed.
+//! - `pause`: a worker stops between two pieces of a range, after the first, until the file is gone.
+//! - `crash`: a worker that meets a range holding the line `POISON` dies of SIGSEGV.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::job::Job;
+
+fn asked(name: &str) -> bool {
+    static FAULT: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
+    let fault = FAULT.get_or_init(|| Some((std::env::var("TALLYD_FAULT").ok()?, std::env::var_os("TALLYD_FAULT_DIR")?.into())));
+    fault.as_ref().is_some_and(|(fault, folder)| fault == name && folder.join(name).exists())
+}
+
+/// Before a job.
+pub fn before(job: &Job) {
+    if asked("crash") {
+        let poison = std::env::var("TALLYD_FAULT_AT").ok().and_then(|at| at.parse().ok()).unwrap_or(0);
+        if job.range.from() <= poison && poison < job.range.to() {
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV);
+        }
+    }
+}
+
+/// Between two pieces of a job.
+pub fn between(_: &Job) {
+    while asked("pause") {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// After a job: random bytes in the result.
+pub fn damage(bytes: &mut [u8]) {
+    if asked("damage") {
+        let mut random = std::process::id() | 1;
+        for _ in 0..16 {
+            random ^= random << 13;
+            random ^= random >> 17;
+            random ^= random << 5;
+            let at = random as usize % bytes.len();
+            bytes[at] ^= (random >> 24) as u8 | 1;
+        }
+    }
+}

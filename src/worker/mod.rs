@@ -1,0 +1,92 @@
+//! A worker: takes a job, looks at the bytes, counts, hands back.
+//!
+//! It opens nothing, remembers nothing from one job to the next, and has no output but sealed results. So it may die at any instruction, and
+//! nothing is lost but the time of one range.
+
+#[cfg(debug_assertions)]
+pub mod fault;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use crate::board::{Activity, StatusPage};
+use crate::heritage::{Heritage, Role};
+use crate::job::{Answer, Job, MESSAGE_BYTES, encode};
+use crate::range::{self, Trouble};
+use crate::sys::memory::Sealed;
+use crate::sys::socket::{Channel, Received, wait};
+use crate::tally::Rules;
+
+/// How long a worker waits for a job before it shows that it lives.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Runs worker `number` until the coordinator or the supervisor is gone. Says its exit code.
+pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
+    match work(number, heritage, coordinator) {
+        Ok(()) => 0,
+        Err(error) => {
+            error!(%error, "a worker cannot go on");
+            1
+        }
+    }
+}
+
+fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result<()> {
+    let page = heritage.enter(Role::Worker(number), Some(std::os::fd::AsRawFd::as_raw_fd(&coordinator.as_fd())))?;
+    let rules = Rules { client: heritage.settings.client_rule };
+    loop {
+        page.set_activity(Activity::Idle);
+        page.beat();
+        let ready = wait(&[heritage.lifeline.as_fd(), coordinator.as_fd()], BEAT)?;
+        if ready[0] {
+            return Ok(());
+        }
+        if !ready[1] {
+            continue;
+        }
+        let mut message = [0; MESSAGE_BYTES];
+        match coordinator.receive(&mut message)? {
+            Received::Nothing => {}
+            Received::Closed => return Ok(()),
+            Received::Message(length, Some(file)) => {
+                if let Some(job) = Job::from_bytes(&message[..length]) {
+                    page.set_activity(Activity::Working);
+                    let (answer, result) = answer(&job, &File::from(file), rules, &page);
+                    coordinator.send(&answer.to_bytes(), result.as_ref().map(AsFd::as_fd))?;
+                    page.add_work();
+                } else {
+                    warn!("a job could not be understood");
+                }
+            }
+            Received::Message(_, None) => warn!("a job came without its file"),
+        }
+    }
+}
+
+fn answer(job: &Job, file: &File, rules: Rules, page: &StatusPage) -> (Answer, Option<OwnedFd>) {
+    let number = job.number;
+    #[cfg(debug_assertions)]
+    fault::before(job);
+    let counted = range::count(file, job.range, rules, job.io, job.last, |bytes| {
+        page.beat();
+        page.set_progress(job.log, bytes);
+        #[cfg(debug_assertions)]
+        fault::between(job);
+    });
+    let result = counted.and_then(|counted| {
+        #[allow(unused_mut, reason = "debug builds can damage it")]
+        let mut bytes = encode(job, &counted);
+        #[cfg(debug_assertions)]
+        fault::damage(&mut bytes);
+        Sealed::write(&bytes).map_err(Trouble::Io)
+    });
+    match result {
+        Ok(sealed) => (Answer::Counted { job: number }, Some(sealed)),
+        Err(Trouble::Shorter) => (Answer::Shorter { job: number }, None),
+        Err(Trouble::Io(error)) => (Answer::Failed { job: number, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None),
+    }
+}
