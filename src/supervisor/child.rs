@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::policy::{Restart, Silence, after_death};
+use super::policy::{Life, Restart, Silence, after_death};
 use crate::board::{Activity, RosterEntry, StatusPage};
 use crate::heritage::{Heritage, Role};
 use crate::job::Hang;
@@ -18,8 +18,8 @@ pub(super) struct Child {
     pid: Option<i32>,
     due: Option<Instant>,
     lives: u64,
-    /// How many lives in a row ended without a piece of work.
-    barren: u32,
+    /// How many lives in a row failed.
+    failed: u32,
     work_before: u64,
     silence: Silence,
     hung: Option<Hang>,
@@ -35,7 +35,7 @@ impl Child {
             pid: None,
             due: Some(Instant::now()),
             lives: 0,
-            barren: 0,
+            failed: 0,
             work_before: 0,
             silence: Silence::default(),
             hung: None,
@@ -75,8 +75,8 @@ impl Child {
     /// A fork failed, for want of memory or processes. Says when it is tried again.
     pub(super) fn could_not_start(&mut self, now: Instant) -> Duration {
         self.own.set_activity(Activity::Dead);
-        self.barren = self.barren.saturating_add(1);
-        let Restart::After(wait) = after_death(self.role, Death::Exit(1), self.barren) else { return Duration::ZERO };
+        self.failed = self.failed.saturating_add(1);
+        let Restart::After(wait) = after_death(self.role, Death::Exit(1), Life::Failed(self.failed)) else { return Duration::ZERO };
         self.due = Some(now + wait);
         wait
     }
@@ -84,9 +84,16 @@ impl Child {
     /// The child is reaped. Says what to do, and whether it was killed for its silence.
     pub(super) fn bury(&mut self, death: Death, now: Instant) -> (Restart, Option<Hang>) {
         self.pid = None;
+        let life = if self.page.work() != self.work_before {
+            Life::Worked
+        } else if self.page.activity() == Activity::Idle {
+            Life::Waited
+        } else {
+            Life::Failed(self.failed.saturating_add(1))
+        };
+        self.failed = if let Life::Failed(lives) = life { lives } else { 0 };
         self.own.set_activity(Activity::Dead);
-        self.barren = if self.page.work() == self.work_before { self.barren.saturating_add(1) } else { 0 };
-        let restart = after_death(self.role, death, self.barren);
+        let restart = after_death(self.role, death, life);
         self.due = match restart {
             Restart::After(wait) => Some(now + wait),
             Restart::StopAll(_) => None,

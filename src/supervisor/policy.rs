@@ -11,6 +11,8 @@ use crate::sys::process::Death;
 pub const SILENCE_MAX: Duration = Duration::from_secs(8);
 /// The most that one step of the supervisor adds to a silence: after a suspend of the machine everybody looks silent.
 const STEP_MAX: Duration = Duration::from_secs(1);
+/// How long to wait before the first new start.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// What to do after a death.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +23,19 @@ pub enum Restart {
     StopAll(Exit),
 }
 
-/// Decides after a death. `barren` is how many lives in a row, with this one, ended without a piece of work.
-pub fn after_death(role: Role, death: Death, barren: u32) -> Restart {
+/// How far a life had come when it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// It had done some work: a job, an answer.
+    Worked,
+    /// It was ready and waited for its first work: it is not the start that fails.
+    Waited,
+    /// It was not ready yet, or died of its first work. So many lives in a row have, with this one.
+    Failed(u32),
+}
+
+/// Decides after a death.
+pub fn after_death(role: Role, death: Death, life: Life) -> Restart {
     if let Death::Exit(code) = death
         && let Some(exit) = Exit::of_setting(code)
     {
@@ -32,9 +45,10 @@ pub fn after_death(role: Role, death: Death, barren: u32) -> Restart {
         Role::Worker(_) => Duration::from_secs(5),
         _ => Duration::from_secs(1),
     };
-    match barren.checked_sub(1) {
-        None => Restart::After(Duration::ZERO),
-        Some(doublings) => Restart::After((Duration::from_millis(50) * 2u32.pow(doublings.min(7))).min(most)),
+    match life {
+        Life::Worked => Restart::After(Duration::ZERO),
+        Life::Waited => Restart::After(FIRST_WAIT),
+        Life::Failed(lives) => Restart::After((FIRST_WAIT * 2u32.pow(lives.saturating_sub(1).min(7))).min(most)),
     }
 }
 
@@ -74,27 +88,32 @@ mod tests {
 
     #[test]
     fn a_child_that_worked_starts_again_at_once() {
-        assert_eq!(after_death(Role::Worker(0), Death::Signal(9), 0), Restart::After(Duration::ZERO));
-        assert_eq!(after_death(Role::Api, Death::Exit(101), 0), Restart::After(Duration::ZERO));
+        assert_eq!(after_death(Role::Worker(0), Death::Signal(9), Life::Worked), Restart::After(Duration::ZERO));
+        assert_eq!(after_death(Role::Api, Death::Exit(101), Life::Worked), Restart::After(Duration::ZERO));
     }
 
     #[test]
-    fn a_child_that_did_not_waits_longer_each_time() {
-        let waits = |role| (1..=10).map(|barren| after_death(role, Death::Signal(11), barren)).collect::<Vec<_>>();
+    fn a_child_that_was_killed_while_it_waited_starts_again_soon_each_time() {
+        assert_eq!(after_death(Role::Worker(0), Death::Signal(9), Life::Waited), Restart::After(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn a_child_that_cannot_start_waits_longer_each_time() {
+        let waits = |role| (1..=10).map(|lives| after_death(role, Death::Signal(11), Life::Failed(lives))).collect::<Vec<_>>();
         let wants = |most: u64| [50, 100, 200, 400, 800, 1600, 3200, 6400, 6400, 6400].map(|ms| Restart::After(Duration::from_millis(ms.min(most)))).to_vec();
         assert_eq!(waits(Role::Worker(3)), wants(5_000));
         assert_eq!(waits(Role::Coordinator), wants(1_000));
         assert_eq!(waits(Role::Api), wants(1_000));
-        assert_eq!(after_death(Role::Api, Death::Signal(9), u32::MAX), Restart::After(Duration::from_secs(1)));
+        assert_eq!(after_death(Role::Api, Death::Signal(9), Life::Failed(u32::MAX)), Restart::After(Duration::from_secs(1)));
     }
 
     #[test]
     fn a_restart_cannot_mend_a_setting() {
         for exit in [Exit::Setting, Exit::Logs, Exit::State, Exit::Listen] {
-            assert_eq!(after_death(Role::Api, Death::Exit(exit as i32), 5), Restart::StopAll(exit));
+            assert_eq!(after_death(Role::Api, Death::Exit(exit as i32), Life::Failed(5)), Restart::StopAll(exit));
         }
-        assert_eq!(after_death(Role::Api, Death::Exit(1), 0), Restart::After(Duration::ZERO));
-        assert_eq!(after_death(Role::Api, Death::Exit(0), 0), Restart::After(Duration::ZERO));
+        assert_eq!(after_death(Role::Api, Death::Exit(1), Life::Worked), Restart::After(Duration::ZERO));
+        assert_eq!(after_death(Role::Api, Death::Exit(0), Life::Worked), Restart::After(Duration::ZERO));
     }
 
     #[test]
