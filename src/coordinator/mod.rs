@@ -118,7 +118,9 @@ impl<'a> Coordinator<'a> {
             if !self.wait()? {
                 return Ok(());
             }
-            self.read_news()?;
+            if !self.read_news()? {
+                return Ok(());
+            }
             for worker in 0..self.hands.len() {
                 self.read_answers(worker);
             }
@@ -139,12 +141,13 @@ impl<'a> Coordinator<'a> {
 
     // What the supervisor says.
 
-    fn read_news(&mut self) -> io::Result<()> {
+    /// Takes what has come. Says whether the supervisor is still there.
+    fn read_news(&mut self) -> io::Result<bool> {
         let mut message = [0; MESSAGE_BYTES];
         loop {
             match self.supervisor.receive(&mut message)? {
-                Received::Nothing => return Ok(()),
-                Received::Closed => return Err(io::Error::other("the supervisor has closed the channel")),
+                Received::Nothing => return Ok(true),
+                Received::Closed => return Ok(false),
                 Received::Message(length, file) => match (News::from_bytes(&message[..length]), file) {
                     (Some(News::Born { worker }), Some(fd)) if worker < self.hands.len() => {
                         self.hands[worker] = Some(Hand { channel: Channel::from_fd(fd), flight: None, closed: false });

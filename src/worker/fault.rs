@@ -3,8 +3,8 @@
 //! `TALLYD_FAULT` names one, `TALLYD_FAULT_DIR` a folder: a fault happens as long as the file of its name is in that folder, so that a test can end it.
 //!
 //! - `damage`: a result is damaged before it is sealed.
-//! - `pause`: a worker stops between two pieces of a range, after the first, until the file is gone.
-//! - `crash`: a worker that meets a range holding the line `POISON` dies of SIGSEGV.
+//! - `pause`: a worker waits after each piece of a range, without a sign of life, until the file is gone.
+//! - `crash`: a worker that is given a range with the byte at the offset `TALLYD_FAULT_AT` dies of SIGABRT.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -23,7 +23,7 @@ pub fn before(job: &Job) {
     if asked("crash") {
         let poison = std::env::var("TALLYD_FAULT_AT").ok().and_then(|at| at.parse().ok()).unwrap_or(0);
         if job.range.from() <= poison && poison < job.range.to() {
-            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV);
+            std::process::abort();
         }
     }
 }

@@ -1,0 +1,251 @@
+//! What the tests on the real binary share: a daemon in a folder of its own, logs of known content, waiting for conditions.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a condition may take. Long, for machines that are busy; nothing waits that long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives something.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`].
+pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A folder that is removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tallyd-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `tallyd` itself, with no setting from the environment of the test.
+pub fn tallyd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tallyd"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TALLYD_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running daemon: logs in `logs`, state in `state`, faults in `faults`, two workers.
+pub struct Daemon {
+    pub folder: Folder,
+    child: Child,
+    url: String,
+}
+
+impl Daemon {
+    /// Starts one in a new folder.
+    pub fn start(options: &[&str]) -> Daemon {
+        Daemon::start_in(Folder::new(), options, &[])
+    }
+
+    /// Starts one with a fault that happens as long as the file of its name exists (see `src/worker/fault.rs`).
+    pub fn start_with_fault(folder: Folder, fault: &str, more: &[(&str, &str)], options: &[&str]) -> Daemon {
+        let faults = folder.join("faults");
+        let mut variables = vec![("TALLYD_FAULT", fault), ("TALLYD_FAULT_DIR", faults.to_str().unwrap())];
+        variables.extend(more);
+        Daemon::start_in(folder, options, &variables)
+    }
+
+    /// Starts one in a folder that may hold logs.
+    pub fn start_in(folder: Folder, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        for part in ["logs", "faults"] {
+            fs::create_dir_all(folder.join(part)).unwrap();
+        }
+        let journal = File::options().append(true).create(true).open(folder.join("journal")).unwrap();
+        let mut child = tallyd()
+            .args(["serve", "--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0", "--workers", "2", "--scan-every-ms", "100"])
+            .args(options)
+            .envs(variables.iter().copied())
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(journal)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let journal = || fs::read_to_string(folder.join("journal")).unwrap();
+        let url = line.trim_end().strip_prefix("tallyd listening on ").unwrap_or_else(|| panic!("{line:?} is no ready line; {}", journal())).to_owned();
+        Daemon { folder, child, url }
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.logs().join(name)
+    }
+
+    /// What the daemon has said on stderr.
+    pub fn journal(&self) -> String {
+        fs::read_to_string(self.folder.join("journal")).unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// Asks; says the status, the headers and the body.
+    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Option<(u16, ureq::http::HeaderMap, String)> {
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).http_status_as_error(false).proxy(None);
+        let agent: ureq::Agent = config.build().into();
+        let mut request = ureq::http::Request::builder().method(method).uri(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut answer = agent.run(request.body(()).unwrap()).ok()?;
+        let body = answer.body_mut().read_to_string().ok()?;
+        Some((answer.status().as_u16(), answer.headers().clone(), body))
+    }
+
+    /// A JSON answer; waits if the api is just being started again.
+    pub fn get(&self, path: &str) -> Value {
+        let (status, _, body) = wait_until(path, || self.ask("GET", path, &[]));
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// The process that supervises.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// The processes that play a role now.
+    pub fn pids(&self, role: &str) -> Vec<i32> {
+        let status = self.get("/api/v1/status");
+        let processes = status["processes"].as_array().unwrap().iter();
+        processes.filter(|process| process["role"] == role).filter_map(|process| process["pid"].as_i64()).map(|pid| pid as i32).collect()
+    }
+
+    /// All processes but the supervisor.
+    pub fn children(&self) -> Vec<i32> {
+        ["coordinator", "api", "worker"].iter().flat_map(|role| self.pids(role)).collect()
+    }
+
+    /// How often a role was started again, over all who play it.
+    pub fn restarts(&self, role: &str) -> u64 {
+        let status = self.get("/api/v1/status");
+        status["processes"].as_array().unwrap().iter().filter(|process| process["role"] == role).filter_map(|process| process["restarts"].as_u64()).sum()
+    }
+
+    /// `(requests, unique clients)` of a log, if it is there.
+    pub fn reported(&self, name: &str) -> Option<(u64, u64)> {
+        let report = self.get("/api/v1/report");
+        let entry = report.get(name)?;
+        Some((entry["total"].as_u64()?, entry["ip"].as_u64()?))
+    }
+
+    /// Waits until a log is reported with these numbers and everything is counted.
+    pub fn wait_for(&self, name: &str, truth: Truth) {
+        let mut seen = None;
+        wait_until(&format!("{name} has {truth:?}, not {seen:?}"), || {
+            seen = self.reported(name);
+            (seen == Some((truth.total, truth.ip)) && self.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
+        });
+        // It does not go on changing: the numbers are the truth, not on their way past it.
+        assert_eq!(self.reported(name), Some((truth.total, truth.ip)));
+    }
+
+    /// The file of `/api/v1/files` with this name.
+    pub fn file(&self, name: &str) -> Option<Value> {
+        self.get("/api/v1/files")["files"].as_array().unwrap().iter().find(|file| file["name"] == name).cloned()
+    }
+
+    /// Asks the daemon to end; says how it did and how long that took.
+    pub fn stop(&mut self, signals: &[i32]) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        for number in signals {
+            signal(self.pid(), *number);
+        }
+        let status = wait_until("the daemon has ended", || self.child.try_wait().unwrap());
+        (status, start.elapsed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Nothing may survive a test that failed: the children follow the supervisor.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon said:\n{}---", self.journal());
+        }
+    }
+}
+
+/// Sends a signal to a process that this test started.
+pub fn signal(pid: i32, number: i32) {
+    let signal = nix::sys::signal::Signal::try_from(number).unwrap();
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+}
+
+/// Is there such a process, and is it no zombie?
+pub fn lives(pid: i32) -> bool {
+    let mut stat = String::new();
+    let read = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut stat));
+    read.is_ok() && stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
+/// What is known of a log that a test made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Truth {
+    pub total: u64,
+    pub ip: u64,
+}
+
+/// A part of a log: `lines` lines of the 22nd of March 2021, with clients drawn from `clients` of them, and what is true of it.
+pub fn block(lines: u64, clients: u32, seed: u64) -> (Vec<u8>, Truth) {
+    let mut random = seed | 1;
+    let mut seen = HashSet::new();
+    let mut bytes = Vec::new();
+    for line in 0..lines {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let client = ((random >> 33) as u32 % clients).wrapping_mul(2_654_435_761);
+        seen.insert(client);
+        let second = line * 86_399 / lines;
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        writeln!(bytes, "{} - - [22/Mar/2021:{hour:02}:{minute:02}:{second:02} +0100] \"GET /{line} HTTP/1.1\" 200 {client}", Ipv4Addr::from(client)).unwrap();
+    }
+    (bytes, Truth { total: lines, ip: seen.len() as u64 })
+}
