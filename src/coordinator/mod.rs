@@ -4,6 +4,7 @@
 //! that were counted. It may die at any instruction: its successor counts again, and the board keeps the numbers meanwhile.
 //! Deliberately absent: counting, HTTP.
 
+mod inflight;
 mod ledger;
 mod publish;
 mod scan;
@@ -28,9 +29,10 @@ use crate::sys::process::Death;
 use crate::sys::signal::{Notice, Notices};
 use crate::sys::socket::{Channel, Received, wait};
 
+use inflight::Inflight;
 use ledger::{Done, Event, Ledger, Log};
 use publish::Publisher;
-use scan::Contents;
+use scan::{Contents, FileId};
 use sums::Sums;
 
 /// How long the loop waits at most, and so how often it shows that it lives.
@@ -60,6 +62,7 @@ struct Coordinator<'a> {
     ledger: Ledger,
     sums: Sums,
     publisher: Publisher,
+    inflight: Inflight,
     hands: Vec<Option<Hand>>,
     next_scan: Instant,
     scanned: bool,
@@ -67,9 +70,19 @@ struct Coordinator<'a> {
     stale: bool,
     published: Instant,
     /// What compresses each file: looked at once.
-    compressed: HashMap<(u64, u64), Option<&'static str>>,
+    compressed: HashMap<FileId, Option<&'static str>>,
     skipped: HashMap<PathBuf, &'static str>,
     troubled: Vec<PathBuf>,
+}
+
+/// What a wait ends with.
+enum Next {
+    /// There may be something to do.
+    GoOn,
+    /// The supervisor asks to end.
+    Stop,
+    /// The supervisor is gone.
+    Orphaned,
 }
 
 /// A worker's life.
@@ -85,15 +98,19 @@ impl<'a> Coordinator<'a> {
     fn new(heritage: &'a Heritage, supervisor: &'a Channel, page: StatusPage) -> io::Result<Coordinator<'a>> {
         let settings = &heritage.settings;
         let (publisher, known) = Publisher::new(Board::open(&heritage.board, heritage.board_size)?);
+        let (inflight, left) = Inflight::open(&settings.state);
+        let mut ledger = Ledger::new(settings.range_bytes, settings.io, settings.final_after, known);
+        ledger.suspect(left);
         let now = Instant::now();
         Ok(Coordinator {
             heritage,
             supervisor,
             notices: Notices::take_stop()?,
             page,
-            ledger: Ledger::new(settings.range_bytes, settings.io, settings.final_after, known),
+            ledger,
             sums: Sums::default(),
             publisher,
+            inflight,
             hands: (0..settings.workers).map(|_| None).collect(),
             next_scan: now,
             scanned: false,
@@ -115,8 +132,14 @@ impl<'a> Coordinator<'a> {
             self.publish();
             let busy = self.hands.iter().flatten().any(|hand| hand.flight.is_some());
             self.page.set_activity(if busy { Activity::Working } else { Activity::Idle });
-            if !self.wait()? {
-                return Ok(());
+            self.inflight.note(self.ledger.flights());
+            match self.wait()? {
+                Next::GoOn => {}
+                Next::Stop => {
+                    self.inflight.forget();
+                    return Ok(());
+                }
+                Next::Orphaned => return Ok(()),
             }
             if !self.read_news()? {
                 return Ok(());
@@ -127,8 +150,8 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Waits until there is something to do. Says whether to go on.
-    fn wait(&self) -> io::Result<bool> {
+    /// Waits until there is something to do. Says what.
+    fn wait(&self) -> io::Result<Next> {
         let mut fds = vec![self.heritage.lifeline.as_fd(), self.notices.as_fd(), self.supervisor.as_fd()];
         fds.extend(self.hands.iter().flatten().filter(|hand| !hand.closed).map(|hand| hand.channel.as_fd()));
         let now = Instant::now();
@@ -136,7 +159,13 @@ impl<'a> Coordinator<'a> {
         let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(BEAT);
         let ready = wait(&fds, timeout)?;
         let mut notices = std::iter::from_fn(|| self.notices.next());
-        Ok(!ready[0] && !notices.any(|notice| notice == Notice::Stop))
+        Ok(if notices.any(|notice| notice == Notice::Stop) {
+            Next::Stop
+        } else if ready[0] {
+            Next::Orphaned
+        } else {
+            Next::GoOn
+        })
     }
 
     // What the supervisor says.
@@ -264,6 +293,7 @@ impl<'a> Coordinator<'a> {
                     let same = next.anchor.map_or(Ok(true), |anchor| anchor.holds(&file))?;
                     Ok((file, same))
                 });
+                self.inflight.note(self.ledger.flights());
                 match opened {
                     Ok((file, true)) => match hand.channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
                         Ok(()) => hand.flight = Some((next.job, file)),
@@ -292,7 +322,7 @@ impl<'a> Coordinator<'a> {
         self.next_scan = Instant::now() + self.heritage.settings.scan_every;
         let mut contents = scan::scan(&self.heritage.settings.logs);
         // An inode that is gone may come back as another file.
-        let present: HashSet<(u64, u64)> = contents.found.iter().map(|found| found.file).collect();
+        let present: HashSet<FileId> = contents.found.iter().map(|found| found.file).collect();
         self.compressed.retain(|file, _| present.contains(file));
         contents.found.retain(|found| self.is_log(found));
         self.note(&contents);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
-use super::ledger::{Ledger, Log, Reason};
+use super::ledger::{KnownIds, Ledger, Log, Reason};
 use super::sums::Sums;
 use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, ShareRow};
 use crate::log::Day;
@@ -82,7 +82,7 @@ impl<K: Eq + Hash + Copy> Rows<K> {
 
 impl Publisher {
     /// Takes over a board. Says which ids its logs have.
-    pub fn new(board: Board) -> (Publisher, HashMap<(Vec<u8>, (u64, u64)), u64>) {
+    pub fn new(board: Board) -> (Publisher, KnownIds) {
         let (logs, days, shares) = board.found();
         let size = board.size();
         let publisher = Publisher {

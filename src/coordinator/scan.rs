@@ -11,6 +11,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// A file's device and inode.
+pub type FileId = (u64, u64);
+
 /// A file that may be a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
@@ -18,8 +21,8 @@ pub struct Found {
     pub name: Vec<u8>,
     /// Where it is.
     pub path: PathBuf,
-    /// Its device and inode.
-    pub file: (u64, u64),
+    /// Which file it is.
+    pub file: FileId,
     /// Its size, in bytes.
     pub size: u64,
     /// When it was last changed, as the file system says: since 1970.
@@ -104,7 +107,7 @@ fn target(folder: &Path, path: &Path, about: Metadata) -> Result<Metadata, &'sta
 }
 
 /// Opens a log that was found, if it is still the same file.
-pub fn open(path: &Path, file: (u64, u64)) -> io::Result<File> {
+pub fn open(path: &Path, file: FileId) -> io::Result<File> {
     // Without O_NONBLOCK, a pipe that took the name since would block us.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     let about = opened.metadata()?;

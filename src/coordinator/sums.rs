@@ -193,8 +193,8 @@ mod tests {
         sums
     }
 
-    fn numbers(sums: &mut Sums) -> Vec<(Option<Day>, Option<(Totals, u64)>)> {
-        [None, day(22), day(23), day(24)].map(|day| (day, sums.day(day))).to_vec()
+    fn numbers(sums: &mut Sums) -> [Option<(Totals, u64)>; 4] {
+        [None, day(22), day(23), day(24)].map(|day| sums.day(day))
     }
 
     #[test]
