@@ -11,40 +11,12 @@ use std::time::Duration;
 
 use super::inflight::Suspect;
 use super::scan::{FileId, Found};
+use super::work::{Blame, KILLS_MAX, Reason, Struck, Work, blame, set_apart};
 use crate::board::LogState;
 use crate::job::{Hang, Job};
 use crate::log::{Day, day_of_name};
 use crate::range::{Io, LastLine, Range, Sample};
 use crate::sys::process::Death;
-
-/// A range that still ends every worker when it is no longer than this is given up.
-const QUARANTINE_BYTES: u64 = 4096;
-/// So many kills from outside in a row on one range are no chance any more.
-const KILLS_MAX: u32 = 5;
-
-/// Why a range is not counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
-    /// It ended each worker that tried, by this signal or exit code.
-    Crash(Death),
-    /// Each worker that tried hung.
-    Hang,
-    /// It cannot be read: the system's error number.
-    Unreadable(i32),
-    /// No worker gave a result that could be taken.
-    Refused,
-}
-
-/// What a lost flight says of its range.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Blame {
-    /// Nothing: the worker died for another reason.
-    Nobody,
-    /// Perhaps something, if it happens again and again.
-    Chance(Reason),
-    /// Its own doing ended the worker.
-    Range(Reason),
-}
 
 /// What has happened to a log's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,16 +78,6 @@ struct Plan {
     held: bool,
     unterminated: bool,
     anchor: Option<Sample>,
-}
-
-/// A range to count, and what has befallen it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Work {
-    range: Range,
-    /// How often it ended a worker.
-    strikes: u32,
-    /// How often in a row its worker was killed from outside.
-    kills: u32,
 }
 
 /// A job that a worker has.
@@ -575,70 +537,8 @@ impl Log {
     }
 }
 
-/// What to do with a range that has ended a worker once more.
-enum Struck {
-    /// Count it again, read instead of mapped.
-    Again(Work),
-    /// Count its halves apart.
-    Halves(Work, Work),
-    /// It is small enough to be given up.
-    GivenUp,
-}
-
-impl Work {
-    fn new(range: Range) -> Work {
-        Work { range, strikes: 0, kills: 0 }
-    }
-
-    /// The first strike: again. The next: in halves. At last: no more.
-    fn struck(self) -> Struck {
-        let again = |range| Work { range, strikes: 1, kills: 0 };
-        match self.range.halves() {
-            _ if self.strikes == 0 => Struck::Again(again(self.range)),
-            Some((one, two)) if self.range.len() > QUARANTINE_BYTES => Struck::Halves(again(one), again(two)),
-            _ => Struck::GivenUp,
-        }
-    }
-}
-
-/// A range as work, cut so that a suspect in it is work of its own, with what is known of it.
-fn set_apart(range: Range, file: FileId, suspects: &mut Vec<Suspect>, given_up: &mut Vec<Work>) -> Vec<Work> {
-    let inside = |suspect: &Suspect| suspect.file == file && range.from() <= suspect.range.from() && suspect.range.to() <= range.to();
-    let Some(at) = suspects.iter().position(inside) else { return vec![Work::new(range)] };
-    let Suspect { range: middle, strikes, kills, .. } = suspects.swap_remove(at);
-    let mut work = Vec::new();
-    if let Some(before) = Range::new(range.from(), middle.from()) {
-        work.extend(set_apart(before, file, suspects, given_up));
-    }
-    let suspect = Work { range: middle, strikes, kills };
-    match suspect.struck() {
-        _ if kills < KILLS_MAX => work.push(suspect),
-        Struck::Again(again) => work.push(again),
-        Struck::Halves(one, two) => work.extend([one, two]),
-        Struck::GivenUp => given_up.push(suspect),
-    }
-    if let Some(after) = Range::new(middle.to(), range.to()) {
-        work.extend(set_apart(after, file, suspects, given_up));
-    }
-    work
-}
-
 fn turn(id: u64, log: &Log) -> Turn {
     (!log.caught_up, Reverse(log.day), id)
-}
-
-fn blame(death: Death, hung: Option<Hang>) -> Blame {
-    match (hung, death) {
-        (Some(Hang::Busy), _) => Blame::Range(Reason::Hang),
-        // It was stopped, or waited for a disk.
-        (Some(Hang::Still), _) => Blame::Nobody,
-        (None, Death::Signal(libc::SIGSEGV | libc::SIGBUS | libc::SIGABRT | libc::SIGSYS | libc::SIGILL | libc::SIGFPE)) => Blame::Range(Reason::Crash(death)),
-        // The exit code of a panic.
-        (None, Death::Exit(101)) => Blame::Range(Reason::Crash(death)),
-        // From outside, or for want of memory.
-        (None, Death::Signal(libc::SIGKILL)) => Blame::Chance(Reason::Crash(death)),
-        (None, _) => Blame::Nobody,
-    }
 }
 
 #[cfg(test)]

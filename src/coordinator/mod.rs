@@ -9,6 +9,7 @@ mod ledger;
 mod publish;
 mod scan;
 mod sums;
+mod work;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
-use super::ledger::{KnownIds, Ledger, Log, Reason};
+use super::ledger::{KnownIds, Ledger, Log};
 use super::sums::Sums;
+use super::work::Reason;
 use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, ShareRow};
 use crate::log::Day;
 use crate::sys::process::Death;

@@ -1,6 +1,7 @@
 //! Facts about the ledger, and a model that does to it whatever can happen.
 
 use super::*;
+use crate::coordinator::work::QUARANTINE_BYTES;
 
 const MIB: u64 = 1 << 20;
 const FINAL_AFTER: Duration = Duration::from_secs(300);
