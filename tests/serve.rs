@@ -1,0 +1,411 @@
+//! The daemon as its users meet it: settings, folders, the API, growing logs.
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Output;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use support::{Daemon, Folder, Truth, block, tallyd, wait_until};
+
+const LINE: &str = "1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12\n";
+
+fn append(daemon: &Daemon, name: &str, bytes: &[u8]) {
+    File::options().append(true).create(true).open(daemon.log(name)).unwrap().write_all(bytes).unwrap();
+}
+
+fn truth(total: u64, ip: u64) -> Truth {
+    Truth { total, ip }
+}
+
+/// Runs `tallyd serve` where it cannot start.
+fn refused(folder: &Folder, options: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let Output { status, stderr, stdout } = tallyd().arg("serve").args(options).envs(variables.iter().copied()).current_dir(folder.path()).output().unwrap();
+    assert_eq!(stdout, b"");
+    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn check_refused(options: &[&str], code: i32, words: &[&str]) {
+    let folder = Folder::new();
+    fs::create_dir(folder.join("logs")).unwrap();
+    fs::write(folder.join("file"), b"").unwrap();
+    fs::write(folder.join("bad.toml"), "logs = [\"logs\"]\nworker = 3\n").unwrap();
+    let (got, stderr) = refused(&folder, options, &[]);
+    assert_eq!(got, code, "{options:?}: {stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{options:?}: {stderr:?} does not say {word:?}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn what_cannot_be_started_says_why_in_a_sentence() {
+    check_refused(&["--workers", "0"], 2, &["--workers", "0 is not within 1 to 256"]);
+    check_refused(&["--workers", "many"], 2, &["--workers", "many"]);
+    check_refused(&["--frobnicate"], 2, &["--frobnicate"]);
+    check_refused(&["--config", "missing.toml"], 2, &["missing.toml", "No such file"]);
+    check_refused(&["--config", "bad.toml"], 2, &["bad.toml:2", "worker", "workers"]);
+    check_refused(&["--listen", "0.0.0.0:0"], 2, &["--insecure-no-auth"]);
+    check_refused(&["--logs", "nowhere"], 3, &["nowhere", "--logs"]);
+    check_refused(&["--logs", "file"], 3, &["file"]);
+    check_refused(&["--logs", "logs", "--state", "file"], 4, &["state folder file", "--state"]);
+    check_refused(&["--logs", "logs", "--listen", "203.0.113.7:1", "--insecure-no-auth"], 5, &["203.0.113.7:1", "--listen"]);
+}
+
+#[test]
+fn a_bad_variable_is_refused_too() {
+    let folder = Folder::new();
+    let (code, stderr) = refused(&folder, &[], &[("TALLYD_WORKERS", "many")]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("many"), "{stderr}");
+}
+
+#[test]
+fn a_busy_port_and_a_busy_state_folder_are_named() {
+    let daemon = Daemon::start(&[]);
+    let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
+    let (code, stderr) = refused(&daemon.folder, &["--logs", "logs", "--state", "other", "--listen", &address], &[]);
+    assert_eq!(code, 5);
+    assert!(stderr.contains(&address) && stderr.contains("another program listens there"), "{stderr}");
+    let (code, stderr) = refused(&daemon.folder, &["--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(code, 4);
+    assert!(stderr.contains(&format!("another tallyd (pid {})", daemon.pid())), "{stderr}");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let folder = Folder::new();
+    fs::write(folder.join("tallyd.toml"), "workers = 5\nlog_format = \"json\"\nlog_level = \"debug\"\n").unwrap();
+    let daemon = Daemon::start_in(folder, &["--config", "tallyd.toml"], &[("TALLYD_WORKERS", "3"), ("TALLYD_LOG_LEVEL", "info")]);
+    assert_eq!(daemon.pids("worker").len(), 2);
+    let journal = daemon.journal();
+    let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["role"], &first["level"], first["pid"].as_i64()), (&json!("supervisor"), &json!("info"), Some(daemon.pid().into())));
+    assert!(!journal.contains("\"debug\""), "{journal}");
+}
+
+#[test]
+fn the_first_report_of_the_samples() {
+    let folder = Folder::new();
+    fs::create_dir(folder.join("logs")).unwrap();
+    for name in ["20210322.log", "20210323.log", "access-2021-03-24.log"] {
+        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/files/").to_owned() + name, folder.join("logs").join(name)).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[]);
+    daemon.wait_for("access-2021-03-24.log", truth(250, 40));
+    let report = json!({"20210322.log": {"total": 401, "ip": 61}, "20210323.log": {"total": 301, "ip": 48}, "access-2021-03-24.log": {"total": 250, "ip": 40}});
+    assert_eq!(daemon.get("/api/v1/report"), report);
+    let days = daemon.get("/api/v1/days");
+    let days: Vec<_> = days["days"].as_array().unwrap().iter().map(|day| (day["day"].as_str().unwrap(), day["requests"].as_u64().unwrap())).collect();
+    assert_eq!(days, [("2021-03-22", 401), ("2021-03-23", 301), ("2021-03-24", 200), ("2021-03-25", 50)]);
+    let file = daemon.file("access-2021-03-24.log").unwrap();
+    let whole = daemon.get(&format!("/api/v1/files/{}", file["id"].as_str().unwrap()));
+    assert_eq!(whole["days"].as_array().unwrap().iter().map(|day| day["requests"].as_u64().unwrap()).collect::<Vec<_>>(), [200, 50]);
+    assert_eq!(whole["quarantine"], json!([]));
+    for (name, value) in file.as_object().unwrap() {
+        assert_eq!(&whole[name], value, "{name}");
+    }
+}
+
+#[test]
+fn the_processes_are_there_under_their_names() {
+    let daemon = Daemon::start(&[]);
+    let title =
+        |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap().split(|byte| *byte == 0).next().map(|title| String::from_utf8_lossy(title).into_owned());
+    assert_eq!(title(daemon.pid()).as_deref(), Some("tallyd: supervisor"));
+    assert_eq!(title(daemon.pids("coordinator")[0]).as_deref(), Some("tallyd: coordinator"));
+    assert_eq!(title(daemon.pids("api")[0]).as_deref(), Some("tallyd: api"));
+    let workers = daemon.pids("worker");
+    assert_eq!([title(workers[0]), title(workers[1])].map(Option::unwrap), ["tallyd: worker 0", "tallyd: worker 1"]);
+    let threads = |pid: i32| fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    assert_eq!(threads(daemon.pid()), 1);
+    let status = daemon.get("/api/v1/status");
+    let processes = status["processes"].as_array().unwrap();
+    let roles: Vec<_> = processes.iter().map(|process| process["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["supervisor", "coordinator", "api", "worker", "worker"]);
+    for process in processes {
+        assert!(process["pid"].is_i64() && process["state"].is_string() && process["restarts"] == 0, "{process}");
+    }
+}
+
+#[test]
+fn a_growing_log_is_counted_on_and_half_a_line_waits() {
+    let daemon = Daemon::start(&[]);
+    append(&daemon, "access.log", LINE.as_bytes());
+    daemon.wait_for("access.log", truth(1, 1));
+    append(&daemon, "access.log", b"5.6.7.8 - - [22/Mar/2021:06:25:24 +0100] half");
+    append(&daemon, "other.log", LINE.as_bytes());
+    daemon.wait_for("other.log", truth(1, 1));
+    daemon.wait_for("access.log", truth(1, 1)); // and nothing is pending
+    append(&daemon, "access.log", format!(" of it\n{LINE}").as_bytes());
+    daemon.wait_for("access.log", truth(3, 2));
+    assert_eq!(daemon.file("access.log").unwrap()["state"], "live");
+}
+
+#[test]
+fn half_a_line_counts_when_its_log_is_final() {
+    let daemon = Daemon::start(&["--final-after-s", "5"]);
+    fs::write(daemon.log("access.log"), format!("{LINE}half a line")).unwrap();
+    daemon.wait_for("access.log", truth(1, 1));
+    let old = SystemTime::now() - Duration::from_secs(60);
+    File::options().write(true).open(daemon.log("access.log")).unwrap().set_modified(old).unwrap();
+    daemon.wait_for("access.log", truth(2, 2));
+    assert_eq!(daemon.file("access.log").unwrap()["state"], "final");
+    // It goes on after all: the half line was a whole one once, so the log is counted afresh.
+    append(&daemon, "access.log", b" that goes on\n");
+    daemon.wait_for("access.log", truth(2, 2));
+    append(&daemon, "access.log", LINE.as_bytes());
+    daemon.wait_for("access.log", truth(3, 2));
+}
+
+#[test]
+fn a_log_that_is_truncated_or_rewritten_is_counted_afresh() {
+    let daemon = Daemon::start(&[]);
+    fs::write(daemon.log("20210322.log"), LINE.repeat(1000)).unwrap();
+    daemon.wait_for("20210322.log", truth(1000, 1));
+    fs::write(daemon.log("20210322.log"), LINE.repeat(3)).unwrap();
+    daemon.wait_for("20210322.log", truth(3, 1));
+    // As long as before, and longer, with other lines: seen by what stands before the end.
+    let other = LINE.replace("1.2.3.4", "9.8.7.6");
+    fs::write(daemon.log("20210322.log"), format!("{LINE}{other}{other}")).unwrap();
+    daemon.wait_for("20210322.log", truth(3, 2));
+    fs::write(daemon.log("20210322.log"), LINE.repeat(40)).unwrap();
+    daemon.wait_for("20210322.log", truth(40, 1));
+}
+
+#[test]
+fn names_change_and_logs_go() {
+    let daemon = Daemon::start(&[]);
+    fs::write(daemon.log("access.log"), format!("{LINE}junk\n")).unwrap();
+    daemon.wait_for("access.log", truth(2, 2));
+    assert_eq!(daemon.get("/api/v1/days/undated")["requests"], 1);
+    // Under its new name its malformed lines belong to the day of that name.
+    fs::rename(daemon.log("access.log"), daemon.log("access.log-20210401")).unwrap();
+    daemon.wait_for("access.log-20210401", truth(2, 2));
+    assert_eq!(daemon.get("/api/v1/days/2021-04-01")["requests"], 1);
+    assert_eq!(daemon.ask("GET", "/api/v1/days/undated", &[]).unwrap().0, 404);
+    assert_eq!(daemon.reported("access.log"), None);
+    // A log that is gone is in its days still, but not in the report.
+    fs::remove_file(daemon.log("access.log-20210401")).unwrap();
+    wait_until("it is gone", || daemon.reported("access.log-20210401").is_none().then_some(()));
+    assert_eq!(daemon.file("access.log-20210401").unwrap()["state"], "gone");
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 1);
+    // Another log under a name with a date takes its place.
+    fs::write(daemon.log("access.log-20210401"), LINE.repeat(5)).unwrap();
+    daemon.wait_for("access.log-20210401", truth(5, 1));
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 5);
+}
+
+#[test]
+fn days_unite_the_clients_of_their_logs() {
+    let daemon = Daemon::start(&[]);
+    let (bytes, one) = block(5_000, 500, 1);
+    fs::write(daemon.log("a.log"), &bytes).unwrap();
+    daemon.wait_for("a.log", one);
+    fs::write(daemon.log("b.log"), &bytes).unwrap(); // a second web server with the same visitors
+    append(&daemon, "b.log", b"::1 - - [22/Mar/2021:06:25:24 +0100] x\n");
+    daemon.wait_for("b.log", truth(one.total + 1, one.ip + 1));
+    let day = daemon.get("/api/v1/days/2021-03-22");
+    assert_eq!((day["requests"].as_u64(), day["unique_ips"].as_u64(), day["ipv6"].as_u64()), (Some(one.total * 2 + 1), Some(one.ip + 1), Some(1)));
+    assert_eq!((day["files"].as_u64(), day["complete"].as_bool()), (Some(2), Some(true)));
+}
+
+#[test]
+fn what_is_no_log_is_left_out() {
+    let daemon = Daemon::start(&[]);
+    for name in [".hidden.log", "x.log.tmp", "upload.part", "20210322.log~"] {
+        fs::write(daemon.log(name), LINE).unwrap();
+    }
+    fs::create_dir(daemon.log("folder.log")).unwrap();
+    nix::unistd::mkfifo(&daemon.log("pipe.log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", daemon.log("link.log")).unwrap();
+    fs::write(daemon.log("packed.log"), b"\x1f\x8b\x08\0\0\0\0\0\0\0").unwrap();
+    append(&daemon, "20210322.log", LINE.as_bytes());
+    daemon.wait_for("20210322.log", truth(1, 1));
+    assert_eq!(daemon.get("/api/v1/report"), json!({"20210322.log": {"total": 1, "ip": 1}}));
+    assert!(daemon.journal().contains("packed.log"), "{}", daemon.journal());
+}
+
+#[test]
+fn names_of_any_bytes_are_shown_and_nothing_raw_is_said() {
+    let daemon = Daemon::start(&["--log-level", "debug"]);
+    let name = std::ffi::OsStr::from_bytes(b"a\xff\x1b[2J\"\n<b>.log");
+    fs::write(daemon.logs().join(name), LINE).unwrap();
+    daemon.wait_for("a\\xff\u{1b}[2J\"\n<b>.log", truth(1, 1));
+    wait_until("the journal names it", || daemon.journal().contains("<b>.log").then_some(()));
+    assert!(!daemon.journal().contains('\u{1b}'));
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_for_a_while_loses_nothing() {
+    let daemon = Daemon::start(&[]);
+    append(&daemon, "20210322.log", LINE.as_bytes());
+    daemon.wait_for("20210322.log", truth(1, 1));
+    fs::rename(daemon.logs(), daemon.folder.join("away")).unwrap();
+    let degraded = wait_until("status says so", || daemon.get("/api/v1/status")["degraded"].get(0).cloned());
+    assert!(degraded.as_str().unwrap().contains("cannot be read"), "{degraded}");
+    assert_eq!(daemon.reported("20210322.log"), Some((1, 1)));
+    fs::rename(daemon.folder.join("away"), daemon.logs()).unwrap();
+    append(&daemon, "20210322.log", LINE.as_bytes());
+    daemon.wait_for("20210322.log", truth(2, 1));
+    assert_eq!(daemon.get("/api/v1/status")["degraded"], json!([]));
+}
+
+#[test]
+fn more_logs_than_rows_is_said_and_days_stay_right() {
+    let daemon = Daemon::start(&["--board-logs", "2"]);
+    for name in ["a.log", "b.log", "c.log"] {
+        fs::write(daemon.log(name), LINE).unwrap();
+    }
+    wait_until("all are counted", || daemon.ask("GET", "/api/v1/days/2021-03-22", &[]).filter(|(_, _, body)| body.contains("\"requests\":3,")));
+    assert_eq!(daemon.get("/api/v1/files")["files"].as_array().unwrap().len(), 2);
+    assert!(daemon.get("/api/v1/status")["degraded"][0].as_str().unwrap().contains("board_logs"));
+}
+
+#[test]
+fn the_other_rule() {
+    let daemon = Daemon::start(&["--client-rule", "before-dashes"]);
+    append(&daemon, "a.log", b"1.2.3.4 - frank [22/Mar/2021:06:25:24 +0100] one\n1.2.3.4 - frank [22/Mar/2021:06:25:24 +0100] two\n");
+    daemon.wait_for("a.log", truth(2, 2));
+}
+
+#[test]
+fn several_folders_put_their_names_in_front() {
+    let folder = Folder::new();
+    for name in ["web1", "web2"] {
+        fs::create_dir(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join("20210322.log"), LINE).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &["--logs", "web1", "--logs", "web2"], &[]);
+    daemon.wait_for("web1/20210322.log", truth(1, 1));
+    daemon.wait_for("web2/20210322.log", truth(1, 1));
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 2);
+}
+
+// The API's manners.
+
+#[test]
+fn every_answer_has_its_headers() {
+    let daemon = Daemon::start(&[]);
+    for (method, path, want) in [
+        ("GET", "/api/v1/report", 200),
+        ("HEAD", "/api/v1/report", 200),
+        ("GET", "/healthz", 200),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/files/0000000000000000", 404),
+        ("GET", "/api/v1/days/2021-03-22", 404),
+        ("GET", "/api/v1/days/2021-02-30", 400),
+        ("GET", "/api/v1/days?from=2021-03-23&to=2021-03-22", 400),
+        ("GET", "/api/v1/days?from=yesterday", 400),
+        ("GET", "/api/v1/days?day=2021-03-22", 400),
+        ("GET", "/api/v1/report?x=1", 400),
+        ("GET", "/api/v1/status?x", 400),
+        ("GET", "/api/v1/files?limit=0", 400),
+        ("GET", "/api/v1/files?limit=x", 400),
+        ("GET", "/api/v1/files?cursor=x", 400),
+        ("GET", "/api/v1/files?day=x", 400),
+        ("POST", "/api/v1/report", 405),
+        ("DELETE", "/healthz", 405),
+    ] {
+        let (status, headers, body) = daemon.ask(method, path, &[]).unwrap();
+        assert_eq!(status, want, "{method} {path}: {body}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{method} {path}");
+        if want >= 400 {
+            assert_eq!(headers["content-type"], "application/problem+json", "{method} {path}");
+            let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(problem["status"], want, "{problem}");
+            assert!(["code", "title", "detail"].iter().all(|field| problem[*field].as_str().is_some_and(|text| !text.is_empty())), "{problem}");
+        }
+        if want == 405 {
+            assert!(headers["allow"].to_str().unwrap().contains("GET"), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_has_a_tag_that_changes_with_the_numbers() {
+    let daemon = Daemon::start(&[]);
+    append(&daemon, "a.log", LINE.as_bytes());
+    daemon.wait_for("a.log", truth(1, 1));
+    for path in ["/api/v1/report", "/api/v1/files", "/api/v1/days", "/api/v1/days/2021-03-22"] {
+        let (_, headers, _) = daemon.ask("GET", path, &[]).unwrap();
+        let tag = headers["etag"].to_str().unwrap().to_owned();
+        let (status, headers, body) = daemon.ask("GET", path, &[("if-none-match", &tag)]).unwrap();
+        assert_eq!((status, headers["etag"].to_str().unwrap(), body.as_str()), (304, tag.as_str(), ""), "{path}");
+    }
+    let (_, headers, _) = daemon.ask("GET", "/api/v1/report", &[]).unwrap();
+    let tag = headers["etag"].to_str().unwrap().to_owned();
+    append(&daemon, "a.log", LINE.as_bytes());
+    daemon.wait_for("a.log", truth(2, 1));
+    assert_eq!(daemon.ask("GET", "/api/v1/report", &[("if-none-match", &tag)]).unwrap().0, 200);
+}
+
+#[test]
+fn files_come_in_pages_and_by_day() {
+    let daemon = Daemon::start(&[]);
+    for number in 1..=5 {
+        fs::write(daemon.log(&format!("{number}.log")), LINE.replace("22/Mar", &format!("2{number}/Mar"))).unwrap();
+    }
+    wait_until("all are counted", || (daemon.get("/api/v1/days")["days"].as_array().unwrap().len() == 5).then_some(()));
+    let mut names = Vec::new();
+    let mut path = "/api/v1/files?limit=2".to_owned();
+    loop {
+        let page = daemon.get(&path);
+        names.extend(page["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/files?limit=2&cursor={next}");
+    }
+    assert_eq!(names, ["1.log", "2.log", "3.log", "4.log", "5.log"]);
+    let of_day = daemon.get("/api/v1/files?day=2021-03-23");
+    assert_eq!((of_day["files"][0]["name"].as_str(), of_day["files"].as_array().unwrap().len()), (Some("3.log"), 1));
+    let range = daemon.get("/api/v1/days?from=2021-03-22&to=2021-03-23");
+    assert_eq!(range["days"].as_array().unwrap().iter().map(|day| day["day"].as_str().unwrap()).collect::<Vec<_>>(), ["2021-03-22", "2021-03-23"]);
+}
+
+#[test]
+fn ready_means_counted_once() {
+    let folder = Folder::new();
+    for part in ["logs", "faults"] {
+        fs::create_dir(folder.join(part)).unwrap();
+    }
+    fs::write(folder.join("faults/pause"), b"").unwrap();
+    fs::write(folder.join("logs/20210322.log"), LINE).unwrap();
+    let daemon = Daemon::start_with_fault(folder, "pause", &[], &[]);
+    assert_eq!(daemon.ask("GET", "/readyz", &[]).unwrap().0, 503);
+    assert_eq!(daemon.ask("GET", "/healthz", &[]).unwrap().0, 200);
+    fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
+    wait_until("it is ready", || (daemon.ask("GET", "/readyz", &[]).unwrap().0 == 200).then_some(()));
+    assert_eq!(daemon.reported("20210322.log"), Some((1, 1)));
+}
+
+#[test]
+fn status_and_healthcheck_ask_the_running_daemon() {
+    let daemon = Daemon::start(&[]);
+    append(&daemon, "a.log", LINE.as_bytes());
+    daemon.wait_for("a.log", truth(1, 1));
+    let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
+    let run = |words: &[&str]| tallyd().args(words).args(["--listen", &address]).output().unwrap();
+    let page = String::from_utf8(run(&["status"]).stdout).unwrap();
+    assert!(page.contains("everything is counted") && page.contains("worker 1") && page.contains("1 logs"), "{page}");
+    let status: serde_json::Value = serde_json::from_slice(&run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["pending_bytes"], 0);
+    assert!(run(&["healthcheck"]).status.success());
+    let nobody = tallyd().args(["healthcheck", "--listen", "127.0.0.1:1"]).output().unwrap();
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(String::from_utf8(nobody.stderr).unwrap().contains("no answer from a tallyd at 127.0.0.1:1"));
+}
+
+#[test]
+fn a_client_that_sends_no_head_is_let_go() {
+    use std::io::Read;
+    let daemon = Daemon::start(&[]);
+    let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
+    let mut silent = std::net::TcpStream::connect(address).unwrap();
+    silent.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut answer = Vec::new();
+    silent.read_to_end(&mut answer).unwrap(); // ends, where a server without a timeout for heads would wait for ever
+}
