@@ -135,7 +135,8 @@ fn verify(asked: &Verify) -> ExitCode {
         let (verdicts, errors) = crate::count::verify(&asked.paths, Rules { client: rule.into() });
         for (path, agree) in verdicts {
             let path = crate::log::shown_to_people(path.as_os_str().as_encoded_bytes());
-            println!("{path}: {} ({rule:?})", if agree { "both engines agree" } else { "THE ENGINES DIFFER: please report this log" });
+            let verdict = if agree { "both engines agree" } else { "THE ENGINES DIFFER: please report this log" };
+            println!("{path}: {verdict} (rule {rule})");
             if !agree {
                 code = ExitCode::FAILURE;
             }

@@ -113,6 +113,15 @@ enum IoName {
 #[error("{0}")]
 pub struct BadSetting(String);
 
+impl std::fmt::Display for RuleName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            RuleName::FirstField => "first-field",
+            RuleName::BeforeDashes => "before-dashes",
+        })
+    }
+}
+
 impl From<RuleName> for Rule {
     fn from(name: RuleName) -> Rule {
         match name {

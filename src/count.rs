@@ -84,7 +84,7 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
     for path in list(paths, &mut errors) {
         match open(&path) {
             Ok(source) => sources.push((path, source)),
-            Err(error) => errors.push(cannot_read(&path, &error)),
+            Err(error) => errors.push(cannot_read(&path, &error.into())),
         }
     }
     let pieces: Vec<(usize, Option<Range>)> = (0..sources.len())
@@ -215,7 +215,7 @@ fn list(paths: &[PathBuf], errors: &mut Vec<String>) -> Vec<PathBuf> {
                 inside.sort();
                 files.append(&mut inside);
             }
-            Err(error) => errors.push(cannot_read(path, &error)),
+            Err(error) => errors.push(cannot_read(path, &error.into())),
         }
     }
     files
@@ -236,9 +236,14 @@ fn open(path: &Path) -> io::Result<Source> {
 }
 
 /// A sentence on what went wrong with a path.
-pub fn cannot_read(path: &Path, error: &dyn std::fmt::Display) -> String {
+fn cannot_read(path: &Path, error: &range::Trouble) -> String {
     let path = crate::log::shown_to_people(path.as_os_str().as_bytes());
-    format!("cannot read {path}: {error} (tallyd runs as uid {})", crate::sys::process::uid())
+    match error {
+        range::Trouble::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("cannot read {path}: permission denied (tallyd runs as uid {})", crate::sys::process::uid())
+        }
+        _ => format!("cannot read {path}: {error}"),
+    }
 }
 
 /// A bar on stderr, for people, once the work has taken a second.
@@ -279,7 +284,7 @@ pub fn verify(paths: &[PathBuf], rules: Rules) -> (Vec<(PathBuf, bool)>, Vec<Str
                 let agree = plain::PlainTally::from(&fast) == slow && fast.totals() == slow.totals();
                 verdicts.push((path, agree));
             }
-            Err(error) => errors.push(cannot_read(&path, &error)),
+            Err(error) => errors.push(cannot_read(&path, &error.into())),
         }
     }
     (verdicts, errors)

@@ -74,6 +74,8 @@ struct Coordinator<'a> {
     compressed: HashMap<FileId, Option<&'static str>>,
     skipped: HashMap<PathBuf, &'static str>,
     troubled: Vec<PathBuf>,
+    /// The logs of which it was said that they cannot be opened.
+    unopened: HashSet<u64>,
 }
 
 /// What a wait ends with.
@@ -120,6 +122,7 @@ impl<'a> Coordinator<'a> {
             compressed: HashMap::new(),
             skipped: HashMap::new(),
             troubled: Vec::new(),
+            unopened: HashSet::new(),
         })
     }
 
@@ -297,7 +300,10 @@ impl<'a> Coordinator<'a> {
                 self.inflight.note(self.ledger.flights());
                 match opened {
                     Ok((file, true)) => match hand.channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
-                        Ok(()) => hand.flight = Some((next.job, file)),
+                        Ok(()) => {
+                            self.unopened.remove(&next.job.log);
+                            hand.flight = Some((next.job, file));
+                        }
                         Err(_) => {
                             // It is dead; its death will be told.
                             hand.closed = true;
@@ -307,7 +313,7 @@ impl<'a> Coordinator<'a> {
                     Ok((_, false)) => self.void(&next.job),
                     Err(error) => {
                         // Renamed or removed since the last look, most often.
-                        if error.kind() != io::ErrorKind::NotFound {
+                        if error.kind() != io::ErrorKind::NotFound && self.unopened.insert(next.job.log) {
                             warn!(log = self.name(next.job.log), %error, uid = crate::sys::process::uid(), "cannot open a log; it is tried again");
                         }
                         self.ledger.cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
