@@ -16,7 +16,7 @@ use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::log::{BOM, Day, day_of_name};
-use crate::range::{self, Io, LastLine, Range};
+use crate::range::{self, How, Io, LastLine, Range};
 use crate::tally::{Counter, DayTally, Rules, Tally, Totals, plain};
 
 const RANGE_BYTES: u64 = 16 << 20;
@@ -64,9 +64,14 @@ impl Counts {
 
     /// The numbers over all files; the clients are united.
     pub fn all(&self) -> Totals {
-        let mut all = Tally::default();
-        self.files.iter().for_each(|file| all.merge(&file.tally));
-        all.totals()
+        match &self.files[..] {
+            [only] => only.tally.totals(),
+            files => {
+                let mut all = Tally::default();
+                files.iter().for_each(|file| all.merge(&file.tally));
+                all.totals()
+            }
+        }
     }
 }
 
@@ -109,11 +114,9 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
             if file.failed.load(Relaxed) {
                 continue;
             }
-            match file.count(range, rules, |bytes| progress.inc(bytes)) {
-                Ok(tally) => match &mut hand {
-                    Some((_, sum)) => sum.merge(&tally),
-                    None => hand = Some((at, tally)),
-                },
+            let before = hand.take().map_or_else(Tally::default, |(_, tally)| tally);
+            match file.count(before, range, rules, |bytes| progress.inc(bytes)) {
+                Ok(tally) => hand = Some((at, tally)),
                 Err(error) => {
                     if !file.failed.swap(true, Relaxed) {
                         errors.lock().expect("no holder panics").push(cannot_read(&file.path, &error));
@@ -138,7 +141,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn count(&self, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<Tally, range::Trouble> {
+    /// Counts a range, or a stream, on top of what was counted before.
+    fn count(&self, before: Tally, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<Tally, range::Trouble> {
         let mut source = self.source.lock().expect("no holder panics");
         match (&mut *source, range) {
             (Source::Plain(file, length), Some(range)) => {
@@ -147,7 +151,7 @@ impl Plan {
                 drop(source);
                 let mut done = 0;
                 // A file can be cut short while it is counted. Without a process to lose, mapping it is no choice.
-                let counted = range::count(&file, range, rules, Io::Read, last, |bytes| {
+                let counted = range::count_on(before, &file, range, How { rules, io: Io::Read, last }, |bytes| {
                     beat(bytes.saturating_sub(done));
                     done = done.max(bytes);
                 })?;

@@ -138,14 +138,32 @@ pub enum Trouble {
     Io(#[from] io::Error),
 }
 
+/// How a range is to be counted.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// What the numbers mean.
+    pub rules: Rules,
+    /// How its bytes are looked at.
+    pub io: Io,
+    /// What an unterminated last line means.
+    pub last: LastLine,
+}
+
 /// Counts the lines that start in `range`. Calls `beat` now and then, with the number of bytes of the range that are done.
-pub fn count(file: &File, range: Range, rules: Rules, io: Io, last: LastLine, mut beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
+pub fn count(file: &File, range: Range, how: How, beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
+    count_on(Tally::default(), file, range, how, beat)
+}
+
+/// Likewise, on top of what was counted before. If there is trouble, that is lost too.
+pub fn count_on(before: Tally, file: &File, range: Range, how: How, mut beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
+    let How { rules, io, last } = how;
     if file.metadata()?.len() < range.to {
         return Err(Trouble::Shorter);
     }
     // The byte before tells whether the range starts with a line.
     let start = range.from.saturating_sub(1);
-    let mut course = Course { counter: Counter::new(rules), at: start, started: None, mark: 0, head: Vec::new(), tail: Vec::new(), tail_from: start };
+    let mut course =
+        Course { counter: Counter::resume(before, rules), at: start, started: None, mark: 0, head: Vec::new(), tail: Vec::new(), tail_from: start };
     if range.from > 0 {
         course.counter.skip_to_newline();
     }

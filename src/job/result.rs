@@ -228,7 +228,7 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::range::{Io, LastLine, Range};
+    use crate::range::{How, Io, LastLine, Range};
     use crate::tally::{DayTally, Rules};
 
     const LOG: &[u8] = b"1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] x\n::1 - - [23/Mar/2021:07:25:24 +0100] x\n\n\xff\xfe junk\n1.2.3.4 - -\n9.9.9.9";
@@ -239,7 +239,7 @@ mod tests {
         let file = std::fs::File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let range = Range::new(0, LOG.len() as u64).unwrap();
-        let counted = crate::range::count(&file, range, Rules::default(), Io::Read, LastLine::Hold, |_| ()).unwrap();
+        let counted = crate::range::count(&file, range, How { rules: Rules::default(), io: Io::Read, last: LastLine::Hold }, |_| ()).unwrap();
         (Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold }, counted)
     }
 

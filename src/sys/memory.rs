@@ -112,6 +112,21 @@ fn all_seals() -> SealFlag {
     SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
 }
 
+/// So many words that are 0, in large pages if the system has some to give: a large table that is met in no order costs a fault per page.
+pub fn zeroed_words(count: usize) -> Vec<u64> {
+    const LARGE_PAGE_WORDS: usize = (2 << 20) / 8;
+    let mut words: Vec<u64> = vec![0; count];
+    if count >= 2 * LARGE_PAGE_WORDS {
+        let start = words.as_mut_ptr().map_addr(|address| address.next_multiple_of(2 << 20));
+        let lost = start.addr() - words.as_ptr().addr();
+        // SAFETY: the range lies within the vector's own memory, and the advice changes no byte of it.
+        let advised = unsafe { libc::madvise(start.cast(), (count * 8 - lost) & !((2 << 20) - 1), libc::MADV_HUGEPAGE) };
+        // Only speed depends on it.
+        let _ = advised;
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,6 +36,11 @@ impl Clients {
         }
     }
 
+    /// Adds one request of each of some IPv4 clients.
+    pub(super) fn add_v4(&mut self, addresses: &[u32]) {
+        self.v4.add_each(addresses);
+    }
+
     /// Adds what another set counted.
     pub fn merge(&mut self, other: &Clients) {
         // The other's slots come in the order of this table's, which is fast, but would crowd a table that is still to grow.

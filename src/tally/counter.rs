@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 
+use super::kernel::{Kernel, Work, dispatch};
 use super::{DayTally, Key, Rules, Tally};
 use crate::log::{Day, Rule, STAMP_BYTES, Stamp, TornLine, client, is_blank, is_white, leading_ipv4};
 
@@ -16,17 +17,47 @@ pub struct Counter {
     /// The tallies of the days met, in the order they were met, and where each stands.
     days: Vec<DayTally>,
     places: BTreeMap<Option<Day>, usize>,
-    /// The date of the latest parsed line as it was written, with its `[`, and the place of its day: it rarely changes.
-    latest: Option<([u8; 12], usize)>,
+    latest: Latest,
+    /// Where the LFs of a stretch are.
+    newlines: Vec<u32>,
     torn: Option<TornLine>,
     skipping: bool,
 }
 
+/// What the latest line with a time stamp was like: the next one is most often the same.
+#[derive(Debug)]
+struct Latest {
+    /// `- - [dd/Mon/yyyy` as it was written.
+    date: [u8; 16],
+    /// The place of its day; none before the first such line.
+    place: usize,
+    /// IPv4 clients that asked on that day and are not in its tally yet: many at once are faster.
+    clients: Vec<u32>,
+}
+
+/// How much is searched for LFs before the lines are counted: what fits the first two caches together with the places found.
+const STRETCH_BYTES: usize = 64 * 1024;
+/// How many clients are put into a tally at once.
+const CLIENTS: usize = 512;
+/// The longest start of a line that the fast path looks at: 15 bytes of an address, a space, the date and the clock.
+const START_BYTES: usize = 64;
+
 impl Counter {
     /// A counter that begins at the start of a line.
     pub fn new(rules: Rules) -> Counter {
-        let (days, places) = (Vec::new(), BTreeMap::new());
-        Counter { rules, blank: 0, blank_bytes: 0, days, places, latest: None, torn: None, skipping: false }
+        Counter::resume(Tally::default(), rules)
+    }
+
+    /// A counter that goes on adding to a tally.
+    pub fn resume(tally: Tally, rules: Rules) -> Counter {
+        let (mut days, mut places) = (Vec::with_capacity(tally.days.len()), BTreeMap::new());
+        for (day, tally) in tally.days {
+            places.insert(day, days.len());
+            days.push(tally);
+        }
+        let latest = Latest { date: [0; 16], place: usize::MAX, clients: Vec::with_capacity(CLIENTS) };
+        let Tally { blank, blank_bytes, .. } = tally;
+        Counter { rules, blank, blank_bytes, days, places, latest, newlines: Vec::new(), torn: None, skipping: false }
     }
 
     /// Leaves out all bytes up to and with the first LF that comes: they belong to a line that began before.
@@ -56,12 +87,8 @@ impl Counter {
             bytes = &bytes[taken..];
         }
         let Some(newline) = memrchr(b'\n', bytes) else { return self.tear(bytes) };
-        let mut start = 0;
-        for end in memchr_iter(b'\n', &bytes[..=newline]) {
-            self.line(&bytes[start..end]);
-            start = end + 1;
-        }
-        self.tear(&bytes[start..]);
+        dispatch(Lines { counter: self, bytes, end: newline + 1 });
+        self.tear(&bytes[newline + 1..]);
     }
 
     /// [`Counter::feed`], with the answer of [`Counter::feed_line`]: it always takes all.
@@ -92,7 +119,8 @@ impl Counter {
     }
 
     /// What has been counted. An unfinished line is not in it.
-    pub fn into_tally(self) -> Tally {
+    pub fn into_tally(mut self) -> Tally {
+        self.put_clients();
         let mut days: Vec<Option<DayTally>> = self.days.into_iter().map(Some).collect();
         let days = self.places.into_iter().filter_map(|(day, place)| Some((day, days[place].take()?))).collect();
         Tally { blank: self.blank, blank_bytes: self.blank_bytes, days }
@@ -116,10 +144,38 @@ impl Counter {
         self.count(client, torn.stamp(), bytes);
     }
 
-    /// Counts one line, which comes without its LF.
-    #[inline]
+    /// Counts a line that begins like nearly every line: an IPv4 address, ` - - [`, the date of the line before, a time. Says whether it does.
+    #[inline(always)]
+    fn usual_line<K: Kernel>(&mut self, kernel: K, start: &[u8; START_BYTES], length: usize) -> bool {
+        let text: &[u8; 16] = start.first_chunk().expect("16 is less than 64");
+        let Some((address, end)) = kernel.ipv4(text) else { return false };
+        // An address has at most 15 bytes. All bytes that are compared are none of them LF, so they are this line's.
+        let rest: &[u8; 34] = start[end & 15..].first_chunk().expect("15 + 34 is less than 64");
+        let (date, clock) = (rest[1..].first_chunk().expect("17 is less than 34"), rest[17..].first_chunk().expect("33 is less than 34"));
+        if rest[0] != b' ' || !kernel.same(date, &self.latest.date) {
+            return false;
+        }
+        let (Some(hour), Some(day)) = (kernel.clock(clock), self.days.get_mut(self.latest.place)) else { return false };
+        day.bytes += length as u64 + 1;
+        day.hours[usize::from(hour)] += 1;
+        self.latest.clients.push(address);
+        if self.latest.clients.len() >= CLIENTS {
+            self.put_clients();
+        }
+        true
+    }
+
+    /// Puts the clients that wait into the tally of their day.
+    fn put_clients(&mut self) {
+        if let Some(day) = self.days.get_mut(self.latest.place) {
+            day.clients.add_v4(&self.latest.clients);
+        }
+        self.latest.clients.clear();
+    }
+
+    /// Counts a line with an IPv4 client that is not the usual one.
+    #[inline(never)]
     fn line(&mut self, line: &[u8]) {
-        // Nearly every line is an IPv4 address, a separator, and a time stamp with the date of the line before.
         if let Some((address, length)) = leading_ipv4(line) {
             let rest = &line[length..];
             let dashes = rest.starts_with(b" - -");
@@ -128,24 +184,13 @@ impl Counter {
                 Rule::BeforeDashes => dashes || rest.first().is_none_or(|&byte| byte == b','),
             };
             if ends {
+                let stamp = Stamp::find(rest);
+                let place = self.count(Key::V4(address), stamp, line.len() as u64 + 1);
                 // After ` - - ` the `[` at 5 is the line's first.
-                if dashes && let Some(stamp) = rest.get(5..).and_then(|rest| rest.first_chunk::<STAMP_BYTES>()) {
-                    if let Some((date, place)) = &self.latest
-                        && stamp[..12] == *date
-                        && let Some(hour) = Stamp::parse_clock(stamp)
-                    {
-                        let day = &mut self.days[*place];
-                        day.bytes += line.len() as u64 + 1;
-                        day.hours[usize::from(hour)] += 1;
-                        return day.clients.add(Key::V4(address), 1);
-                    }
-                    if let Some(parsed) = Stamp::parse(stamp) {
-                        let place = self.count(Key::V4(address), Some(parsed), line.len() as u64 + 1);
-                        self.latest = stamp.first_chunk().map(|date| (*date, place));
-                        return;
-                    }
+                if dashes && let Some(date) = rest.get(5..5 + STAMP_BYTES).and_then(|text| Stamp::parse(text.first_chunk()?)).and(rest[1..].first_chunk()) {
+                    self.put_clients();
+                    (self.latest.date, self.latest.place) = (*date, place);
                 }
-                self.count(Key::V4(address), Stamp::find(rest), line.len() as u64 + 1);
                 return;
             }
         }
@@ -153,7 +198,6 @@ impl Counter {
     }
 
     /// Counts a line of any shape.
-    #[cold]
     #[inline(never)]
     fn any_line(&mut self, line: &[u8]) {
         let bytes = line.len() as u64 + 1;
@@ -188,4 +232,70 @@ impl Counter {
         day.clients.add(client, 1);
         place
     }
+}
+
+/// The lines of some bytes, to be counted.
+struct Lines<'a> {
+    counter: &'a mut Counter,
+    /// They may go on behind the last line.
+    bytes: &'a [u8],
+    /// Behind the last LF.
+    end: usize,
+}
+
+impl Work for Lines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        let Lines { counter, bytes, end } = self;
+        let mut newlines = std::mem::take(&mut counter.newlines);
+        let mut start = 0;
+        for from in (0..end).step_by(STRETCH_BYTES) {
+            let stretch = &bytes[from..end.min(from + STRETCH_BYTES)];
+            let count = find_newlines(kernel, stretch, &mut newlines);
+            for newline in &newlines[..count] {
+                let newline = from + *newline as usize;
+                let usual = match bytes[start..].first_chunk() {
+                    Some(text) => counter.usual_line(kernel, text, newline - start),
+                    None => false,
+                };
+                if !usual {
+                    counter.line(&bytes[start..newline]);
+                }
+                start = newline + 1;
+            }
+        }
+        counter.newlines = newlines;
+    }
+}
+
+/// Writes down where the LFs are; says how many. `places` is made long enough.
+#[inline(always)]
+fn find_newlines<K: Kernel>(kernel: K, stretch: &[u8], places: &mut Vec<u32>) -> usize {
+    if places.len() <= stretch.len() {
+        places.resize(stretch.len() + 1, 0);
+    }
+    let mut count = 0;
+    let mut note = |base: usize, mut mask: u64| {
+        // Most blocks have one LF or none: one place is written in any case, which costs less than guessing wrong.
+        places[count] = (base + mask.trailing_zeros() as usize) as u32;
+        count += usize::from(mask != 0);
+        mask &= mask.wrapping_sub(1);
+        while mask != 0 {
+            places[count] = (base + mask.trailing_zeros() as usize) as u32;
+            count += 1;
+            mask &= mask - 1;
+        }
+    };
+    let (blocks, rest) = stretch.as_chunks::<64>();
+    for (at, block) in blocks.iter().enumerate() {
+        note(at * 64, kernel.newlines(block));
+    }
+    if !rest.is_empty() {
+        let mut block = [0; 64];
+        block[..rest.len()].copy_from_slice(rest);
+        note(blocks.len() * 64, kernel.newlines(&block));
+    }
+    count
 }

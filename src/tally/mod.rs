@@ -14,6 +14,7 @@
 mod byte_set;
 mod clients;
 mod counter;
+mod kernel;
 pub mod plain;
 mod totals;
 mod v4_set;

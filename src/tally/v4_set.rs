@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 
+use crate::sys::memory::zeroed_words;
+
 const SLOTS_MIN: usize = 16;
 
 /// The random odd multiplier of this process and of all that it forks.
@@ -53,6 +55,26 @@ impl V4Set {
         }
     }
 
+    /// Adds one request of each of some clients.
+    pub(super) fn add_each(&mut self, addresses: &[u32]) {
+        // Room for all at once, so that the loop need not look.
+        if (self.len + addresses.len()) * 4 >= self.slots.len() * 3 {
+            self.resize(((self.len + addresses.len()) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
+        }
+        for &address in addresses {
+            let at = self.find(address);
+            let slot = &mut self.slots[at];
+            if *slot == 0 {
+                *slot = u64::from(address) << 32 | 1;
+                self.len += 1;
+            } else if *slot as u32 != u32::MAX {
+                *slot += 1;
+            } else {
+                self.add(address, 1);
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -92,7 +114,7 @@ impl V4Set {
     fn resize(&mut self, slots: usize) {
         self.seed = seed();
         self.shift = 64 - slots.trailing_zeros();
-        let old = std::mem::replace(&mut self.slots, vec![0; slots]);
+        let old = std::mem::replace(&mut self.slots, zeroed_words(slots));
         for slot in old.into_iter().filter(|&slot| slot != 0) {
             let at = self.find((slot >> 32) as u32);
             self.slots[at] = slot;

@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use crate::board::{Activity, StatusPage};
 use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, encode};
-use crate::range::{self, Trouble};
+use crate::range::{self, How, Trouble};
 use crate::sys::memory::Sealed;
 use crate::sys::socket::{Channel, Received, wait};
 use crate::tally::Rules;
@@ -71,7 +71,7 @@ fn answer(job: &Job, file: &File, rules: Rules, page: &StatusPage) -> (Answer, O
     let number = job.number;
     #[cfg(debug_assertions)]
     fault::before(job);
-    let counted = range::count(file, job.range, rules, job.io, job.last, |bytes| {
+    let counted = range::count(file, job.range, How { rules, io: job.io, last: job.last }, |bytes| {
         page.beat();
         page.set_progress(job.log, bytes);
         #[cfg(debug_assertions)]
