@@ -4,6 +4,7 @@
 //! read to its LF wherever that is. So any cutting of a log into ranges counts each line once.
 //! Deliberately absent: which ranges to count, and what to do when one fails.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 
@@ -19,6 +20,11 @@ const PIECE_BYTES: usize = 1 << 20;
 const MAP_BYTES_MIN: u64 = 1 << 20;
 /// How much of a range's two ends its samples hold.
 const SAMPLE_BYTES: usize = 1024;
+
+thread_local! {
+    /// Where ranges are read to. Kept, because giving it back costs the other threads a stop each time.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Bytes `from..to` of a log. Never empty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -175,15 +181,19 @@ pub fn count_on(before: Tally, file: &File, range: Range, how: How, mut beat: im
             beat(course.at - start);
         }
     } else {
-        let mut buffer = vec![0; length.min(PIECE_BYTES)];
-        while course.at < range.to {
-            let want = buffer.len().min((range.to - course.at) as usize);
-            if read_at(file, &mut buffer[..want], course.at)? < want {
-                return Err(Trouble::Shorter);
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(PIECE_BYTES, 0);
+            while course.at < range.to {
+                let want = PIECE_BYTES.min((range.to - course.at) as usize);
+                let piece = &mut scratch[..want];
+                if read_at(file, piece, course.at)? < want {
+                    return Err(Trouble::Shorter);
+                }
+                course.take(piece, Counter::feed_all);
+                beat(course.at - start);
             }
-            course.take(&buffer[..want], Counter::feed_all);
-            beat(course.at - start);
-        }
+            Ok(())
+        })?;
     }
     course.read_last_line(file, &mut beat)?;
     // What a truncated mapping shows beyond the new end is not what was in the log.
