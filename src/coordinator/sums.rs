@@ -45,11 +45,15 @@ impl Sums {
         sum.blank_bytes += result.blank_bytes;
         for view in &result.days {
             add_view(sum.parts.entry(view.day).or_default(), view);
-            add_clients(&mut sum.union, view);
+            if let Some(union) = &mut sum.union {
+                add_clients(union, view);
+            }
             let key = view.day.or(sum.name_day);
             let day = self.days.entry(key).or_default();
             day.parts.insert((log, view.day));
-            add_clients(&mut day.union, view);
+            if let Some(union) = &mut day.union {
+                add_clients(union, view);
+            }
             self.changed_days.insert(key);
         }
     }
@@ -131,13 +135,12 @@ fn add_view(part: &mut DayTally, view: &DayView<'_>) {
     for (hour, more) in part.hours.iter_mut().zip(view.hours) {
         *hour += more;
     }
-    view.clients().for_each(|(client, count)| part.clients.add(client, count));
+    add_clients(&mut part.clients, view);
 }
 
-fn add_clients(union: &mut Option<Clients>, view: &DayView<'_>) {
-    if let Some(union) = union {
-        view.clients().for_each(|(client, count)| union.add(client, count));
-    }
+fn add_clients(clients: &mut Clients, view: &DayView<'_>) {
+    clients.reserve_v4(view.v4_clients());
+    view.clients().for_each(|(client, count)| clients.add(client, count));
 }
 
 /// The sum of some parts. The union of their clients is made if there is need for it and it is not there.

@@ -159,7 +159,12 @@ impl DayView<'_> {
         self.hours.iter().sum()
     }
 
-    /// The clients with their requests.
+    /// How many IPv4 clients there are.
+    pub fn v4_clients(&self) -> usize {
+        self.v4.len() / V4_BYTES
+    }
+
+    /// The clients with their requests, in the order of the worker's set, IPv4 first.
     pub fn clients(&self) -> impl Iterator<Item = (Key<'_>, u64)> {
         let v4 = self.v4.as_chunks::<V4_BYTES>().0.iter().map(|record| {
             let [a, b, c, d, count @ ..] = *record;

@@ -41,10 +41,14 @@ impl Clients {
         self.v4.add_each(addresses);
     }
 
+    /// Makes room for so many more IPv4 clients: to be called before those of another set are added in its order.
+    pub fn reserve_v4(&mut self, more: usize) {
+        self.v4.reserve(more);
+    }
+
     /// Adds what another set counted.
     pub fn merge(&mut self, other: &Clients) {
-        // The other's slots come in the order of this table's, which is fast, but would crowd a table that is still to grow.
-        self.v4.reserve(self.v4.len() + other.v4.len());
+        self.reserve_v4(other.v4.len());
         other.iter().for_each(|(client, count)| self.add(client, count));
     }
 

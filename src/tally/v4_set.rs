@@ -88,9 +88,12 @@ impl V4Set {
         })
     }
 
-    /// Makes room for so many clients in all.
-    pub(super) fn reserve(&mut self, clients: usize) {
-        let slots = (clients * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN);
+    /// Makes room for so many more clients.
+    ///
+    /// Needed before the clients of another table are added in the order of its slots, which is the order of this table's: a table that
+    /// is still to grow would get them all at one end, and each would have to go past those before.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let slots = ((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN);
         if slots > self.slots.len() {
             self.resize(slots);
         }
