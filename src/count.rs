@@ -145,11 +145,12 @@ impl Plan {
     fn count(&self, before: Tally, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<Tally, range::Trouble> {
         let mut source = self.source.lock().expect("no holder panics");
         match (&mut *source, range) {
-            (Source::Plain(file, length), Some(range)) => {
-                let last = if range.to() == *length { LastLine::Count } else { LastLine::Hold };
+            (Source::Plain(file, _), Some(range)) => {
                 let file = file.try_clone()?;
                 drop(source);
                 let mut done = 0;
+                // A last line without LF counts whichever range it starts in.
+                let last = LastLine::Count;
                 // A file can be cut short while it is counted. Without a process to lose, mapping it is no choice.
                 let counted = range::count_on(before, &file, range, How { rules, io: Io::Read, last }, |bytes| {
                     beat(bytes.saturating_sub(done));

@@ -156,6 +156,8 @@ pub struct How {
 }
 
 /// Counts the lines that start in `range`. Calls `beat` now and then, with the number of bytes of the range that are done.
+///
+/// A log can be cut into ranges anywhere but within or right behind a byte order mark: that would part it from its line.
 pub fn count(file: &File, range: Range, how: How, beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
     count_on(Tally::default(), file, range, how, beat)
 }
@@ -259,15 +261,15 @@ impl Course {
 
     fn end(mut self, range: Range, last: LastLine) -> Counted {
         let torn = self.counter.torn_bytes();
-        let unterminated = torn > 0 && last == LastLine::Count;
+        // A byte order mark is part of the first line, though not of what it counts: a line that is held starts before it.
+        let only_mark = self.mark > 0 && self.at == self.mark;
+        let unfinished = torn > 0 || only_mark;
+        let (held, unterminated) = (unfinished && last == LastLine::Hold, unfinished && last == LastLine::Count);
         if unterminated {
             self.counter.finish_line();
         }
-        // A byte order mark is part of the first line, though not of what it counts: a line that is held starts before it.
-        let only_mark = self.mark > 0 && self.at == self.mark;
-        let held = (torn > 0 && !unterminated) || only_mark;
         let next = self.at - if held { torn } else { 0 };
-        let next = if next == self.mark { 0 } else { next };
+        let next = if held && next == self.mark { 0 } else { next };
         // If no line starts in the range, nothing is known of where the next one does.
         let starts = self.started.is_some_and(|start| start < range.to);
         Counted {

@@ -1,0 +1,419 @@
+//! `tallyd count` and `tallyd verify` as they are used: the program itself, its output, its exit code.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use nix::sys::stat::Mode;
+use serde_json::{Value, json};
+use support::{Folder, tallyd};
+use tallyd::log::{Rule, day_of_name};
+use tallyd::tally::plain::{self, PlainTally};
+use tallyd::tally::{Rules, Totals};
+
+const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/files");
+const NAMES: [&str; 3] = ["20210322.log", "20210323.log", "access-2021-03-24.log"];
+const LINE: &str = "203.0.113.7 - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12\n";
+
+/// What a run of the program gave.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs it with these arguments and this on standard input.
+fn run_with<S: AsRef<OsStr>>(input: &[u8], arguments: &[S]) -> Ran {
+    let mut child = tallyd().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // The program may end without reading it.
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    let _ = writer.join().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Ran {
+    run_with(b"", arguments)
+}
+
+/// Runs it, which must go well and without a word on stderr; says what it printed.
+#[track_caller]
+fn print<S: AsRef<OsStr>>(arguments: &[S]) -> String {
+    let Ran { code, out, err } = run(arguments);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    out
+}
+
+/// `count --json` of these paths.
+#[track_caller]
+fn count_json(paths: &[&Path]) -> Value {
+    let mut arguments = vec![OsStr::new("count"), OsStr::new("--json")];
+    arguments.extend(paths.iter().map(|path| path.as_os_str()));
+    serde_json::from_str(&print(&arguments)).unwrap()
+}
+
+/// A log alone, counted: its requests and its unique clients.
+#[track_caller]
+fn check_counted(path: &Path, requests: u64, uniques: u64) {
+    let all = &count_json(&[path])["all"];
+    assert_eq!((&all["requests"], &all["unique_ips"]), (&json!(requests), &json!(uniques)), "{all}");
+}
+
+/// A wrong command line: exit 2, a word on stderr, nothing printed.
+#[track_caller]
+fn check_usage(arguments: &[&str], word: &str) {
+    let ran = run(arguments);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
+    assert!(ran.err.contains(word), "{}", ran.err);
+}
+
+fn gz(members: &[&[u8]]) -> Vec<u8> {
+    let member = |bytes: &&[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    members.iter().flat_map(member).collect()
+}
+
+/// Numbers by the names of the API.
+fn day_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
+    let (requests, uniques) = (json!(totals.parsed + totals.malformed), json!(totals.ipv4 + totals.ipv6 + totals.other));
+    BTreeMap::from([
+        ("total", requests.clone()),
+        ("requests", requests),
+        ("ip", uniques.clone()),
+        ("unique_ips", uniques),
+        ("parsed", json!(totals.parsed)),
+        ("malformed", json!(totals.malformed)),
+        ("ipv4", json!(totals.ipv4)),
+        ("ipv6", json!(totals.ipv6)),
+        ("other", json!(totals.other)),
+        ("bytes", json!(totals.bytes)),
+        ("requests_by_hour", json!(totals.hours)),
+    ])
+}
+
+/// Likewise with those that only files have.
+fn file_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
+    let mut fields = day_fields(totals);
+    fields.extend([("blank", json!(totals.blank)), ("lines", json!(totals.parsed + totals.malformed + totals.blank))]);
+    fields
+}
+
+/// What `count --json` must say of logs, by the plain program.
+fn expected(logs: &[(&str, Vec<u8>)], rule: Rule) -> Value {
+    let (mut files, mut days, mut all) = (BTreeMap::new(), BTreeMap::<String, PlainTally>::new(), PlainTally::default());
+    for (name, log) in logs {
+        let tally = plain::tally(log, Rules { client: rule });
+        files.insert(name, file_fields(&tally.totals()));
+        (all.blank, all.blank_bytes) = (all.blank + tally.blank, all.blank_bytes + tally.blank_bytes);
+        // Under a key of its own for each file, so that the clients of all are united.
+        for (day, numbers) in plain::tally(log, Rules { client: rule }).days {
+            let file_day = day_of_name(name.as_bytes()).map_or("undated".to_owned(), |day| day.to_string());
+            days.entry(if day.is_empty() { file_day } else { day.clone() }).or_default().days.insert(format!("{name} {day}"), numbers);
+        }
+        all.days.extend(tally.days.into_iter().map(|(day, numbers)| (format!("{name} {day}"), numbers)));
+    }
+    let days: BTreeMap<_, _> = days.iter().map(|(day, tally)| (day, day_fields(&tally.totals()))).collect();
+    json!({"files": files, "days": days, "all": file_fields(&all.totals())})
+}
+
+fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    NAMES.iter().map(|name| (*name, fs::read(Path::new(FILES).join(name)).unwrap())).collect()
+}
+
+#[test]
+fn json_says_what_the_plain_program_counts() {
+    let got: Value = serde_json::from_str(&print(&["count", "--json", FILES])).unwrap();
+    assert_eq!(got, expected(&samples(), Rule::FirstField));
+    assert_eq!(got["days"].as_object().unwrap().keys().collect::<Vec<_>>(), ["2021-03-22", "2021-03-23", "2021-03-24", "2021-03-25"]);
+    assert_eq!((&got["files"]["20210322.log"]["total"], &got["files"]["20210322.log"]["ip"]), (&json!(401), &json!(61)));
+    assert_eq!((&got["all"]["requests"], &got["all"]["unique_ips"]), (&json!(952), &json!(83)));
+}
+
+#[test]
+fn the_rule_can_be_chosen() {
+    let got: Value = serde_json::from_str(&print(&["count", "--rule", "before-dashes", "--json", FILES])).unwrap();
+    assert_eq!(got, expected(&samples(), Rule::BeforeDashes));
+    assert_eq!((&got["files"]["20210322.log"]["ip"], &got["all"]["unique_ips"]), (&json!(72), &json!(107)));
+    assert_eq!(print(&["count", "--rule", "first-field", "--json", FILES]), print(&["count", "--json", FILES]));
+}
+
+#[test]
+fn a_table_for_people() {
+    let table = "\
+log                    requests  unique clients  malformed
+20210322.log                401              61          1
+20210323.log                301              48          1
+access-2021-03-24.log       250              40          0
+all 3                       952              83          2
+";
+    assert_eq!(print(&["count", FILES]), table);
+    let folder = Folder::new();
+    fs::write(folder.join("x.log"), LINE.repeat(1_234)).unwrap();
+    let table = "\
+log    requests  unique clients  malformed
+x.log     1,234               1          0
+all 1     1,234               1          0
+";
+    assert_eq!(print(&[OsStr::new("count"), folder.path().as_os_str()]), table);
+}
+
+#[test]
+fn csv_for_programs() {
+    let csv = "\
+name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,bytes
+20210322.log,401,61,403,2,401,400,1,61,57,3,1,58917
+20210323.log,301,48,301,0,301,300,1,48,43,4,1,43684
+access-2021-03-24.log,250,40,250,0,250,250,0,40,39,1,0,36901
+";
+    assert_eq!(print(&["count", "--csv", FILES]), csv);
+}
+
+#[test]
+fn paths_are_counted_in_the_order_given() {
+    let paths = NAMES.map(|name| format!("{FILES}/{name}"));
+    let out = print(&["count", "--csv", &paths[2], &paths[0]]);
+    let names: Vec<&str> = out.lines().filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(names, ["name", NAMES[2], NAMES[0]]);
+}
+
+#[test]
+fn standard_input() {
+    let (_, log) = &samples()[0];
+    let ran = run_with(log, &["count", "--json", "-"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let got: Value = serde_json::from_str(&ran.out).unwrap();
+    // Its name has no date, so its malformed requests are undated.
+    assert_eq!(got, expected(&[("-", log.clone())], Rule::FirstField));
+    assert_eq!(got["days"]["undated"]["malformed"], json!(1));
+    // Beside a file, with a mark, without an LF.
+    let ran = run_with(b"\xef\xbb\xbf203.0.113.7 - -", &["count", "--csv", &format!("{FILES}/{}", NAMES[0]), "-"]);
+    assert_eq!((ran.code, ran.out.lines().last()), (0, Some("-,1,1,1,0,1,0,1,1,1,0,0,15")));
+    // Nothing at all.
+    assert_eq!(print(&["count", "--csv", "-"]).lines().last(), Some("-,0,0,0,0,0,0,0,0,0,0,0,0"));
+}
+
+#[test]
+fn a_folder_means_its_visible_files() {
+    let folder = Folder::new();
+    for name in ["b.log", "a.log", ".hidden.log"] {
+        fs::write(folder.join(name), LINE).unwrap();
+    }
+    fs::create_dir(folder.join("sub")).unwrap();
+    fs::write(folder.join("sub/c.log"), LINE).unwrap();
+    File::create(folder.join("empty.log")).unwrap();
+    let out = print(&[OsStr::new("count"), OsStr::new("--csv"), folder.path().as_os_str()]);
+    let counted: Vec<Vec<&str>> = out.lines().skip(1).map(|line| line.split(',').take(3).collect()).collect();
+    assert_eq!(counted, [["a.log", "1", "1"], ["b.log", "1", "1"], ["empty.log", "0", "0"]]);
+    // One that is hidden counts if it is asked for.
+    check_counted(&folder.join(".hidden.log"), 1, 1);
+    // A folder without files is no error.
+    fs::create_dir(folder.join("none")).unwrap();
+    check_counted(&folder.join("none"), 0, 0);
+}
+
+#[test]
+fn gz_files() {
+    let folder = Folder::new();
+    let path = folder.join("access.log-20210322.gz");
+    let other = LINE.replace("113.7", "113.8");
+    let check = |bytes: &[u8], requests, uniques| {
+        fs::write(&path, bytes).unwrap();
+        check_counted(&path, requests, uniques);
+    };
+    check(&gz(&[LINE.as_bytes()]), 1, 1);
+    // Members one after another are one log; a line may lie across both.
+    check(&gz(&[LINE.as_bytes(), other.as_bytes()]), 2, 2);
+    check(&gz(&[&LINE.as_bytes()[..20], &LINE.as_bytes()[20..], other.as_bytes()]), 2, 2);
+    check(&gz(&[b"\xef\xbb\xbf", LINE.as_bytes(), LINE.as_bytes()]), 2, 1);
+    check(&gz(&[b"a\nb"]), 2, 2);
+    check(&gz(&[b""]), 0, 0);
+    // What does not fit a buffer.
+    check(&gz(&[LINE.repeat(100_000).as_bytes(), other.repeat(5).as_bytes()]), 100_005, 2);
+    // Cut short, or damaged: what came before counts.
+    let both = gz(&[LINE.as_bytes(), other.as_bytes()]);
+    let one = gz(&[LINE.as_bytes()]).len();
+    check(&both[..one], 1, 1);
+    check(&both[..one + 5], 1, 1);
+    check(&[&both[..one], b"no member"].concat(), 1, 1);
+    let random: Vec<u8> = (0..200_000u32).flat_map(|at| format!("client-{} - -\n", at.wrapping_mul(2_654_435_761)).into_bytes()).collect();
+    let half = gz(&[&random]);
+    fs::write(&path, &half[..half.len() / 2]).unwrap();
+    let requests = count_json(&[&path])["all"]["requests"].as_u64().unwrap();
+    assert!((50_000..150_000).contains(&requests), "{requests}");
+    // It is told by its content, not by its name.
+    check(LINE.as_bytes(), 1, 1);
+    fs::write(folder.join("x.log"), gz(&[LINE.as_bytes()])).unwrap();
+    check_counted(&folder.join("x.log"), 1, 1);
+    // Its malformed lines have the day of its name.
+    check(&gz(&[b"no stamp\n"]), 1, 1);
+    assert_eq!(count_json(&[&path])["days"]["2021-03-22"]["malformed"], json!(1));
+}
+
+/// Both a path that cannot be read and one that can: exit 1, a sentence on the one, the numbers of the other.
+#[track_caller]
+fn check_unreadable(path: &Path, sentence: &str) {
+    let good = format!("{FILES}/{}", NAMES[0]);
+    let ran = run(&[OsStr::new("count"), OsStr::new("--csv"), path.as_os_str(), OsStr::new(&good)]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    assert!(ran.err.starts_with("tallyd: ") && ran.err.contains(sentence), "{}", ran.err);
+    let lines: Vec<&str> = ran.out.lines().skip(1).collect();
+    assert_eq!(lines, ["20210322.log,401,61,403,2,401,400,1,61,57,3,1,58917"]);
+}
+
+#[test]
+fn a_path_that_cannot_be_read_is_named_and_the_others_count() {
+    let folder = Folder::new();
+    check_unreadable(&folder.join("missing.log"), "missing.log: No such file");
+    fs::write(folder.join("file"), LINE).unwrap();
+    check_unreadable(&folder.join("file/below.log"), "file/below.log: Not a directory");
+    fs::write(folder.join("secret.log"), LINE).unwrap();
+    fs::set_permissions(folder.join("secret.log"), fs::Permissions::from_mode(0o0)).unwrap();
+    let uid = nix::unistd::geteuid();
+    // Root reads everything.
+    if !uid.is_root() {
+        check_unreadable(&folder.join("secret.log"), &format!("secret.log: permission denied (tallyd runs as uid {uid})"));
+    }
+    // Nothing that counts: exit 1 all the same, and an empty table.
+    let ran = run(&[OsStr::new("count"), folder.join("missing.log").as_os_str()]);
+    assert_eq!((ran.code, ran.out.lines().count()), (1, 2), "{}", ran.out);
+    // Verify likewise.
+    let ran = run(&[OsStr::new("verify"), folder.join("missing.log").as_os_str(), folder.join("file").as_os_str()]);
+    assert_eq!((ran.code, ran.out.lines().count()), (1, 2), "{}", ran.out);
+    assert!(ran.err.contains("missing.log: No such file"), "{}", ran.err);
+}
+
+#[test]
+fn names_do_not_reach_the_terminal_raw() {
+    let folder = Folder::new();
+    let name = OsString::from_vec(b"a\n\x1b[2J\xff.log".to_vec());
+    let path = folder.path().join(&name);
+    fs::write(&path, LINE).unwrap();
+    let harmless = |text: &str| !text.chars().any(|character| character.is_control() && character != '\n');
+    let table = print(&[OsStr::new("count"), path.as_os_str()]);
+    assert!(harmless(&table) && table.lines().count() == 3, "{table:?}");
+    assert!(table.contains("\na\\n\\u{1b}[2J\\xff.log "), "{table:?}");
+    let json = print(&[OsStr::new("count"), OsStr::new("--json"), path.as_os_str()]);
+    assert!(harmless(&json), "{json:?}");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["files"].as_object().unwrap().keys().collect::<Vec<_>>(), ["a\n\u{1b}[2J\\xff.log"]);
+    // CSV keeps it in one cell.
+    let csv = print(&[OsStr::new("count"), OsStr::new("--csv"), path.as_os_str()]);
+    assert!(csv.contains("\n\"a\n") && csv.contains("\\xff.log\",1,1,"), "{csv:?}");
+    let verified = print(&[OsStr::new("verify"), path.as_os_str()]);
+    assert!(harmless(&verified) && verified.lines().count() == 2, "{verified:?}");
+    fs::remove_file(&path).unwrap();
+    for command in ["count", "verify"] {
+        let ran = run(&[OsStr::new(command), path.as_os_str()]);
+        assert_eq!(ran.code, 1);
+        assert!(harmless(&ran.err) && ran.err.contains("a\\n\\u{1b}[2J\\xff.log: No such file"), "{:?}", ran.err);
+    }
+}
+
+#[test]
+fn logs_of_one_name_in_two_folders_are_both_there() {
+    let folder = Folder::new();
+    let paths = ["one", "two"].map(|part| folder.join(part).join("access.log"));
+    for (path, count) in paths.iter().zip([1, 2]) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, LINE.repeat(count)).unwrap();
+    }
+    let got = count_json(&[&paths[0], &paths[1]]);
+    let totals: BTreeMap<&str, &Value> = got["files"].as_object().unwrap().iter().map(|(name, fields)| (name.as_str(), &fields["total"])).collect();
+    assert_eq!(totals, BTreeMap::from([("access.log", &json!(1)), (paths[1].to_str().unwrap(), &json!(2))]));
+    // One client in both: united, not added up.
+    assert_eq!((&got["all"]["total"], &got["all"]["ip"]), (&json!(3), &json!(1)));
+    assert_eq!(got["days"]["2021-03-22"]["ip"], json!(1));
+}
+
+#[test]
+fn a_last_line_without_lf_counts() {
+    let folder = Folder::new();
+    fs::write(folder.join("x.log"), format!("{LINE}203.0.113.8 - -")).unwrap();
+    check_counted(&folder.join("x.log"), 2, 2);
+    fs::write(folder.join("x.log"), "x").unwrap();
+    check_counted(&folder.join("x.log"), 1, 1);
+}
+
+/// A file is counted in ranges of 16 MiB. Its last line counts though it starts in one range and ends, without LF, in the next.
+#[test]
+fn a_last_line_without_lf_across_two_ranges_counts() {
+    let folder = Folder::new();
+    let lines = (16 << 20) / LINE.len();
+    let mut log = LINE.repeat(lines);
+    log.push_str(&LINE.replace("113.7", "113.8").trim_end().repeat(3));
+    assert!(log.len() > 16 << 20);
+    fs::write(folder.join("x.log"), log).unwrap();
+    check_counted(&folder.join("x.log"), lines as u64 + 1, 2);
+}
+
+#[test]
+fn a_pipe_is_streamed() {
+    let folder = Folder::new();
+    let path = folder.join("pipe.log");
+    nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let to = path.clone();
+    // Opening it waits for the program to do so. More than a pipe holds, so it is read while it is written.
+    let writer = std::thread::spawn(move || fs::write(to, LINE.repeat(100_000)));
+    check_counted(&path, 100_000, 1);
+    writer.join().unwrap().unwrap();
+    // In a folder it is none of the files.
+    check_counted(folder.path(), 0, 0);
+}
+
+#[test]
+fn verify_says_that_both_engines_agree() {
+    let verdicts = |rule: &str| NAMES.map(|name| format!("{FILES}/{name}: both engines agree (rule {rule})\n")).concat();
+    assert_eq!(print(&["verify", FILES]), verdicts("first-field") + &verdicts("before-dashes"));
+    assert_eq!(print(&["verify", "--rule", "before-dashes", FILES]), verdicts("before-dashes"));
+    // What is hard to count: damage, marks, torn lines.
+    let folder = Folder::new();
+    let hard = [b"\xef\xbb\xbf \n", LINE.as_bytes(), b"\xff\0,\r\n\n", &[b'x'; 100_000], &LINE.as_bytes()[..50]].concat();
+    fs::write(folder.join("hard.log"), &hard).unwrap();
+    let whole = gz(&[&hard, &hard]);
+    fs::write(folder.join("hard.gz"), &whole[..whole.len() - 30]).unwrap();
+    let out = print(&[OsStr::new("verify"), folder.path().as_os_str()]);
+    assert_eq!(out.lines().filter(|line| line.contains("both engines agree")).count(), 4, "{out}");
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_2() {
+    check_usage(&["count", "--frobnicate", FILES], "--frobnicate");
+    check_usage(&["count", "--json", "--csv", FILES], "cannot be used with");
+    check_usage(&["count", "--rule", "last-field", FILES], "before-dashes");
+    check_usage(&["count"], "PATH");
+    check_usage(&["verify"], "PATH");
+    check_usage(&["frobnicate"], "frobnicate");
+}
+
+/// Nobody reads on: the program ends without a panic.
+#[test]
+fn a_reader_may_leave() {
+    let mut child = tallyd().args(["count", "--json"]).args(vec![FILES; 200]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+/// The samples are where this file says.
+#[test]
+fn the_samples_are_those_named() {
+    let mut found: Vec<PathBuf> = fs::read_dir(FILES).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    assert_eq!(found.iter().map(|path| path.file_name().unwrap().as_bytes()).collect::<Vec<_>>(), NAMES.map(str::as_bytes));
+}

@@ -1,0 +1,705 @@
+//! The counting engine: the rules as facts, and the engine against the plain program on bytes that were chosen to be hard.
+//!
+//! A property that fails prints the smallest input it could find, as a byte string to be put into a `check`.
+//! `PROPTEST_CASES` asks for more cases than the default, in proportion for each property; `PROPTEST_RNG_SEED` for the same ones again.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use support::Folder;
+use tallyd::log::{Rule, day_of_name};
+use tallyd::range::{self, Counted, How, Io, LastLine, Range};
+use tallyd::tally::plain::{self, PlainTally};
+use tallyd::tally::{Counter, Rules, Tally, Totals};
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+const RULES: [Rule; 2] = [Rule::FirstField, Rule::BeforeDashes];
+
+fn rules(client: Rule) -> Rules {
+    Rules { client }
+}
+
+/// The engine over a whole log.
+fn fast(log: &[u8], rule: Rule) -> Tally {
+    tallyd::tally::tally(log.strip_prefix(BOM).unwrap_or(log), rules(rule))
+}
+
+/// The engine over a whole log that comes in pieces of these sizes, again and again.
+fn fed(log: &[u8], rule: Rule, sizes: &[usize]) -> Tally {
+    let mut counter = Counter::new(rules(rule));
+    pieces(log.strip_prefix(BOM).unwrap_or(log), sizes).for_each(|piece| counter.feed(piece));
+    counter.finish_line();
+    counter.into_tally()
+}
+
+fn pieces<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> impl Iterator<Item = &'a [u8]> {
+    let mut sizes = sizes.iter().cycle();
+    std::iter::from_fn(move || {
+        let (piece, rest) = bytes.split_at(bytes.len().min(*sizes.next()?));
+        bytes = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+// ---- the rules ----
+
+const STAMP: &str = "[22/Mar/2021:06:25:24 +0100]";
+
+/// A log has these numbers, by the engine whole, by the engine byte by byte, and by the plain program.
+#[track_caller]
+fn check(log: &[u8], rule: Rule, requests: u64, uniques: u64, malformed: u64, blank: u64) {
+    let shown = log.escape_ascii();
+    for totals in all_ways(log, rule) {
+        let got = (totals.requests(), totals.unique_clients(), totals.malformed, totals.blank);
+        assert_eq!(got, (requests, uniques, malformed, blank), "requests, uniques, malformed, blank of {shown}");
+        assert_eq!(totals.lines(), blank + requests, "{shown}");
+        assert_eq!(totals.requests(), totals.parsed + malformed, "{shown}");
+    }
+}
+
+/// Likewise by both rules.
+#[track_caller]
+fn check_both(log: &[u8], requests: u64, uniques: u64, malformed: u64, blank: u64) {
+    RULES.iter().for_each(|rule| check(log, *rule, requests, uniques, malformed, blank));
+}
+
+/// A log has these clients by the first-field rule, and these by the before-dashes rule.
+#[track_caller]
+fn check_clients(log: &[u8], first_field: &[&[u8]], before_dashes: &[&[u8]]) {
+    for (rule, want) in RULES.into_iter().zip([first_field, before_dashes]) {
+        for tally in [PlainTally::from(&fast(log, rule)), PlainTally::from(&fed(log, rule, &[1])), plain::tally(log, rules(rule))] {
+            let got: BTreeSet<&[u8]> = tally.days.values().flat_map(|day| day.clients.keys()).map(Vec::as_slice).collect();
+            assert_eq!(got, want.iter().copied().collect(), "{rule:?} of {}", log.escape_ascii());
+        }
+    }
+}
+
+/// A client is IPv4, IPv6 or neither.
+#[track_caller]
+fn check_kind(client: &str, ipv4: u64, ipv6: u64, other: u64) {
+    for totals in all_ways(format!("{client} - - {STAMP}\n").as_bytes(), Rule::FirstField) {
+        assert_eq!((totals.ipv4, totals.ipv6, totals.other), (ipv4, ipv6, other), "{client}");
+    }
+}
+
+/// A line is of this day and hour, or malformed.
+#[track_caller]
+fn check_time(line: &str, want: Option<(&str, usize)>) {
+    for rule in RULES {
+        let log = line.as_bytes();
+        for tally in [PlainTally::from(&fast(log, rule)), PlainTally::from(&fed(log, rule, &[1])), plain::tally(log, rules(rule))] {
+            let times: Vec<_> = tally.days.iter().map(|(day, numbers)| (day.as_str(), numbers.hours.iter().position(|count| *count == 1))).collect();
+            assert_eq!(times, [want.map_or(("", None), |(day, hour)| (day, Some(hour)))], "{line}");
+        }
+    }
+}
+
+#[track_caller]
+fn check_name(name: &str, want: Option<&str>) {
+    assert_eq!(day_of_name(name.as_bytes()).map(|day| day.to_string()).as_deref(), want, "{name}");
+}
+
+fn all_ways(log: &[u8], rule: Rule) -> [Totals; 3] {
+    [fast(log, rule).totals(), fed(log, rule, &[1]).totals(), plain::tally(log, rules(rule)).totals()]
+}
+
+#[test]
+fn lines() {
+    check_both(b"", 0, 0, 0, 0);
+    // LF ends a line; no other byte does.
+    check_both(b"a\nb\n", 2, 2, 2, 0);
+    check_both(b"a\rb\n", 1, 1, 1, 0);
+    check_both(b"a\0b\x0bc\x0cd\xc2\x85e\xe2\x80\xa8f\n", 1, 1, 1, 0);
+    // CR before the LF is blank space like any other.
+    check_both(b"\r\n", 0, 0, 0, 1);
+    check(b"a\r\na\n", Rule::FirstField, 2, 1, 2, 0);
+    check(b"a\r\na\n", Rule::BeforeDashes, 2, 2, 2, 0);
+    // A byte order mark is skipped at the very start, nowhere else, and once.
+    check(b"\xef\xbb\xbfa\na\n", Rule::FirstField, 2, 1, 2, 0);
+    check_both(b"a\n\xef\xbb\xbfa\n", 2, 2, 2, 0);
+    check_both(b"\xef\xbb\xbf\xef\xbb\xbfa\na\n", 2, 2, 2, 0);
+    check_both(b"\xef\xbb\xbf", 0, 0, 0, 0);
+    check_both(b"\xef\xbb\xbf\n", 0, 0, 0, 1);
+    check_both(b"\xef\xbb", 1, 1, 1, 0);
+    check_both(b"\xef\xbba\na\n", 2, 2, 2, 0);
+    // Blank: nothing but ASCII white space.
+    check_both(b"\n", 0, 0, 0, 1);
+    check_both(b" \t\r\x0b\x0c\n", 0, 0, 0, 1);
+    check_both(b"\0\n", 1, 1, 1, 0);
+    check_both(b"\x1c\n", 1, 1, 1, 0);
+    check_both(b"\xc2\xa0\n", 1, 1, 1, 0);
+    check_both(b",\n", 1, 1, 1, 0);
+    // A last line without LF counts.
+    check_both(b"a\nb", 2, 2, 2, 0);
+    check_both(b"a\n ", 1, 1, 1, 1);
+    check_both(format!("1.2.3.4 - - {STAMP}").as_bytes(), 1, 1, 0, 0);
+}
+
+#[test]
+fn clients_by_the_first_field_and_before_dashes() {
+    let line = |client: &str| format!("{client} - - {STAMP} \"GET / HTTP/1.1\" 200 12\n").into_bytes();
+    let same = |client: &str| check_clients(&line(client), &[client.as_bytes()], &[client.as_bytes()]);
+    same("203.0.113.7");
+    same("2001:db8::1");
+    same("host.example");
+    same("-");
+    same("203.0.113.7:8080");
+    // With a user, as a list, or plain: one client by the first field.
+    let three = format!("203.0.113.7 - - {STAMP}\n203.0.113.7 - frank {STAMP}\n203.0.113.7, 10.0.0.1 - - {STAMP}\n");
+    check(three.as_bytes(), Rule::FirstField, 3, 1, 0, 0);
+    check_clients(three.as_bytes(), &[b"203.0.113.7"], &[b"203.0.113.7", format!("203.0.113.7 - frank {STAMP}").as_bytes()]);
+    // Leading white space is skipped, or is not.
+    check_clients(b" \t\r\x0b\x0ca b\n", &[b"a"], &[b" \t\r\x0b\x0ca b"]);
+    check_clients(b"  - - x\n", &[b"-"], &[b" "]);
+    // The first white space or comma ends it; the first comma alone.
+    check_clients(b"a\tb\n", &[b"a"], &[b"a\tb"]);
+    check_clients(b"a\x0bb\nc\x0cd\ne\rf\n", &[b"a", b"c", b"e"], &[b"a\x0bb", b"c\x0cd", b"e\rf"]);
+    check_clients(b"a,b - -\n", &[b"a"], &[b"a"]);
+    check_clients(b"a - -, b\n", &[b"a"], &[b"a"]);
+    check_clients(b"a -, - b\n", &[b"a"], &[b"a -"]);
+    // A client may be empty.
+    check_clients(b", 10.0.0.1 - -\n", &[b""], &[b""]);
+    check_clients(b" - - x\n", &[b"-"], &[b""]);
+    check_both(b", a\n,b\n", 2, 1, 2, 0);
+    // Without ` - -`: the whole line up to its first comma.
+    check_clients(b"a b c, d\n", &[b"a"], &[b"a b c"]);
+    check_clients(b"a --\n", &[b"a"], &[b"a --"]);
+    check_clients(b"a - - -\n", &[b"a"], &[b"a"]);
+    check_clients(b"a  - -\n", &[b"a"], &[b"a "]);
+    check_clients(b"a -- -\n", &[b"a"], &[b"a -- -"]);
+    // Compared as bytes, as logged.
+    check_both(b"A - -\na - -\n", 2, 2, 2, 0);
+    check_both(b"::1 - -\n0:0:0:0:0:0:0:1 - -\n2001:DB8::1 - -\n2001:db8::1 - -\n", 4, 4, 4, 0);
+    check_both(b"1.2.3.4 - -\n01.2.3.4 - -\n1.2.3.4. - -\n1.2.3.4x - -\n", 4, 4, 4, 0);
+    check_clients(b"\xff\0\xfe - -\n", &[b"\xff\0\xfe"], &[b"\xff\0\xfe"]);
+    // Only the first 1,024 bytes count.
+    for (bytes, uniques) in [(1022, 2), (1023, 2), (1024, 1), (1025, 1), (5000, 1)] {
+        let long = "x".repeat(bytes);
+        check_both(format!("{long}a - -\n{long}b - -\n").as_bytes(), 2, uniques, 2, 0);
+    }
+    check_clients(&[b'x'; 2000], &[&[b'x'; 1024]], &[&[b'x'; 1024]]);
+    check_clients(format!("{} - -", "x".repeat(1024)).as_bytes(), &[&[b'x'; 1024]], &[&[b'x'; 1024]]);
+    // The debris of a torn line is a client like any other.
+    check_clients(b".113.7 - - [22/Mar\n1.1\" 200 12\n", &[b".113.7", b"1.1\""], &[b".113.7", b"1.1\" 200 12"]);
+}
+
+#[test]
+fn clients_are_split_by_kind() {
+    for client in ["0.0.0.0", "1.2.3.4", "10.20.130.240", "255.255.255.255"] {
+        check_kind(client, 1, 0, 0);
+    }
+    for client in ["::", "::1", "2001:db8::1", "2001:DB8:0:0:0:0:0:1", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::"] {
+        check_kind(client, 0, 1, 0);
+    }
+    for client in
+        ["-", "host", "01.2.3.4", "1.2.3.04", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4:80", "fe80::1%eth0", "[::1]", "::1/64", "12345::", "1::2::3"]
+    {
+        check_kind(client, 0, 0, 1);
+    }
+}
+
+#[test]
+fn uniques_are_exact() {
+    let log: String = (0..30_000u32).map(|at| format!("10.{}.{}.{} - - {STAMP}\n", at % 3, at / 250 % 250, at % 250)).collect();
+    let want = (0..30_000u32).map(|at| (at % 3, at / 250 % 250, at % 250)).collect::<BTreeSet<_>>().len() as u64;
+    check_both(log.as_bytes(), 30_000, want, 0, 0);
+    let log: String = (0..3_000).map(|at| format!("host-{}.example - - {STAMP}\n", at % 1_234)).collect();
+    check_both(log.as_bytes(), 3_000, 1_234, 0, 0);
+}
+
+#[test]
+fn days_and_hours() {
+    check_time("a - - [22/Mar/2021:06:25:24 +0100] x", Some(("2021-03-22", 6)));
+    // As written: no time zone is applied.
+    check_time("a - - [22/Mar/2021:00:00:00 +1200]", Some(("2021-03-22", 0)));
+    check_time("a - - [22/Mar/2021:23:59:59 -1200]", Some(("2021-03-22", 23)));
+    check_time("a - - [22/Mar/2021:23:59:59 +9999]", Some(("2021-03-22", 23)));
+    // Anywhere in the line, with any words before it, and the first that is real.
+    check_time("[22/Mar/2021:06:25:24 +0100]", Some(("2021-03-22", 6)));
+    check_time("[[22/Mar/2021:06:25:24 +0100]", Some(("2021-03-22", 6)));
+    check_time("a [x] [30/Feb/2021:06:25:24 +0100] [01/Mar/2021:07:00:00 +0000] [02/Mar/2021:08:00:00 +0000]", Some(("2021-03-01", 7)));
+    check_time("a - frank [22/Mar/2021:06:25:24 +0100]", Some(("2021-03-22", 6)));
+    // Real dates of the years 0001 to 9999, real times.
+    check_time("a [01/Jan/0001:00:00:00 +0000]", Some(("0001-01-01", 0)));
+    check_time("a [31/Dec/9999:23:59:60 +0000]", Some(("9999-12-31", 23)));
+    check_time("a [29/Feb/2020:06:25:24 +0100]", Some(("2020-02-29", 6)));
+    check_time("a [29/Feb/2000:06:25:24 +0100]", Some(("2000-02-29", 6)));
+    for stamp in [
+        "[22/Mar/0000:06:25:24 +0100]",
+        "[00/Mar/2021:06:25:24 +0100]",
+        "[32/Mar/2021:06:25:24 +0100]",
+        "[31/Apr/2021:06:25:24 +0100]",
+        "[29/Feb/2021:06:25:24 +0100]",
+        "[29/Feb/1900:06:25:24 +0100]",
+        "[22/Mar/2021:24:25:24 +0100]",
+        "[22/Mar/2021:06:60:24 +0100]",
+        "[22/Mar/2021:06:25:61 +0100]",
+        "[22/Mar/2021:06:25:24 01000]",
+        "[22/Mar/2021:06:25:24 +01:00]",
+        "[22/Mar/2021:06:25:24 +010]",
+        "[22/Mar/2021:06:25:24 +0100",
+        "[22/Mar/2021:06:25:24]",
+        "[22/mar/2021:06:25:24 +0100]",
+        "[22/M\u{e4}r/2021:06:25:24 +0100]",
+        "[22/03/2021:06:25:24 +0100]",
+        "[2/Mar/2021:06:25:24 +0100]",
+        "22/Mar/2021:06:25:24 +0100]",
+        "(22/Mar/2021:06:25:24 +0100)",
+    ] {
+        check_time(&format!("a - - {stamp} x"), None);
+    }
+    // A malformed request counts as a request, and its first field as a client.
+    check_both(b"1.2.3.4 - - [nonsense\n", 1, 1, 1, 0);
+    check_both(format!("1.2.3.4 - - {STAMP}\n1.2.3.4 - - x\n").as_bytes(), 2, 1, 1, 0);
+}
+
+#[test]
+fn a_line_like_the_one_before_counts_by_what_it_says() {
+    let first = format!("1.2.3.4 - - {STAMP} \"GET / HTTP/1.1\" 200 12\n");
+    for (line, uniques, malformed) in [
+        ("1.2.3.5 - - [22/Mar/2021:07:25:24 +0100] \"GET / HTTP/1.1\" 200 12", 2, 0),
+        ("1.2.3.4 - - [22/Mar/2021:24:25:24 +0100] \"GET / HTTP/1.1\" 200 12", 1, 1),
+        ("1.2.3.4 - - [22/Mar/2021:06:60:24 +0100] \"GET / HTTP/1.1\" 200 12", 1, 1),
+        ("1.2.3.4 - - [22/Mar/2021:06:25:61 +0100] \"GET / HTTP/1.1\" 200 12", 1, 1),
+        ("1.2.3.4 - - [22/Mar/2021:06:25:24 ,0100] \"GET / HTTP/1.1\" 200 12", 1, 1),
+        ("1.2.3.4 - - [22/Mar/2021:06:25:24 +0100) \"GET / HTTP/1.1\" 200 12", 1, 1),
+        ("1.2.3.4 - - [23/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12", 1, 0),
+        ("1.2.3.4 - - [32/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12", 1, 1),
+        ("1.2.3.04 - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12", 2, 0),
+        ("1.2.3.256 - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12", 2, 0),
+        ("1.2.3.4.5 - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12", 2, 0),
+        ("255.255.255.255 - - [22/Mar/2021:06:25:24 +0100]", 2, 0),
+        ("255.255.255.2555 - - [22/Mar/2021:06:25:24 +0100]", 2, 0),
+        ("1.2.3.4 - - [22/Mar/2021:06:25:24 +0100]", 1, 0),
+        ("1.2.3.4 - - [22/Mar/2021:06:25:24 +010", 1, 1),
+        ("1.2.3.4 - - [22/Mar/2021", 1, 1),
+        ("1.2.3.4", 1, 1),
+    ] {
+        // Last in the log and not, so that what follows the line can be looked at by mistake.
+        check_both(format!("{first}{line}\n").as_bytes(), 2, uniques, malformed, 0);
+        check_both(format!("{first}{line}\n{}", first.repeat(3)).as_bytes(), 5, uniques, malformed, 0);
+    }
+}
+
+#[test]
+fn the_day_of_a_name() {
+    check_name("20210322.log", Some("2021-03-22"));
+    check_name("access-2021-03-22.log", Some("2021-03-22"));
+    check_name("access.log-20210322.gz", Some("2021-03-22"));
+    check_name("access.log", None);
+    // The first real date, not inside more digits, in one of two spellings.
+    check_name("20210230-20210322", Some("2021-03-22"));
+    check_name("20210322-20210323", Some("2021-03-22"));
+    check_name("120210322.log", None);
+    check_name("202103220.log", None);
+    check_name("2021-0322.log", None);
+    check_name("2021_03_22.log", None);
+    check_name("00000322.log", None);
+}
+
+#[test]
+fn what_is_reported() {
+    let log = format!("a - - {STAMP}\r\nb - - [23/Mar/2021:07:00:00 +0000]\n\r\n\nc x\na - - [23/Mar/2021:07:00:00 +0000]");
+    for totals in all_ways(log.as_bytes(), Rule::FirstField) {
+        // The clients of several days are united, not added up.
+        assert_eq!((totals.requests(), totals.parsed, totals.malformed, totals.blank, totals.unique_clients()), (4, 3, 1, 2, 3));
+        // The length of the lines with their LF, where they have one.
+        assert_eq!(totals.bytes, log.len() as u64);
+        assert_eq!((totals.hours[6], totals.hours[7], totals.hours.iter().sum::<u64>()), (1, 2, 3));
+    }
+    // A byte order mark is no part of a line.
+    assert_eq!(fast(b"\xef\xbb\xbfa\n", Rule::FirstField).totals().bytes, 2);
+    // Each day has its own clients.
+    let days = PlainTally::from(&fast(log.as_bytes(), Rule::FirstField)).days;
+    let clients = |day: &str| days[day].clients.keys().map(|client| client.escape_ascii().to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(
+        (clients("2021-03-22"), clients("2021-03-23"), clients("")),
+        (["a"].map(str::to_owned).into(), ["a", "b"].map(str::to_owned).into(), ["c"].map(str::to_owned).into())
+    );
+}
+
+/// The samples that come with the program: what the README promises of them.
+#[test]
+fn the_samples() {
+    fn check_sample(name: &str, rule: Rule, [requests, uniques, malformed, blank]: [u64; 4], [ipv4, ipv6, other, bytes]: [u64; 4]) {
+        let log = fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("files").join(name)).unwrap();
+        check(&log, rule, requests, uniques, malformed, blank);
+        for totals in all_ways(&log, rule) {
+            assert_eq!((totals.ipv4, totals.ipv6, totals.other, totals.bytes), (ipv4, ipv6, other, bytes), "{name}");
+        }
+    }
+    check_sample("20210322.log", Rule::FirstField, [401, 61, 1, 2], [57, 3, 1, 58_917]);
+    check_sample("20210323.log", Rule::FirstField, [301, 48, 1, 0], [43, 4, 1, 43_684]);
+    check_sample("access-2021-03-24.log", Rule::FirstField, [250, 40, 0, 0], [39, 1, 0, 36_901]);
+    check_sample("20210322.log", Rule::BeforeDashes, [401, 72, 1, 2], [57, 3, 12, 58_917]);
+    check_sample("20210323.log", Rule::BeforeDashes, [301, 56, 1, 0], [43, 4, 9, 43_684]);
+    check_sample("access-2021-03-24.log", Rule::BeforeDashes, [250, 45, 0, 0], [39, 1, 5, 36_901]);
+}
+
+// ---- logs that are hard to count ----
+
+/// Bytes that a failing property shows as a byte string.
+#[derive(Clone)]
+struct Bytes(Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
+
+const HARD_BYTES: &[u8] = b"\n\n\n\n\r \t\x0b\x0c,,0123456789..::[]//--++\"x\0\xff";
+
+const HARD_PIECES: &[&[u8]] = &[
+    b"\n",
+    b"\r\n",
+    b" - -",
+    b" - - ",
+    b" - frank ",
+    b" - - [22/Mar/2021:06:25:24 +0100]",
+    b" - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12\n",
+    b" - - [22/Mar/2021",
+    b":06:25:24 +0100]",
+    b"[22/Mar/2021:06:25:24 +0100]",
+    b"[[22/Mar/2021:06:25:24 +0100",
+    b"[30/Feb/2021:06:25:24 +0100]",
+    b"203.0.113.7",
+    b"203.0.113.7, 10.0.0.1",
+    b"255.255.255.255",
+    b"255.255.255.2555",
+    b"256.1.1.1",
+    b"01.2.3.4",
+    b"1.2.3.",
+    b"0.0.0.0",
+    b"2001:db8::1",
+    b"::ffff:1.2.3.4",
+    b"fe80::1%eth0",
+    b"host.example",
+    BOM,
+];
+
+/// A client, often one that was there before.
+fn client() -> impl Strategy<Value = Vec<u8>> {
+    let octet = || prop_oneof![select(vec![0u32, 1, 9, 10, 99, 100, 199, 249, 255, 256, 300]), 0..256u32];
+    prop_oneof![
+        6 => (0..8u8).prop_map(|last| format!("203.0.113.{last}").into_bytes()),
+        4 => [octet(), octet(), octet(), octet()].prop_map(|parts| parts.map(|part| part.to_string()).join(".").into_bytes()),
+        1 => any::<[u16; 8]>().prop_map(|groups| std::net::Ipv6Addr::from(groups).to_string().into_bytes()),
+        1 => select(HARD_PIECES).prop_map(<[u8]>::to_vec),
+    ]
+}
+
+/// A time stamp, real or almost.
+fn stamp() -> impl Strategy<Value = Vec<u8>> {
+    let usual = (0..24u32, 0..60u32).prop_map(|(hour, minute)| format!("[22/Mar/2021:{hour:02}:{minute:02}:24 +0100]").into_bytes());
+    let months = select(vec!["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "mar", "Foo"]);
+    let years = select(vec![0u32, 1, 1900, 2000, 2020, 2021, 9999]);
+    let any = (0..33u32, months, years, 0..26u32, 0..62u32, 0..63u32, select(vec!["+", "-", ",", "+0", ""]));
+    let any = any.prop_map(|(day, month, year, hour, minute, second, sign)| {
+        format!("[{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} {sign}0100]").into_bytes()
+    });
+    prop_oneof![4 => usual, 1 => any]
+}
+
+/// A line as servers write them, most of them alike.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let between = select(vec![" - - ", " - - ", " - - ", " - - ", " - -", " - frank ", ", 10.0.0.1 - - ", "  ", "\t-\t-\t"]);
+    let rest = select(vec![" \"GET / HTTP/1.1\" 200 12 \"-\" \"curl/8.14.1\"\n", " \"GET / HTTP/1.1\" 200 12\r\n", "\n", " x\n", ""]);
+    (client(), between, stamp(), rest).prop_map(|(client, between, stamp, rest)| [&client, between.as_bytes(), &stamp, rest.as_bytes()].concat())
+}
+
+/// A line with one byte that is another.
+fn damaged_line() -> impl Strategy<Value = Vec<u8>> {
+    (line(), any::<Index>(), prop_oneof![select(HARD_BYTES), any::<u8>()]).prop_map(|(mut line, at, byte)| {
+        let at = at.index(line.len());
+        line[at] = byte;
+        line
+    })
+}
+
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => line(),
+        4 => damaged_line(),
+        6 => select(HARD_BYTES).prop_map(|byte| vec![byte]),
+        4 => select(HARD_PIECES).prop_map(<[u8]>::to_vec),
+        2 => client(),
+        2 => stamp(),
+        1 => prop::collection::vec(any::<u8>(), 0..64),
+        // Clients of more than 1,024 bytes, and lines of more than 4,096.
+        1 => (select(b"x x,[-".as_slice()), 900..1100usize).prop_map(|(byte, count)| vec![byte; count]),
+        1 => (select(b"x [\r".as_slice()), 4000..9000usize).prop_map(|(byte, count)| vec![byte; count]),
+    ]
+}
+
+fn log() -> impl Strategy<Value = Bytes> {
+    let start = prop_oneof![8 => Just(&b""[..]), 1 => Just(BOM)];
+    (start, prop::collection::vec(piece(), 0..40)).prop_map(|(start, pieces)| Bytes([start, &pieces.concat()].concat()))
+}
+
+/// A log with lines of more than a mebibyte: what comes before the long run of one byte, the byte, how often, and what follows.
+type LongLine = (Bytes, u8, usize, Bytes);
+
+fn long_log() -> impl Strategy<Value = Vec<LongLine>> {
+    let part = || prop::collection::vec(prop_oneof![line(), damaged_line(), client(), stamp()], 0..4).prop_map(|pieces| Bytes(pieces.concat()));
+    let count = prop_oneof![Just(1 << 20), (1 << 20) - 200..(1 << 20) + 200usize, 4000..5000usize];
+    prop::collection::vec((part(), select(b"xx [".as_slice()), count, part()), 1..3)
+}
+
+fn long_bytes(lines: &[LongLine]) -> Vec<u8> {
+    lines.iter().flat_map(|(before, byte, count, after)| [&before.0[..], &vec![*byte; *count], &after.0].concat()).collect()
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(prop_oneof![1..4usize, 1..70usize, 1..3000usize], 1..12)
+}
+
+// ---- the properties ----
+
+/// So many cases, or in proportion to those asked for.
+fn cases(count: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { (u64::from(default.cases) * u64::from(count) / 1000).max(1) as u32 } else { count };
+    // A failing input is for a `check` above, not for a file beside it.
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..default }
+}
+
+/// The engine's tally of a log is what it must be.
+fn agree(tally: &Tally, log: &[u8], rule: Rule) -> Result<(), TestCaseError> {
+    let plain = plain::tally(log, rules(rule));
+    prop_assert_eq!(&PlainTally::from(tally), &plain);
+    let totals = tally.totals();
+    prop_assert_eq!(totals, plain.totals());
+    // What both might get wrong.
+    let log = log.strip_prefix(BOM).unwrap_or(log);
+    prop_assert_eq!(totals.lines(), log.split_inclusive(|byte| *byte == b'\n').count() as u64);
+    prop_assert_eq!(totals.bytes, log.len() as u64);
+    prop_assert_eq!(totals.parsed, totals.hours.iter().sum::<u64>());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(4000))]
+
+    #[test]
+    fn the_engine_counts_what_the_plain_program_counts(log in log()) {
+        for rule in RULES {
+            agree(&fast(&log.0, rule), &log.0, rule)?;
+        }
+    }
+
+    #[test]
+    fn pieces_may_end_anywhere(log in log(), sizes in sizes()) {
+        for rule in RULES {
+            agree(&fed(&log.0, rule, &sizes), &log.0, rule)?;
+        }
+    }
+
+    /// A range begins so: somewhere in a line that is not its own.
+    #[test]
+    fn what_comes_before_the_first_lf_can_be_left_out(log in log(), sizes in sizes()) {
+        let own = log.0.iter().position(|byte| *byte == b'\n').map_or(&b""[..], |newline| &log.0[newline + 1..]);
+        let mut counter = Counter::new(Rules::default());
+        counter.skip_to_newline();
+        pieces(&log.0, &sizes).for_each(|piece| counter.feed(piece));
+        prop_assert_eq!(counter.is_skipping(), !log.0.contains(&b'\n'));
+        counter.finish_line();
+        // A mark there is not at the start of a log.
+        prop_assert_eq!(counter.into_tally(), tallyd::tally::tally(own, Rules::default()));
+    }
+
+    #[test]
+    fn a_tally_can_be_gone_on_with(one in log(), two in log(), sizes in sizes()) {
+        for rule in RULES {
+            let mut one = one.0.clone();
+            one.push(b'\n');
+            let mut counter = Counter::resume(fast(&one, rule), rules(rule));
+            pieces(&two.0, &sizes).for_each(|piece| counter.feed(piece));
+            counter.finish_line();
+            agree(&counter.into_tally(), &[one, two.0.clone()].concat(), rule)?;
+        }
+    }
+
+    #[test]
+    fn merging_is_associative_and_commutative(one in log(), two in log(), three in log()) {
+        let [one, two, three] = [one, two, three].map(|log| fast(&log.0, Rule::FirstField));
+        let merged = |one: &Tally, two: &Tally| {
+            let mut sum = one.clone();
+            sum.merge(two);
+            sum
+        };
+        prop_assert_eq!(merged(&one, &two), merged(&two, &one));
+        prop_assert_eq!(merged(&merged(&one, &two), &three), merged(&one, &merged(&two, &three)));
+        prop_assert_eq!(merged(&one, &Tally::default()), one.clone());
+        prop_assert_eq!(merged(&Tally::default(), &one), one);
+    }
+
+    #[test]
+    fn a_merged_tally_is_that_of_both_logs(one in log(), two in log()) {
+        for rule in RULES {
+            let both = [&one.0[..], b"\n", &two.0[..]].concat();
+            let mut sum = fast(&both[..=one.0.len()], rule);
+            sum.merge(&tallyd::tally::tally(&two.0, rules(rule)));
+            agree(&sum, &both, rule)?;
+        }
+    }
+}
+
+/// How one range of a cut log is counted.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    io: Io,
+    hold: bool,
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    (select(vec![Io::Map, Io::Read, Io::Auto]), any::<bool>()).prop_map(|(io, hold)| Way { io, hold })
+}
+
+/// Counts a log cut at these places, its ranges in these ways, and checks what is said of each range.
+fn count_cut(file: &File, log: &[u8], rule: Rule, cuts: &[Index], ways: &[Way]) -> Result<Vec<Counted>, TestCaseError> {
+    // A cut right behind a byte order mark, or within it, parts it from its line.
+    let first = BOM.len() + 1;
+    let places: BTreeSet<usize> = cuts.iter().filter(|_| log.len() > first).map(|cut| first + cut.index(log.len() - first)).collect();
+    let from = std::iter::once(0).chain(places.iter().copied());
+    let to = places.iter().copied().chain([log.len()]);
+    let ended = log.last() == Some(&b'\n');
+    let mut counts = Vec::new();
+    for ((from, to), way) in from.zip(to).zip(ways.iter().cycle()) {
+        let Some(range) = Range::new(from as u64, to as u64) else { continue };
+        // An unfinished last line may start in any range: each must know that it counts.
+        let last = if ended && way.hold { LastLine::Hold } else { LastLine::Count };
+        let mut beats = 0;
+        let counted = range::count(file, range, How { rules: rules(rule), io: way.io, last }, |_| beats += 1).unwrap();
+        prop_assert!(beats > 0);
+        let end = counted.end as usize;
+        prop_assert!(end == from || (end > from && (end == log.len() || log[end - 1] == b'\n')), "{:?} ends at {}", range, end);
+        prop_assert!(counted.head.holds(file).unwrap() && counted.tail.holds(file).unwrap());
+        // Of a mark alone, a test of its own tells.
+        prop_assert!(!counted.held || log == BOM);
+        counts.push(counted);
+    }
+    if log != BOM {
+        prop_assert_eq!(counts.iter().map(|counted| counted.end).max().unwrap_or(0), log.len() as u64);
+        prop_assert_eq!(counts.iter().filter(|counted| counted.unterminated).count(), usize::from(!ended && !log.is_empty()));
+    }
+    Ok(counts)
+}
+
+fn check_cut(log: &[u8], cuts: &[Index], ways: &[Way], path: &std::path::Path) -> Result<(), TestCaseError> {
+    fs::write(path, log).unwrap();
+    let file = File::open(path).unwrap();
+    for rule in RULES {
+        // Merged from the last to the first: the order is nobody's promise.
+        let mut sum = Tally::default();
+        count_cut(&file, log, rule, cuts, ways)?.iter().rev().for_each(|counted| sum.merge(&counted.tally));
+        agree(&sum, log, rule)?;
+    }
+    Ok(())
+}
+
+fn ways() -> impl Strategy<Value = Vec<Way>> {
+    prop::collection::vec(way(), 1..6)
+}
+
+fn cuts() -> impl Strategy<Value = Vec<Index>> {
+    prop::collection::vec(any::<Index>(), 0..12)
+}
+
+#[test]
+fn any_cutting_gives_the_same_tally() {
+    let folder = Folder::new();
+    proptest!(cases(4000), |(log in log(), cuts in cuts(), ways in ways())| {
+        check_cut(&log.0, &cuts, &ways, &folder.join("log"))?;
+    });
+}
+
+#[test]
+fn any_cutting_of_very_long_lines_gives_the_same_tally() {
+    let folder = Folder::new();
+    proptest!(cases(60), |(lines in long_log(), cuts in cuts(), ways in ways())| {
+        check_cut(&long_bytes(&lines), &cuts, &ways, &folder.join("log"))?;
+    });
+}
+
+#[test]
+fn ranges_can_be_counted_on_top_of_each_other() {
+    let folder = Folder::new();
+    let path = folder.join("log");
+    proptest!(cases(2000), |(log in log(), size in 4..4000u64, io in select(vec![Io::Map, Io::Read]))| {
+        fs::write(&path, &log.0).unwrap();
+        let file = File::open(&path).unwrap();
+        for rule in RULES {
+            let how = How { rules: rules(rule), io, last: LastLine::Count };
+            let mut tally = Tally::default();
+            for range in Range::new(0, log.0.len() as u64).into_iter().flat_map(|whole| whole.cut(size)) {
+                tally = range::count_on(tally, &file, range, how, |_| ()).unwrap().tally;
+            }
+            agree(&tally, &log.0, rule)?;
+        }
+    });
+}
+
+/// A log that grows: what was held back is counted once it is whole.
+#[test]
+fn a_line_that_is_held_back_is_counted_once() {
+    let folder = Folder::new();
+    let path = folder.join("log");
+    proptest!(cases(1500), |(log in log(), growth in prop::collection::vec(prop_oneof![1..5usize, 1..100usize, 1..9000usize], 1..8), ways in ways())| {
+        let mut log = log.0.clone();
+        log.push(b'\n');
+        for rule in RULES {
+            let (mut size, mut end, mut sum) = (0, 0, Tally::default());
+            let mut steps = growth.iter().zip(ways.iter().cycle());
+            while size < log.len() {
+                let (step, way) = steps.next().unwrap_or((&usize::MAX, &ways[0]));
+                size = log.len().min(size.saturating_add(*step));
+                fs::write(&path, &log[..size]).unwrap();
+                let file = File::open(&path).unwrap();
+                let range = Range::new(end, size as u64).expect("what is held back is before the end");
+                let counted = range::count(&file, range, How { rules: rules(rule), io: way.io, last: LastLine::Hold }, |_| ()).unwrap();
+                // What is held back is the unfinished line, all of it, and with the first line its mark.
+                let whole_lines = log[..size].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+                prop_assert_eq!(counted.end, whole_lines as u64);
+                prop_assert_eq!(counted.held, whole_lines < size);
+                prop_assert!(!counted.unterminated);
+                end = counted.end;
+                sum.merge(&counted.tally);
+                agree(&sum, &log[..whole_lines], rule)?;
+            }
+            agree(&sum, &log, rule)?;
+        }
+    });
+}
+
+/// A final log with nothing in it but its mark is through: nothing of it is waited for.
+#[test]
+fn a_mark_alone_is_not_held_back_when_the_log_is_final() {
+    let folder = Folder::new();
+    fs::write(folder.join("log"), BOM).unwrap();
+    let file = File::open(folder.join("log")).unwrap();
+    for (last, held, end) in [(LastLine::Hold, true, 0), (LastLine::Count, false, 3)] {
+        let counted = range::count(&file, Range::new(0, 3).unwrap(), How { rules: Rules::default(), io: Io::Read, last }, |_| ()).unwrap();
+        // Unterminated: if it grows after all, its first line is found only from the start.
+        assert_eq!((counted.held, counted.end, counted.unterminated), (held, end, !held), "{last:?}");
+        assert_eq!(counted.tally, Tally::default());
+    }
+}
+
+#[test]
+fn a_file_that_is_shorter_than_its_range_is_trouble() {
+    let folder = Folder::new();
+    fs::write(folder.join("log"), "a\nb\n").unwrap();
+    let file = File::open(folder.join("log")).unwrap();
+    for io in [Io::Map, Io::Read, Io::Auto] {
+        let how = How { rules: Rules::default(), io, last: LastLine::Count };
+        assert!(matches!(range::count(&file, Range::new(0, 5).unwrap(), how, |_| ()), Err(range::Trouble::Shorter)), "{io:?}");
+        assert!(matches!(range::count(&file, Range::new(9, 10).unwrap(), how, |_| ()), Err(range::Trouble::Shorter)), "{io:?}");
+    }
+}
