@@ -29,7 +29,7 @@ impl Clients {
         match client {
             Key::V4(address) => self.v4.add(address, count),
             Key::Bytes(bytes) => {
-                if self.rest.add(bytes, count) && kind(bytes) == Kind::Ipv6 {
+                if self.rest.add(bytes, count) && bytes.contains(&b':') && kind(bytes) == Kind::Ipv6 {
                     self.ipv6 += 1;
                 }
             }

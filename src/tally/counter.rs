@@ -6,7 +6,7 @@ use memchr::{memchr, memrchr};
 
 use super::kernel::{Kernel, Work, dispatch};
 use super::{DayTally, Key, Rules, Tally};
-use crate::log::{Day, Rule, STAMP_BYTES, Stamp, TornLine, client, is_blank, is_white, leading_ipv4};
+use crate::log::{Day, STAMP_BYTES, Stamp, TornLine, client, is_blank, leading_ipv4};
 
 /// Counts lines as their bytes come. Pieces may end anywhere.
 #[derive(Debug)]
@@ -39,8 +39,12 @@ struct Latest {
 const STRETCH_BYTES: usize = 32 * 1024;
 /// How many clients are put into a tally at once.
 const CLIENTS: usize = 512;
-/// The longest start of a line that the fast path looks at: 15 bytes of an address, a space, the date and the clock.
-const START_BYTES: usize = 64;
+/// The longest client that the fast path takes, in bytes: every spelling of an address, and most host names.
+const FIELD_BYTES: usize = 46;
+/// The start of a line that the fast path looks at: a client, a space, ` - - [`, the date and the clock.
+const START_BYTES: usize = FIELD_BYTES + REST_BYTES;
+/// What follows a client: ` - - [22/Mar/2021:06:25:24 +0100]`, one byte more than is looked at.
+const REST_BYTES: usize = 34;
 
 impl Counter {
     /// A counter that begins at the start of a line.
@@ -137,30 +141,33 @@ impl Counter {
         if torn.is_blank() {
             return self.count_blank(bytes);
         }
-        let client = match leading_ipv4(torn.client()) {
-            Some((address, length)) if length == torn.client().len() => Key::V4(address),
-            _ => Key::Bytes(torn.client()),
-        };
-        self.count(client, torn.stamp(), bytes);
+        self.count(key(torn.client()), torn.stamp(), bytes);
     }
 
-    /// Counts a line that begins like nearly every line: an IPv4 address, ` - - [`, the date of the line before, a time. Says whether it does.
+    /// Counts a line that begins like nearly every line: a client, ` - - [`, the date of the line before, a time. Says whether it does.
+    ///
+    /// A client that ends at ` - - [` is the same by either rule. All bytes that are looked at are none of them LF, so they are this line's.
     #[inline(always)]
     fn usual_line<K: Kernel>(&mut self, kernel: K, start: &[u8; START_BYTES], length: usize) -> bool {
-        let text: &[u8; 16] = start.first_chunk().expect("16 is less than 64");
-        let Some((address, end)) = kernel.ipv4(text) else { return false };
-        // An address has at most 15 bytes. All bytes that are compared are none of them LF, so they are this line's.
-        let rest: &[u8; 34] = start[end & 15..].first_chunk().expect("15 + 34 is less than 64");
+        let ipv4 = kernel.ipv4(start.first_chunk().expect("16 is less than 80"));
+        let end = ipv4.map_or_else(|| kernel.field(start.first_chunk().expect("64 is less than 80")), |(_, end)| end);
+        let Some(rest) = start.get(end..).and_then(<[u8]>::first_chunk::<REST_BYTES>) else { return false };
         let (date, clock) = (rest[1..].first_chunk().expect("17 is less than 34"), rest[17..].first_chunk().expect("33 is less than 34"));
-        if rest[0] != b' ' || !kernel.same(date, &self.latest.date) {
+        // An empty field is not the client by every rule.
+        if end == 0 || rest[0] != b' ' || !kernel.same(date, &self.latest.date) {
             return false;
         }
         let (Some(hour), Some(day)) = (kernel.clock(clock), self.days.get_mut(self.latest.place)) else { return false };
         day.bytes += length as u64 + 1;
         day.hours[usize::from(hour)] += 1;
-        self.latest.clients.push(address);
-        if self.latest.clients.len() >= CLIENTS {
-            self.put_clients();
+        match ipv4 {
+            Some((address, _)) => {
+                self.latest.clients.push(address);
+                if self.latest.clients.len() >= CLIENTS {
+                    self.put_clients();
+                }
+            }
+            None => day.clients.add(Key::Bytes(&start[..end]), 1),
         }
         true
     }
@@ -173,43 +180,21 @@ impl Counter {
         self.latest.clients.clear();
     }
 
-    /// Counts a line with an IPv4 client that is not the usual one.
-    #[inline(never)]
-    fn line(&mut self, line: &[u8]) {
-        if let Some((address, length)) = leading_ipv4(line) {
-            let rest = &line[length..];
-            let dashes = rest.starts_with(b" - -");
-            let ends = match self.rules.client {
-                Rule::FirstField => rest.first().is_none_or(|&byte| byte == b',' || is_white(byte)),
-                Rule::BeforeDashes => dashes || rest.first().is_none_or(|&byte| byte == b','),
-            };
-            if ends {
-                let stamp = Stamp::find(rest);
-                let place = self.count(Key::V4(address), stamp, line.len() as u64 + 1);
-                // After ` - - ` the `[` at 5 is the line's first.
-                if dashes && let Some(date) = rest.get(5..5 + STAMP_BYTES).and_then(|text| Stamp::parse(text.first_chunk()?)).and(rest[1..].first_chunk()) {
-                    self.put_clients();
-                    (self.latest.date, self.latest.place) = (*date, place);
-                }
-                return;
-            }
-        }
-        self.any_line(line);
-    }
-
     /// Counts a line of any shape.
     #[inline(never)]
-    fn any_line(&mut self, line: &[u8]) {
+    fn line(&mut self, line: &[u8]) {
         let bytes = line.len() as u64 + 1;
         if is_blank(line) {
             return self.count_blank(bytes);
         }
         let client = client(line, self.rules.client);
-        let key = match leading_ipv4(client) {
-            Some((address, length)) if length == client.len() => Key::V4(address),
-            _ => Key::Bytes(client),
-        };
-        self.count(key, Stamp::find(line), bytes);
+        let place = self.count(key(client), Stamp::find(line), bytes);
+        // What follows the client is ` - - [22/Mar/2021:…`, and its `[` is the line's first.
+        let rest = line.strip_prefix(client).filter(|rest| rest.starts_with(b" - - [") && memchr(b'[', client).is_none());
+        if let Some(date) = rest.and_then(|rest| Stamp::parse(rest.get(5..5 + STAMP_BYTES)?.first_chunk()?).and(rest[1..].first_chunk())) {
+            self.put_clients();
+            (self.latest.date, self.latest.place) = (*date, place);
+        }
     }
 
     fn count_blank(&mut self, bytes: u64) {
@@ -231,6 +216,14 @@ impl Counter {
         }
         day.clients.add(client, 1);
         place
+    }
+}
+
+/// The one place of a client.
+fn key(client: &[u8]) -> Key<'_> {
+    match leading_ipv4(client) {
+        Some((address, length)) if length == client.len() => Key::V4(address),
+        _ => Key::Bytes(client),
     }
 }
 

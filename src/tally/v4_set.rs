@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use crate::sys::memory::zeroed_words;
 
 const SLOTS_MIN: usize = 16;
+/// For how many slots the processor is made to wait at once.
+const AHEAD: usize = 32;
 
 /// The random odd multiplier of this process and of all that it forks.
 pub fn seed() -> u64 {
@@ -61,16 +63,21 @@ impl V4Set {
         if (self.len + addresses.len()) * 4 >= self.slots.len() * 3 {
             self.resize(((self.len + addresses.len()) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
         }
-        for &address in addresses {
-            let at = self.find(address);
-            let slot = &mut self.slots[at];
-            if *slot == 0 {
-                *slot = u64::from(address) << 32 | 1;
-                self.len += 1;
-            } else if *slot as u32 != u32::MAX {
-                *slot += 1;
-            } else {
-                self.add(address, 1);
+        for addresses in addresses.chunks(AHEAD) {
+            // First only look, deciding nothing: so the processor can wait for all these slots at once.
+            let looks = addresses.iter().fold(0, |looks, address| looks ^ self.slots[self.home(*address)]);
+            std::hint::black_box(looks);
+            for &address in addresses {
+                let at = self.find(address);
+                let slot = &mut self.slots[at];
+                if *slot == 0 {
+                    *slot = u64::from(address) << 32 | 1;
+                    self.len += 1;
+                } else if *slot as u32 != u32::MAX {
+                    *slot += 1;
+                } else {
+                    self.add(address, 1);
+                }
             }
         }
     }
@@ -103,8 +110,7 @@ impl V4Set {
     #[inline]
     fn find(&self, address: u32) -> usize {
         let mask = self.slots.len() - 1;
-        // Every bit of the address reaches the upper bits of the product, and only those.
-        let mut at = (u64::from(address).wrapping_mul(self.seed) >> self.shift) as usize;
+        let mut at = self.home(address);
         loop {
             let slot = self.slots[at];
             if slot == 0 || (slot >> 32) as u32 == address {
@@ -112,6 +118,13 @@ impl V4Set {
             }
             at = (at + 1) & mask;
         }
+    }
+
+    /// The slot where the search for an address begins.
+    #[inline]
+    fn home(&self, address: u32) -> usize {
+        // Every bit of the address reaches the upper bits of the product, and only those.
+        (u64::from(address).wrapping_mul(self.seed) >> self.shift) as usize
     }
 
     fn resize(&mut self, slots: usize) {

@@ -15,6 +15,9 @@ pub(super) trait Kernel: Copy {
     /// An IPv4 address in its canonical spelling at the start: its number and its length. The byte after it, if it stands in `text`, is neither a digit nor a dot.
     fn ipv4(self, text: &[u8; 16]) -> Option<(u32, usize)>;
 
+    /// Where the first byte is that ends a field or is a control character: up to and with the space, or a comma. 64: nowhere.
+    fn field(self, block: &[u8; 64]) -> usize;
+
     /// Are they the same?
     fn same(self, one: &[u8; 16], two: &[u8; 16]) -> bool;
 
@@ -56,6 +59,8 @@ mod tests {
             let shown = block.escape_ascii().to_string();
             let mask = block.iter().enumerate().fold(0u64, |mask, (at, byte)| mask | u64::from(*byte == b'\n') << at);
             assert_eq!(kernel.newlines(block), mask, "{shown}");
+            let field = block.iter().position(|byte| *byte <= b' ' || *byte == b',').unwrap_or(64);
+            assert_eq!(kernel.field(block), field, "{shown}");
             let text: &[u8; 16] = block.first_chunk().unwrap();
             let ipv4 = crate::log::leading_ipv4(text).filter(|(_, length)| text.get(*length).is_some_and(|byte| !byte.is_ascii_digit() && *byte != b'.'));
             assert_eq!(kernel.ipv4(text), ipv4, "{shown}");
@@ -110,6 +115,22 @@ mod tests {
                     let mut changed = text.as_bytes().to_vec();
                     changed[at] = value;
                     check(&changed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fields_of_every_length() {
+        for length in 0..=64 {
+            for filler in [b'x', b'!', 0x7f, 0x80, 0xff, b'-', b'+'] {
+                let mut block = [filler; 64];
+                check(&block);
+                for end in 0..=255 {
+                    if let Some(byte) = block.get_mut(length) {
+                        *byte = end;
+                        check(&block);
+                    }
                 }
             }
         }

@@ -25,6 +25,11 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
+    fn field(self, block: &[u8; 64]) -> usize {
+        block.iter().position(|byte| *byte <= b' ' || *byte == b',').unwrap_or(64)
+    }
+
+    #[inline(always)]
     fn same(self, one: &[u8; 16], two: &[u8; 16]) -> bool {
         one == two
     }

@@ -125,6 +125,20 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
+    fn field(self, block: &[u8; 64]) -> usize {
+        // SAFETY: `self` proves AVX2; both loads stay within the 64 bytes and ask for no alignment.
+        unsafe {
+            let ends = |at: usize| {
+                let bytes = _mm256_loadu_si256(block.as_ptr().add(at).cast());
+                let space = _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, _mm256_set1_epi8(0x20)), _mm256_set1_epi8(0x20));
+                let comma = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b','.cast_signed()));
+                u64::from(_mm256_movemask_epi8(_mm256_or_si256(space, comma)).cast_unsigned())
+            };
+            (ends(0) | ends(32) << 32).trailing_zeros() as usize
+        }
+    }
+
+    #[inline(always)]
     fn same(self, one: &[u8; 16], two: &[u8; 16]) -> bool {
         let (one, two) = (load(one), load(two));
         // SAFETY: SSE2 is part of x86-64.
