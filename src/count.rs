@@ -1,11 +1,13 @@
 //! Counting without a daemon: `tallyd count` and `tallyd verify`.
 //!
-//! All cores take ranges of the files in turn. A core that goes on with the same file goes on with the same tally, so most merging never happens.
+//! All cores take ranges of the files in turn. A core that goes on with the same file goes on with the same tally; tallies are
+//! never merged, only their clients' union is counted.
 //! A path that cannot be counted is an error of its own; the others are counted all the same.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
+use std::ops::Add;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -14,10 +16,12 @@ use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::log::{BOM, Day, day_of_name};
 use crate::range::{self, How, Io, LastLine, Range};
-use crate::tally::{Counter, DayTally, Rules, Tally, Totals, plain};
+use crate::tally::union::{self, Sizes};
+use crate::tally::{Clients, Counter, DayTally, Rules, Tally, Totals, plain};
 
 const RANGE_BYTES: u64 = 16 << 20;
 
@@ -26,8 +30,8 @@ const RANGE_BYTES: u64 = 16 << 20;
 pub struct CountedFile {
     /// Its path as found.
     pub path: PathBuf,
-    /// What was counted.
-    pub tally: Tally,
+    /// What was counted, by each core that did.
+    tallies: Vec<Tally>,
 }
 
 /// Everything that was counted.
@@ -52,26 +56,19 @@ enum Source {
 impl Counts {
     /// The numbers of each day over all files. Requests without a time stamp are under the day of their file's name, or under `None`.
     pub fn days(&self) -> BTreeMap<Option<Day>, Totals> {
-        let mut days: BTreeMap<Option<Day>, DayTally> = BTreeMap::new();
+        let mut days: BTreeMap<Option<Day>, Vec<&DayTally>> = BTreeMap::new();
         for file in &self.files {
             let name_day = day_of_name(file.name());
-            for (day, tally) in &file.tally.days {
-                days.entry(day.or(name_day)).or_default().merge(tally);
+            for (day, tally) in file.tallies.iter().flat_map(|tally| &tally.days) {
+                days.entry(day.or(name_day)).or_default().push(tally);
             }
         }
-        days.into_iter().map(|(day, tally)| (day, tally.totals())).collect()
+        days.into_iter().map(|(day, parts)| (day, sum_up(&parts))).collect()
     }
 
     /// The numbers over all files; the clients are united.
     pub fn all(&self) -> Totals {
-        match &self.files[..] {
-            [only] => only.tally.totals(),
-            files => {
-                let mut all = Tally::default();
-                files.iter().for_each(|file| all.merge(&file.tally));
-                all.totals()
-            }
-        }
+        totals(self.files.iter().flat_map(|file| &file.tallies))
     }
 }
 
@@ -80,6 +77,29 @@ impl CountedFile {
     pub fn name(&self) -> &[u8] {
         self.path.file_name().unwrap_or(self.path.as_os_str()).as_bytes()
     }
+
+    /// Its numbers.
+    pub fn totals(&self) -> Totals {
+        totals(&self.tallies)
+    }
+}
+
+fn totals<'a>(tallies: impl IntoIterator<Item = &'a Tally> + Clone) -> Totals {
+    let parts: Vec<&DayTally> = tallies.clone().into_iter().flat_map(|tally| tally.days.values()).collect();
+    tallies.into_iter().fold(sum_up(&parts), |sum, tally| Totals { blank: sum.blank + tally.blank, bytes: sum.bytes + tally.blank_bytes, ..sum })
+}
+
+/// The sum of some parts. Their clients are united by all cores.
+fn sum_up(parts: &[&DayTally]) -> Totals {
+    let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals()));
+    if let [only] = parts {
+        totals.set_clients(&only.clients);
+    } else {
+        let sets: Vec<&Clients> = parts.iter().map(|part| &part.clients).collect();
+        let parts: Vec<union::Part> = union::parts(&sets).collect();
+        totals.set_sizes(parts.into_par_iter().map(|part| union::count(&sets, part)).reduce(Sizes::default, Sizes::add));
+    }
+    totals
 }
 
 /// Counts files, the files of folders, and standard input (`-`).
@@ -98,8 +118,10 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
             Source::Stream(_) | Source::Gz(_) => vec![(at, None)],
         })
         .collect();
-    let plan: Vec<Plan> =
-        sources.into_iter().map(|(path, source)| Plan { path, source: Mutex::new(source), tally: Mutex::default(), failed: AtomicBool::new(false) }).collect();
+    let plan: Vec<Plan> = sources
+        .into_iter()
+        .map(|(path, source)| Plan { path, source: Mutex::new(source), tallies: Mutex::default(), failed: AtomicBool::new(false) })
+        .collect();
     let progress = progress(pieces.iter().map(|(_, range)| range.map_or(0, Range::len)).sum());
     let errors = Mutex::new(errors);
     let next = AtomicUsize::new(0);
@@ -128,15 +150,15 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
     });
     progress.finish_and_clear();
     let files = plan.into_iter().filter(|file| !file.failed.load(Relaxed));
-    let files = files.map(|file| CountedFile { path: file.path, tally: file.tally.into_inner().expect("no holder panics") }).collect();
+    let files = files.map(|file| CountedFile { path: file.path, tallies: file.tallies.into_inner().expect("no holder panics") }).collect();
     Counts { files, errors: errors.into_inner().expect("no holder panics") }
 }
 
-/// One file on its way to a tally.
+/// One file on its way to its tallies.
 struct Plan {
     path: PathBuf,
     source: Mutex<Source>,
-    tally: Mutex<Tally>,
+    tallies: Mutex<Vec<Tally>>,
     failed: AtomicBool,
 }
 
@@ -167,12 +189,7 @@ impl Plan {
 
 fn put_down(plan: &[Plan], hand: Option<(usize, Tally)>) {
     if let Some((at, tally)) = hand {
-        let mut sum = plan[at].tally.lock().expect("no holder panics");
-        if sum.days.is_empty() && sum.blank == 0 {
-            *sum = tally;
-        } else {
-            sum.merge(&tally);
-        }
+        plan[at].tallies.lock().expect("no holder panics").push(tally);
     }
 }
 

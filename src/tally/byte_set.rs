@@ -58,6 +58,11 @@ impl ByteSet {
         self.table.len()
     }
 
+    /// The clients whose hashes begin with the `bits` bits `start`.
+    pub(super) fn iter_part(&self, start: u32, bits: u32) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|(client, _)| client).filter(move |client| hash(client).checked_shr(64 - bits).unwrap_or(0) == u64::from(start))
+    }
+
     /// The clients in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
         self.table.iter().map(|slot| (slot.bytes(&self.arena), slot.count))

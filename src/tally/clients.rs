@@ -1,14 +1,15 @@
 //! A set of clients with the number of requests of each. Exact: never an estimate.
 
 use super::byte_set::ByteSet;
+use super::union::Sizes;
 use super::v4_set::V4Set;
 use crate::log::{Kind, kind};
 
 /// Distinct clients. An IPv4 address is held as a number, everything else as the bytes that were logged.
 #[derive(Debug, Default, Clone)]
 pub struct Clients {
-    v4: V4Set,
-    rest: ByteSet,
+    pub(super) v4: V4Set,
+    pub(super) rest: ByteSet,
     /// How many of `rest` are IPv6 addresses.
     ipv6: u64,
 }
@@ -81,6 +82,11 @@ impl Clients {
     /// How many are neither.
     pub fn other(&self) -> u64 {
         self.rest.len() as u64 - self.ipv6
+    }
+
+    /// How many there are of each kind.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { ipv4: self.ipv4(), ipv6: self.ipv6(), other: self.other() }
     }
 }
 

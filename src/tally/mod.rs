@@ -17,6 +17,7 @@ mod counter;
 mod kernel;
 pub mod plain;
 mod totals;
+pub mod union;
 mod v4_set;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! The numbers that are reported: of a log, of a day, of a range of days.
 
 use super::Clients;
+use super::union::Sizes;
 
 /// Plain numbers, no clients. In requests or lines, but for `bytes`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,12 @@ impl Totals {
 
     /// Takes the numbers of distinct clients from a set of them.
     pub fn set_clients(&mut self, clients: &Clients) {
-        (self.ipv4, self.ipv6, self.other) = (clients.ipv4(), clients.ipv6(), clients.other());
+        self.set_sizes(clients.sizes());
+    }
+
+    /// Likewise, from what was counted of a union.
+    pub fn set_sizes(&mut self, sizes: Sizes) {
+        (self.ipv4, self.ipv6, self.other) = (sizes.ipv4, sizes.ipv6, sizes.other);
     }
 
     /// The sum, with the numbers of distinct clients left at zero: a union is no sum.
