@@ -1,5 +1,6 @@
 //! The commands: what can be asked of the program `tallyd`, and with which code it ends.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -130,20 +131,22 @@ fn table(counts: &Counts) -> String {
 
 fn verify(asked: &Verify) -> ExitCode {
     let rules = asked.rule.map_or(vec![RuleName::FirstField, RuleName::BeforeDashes], |rule| vec![rule]);
-    let mut code = ExitCode::SUCCESS;
+    let (mut code, mut unreadable) = (ExitCode::SUCCESS, BTreeSet::new());
     for rule in rules {
         let (verdicts, errors) = crate::count::verify(&asked.paths, Rules { client: rule.into() });
         for (path, agree) in verdicts {
             let path = crate::log::shown_to_people(path.as_os_str().as_encoded_bytes());
             let verdict = if agree { "both engines agree" } else { "THE ENGINES DIFFER: please report this log" };
-            println!("{path}: {verdict} (rule {rule})");
+            let _ = writeln!(io::stdout(), "{path}: {verdict} (rule {rule})");
             if !agree {
                 code = ExitCode::FAILURE;
             }
         }
-        if fail_if_any(&errors) != ExitCode::SUCCESS {
-            code = ExitCode::FAILURE;
-        }
+        unreadable.extend(errors);
+    }
+    // By each rule the same, and said once.
+    if fail_if_any(&Vec::from_iter(unreadable)) != ExitCode::SUCCESS {
+        code = ExitCode::FAILURE;
     }
     code
 }
@@ -173,7 +176,7 @@ fn healthcheck(at: &At) -> ExitCode {
 
 fn ask(at: &At, path: &str) -> Result<String, String> {
     // A daemon that listens on all addresses is asked on this machine's own.
-    let listen = at.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let listen = at.listen.trim_start_matches("http://").replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(5))).proxy(None).build().into();
     let answer = agent.get(format!("http://{listen}{path}")).call();
     let body = answer.and_then(|mut answer| answer.body_mut().read_to_string());
@@ -186,5 +189,5 @@ fn fail_if_any(errors: &[String]) -> ExitCode {
 }
 
 fn complain(sentence: &str) {
-    eprintln!("tallyd: {sentence}");
+    let _ = writeln!(io::stderr(), "tallyd: {sentence}");
 }

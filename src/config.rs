@@ -60,7 +60,7 @@ pub struct Given {
     /// Answer on other addresses than loopback though nobody has to show a token
     #[arg(long, env = "TALLYD_INSECURE_NO_AUTH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     insecure_no_auth: Option<bool>,
-    /// How many processes count [default: the CPUs tallyd may use]
+    /// How many processes count, 1 to 256 [default: the CPUs tallyd may use]
     #[arg(long, value_name = "N", env = "TALLYD_WORKERS")]
     workers: Option<usize>,
     /// Which part of a line is its client [default: first-field]
@@ -75,7 +75,7 @@ pub struct Given {
     /// The time between two looks at the folders, in milliseconds, 10 to 3600000 [default: 1000]
     #[arg(long, value_name = "MS", env = "TALLYD_SCAN_EVERY_MS")]
     scan_every_ms: Option<u64>,
-    /// A log unchanged for so many seconds is final: its last line counts without a line feed [default: 300]
+    /// A log unchanged for so many seconds, 1 to 31536000, is final: its last line counts without a line feed [default: 300]
     #[arg(long, value_name = "S", env = "TALLYD_FINAL_AFTER_S")]
     final_after_s: Option<u64>,
     /// How many logs can be reported one by one, 1 to 1048576 [default: 65536]
@@ -155,6 +155,14 @@ impl Settings {
         if logs.is_empty() {
             return Err(BadSetting(format!("{logs_origin}give at least one folder to watch")));
         }
+        if let Some(twice) = logs.iter().enumerate().find(|(at, folder)| logs[..*at].iter().any(|other| same_folder(other, folder))).map(|(_, folder)| folder) {
+            return Err(BadSetting(format!("{logs_origin}{} is given twice: name each folder once", twice.display())));
+        }
+        let (state, state_origin) = setting!(state);
+        let state = state.unwrap_or_else(|| PathBuf::from("state"));
+        if logs.iter().any(|folder| same_folder(folder, &state)) {
+            return Err(BadSetting(format!("{state_origin}{} is a watched folder: name another one for the state", state.display())));
+        }
         let (listen, listen_origin) = setting!(listen);
         let listen = address(listen.as_deref().unwrap_or("127.0.0.1:8080"), &listen_origin)?;
         if !listen.ip().is_loopback() && !setting!(insecure_no_auth).0.unwrap_or(false) {
@@ -181,7 +189,7 @@ impl Settings {
         };
         Ok(Settings {
             logs,
-            state: setting!(state).0.unwrap_or_else(|| PathBuf::from("state")),
+            state,
             listen,
             workers,
             client_rule: setting!(client_rule).0.map_or(Rule::default(), Rule::from),
@@ -203,8 +211,12 @@ fn read_file(path: &Path) -> Result<Given, BadSetting> {
     // The error of the parser names the line, shows it, and lists what would be known there.
     toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
-        BadSetting(format!("{}:{line}: {}\n{error}config/tallyd.toml in tallyd's sources lists every setting", path.display(), error.message()))
+        BadSetting(format!("{}:{line}: {}; config/tallyd.toml in tallyd's sources lists every setting", path.display(), error.message()))
     })
+}
+
+fn same_folder(one: &Path, two: &Path) -> bool {
+    one == two || matches!((fs::canonicalize(one), fs::canonicalize(two)), (Ok(one), Ok(two)) if one == two)
 }
 
 fn within(value: u64, least: u64, most: u64, origin: &str) -> Result<u64, BadSetting> {
@@ -268,6 +280,7 @@ mod tests {
             ("listen = \"here\"\n", vec!["listen: \"here\" is no address", "127.0.0.1:8080"]),
             ("listen = \"0.0.0.0:80\"\n", vec!["--insecure-no-auth"]),
             ("logs = []\n", vec!["at least one folder"]),
+            ("logs = [\"src\", \"tests\", \"src/\"]\n", vec!["logs: src/ is given twice"]),
             ("client_rule = \"second\"\n", vec!["`second`", "first-field"]),
             ("x = [\n", vec![".toml:"]),
         ] {

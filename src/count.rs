@@ -252,9 +252,11 @@ fn open(path: &Path) -> io::Result<Source> {
     if !about.is_file() {
         return Ok(Source::Stream(Box::new(file)));
     }
-    let mut magic = [0; 2];
-    let count = crate::sys::map::read_at(&file, &mut magic, 0)?;
-    Ok(if magic[..count] == *b"\x1f\x8b" { Source::Gz(file) } else { Source::Plain(file, about.len()) })
+    match range::compression(&file)? {
+        None => Ok(Source::Plain(file, about.len())),
+        Some("gz") => Ok(Source::Gz(file)),
+        Some(format) => Err(io::Error::other(format!("it is compressed with {format}, which this version does not read; decompress it into tallyd count -"))),
+    }
 }
 
 /// A sentence on what went wrong with a path.

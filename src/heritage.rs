@@ -80,7 +80,7 @@ pub struct Heritage {
     pub listener: TcpListener,
     /// Closes when the supervisor is gone.
     pub lifeline: OwnedFd,
-    /// Held locked as long as any process lives: one daemon per state folder.
+    /// Held locked as long as supervisor or coordinator lives: one daemon per state folder.
     pub lock: File,
     /// When the daemon started, in seconds since 1970.
     pub started: u64,

@@ -1,8 +1,12 @@
 //! What tallyd says on stderr: one event a line, each with the role and pid of the process, for people or as JSON.
 //!
 //! Values are shown so that no control character of a file name reaches a terminal.
+//!
+//! Saying something never stops anybody: what stderr does not take at once (a pipe that nobody reads, a full disk, a closed terminal) is lost.
 
 use std::fmt::{self, Write};
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +18,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::log::shown_to_people;
+use crate::sys::socket::{PIPE_BUF_BYTES, can_write};
 
 /// How a line of the journal is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -51,7 +56,8 @@ pub fn open(format: LogFormat, level: LogLevel) {
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
     };
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).event_format(Line(format));
+    // Its own complaint about an error would be a panic.
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Stderr).log_internal_errors(false).event_format(Line(format));
     // A second call, in a test, keeps the first journal.
     let _ = tracing::subscriber::set_global_default(subscriber.finish());
 }
@@ -59,6 +65,30 @@ pub fn open(format: LogFormat, level: LogLevel) {
 /// Names the process: `worker 0`.
 pub fn set_role(role: &str) {
     *ROLE.lock().expect("nothing panics while it is held") = role.to_owned();
+}
+
+/// Says something to who started the program: a sentence, a table.
+pub fn say(text: &str) {
+    let _ = io::Write::write_all(&mut Stderr, text.as_bytes());
+}
+
+/// Standard error as far as it takes something at once. Never an error: there is nobody left to tell.
+struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr();
+        for piece in text.chunks(PIPE_BUF_BYTES) {
+            if !can_write(stderr.as_fd()) || stderr.write_all(piece).is_err() {
+                break;
+            }
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Line(LogFormat);

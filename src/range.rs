@@ -105,6 +105,11 @@ impl Sample {
         Sample { at, length: u32::try_from(bytes.len()).expect("a sample is short"), hash: xxh3_64(bytes) }
     }
 
+    /// The offset behind the last byte.
+    pub fn reach(&self) -> u64 {
+        self.at + u64::from(self.length)
+    }
+
     /// Does the file hold the same bytes still?
     ///
     /// # Errors
@@ -114,6 +119,19 @@ impl Sample {
         let Some(buffer) = buffer.get_mut(..self.length as usize) else { return Ok(false) };
         Ok(read_at(file, buffer, self.at)? == buffer.len() && xxh3_64(buffer) == self.hash)
     }
+}
+
+/// What compresses a file, by its first bytes: its bytes are no lines then.
+pub fn compression(file: &File) -> io::Result<Option<&'static str>> {
+    let mut magic = [0; 6];
+    let length = read_at(file, &mut magic, 0)?;
+    Ok(match &magic[..length] {
+        [0x1f, 0x8b, ..] => Some("gz"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zst"),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Some("bz2"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xz"),
+        _ => None,
+    })
 }
 
 /// A range that has been counted.

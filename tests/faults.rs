@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use nix::libc::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
+use nix::libc::{SIGKILL, SIGSTOP, SIGTERM};
 use support::{Daemon, Folder, Truth, block, lives, signal, wait_until};
 
 /// Writes 8 logs of 40 MB each into the watched folder, a piece at a time, while `harm` is done to the daemon so many times. Then the numbers must be right.
@@ -37,6 +37,8 @@ fn counts_right_while(harm: impl Fn(&Daemon) + Sync, times: usize) {
     for log in 1..=8 {
         daemon.wait_for(&format!("2021030{log}.log"), truth);
     }
+    // The harm was done.
+    assert!(["worker", "coordinator", "api"].iter().map(|role| daemon.restarts(role)).sum::<u64>() >= times as u64 / 2);
     let days = daemon.get("/api/v1/days");
     let day = wait_until("the day is complete", || Some(daemon.get("/api/v1/days/2021-03-22")).filter(|day| day["complete"] == true));
     assert_eq!((day["requests"].as_u64(), day["unique_ips"].as_u64(), day["files"].as_u64()), (Some(truth.total * 8), Some(truth.ip), Some(8)), "{days}");
@@ -235,15 +237,29 @@ fn sigterm_ends_stopped_children_too() {
     assert!(!children.iter().any(|pid| lives(*pid)));
 }
 
+/// The journal goes to a pipe that nobody reads, or whose reader is gone: everything goes on, and ends when it is told to.
 #[test]
-fn a_continued_worker_that_was_given_up_changes_nothing() {
-    let daemon = Daemon::start(&[]);
-    let worker = daemon.pids("worker")[0];
-    signal(worker, SIGSTOP);
-    let (bytes, truth) = block(20_000, 1_000, 3);
-    fs::write(daemon.log("20210322.log"), &bytes).unwrap();
-    signal(worker, SIGCONT);
-    daemon.wait_for("20210322.log", truth);
+fn a_stderr_that_takes_nothing_stops_nobody() {
+    for reader_leaves in [false, true] {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let read = if reader_leaves { None } else { Some(read) };
+        let mut daemon = Daemon::start_with_journal(Folder::new(), write.into(), &["--log-level", "debug"], &[]);
+        // Much to say: more than a pipe holds.
+        for number in 0..1_000 {
+            fs::write(daemon.log(&format!("{number}.tmp")), b"").unwrap();
+        }
+        wait_until("a worker has died and come back", || {
+            daemon.pids("worker").into_iter().for_each(|pid| signal(pid, SIGKILL));
+            (daemon.restarts("worker") > 2).then_some(())
+        });
+        let (bytes, truth) = block(1_000, 100, 3);
+        fs::write(daemon.log("20210322.log"), &bytes).unwrap();
+        daemon.wait_for("20210322.log", truth);
+        let (status, took) = daemon.stop(&[SIGTERM]);
+        assert_eq!(status.code(), Some(0));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        drop(read);
+    }
 }
 
 #[test]

@@ -409,3 +409,92 @@ fn a_client_that_sends_no_head_is_let_go() {
     let mut answer = Vec::new();
     silent.read_to_end(&mut answer).unwrap(); // ends, where a server without a timeout for heads would wait for ever
 }
+
+// Bugs, each by its name.
+
+/// A file got the inode of a gz file that was removed, and was taken for compressed for ever.
+#[test]
+fn a_log_on_the_inode_of_a_removed_gz_file_is_counted() {
+    let daemon = Daemon::start(&[]);
+    // Whether the file system gives the inode again is its own choice: a rewrite in place is sure to keep it.
+    let gz = daemon.log("old.log");
+    fs::write(&gz, b"\x1f\x8b\x08\0\0\0\0\0\0\x03").unwrap();
+    wait_until("it was left out", || daemon.journal().contains("compressed logs are not counted").then_some(()));
+    fs::write(&gz, b"1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n").unwrap();
+    fs::rename(&gz, daemon.log("new.log")).unwrap();
+    daemon.wait_for("new.log", truth(1, 1));
+}
+
+/// A log that was moved out of the folder and back was counted as another one, and its lines twice.
+#[test]
+fn a_log_that_was_away_counts_once() {
+    let daemon = Daemon::start(&[]);
+    append(&daemon, "access.log", b"1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n");
+    daemon.wait_for("access.log", truth(1, 1));
+    let away = daemon.folder.join("away.log");
+    fs::rename(daemon.log("access.log"), &away).unwrap();
+    wait_until("it is gone", || daemon.file("access.log").filter(|file| file["state"] == "gone"));
+    fs::rename(&away, daemon.log("access.log")).unwrap();
+    append(&daemon, "access.log", b"2.2.2.2 - - [22/Mar/2021:06:25:24 +0100] x\n");
+    daemon.wait_for("access.log", truth(2, 2));
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 2);
+    assert_eq!(daemon.get("/api/v1/files")["files"].as_array().unwrap().len(), 1);
+}
+
+/// A log that was rewritten was judged by its last KiB alone.
+#[test]
+fn a_log_that_is_rewritten_with_the_same_end_is_counted_afresh() {
+    let daemon = Daemon::start(&[]);
+    let end = b"7.7.7.7 - - [22/Mar/2021:06:25:24 +0100] health\n".repeat(40);
+    let log = |first: &[u8]| [&first.repeat(100)[..], &end].concat();
+    fs::write(daemon.log("access.log"), log(b"1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] x\n")).unwrap();
+    daemon.wait_for("access.log", truth(140, 2));
+    fs::write(daemon.log("access.log"), log(b"9.9.9.9 - - [23/Mar/2021:06:25:24 +0100] y\n")).unwrap();
+    wait_until("it is counted afresh", || (daemon.get("/api/v1/days")["days"].as_array().unwrap().len() == 2).then_some(()));
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 40);
+}
+
+/// A folder that could be listed but not entered seemed empty, and its logs were counted again afterwards.
+#[test]
+fn a_folder_that_cannot_be_entered_for_a_while_loses_nothing() {
+    let daemon = Daemon::start_as_nobody();
+    append(&daemon, "access.log", b"1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n");
+    daemon.wait_for("access.log", truth(1, 1));
+    let allow = |mode| fs::set_permissions(daemon.logs(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    allow(0o444);
+    wait_until("it is said", || (daemon.get("/api/v1/status")["degraded"][0].is_string()).then_some(()));
+    assert_eq!(daemon.reported("access.log"), Some((1, 1)));
+    allow(0o755);
+    wait_until("it is over", || (daemon.get("/api/v1/status")["degraded"][0].is_null()).then_some(()));
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 1);
+}
+
+/// With many logs and days, one question for the logs of a day kept the api busy until it was taken for hung.
+#[test]
+fn the_logs_of_a_day_are_found_among_many() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    let days: String = (1..=28).map(|day| format!("1.1.1.1 - - [{day:02}/Mar/2021:06:25:24 +0100] x\n")).collect();
+    for number in 0..4_000 {
+        fs::write(folder.join(&format!("logs/{number}.log")), &days).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[]);
+    wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    let files = daemon.get("/api/v1/files?day=2021-03-22&limit=10000");
+    assert_eq!(files["files"].as_array().unwrap().len(), 4_000);
+    assert_eq!((daemon.restarts("api"), daemon.restarts("coordinator")), (0, 0));
+}
+
+/// Each new log was compared with every other one, so that the coordinator was taken for hung, again and again.
+#[test]
+fn twenty_thousand_logs_are_counted() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    for number in 0..20_000 {
+        fs::write(folder.join(&format!("logs/{number}.log")), b"1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n").unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[]);
+    wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 20_000);
+    assert_eq!(daemon.restarts("coordinator"), 0);
+}

@@ -17,7 +17,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::BAD_REQUEST, code: "bad-parameter", title: "A parameter cannot be", detail: detail.into() }
+        Problem { status: StatusCode::BAD_REQUEST, code: "bad-parameter", title: "A parameter is not valid", detail: detail.into() }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Problem {

@@ -1,13 +1,13 @@
 //! The routes: what is asked, what is answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -70,9 +70,12 @@ async fn every_answer(State(api): Shared, request: Request, next: Next) -> Respo
 async fn tagged(State(api): Shared, request: Request, next: Next) -> Response {
     let tag = format!("\"{:x}-{:x}\"", api.sources.started, api.sources.board.header().generation);
     let asked = request.headers().get(header::IF_NONE_MATCH).and_then(|asked| asked.to_str().ok());
-    let same = asked.is_some_and(|asked| asked.split(',').any(|asked| asked.trim().trim_start_matches("W/") == tag));
-    let mut response = if same { StatusCode::NOT_MODIFIED.into_response() } else { next.run(request).await };
-    if (response.status().is_success() || same)
+    let same = asked.is_some_and(|asked| asked.split(',').map(str::trim).any(|asked| asked == "*" || asked.trim_start_matches("W/") == tag));
+    let mut response = next.run(request).await;
+    if same && response.status() == StatusCode::OK {
+        response = StatusCode::NOT_MODIFIED.into_response();
+    }
+    if matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED)
         && let Ok(tag) = HeaderValue::from_str(&tag)
     {
         response.headers_mut().insert(header::ETAG, tag);
@@ -86,7 +89,15 @@ fn answer(body: impl Into<Bytes>) -> Response {
 
 /// The parameters of a query, all known and each what it should be.
 fn parameters<P>(query: Result<Query<P>, QueryRejection>) -> Result<P, Problem> {
-    query.map(|Query(parameters)| parameters).map_err(|error| Problem::bad_parameter(error.body_text()))
+    query.map(|Query(parameters)| parameters).map_err(|error| {
+        let text = error.body_text();
+        Problem::bad_parameter(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text))
+    })
+}
+
+/// The part of the path that names something.
+fn path_part(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter("the path: it must be UTF-8 when percent-decoded"))
 }
 
 #[derive(Deserialize)]
@@ -125,14 +136,16 @@ async fn files(State(api): Shared, query: Result<Query<FilesQuery>, QueryRejecti
     let mut logs = api.sources.board.logs()?;
     if let Some(day) = day {
         let day = parse_day("day", &day)?;
-        let of_day = |log: &LogRow| Ok(api.sources.board.shares(log.id)?.iter().any(|share| share.day.or(log.day) == day));
-        let mut kept = Vec::new();
-        for log in logs {
-            if of_day(&log).map_err(|busy: crate::board::Busy| Problem::from(busy))? {
-                kept.push(log);
+        // One walk over all shares: there may be many for each of many logs.
+        let days: HashMap<u64, Option<Day>> = logs.iter().map(|log| (log.id, log.day)).collect();
+        let mut of_day = HashSet::new();
+        for share in api.sources.board.all_shares() {
+            let share = share?;
+            if days.get(&share.log).is_some_and(|name_day| share.day.or(*name_day) == day) {
+                of_day.insert(share.log);
             }
         }
-        logs = kept;
+        logs.retain(|log| of_day.contains(&log.id));
     }
     logs.sort_by(|one, two| (&one.name, one.id).cmp(&(&two.name, two.id)));
     let start = match &cursor {
@@ -148,8 +161,9 @@ async fn files(State(api): Shared, query: Result<Query<FilesQuery>, QueryRejecti
     Ok(answer(json(&wire::Files { files: page.iter().map(wire::File::from).collect(), next })))
 }
 
-async fn file(State(api): Shared, Path(id): Path<String>, query: Result<Query<NoParameters>, QueryRejection>) -> Result<Response, Problem> {
+async fn file(State(api): Shared, path: Result<Path<String>, PathRejection>, query: Result<Query<NoParameters>, QueryRejection>) -> Result<Response, Problem> {
     parameters(query)?;
+    let id = path_part(path)?;
     let board = &api.sources.board;
     let log = board.logs()?.into_iter().find(|log| wire::file_id(log.id) == id);
     let log = log.ok_or_else(|| Problem::not_found("no file has this id; /api/v1/files lists them"))?;
@@ -183,9 +197,9 @@ async fn days(State(api): Shared, query: Result<Query<DaysQuery>, QueryRejection
     Ok(answer(json(&wire::Days { days: days.iter().map(wire::DayOfAll::from).collect() })))
 }
 
-async fn day(State(api): Shared, Path(day): Path<String>, query: Result<Query<NoParameters>, QueryRejection>) -> Result<Response, Problem> {
+async fn day(State(api): Shared, path: Result<Path<String>, PathRejection>, query: Result<Query<NoParameters>, QueryRejection>) -> Result<Response, Problem> {
     parameters(query)?;
-    let wanted = parse_day("day", &day)?;
+    let wanted = parse_day("day", &path_part(path)?)?;
     let row: Option<DayRow> = api.sources.board.days()?.into_iter().find(|row| row.day == wanted);
     let row = row.ok_or_else(|| Problem::not_found(format!("there is nothing of {}", wire::day_name(wanted))))?;
     Ok(answer(json(&wire::DayOfAll::from(&row))))
@@ -209,11 +223,11 @@ async fn status(State(api): Shared, query: Result<Query<NoParameters>, QueryReje
         degraded.push("board: there are more logs or days than it has rows for; raise board_logs".to_owned());
     }
     if header.troubled > 0 {
-        degraded.push(format!("logs: {} watched folders cannot be read", header.troubled));
+        degraded.push(format!("logs: watched folders that cannot be read: {}", header.troubled));
     }
-    let unreadable = logs.iter().filter(|log| log.quarantine.reason != 0 && log.quarantine.bytes == 0).count();
+    let unreadable = logs.iter().filter(|log| is_unreadable(log)).count();
     if unreadable > 0 {
-        degraded.push(format!("logs: {unreadable} logs cannot be opened; /api/v1/files tells which and why"));
+        degraded.push(format!("logs: logs that cannot be opened: {unreadable}; /api/v1/files tells which and why"));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     Ok(answer(json(&wire::Status {
@@ -225,6 +239,11 @@ async fn status(State(api): Shared, query: Result<Query<NoParameters>, QueryReje
         degraded,
         quarantine: logs.iter().filter_map(wire::Quarantined::of).collect(),
     })))
+}
+
+/// Nothing of it can be read now. Waiting for it would be waiting for somebody to do something.
+fn is_unreadable(log: &LogRow) -> bool {
+    log.quarantine.reason != 0 && log.quarantine.bytes == 0
 }
 
 fn processes(sources: &Sources) -> Vec<wire::Process> {
@@ -263,7 +282,7 @@ async fn healthz() -> &'static str {
 
 async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
     if !api.ready.load(Relaxed) {
-        let counted = api.sources.board.header().scanned && api.sources.board.logs()?.iter().all(|log| log.state != LogState::Counting);
+        let counted = api.sources.board.header().scanned && api.sources.board.logs()?.iter().all(|log| log.state != LogState::Counting || is_unreadable(log));
         if !counted {
             return Err(Problem::not_ready("the logs that were found at the start are being counted"));
         }

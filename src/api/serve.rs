@@ -17,6 +17,8 @@ use tracing::{debug, warn};
 const CONNECTIONS_MAX: usize = 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may read nothing of its answer.
+const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long answers that have begun may take when the process is to end.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -59,5 +61,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Re
     let (stream, _) = listener.accept().await?;
     // Answers are small and whole: waiting for more to send would only delay them.
     stream.set_nodelay(true)?;
+    // A client that does not read what it asked for is let go by the kernel (TCP_USER_TIMEOUT in tcp(7)): else a thousand of them would be all there are.
+    nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::TcpUserTimeout, &(WRITE_STALL.as_millis() as u32))?;
     Ok((stream, permit))
 }

@@ -291,11 +291,15 @@ impl BoardReader {
 
     /// The days of one log, ascending.
     pub fn shares(&self, log: u64) -> Result<Vec<ShareRow>, Busy> {
-        let used = self.0.size.shares.min(self.0.header(SHARES_USED) as usize);
-        let shares = (0..used).map(|at| self.0.share(at)).filter(|row| row.as_ref().map_or(true, |row| row.log == log));
-        let mut shares = shares.collect::<Result<Vec<_>, Busy>>()?;
+        let mut shares = self.all_shares().filter(|row| row.as_ref().map_or(true, |row| row.log == log)).collect::<Result<Vec<_>, Busy>>()?;
         shares.sort_by_key(|row| row.day);
         Ok(shares)
+    }
+
+    /// The days of all logs, in the order of their rows. Some rows may not be used.
+    pub fn all_shares(&self) -> impl Iterator<Item = Result<ShareRow, Busy>> {
+        let used = self.0.size.shares.min(self.0.header(SHARES_USED) as usize);
+        (0..used).map(|at| self.0.share(at))
     }
 }
 

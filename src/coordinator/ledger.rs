@@ -25,8 +25,6 @@ pub enum Event {
     Void(u64),
     /// Its name has changed.
     Renamed(u64),
-    /// It was written to and is as long as before: it may be another content.
-    Doubt(u64),
 }
 
 /// A log.
@@ -53,6 +51,8 @@ pub struct Log {
     /// It cannot be opened: the system's error number.
     pub unreadable: Option<i32>,
     gone: bool,
+    /// The latest look at the folders did not find it.
+    missed: bool,
     is_final: bool,
     /// Has it ever been counted up to its end?
     caught_up: bool,
@@ -60,6 +60,8 @@ pub struct Log {
     held_at: Option<u64>,
     /// Was an unfinished last line counted?
     unterminated: bool,
+    /// The first bytes that were counted of it.
+    first: Option<Sample>,
     /// The last bytes looked at before `counted_to`.
     anchor: Option<Sample>,
     plan: Option<Plan>,
@@ -77,7 +79,8 @@ struct Plan {
     end: u64,
     held: bool,
     unterminated: bool,
-    anchor: Option<Sample>,
+    /// The ends of the ranges that are done, as they were counted.
+    samples: Vec<Sample>,
 }
 
 /// A job that a worker has.
@@ -98,7 +101,7 @@ pub struct Dispatch {
     /// The file that must be there.
     pub file: FileId,
     /// What must still stand in it, or it is another content.
-    pub anchor: Option<Sample>,
+    pub samples: Vec<Sample>,
 }
 
 /// What a result says of its range, beside the numbers.
@@ -110,6 +113,8 @@ pub struct Done {
     pub held: bool,
     /// See [`crate::range::Counted::unterminated`].
     pub unterminated: bool,
+    /// The first bytes that were looked at.
+    pub head: Sample,
     /// The last bytes that were looked at.
     pub tail: Sample,
 }
@@ -129,6 +134,8 @@ pub struct Ledger {
     logs: BTreeMap<u64, Log>,
     /// To be given to the same names and files again.
     known: KnownIds,
+    /// The ids that are taken by them.
+    reserved: HashSet<u64>,
     turns: BTreeSet<Turn>,
     flights: HashMap<u64, Flight>,
     /// Ranges that were in flight when an earlier coordinator died.
@@ -142,7 +149,8 @@ impl Ledger {
     /// A ledger without logs. `known` are ids that names and files had before, to be given to them again.
     pub fn new(range_bytes: u64, io: Io, final_after: Duration, known: KnownIds) -> Ledger {
         let (logs, turns, flights, suspects) = (BTreeMap::new(), BTreeSet::new(), HashMap::new(), Vec::new());
-        Ledger { range_bytes, io, final_after, logs, known, turns, flights, suspects, jobs: 0, changed: BTreeSet::new(), events: Vec::new() }
+        let reserved = known.values().copied().collect();
+        Ledger { range_bytes, io, final_after, logs, known, reserved, turns, flights, suspects, jobs: 0, changed: BTreeSet::new(), events: Vec::new() }
     }
 
     /// Ranges that were in flight when an earlier coordinator died: that death counts against them as a kill.
@@ -179,38 +187,60 @@ impl Ledger {
     }
 
     /// The folders were looked at: `found` is in them, at the time `now`. With `whole` false, a folder could not be read, so what was not found is not gone.
-    pub fn see(&mut self, found: &[Found], whole: bool, now: Duration) {
-        let places: HashMap<FileId, u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, log)| (log.file, *id)).collect();
+    ///
+    /// `holds` tells whether a file still has what was counted of a log. It is asked only if that is in doubt: the name is another one, the log was gone, or it
+    /// was written to and is as long as before.
+    pub fn see(&mut self, found: &[Found], whole: bool, now: Duration, holds: impl Fn(&Log, &Found) -> bool) {
         let names: HashSet<(&[u8], FileId)> = found.iter().map(|found| (&found.name[..], found.file)).collect();
         let mut seen = HashSet::new();
+        let mut unknown: Vec<&Found> = Vec::new();
         // First the files that are known, whatever their names are now. A second name of one of them says nothing new.
+        let present: HashMap<FileId, u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, log)| (log.file, *id)).collect();
         for found in found {
-            if let Some(&id) = places.get(&found.file)
-                && let Some(log) = self.logs.get_mut(&id)
-            {
-                let renamed = log.name != found.name && !names.contains(&(&log.name[..], log.file));
-                if seen.insert(id) || renamed {
-                    self.see_again(id, found, renamed);
+            match present.get(&found.file).and_then(|id| Some((*id, self.logs.get(id)?))) {
+                None => unknown.push(found),
+                Some((id, log)) if log.name != found.name && !names.contains(&(&log.name[..], log.file)) => {
+                    // Renamed, or removed and its inode given to another file.
+                    if !seen.contains(&id) {
+                        if log.can_be(found) && holds(log, found) {
+                            seen.insert(id);
+                            self.see_again(id, found, &holds);
+                        } else {
+                            self.lose_to_another(id);
+                            unknown.push(found);
+                        }
+                    }
                 }
+                Some((id, log)) if log.name == found.name => {
+                    seen.insert(id);
+                    self.see_again(id, found, &holds);
+                }
+                Some(_) => {}
             }
         }
         if whole {
-            let gone: Vec<u64> = self.logs.iter().filter(|(id, log)| !log.gone && !seen.contains(id)).map(|(id, _)| *id).collect();
-            gone.into_iter().for_each(|id| self.lose(id));
-        }
-        let mut new = HashSet::new();
-        for found in found.iter().filter(|found| !places.contains_key(&found.file)) {
-            if new.insert(found.file) {
-                self.see_new(found);
+            let taken: HashSet<&[u8]> = found.iter().map(|found| &found.name[..]).collect();
+            let missing: Vec<u64> = self.logs.iter().filter(|(id, log)| !log.gone && !seen.contains(id)).map(|(id, _)| *id).collect();
+            for id in missing {
+                let Some(log) = self.logs.get_mut(&id) else { continue };
+                // A file that is renamed while the folder is read may be in it under neither name, so one look is not enough.
+                if log.missed || taken.contains(&log.name[..]) { self.lose(id) } else { log.missed = true }
             }
         }
+        self.see_unknown(&unknown, holds);
+        self.replace();
         let ids: Vec<u64> = self.logs.keys().copied().collect();
         ids.into_iter().for_each(|id| self.consider(id, now));
     }
 
-    fn see_again(&mut self, id: u64, found: &Found, renamed: bool) {
+    /// A log is there, perhaps under another name.
+    fn see_again(&mut self, id: u64, found: &Found, holds: impl Fn(&Log, &Found) -> bool) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if renamed {
+        log.missed = false;
+        if std::mem::take(&mut log.gone) {
+            self.changed.insert(id);
+        }
+        if log.name != found.name {
             let waiting = self.turns.remove(&turn(id, log));
             (log.name, log.path, log.day) = (found.name.clone(), found.path.clone(), day_of_name(&found.name));
             if waiting {
@@ -219,16 +249,14 @@ impl Ledger {
             self.events.push(Event::Renamed(id));
             self.changed.insert(id);
         }
-        log.unreadable = None;
+        let mut rewritten = false;
         if (log.size, log.changed) != (found.size, found.changed) {
-            if log.size == found.size && log.anchor.is_some() {
-                self.events.push(Event::Doubt(id));
-            }
+            rewritten = !log.can_be(found) || (log.size == found.size && !holds(log, found));
             (log.size, log.changed) = (found.size, found.changed);
             self.changed.insert(id);
         }
         let goes_on = log.unterminated && found.size > log.counted_to;
-        if found.size < log.counted_to.max(log.plan.as_ref().map_or(0, |plan| plan.to)) || goes_on {
+        if rewritten || goes_on {
             self.void(id);
         }
     }
@@ -237,26 +265,48 @@ impl Ledger {
     fn lose(&mut self, id: u64) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(&turn(id, log));
-        log.gone = true;
-        log.plan = None;
+        (log.gone, log.missed, log.unreadable) = (true, false, None);
         self.changed.insert(id);
     }
 
-    fn see_new(&mut self, found: &Found) {
-        let day = day_of_name(&found.name);
-        // Under a name with a date, new content replaces what the name held before. Under a name without one, the old lines were counted and stay.
-        let before: Vec<u64> = self.logs.iter().filter(|(_, log)| log.gone && log.name == found.name).map(|(id, _)| *id).collect();
-        for id in before.into_iter().filter(|_| day.is_some()) {
-            self.logs.remove(&id);
-            self.changed.insert(id);
-            self.events.push(Event::Void(id));
+    /// A log is gone, and another content is in its file. If some of what is being counted was counted already, nobody knows of which of the two it is.
+    fn lose_to_another(&mut self, id: u64) {
+        self.lose(id);
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        match log.plan.take() {
+            Some(plan) if !plan.samples.is_empty() => self.void(id),
+            // What is in flight is not taken any more.
+            Some(_) => log.generation += 1,
+            None => {}
         }
+    }
+
+    /// Files that are no log that is there: a log that was gone and is back, or a new one.
+    fn see_unknown(&mut self, unknown: &[&Found], holds: impl Fn(&Log, &Found) -> bool) {
+        let mut gone: HashMap<FileId, Vec<u64>> = HashMap::new();
+        if !unknown.is_empty() {
+            self.logs.iter().filter(|(_, log)| log.gone).for_each(|(id, log)| gone.entry(log.file).or_default().push(*id));
+        }
+        let mut files = HashSet::new();
+        for found in unknown.iter().filter(|found| files.insert(found.file)) {
+            let before = gone.get(&found.file).map_or(&[][..], Vec::as_slice);
+            let (same, other): (Vec<u64>, Vec<u64>) = before.iter().partition(|id| self.logs.get(id).is_some_and(|log| log.can_be(found) && holds(log, found)));
+            other.into_iter().for_each(|id| self.lose_to_another(id));
+            // Of which nothing was counted may be any log.
+            match same.into_iter().max_by_key(|id| self.logs.get(id).map(|log| (log.counted_to, log.plan.as_ref().map(|plan| plan.samples.len())))) {
+                Some(id) => self.see_again(id, found, &holds),
+                None => self.see_new(found),
+            }
+        }
+    }
+
+    fn see_new(&mut self, found: &Found) {
         let id = self.known.remove(&(found.name.clone(), found.file)).unwrap_or_else(|| self.new_id(found));
         let log = Log {
             name: found.name.clone(),
             path: found.path.clone(),
             file: found.file,
-            day,
+            day: day_of_name(&found.name),
             size: found.size,
             changed: found.changed,
             generation: 0,
@@ -264,10 +314,12 @@ impl Ledger {
             quarantine: Vec::new(),
             unreadable: None,
             gone: false,
+            missed: false,
             is_final: false,
             caught_up: false,
             held_at: None,
             unterminated: false,
+            first: None,
             anchor: None,
             plan: None,
         };
@@ -275,13 +327,28 @@ impl Ledger {
         self.changed.insert(id);
     }
 
+    /// Under a name with a date, new content replaces what the name held before. Under a name without one, the old lines were counted and stay.
+    fn replace(&mut self) {
+        let dated = |gone: bool| self.logs.iter().filter(move |(_, log)| log.gone == gone && log.day.is_some());
+        let gone: Vec<u64> = dated(true).map(|(id, _)| *id).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let present: HashSet<&[u8]> = dated(false).map(|(_, log)| &log.name[..]).collect();
+        let replaced: Vec<u64> = gone.into_iter().filter(|id| self.logs.get(id).is_some_and(|log| present.contains(&log.name[..]))).collect();
+        for id in replaced {
+            self.logs.remove(&id);
+            self.changed.insert(id);
+            self.events.push(Event::Void(id));
+        }
+    }
+
     fn new_id(&self, found: &Found) -> u64 {
         let mut bytes = found.name.clone();
         bytes.extend_from_slice(&found.file.0.to_le_bytes());
         bytes.extend_from_slice(&found.file.1.to_le_bytes());
-        let taken = |id: &u64| *id == 0 || self.logs.contains_key(id) || self.known.values().any(|known| known == id);
         let mut id = xxhash_rust::xxh3::xxh3_64(&bytes);
-        while taken(&id) {
+        while id == 0 || self.logs.contains_key(&id) || self.reserved.contains(&id) {
             id = id.wrapping_add(1);
         }
         id
@@ -295,7 +362,14 @@ impl Ledger {
             log.is_final = is_final;
             self.changed.insert(id);
         }
-        if log.gone || log.plan.is_some() {
+        if log.gone {
+            return;
+        }
+        if let Some(plan) = &log.plan {
+            // It may have been put aside until now.
+            if !plan.todo.is_empty() {
+                self.turns.insert(turn(id, log));
+            }
             return;
         }
         // A line that is held back is looked at again when there is more of it, or when there will be no more.
@@ -314,7 +388,7 @@ impl Ledger {
                     end: log.counted_to,
                     held: false,
                     unterminated: false,
-                    anchor: log.anchor,
+                    samples: Vec::new(),
                 });
                 if log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty()) {
                     self.turns.insert(turn(id, log));
@@ -341,18 +415,28 @@ impl Ledger {
         let io = if work.strikes > 0 { Io::Read } else { self.io };
         let job = Job { number: self.jobs, log: turn.2, generation: log.generation, range: work.range, io, last: plan.last };
         self.flights.insert(self.jobs, Flight { log: turn.2, generation: log.generation, work });
-        Some(Dispatch { job, path: log.path.clone(), file: log.file, anchor: log.anchor })
+        let plan = log.plan.as_ref()?;
+        Some(Dispatch { job, path: log.path.clone(), file: log.file, samples: log.samples().chain(plan.samples.last()).copied().collect() })
     }
 
     /// Is the job's log still the content it was given out for?
     pub fn is_current(&self, job: &Job) -> bool {
-        self.logs.get(&job.log).is_some_and(|log| log.generation == job.generation && !log.gone)
+        self.flights.contains_key(&job.number) && self.logs.get(&job.log).is_some_and(|log| log.generation == job.generation && log.plan.is_some())
     }
 
-    /// A job was counted and its numbers taken.
-    pub fn done(&mut self, number: u64, done: &Done, now: Duration) {
-        let Some((id, work)) = self.land(number) else { return };
-        self.close(id, work, Some(done), now);
+    /// A job was given to a worker: its log could be opened.
+    pub fn opened(&mut self, job: &Job) {
+        if self.logs.get_mut(&job.log).is_some_and(|log| log.unreadable.take().is_some()) {
+            self.changed.insert(job.log);
+        }
+    }
+
+    /// A job was counted and its numbers taken. When that ends a plan of several, says what all must stand in the log at once: else it was rewritten
+    /// between two of them, and the numbers are of no content that there ever was.
+    #[must_use]
+    pub fn done(&mut self, number: u64, done: &Done, now: Duration) -> Vec<Sample> {
+        let Some((id, work)) = self.land(number) else { return Vec::new() };
+        self.close(id, work, Some(done), now)
     }
 
     /// A job's worker died.
@@ -369,9 +453,17 @@ impl Ledger {
         self.kill(number, Reason::Refused, now);
     }
 
-    /// A job's bytes could not be read.
+    /// A job's bytes could not be read. What is left of its log is put aside until the folder is next looked at.
     pub fn failed(&mut self, number: u64, errno: i32, now: Duration) {
-        self.strike(number, Reason::Unreadable(errno), now);
+        let Some(id) = self.flights.get(&number).map(|flight| flight.log) else { return };
+        // Of all errors, this one is the range's own.
+        if errno == libc::EIO {
+            self.strike(number, Reason::Unreadable(errno), now);
+        } else {
+            self.put_back(number);
+            self.note_unreadable(id, errno);
+        }
+        self.put_aside(id);
     }
 
     /// A job could not be given out after all.
@@ -379,35 +471,48 @@ impl Ledger {
         self.again(number, |_| {});
     }
 
-    /// A job's log cannot be opened. It is tried again when the folder is next looked at.
+    /// A job's log cannot be opened. What is left of it is put aside until the folder is next looked at.
     pub fn cannot_open(&mut self, number: u64, errno: i32) {
-        let Some(Flight { log: id, .. }) = self.flights.remove(&number) else { return };
-        let Some(log) = self.logs.get_mut(&id) else { return };
-        self.turns.remove(&turn(id, log));
-        log.plan = None;
-        log.unreadable = Some(errno);
-        // Ranges of this plan that are in flight would be merged into a plan that no longer knows them.
-        if log.generation_in_use(&self.flights, id) {
-            self.void(id);
+        let Some(id) = self.flights.get(&number).map(|flight| flight.log) else { return };
+        self.put_back(number);
+        // Renamed or removed since it was found, most often: the next look will tell.
+        if errno != libc::ENOENT {
+            self.note_unreadable(id, errno);
         }
-        self.changed.insert(id);
+        self.put_aside(id);
+    }
+
+    fn note_unreadable(&mut self, id: u64, errno: i32) {
+        // With nothing left to read, it was the word of an old job.
+        if let Some(log) = self.logs.get_mut(&id).filter(|log| !log.gone && log.plan.is_some())
+            && log.unreadable.replace(errno) != Some(errno)
+        {
+            self.changed.insert(id);
+        }
+    }
+
+    fn put_aside(&mut self, id: u64) {
+        if let Some(log) = self.logs.get(&id) {
+            self.turns.remove(&turn(id, log));
+        }
     }
 
     /// A job's log is not what it was when it was counted.
-    pub fn void_of(&mut self, number: u64) {
-        if let Some((id, _)) = self.land(number) {
-            self.void(id);
+    pub fn void_of(&mut self, job: &Job) {
+        self.flights.remove(&job.number);
+        if self.logs.get(&job.log).is_some_and(|log| log.generation == job.generation) {
+            self.void(job.log);
         }
     }
 
     /// A log's numbers are void: its content is another one. Its bytes are planned anew when the folder is next looked at.
-    pub fn void(&mut self, id: u64) {
+    fn void(&mut self, id: u64) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(&turn(id, log));
         log.generation += 1;
         log.counted_to = 0;
-        (log.plan, log.anchor, log.held_at) = (None, None, None);
-        (log.unterminated, log.caught_up) = (false, false);
+        (log.plan, log.first, log.anchor, log.held_at) = (None, None, None, None);
+        (log.unterminated, log.caught_up, log.unreadable) = (false, false, None);
         log.quarantine.clear();
         self.changed.insert(id);
         self.events.push(Event::Void(id));
@@ -430,7 +535,9 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id) else { return };
         if let Some(plan) = &mut log.plan {
             plan.todo.push_front(work);
-            self.turns.insert(turn(id, log));
+            if !log.gone {
+                self.turns.insert(turn(id, log));
+            }
         }
     }
 
@@ -463,42 +570,48 @@ impl Ledger {
         if let Some(log) = self.logs.get_mut(&id) {
             log.quarantine.push((work.range, reason));
         }
-        self.close(id, work, None, now);
+        // No samples of a range that was not counted.
+        let _ = self.close(id, work, None, now);
     }
 
-    /// A range is through, counted or given up. The last one of a plan ends it.
-    fn close(&mut self, id: u64, work: Work, done: Option<&Done>, now: Duration) {
-        let Some(log) = self.logs.get_mut(&id) else { return };
-        let Some(plan) = &mut log.plan else { return };
+    /// A range is through, counted or given up. The last one of a plan ends it: see [`Ledger::done`].
+    fn close(&mut self, id: u64, work: Work, done: Option<&Done>, now: Duration) -> Vec<Sample> {
+        let Some(log) = self.logs.get_mut(&id) else { return Vec::new() };
+        let Some(plan) = &mut log.plan else { return Vec::new() };
         self.changed.insert(id);
         plan.open -= 1;
         plan.open_bytes -= work.range.len();
-        match done {
-            // A held line starts before everything that is not counted.
-            Some(done) if done.held => (plan.held, plan.end) = (true, done.end),
-            Some(done) if !plan.held => plan.end = plan.end.max(done.end),
-            Some(_) => {}
-            // Lines that start in a quarantined range are not counted; those that follow are found from its end.
-            None if !plan.held => plan.end = plan.end.max(work.range.to()),
-            None => {}
-        }
         if let Some(done) = done {
-            plan.unterminated |= done.unterminated;
-            let reach = |sample: &Sample| sample.at + u64::from(sample.length);
-            if plan.anchor.as_ref().is_none_or(|anchor| reach(anchor) < reach(&done.tail)) {
-                plan.anchor = Some(done.tail);
+            if done.held {
+                // A held line starts before everything that is not counted.
+                (plan.held, plan.end) = (true, done.end);
+            } else if !plan.held {
+                plan.end = plan.end.max(done.end);
             }
+            plan.unterminated |= done.unterminated;
+            plan.samples.extend([done.head, done.tail]);
         }
         if plan.open > 0 {
-            return;
+            return Vec::new();
         }
-        let reach = plan.anchor.map_or(0, |anchor| anchor.at + u64::from(anchor.length)).max(plan.to);
-        (log.counted_to, log.anchor, log.unterminated) = (plan.end, plan.anchor, plan.unterminated);
+        let Some(plan) = log.plan.take() else { return Vec::new() };
+        // If no line starts at the end of the plan, the next one is found from there; so is the first one behind a quarantined range.
+        log.counted_to = if plan.held { plan.end } else { plan.end.max(plan.to) };
+        let together = if plan.samples.len() > 2 || log.anchor.is_some() { log.samples().chain(&plan.samples).copied().collect() } else { Vec::new() };
+        log.first = log.first.or(plan.samples.iter().find(|sample| sample.at == 0).copied());
+        log.anchor = plan.samples.iter().chain(&log.anchor).max_by_key(|sample| sample.reach()).copied();
+        (log.unterminated, log.unreadable) = (plan.unterminated, None);
+        let reach = log.anchor.map_or(0, |anchor| anchor.reach()).max(plan.to);
         log.held_at = plan.held.then_some(reach);
+        let goes_on = plan.unterminated && log.size > log.counted_to;
         log.size = log.size.max(reach);
-        log.plan = None;
-        log.caught_up |= log.pending() == 0;
+        log.caught_up |= log.uncounted() == 0;
+        if goes_on {
+            // Half a line was counted as the last one, and is none.
+            self.void(id);
+        }
         self.consider(id, now);
+        together
     }
 }
 
@@ -515,25 +628,29 @@ impl Log {
 
     /// Is all of it in the numbers?
     pub fn is_complete(&self) -> bool {
-        self.caught_up && self.pending() == 0 && self.quarantine.is_empty() && self.unreadable.is_none()
+        self.caught_up && self.uncounted() == 0 && self.quarantine.is_empty() && self.unreadable.is_none()
     }
 
     /// Bytes that are known and not counted. A line that is held back is not among them, nor is what cannot be read.
     pub fn pending(&self) -> u64 {
+        if self.gone || self.unreadable.is_some() { 0 } else { self.uncounted() }
+    }
+
+    fn uncounted(&self) -> u64 {
         match &self.plan {
-            _ if self.gone || self.unreadable.is_some() => 0,
             Some(plan) => plan.open_bytes + self.size.saturating_sub(plan.to),
             None => self.size.saturating_sub(self.held_at.unwrap_or(0).max(self.counted_to)),
         }
     }
 
-    /// Does the file still hold what was last counted of it?
-    pub fn holds(&self, file: &std::fs::File) -> std::io::Result<bool> {
-        self.anchor.map_or(Ok(true), |anchor| anchor.holds(file))
+    /// What was last counted of it, and what was counted first: as long as both stand in a file, it is this log.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.first.iter().chain(&self.anchor)
     }
 
-    fn generation_in_use(&self, flights: &HashMap<u64, Flight>, id: u64) -> bool {
-        flights.values().any(|flight| flight.log == id && flight.generation == self.generation)
+    /// Is a file long enough to be this log?
+    fn can_be(&self, found: &Found) -> bool {
+        found.size >= self.counted_to.max(self.plan.as_ref().map_or(0, |plan| plan.to))
     }
 }
 

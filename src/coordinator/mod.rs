@@ -23,7 +23,9 @@ use tracing::{debug, error, info, warn};
 use crate::board::{Activity, Board, StatusPage};
 use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, News, RESULT_BYTES_MAX, Refused, ResultView};
+use crate::journal;
 use crate::log::shown_to_people;
+use crate::range::Sample;
 use crate::show::{Row, table};
 use crate::sys::memory::Sealed;
 use crate::sys::process::Death;
@@ -70,12 +72,19 @@ struct Coordinator<'a> {
     /// Is there something that the board does not show?
     stale: bool,
     published: Instant,
-    /// What compresses each file: looked at once.
-    compressed: HashMap<FileId, Option<&'static str>>,
+    /// What compresses each file: looked at once, as long as it has the name and does not get shorter.
+    compressed: HashMap<FileId, Looked>,
     skipped: HashMap<PathBuf, &'static str>,
     troubled: Vec<PathBuf>,
     /// The logs of which it was said that they cannot be opened.
     unopened: HashSet<u64>,
+}
+
+/// A file that was looked at, and what compresses it.
+struct Looked {
+    name: Vec<u8>,
+    size: u64,
+    compressed: Option<&'static str>,
 }
 
 /// What a wait ends with.
@@ -90,11 +99,10 @@ enum Next {
 
 /// A worker's life.
 struct Hand {
-    channel: Channel,
+    /// `None`: nothing more is given to it or taken from it. It sees the end of its socket, ends, and is reaped.
+    channel: Option<Channel>,
     /// What it counts, and the file.
     flight: Option<(Job, File)>,
-    /// Nothing more is taken from it: it waits to be reaped.
-    closed: bool,
 }
 
 impl<'a> Coordinator<'a> {
@@ -157,7 +165,7 @@ impl<'a> Coordinator<'a> {
     /// Waits until there is something to do. Says what.
     fn wait(&self) -> io::Result<Next> {
         let mut fds = vec![self.heritage.lifeline.as_fd(), self.notices.as_fd(), self.supervisor.as_fd()];
-        fds.extend(self.hands.iter().flatten().filter(|hand| !hand.closed).map(|hand| hand.channel.as_fd()));
+        fds.extend(self.hands.iter().flatten().filter_map(|hand| hand.channel.as_ref()).map(AsFd::as_fd));
         let now = Instant::now();
         let publish = if self.stale { PUBLISH_EVERY.saturating_sub(now - self.published) } else { BEAT };
         let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(BEAT);
@@ -183,7 +191,7 @@ impl<'a> Coordinator<'a> {
                 Received::Closed => return Ok(false),
                 Received::Message(length, file) => match (News::from_bytes(&message[..length]), file) {
                     (Some(News::Born { worker }), Some(fd)) if worker < self.hands.len() => {
-                        self.hands[worker] = Some(Hand { channel: Channel::from_fd(fd), flight: None, closed: false });
+                        self.hands[worker] = Some(Hand { channel: Some(Channel::from_fd(fd)), flight: None });
                     }
                     (Some(News::Reaped { worker, death, hung }), None) if worker < self.hands.len() => {
                         // Before the last words are lost: what it had finished counts.
@@ -215,8 +223,10 @@ impl<'a> Coordinator<'a> {
 
     fn read_answers(&mut self, worker: usize) {
         let mut message = [0; MESSAGE_BYTES];
-        while let Some(hand) = self.hands[worker].as_mut().filter(|hand| !hand.closed) {
-            match hand.channel.receive(&mut message) {
+        while let Some(hand) = self.hands[worker].as_mut()
+            && let Some(channel) = &hand.channel
+        {
+            match channel.receive(&mut message) {
                 Ok(Received::Nothing) => return,
                 Ok(Received::Message(length, result)) => {
                     let answer = Answer::from_bytes(&message[..length]);
@@ -227,15 +237,15 @@ impl<'a> Coordinator<'a> {
                             self.take(answer, &job, &file, result);
                         }
                         (_, flight) => {
-                            warn!(worker, "a worker gave an answer that cannot be; nothing more is taken from it");
-                            (hand.flight, hand.closed) = (flight, true);
+                            warn!(worker, "a worker gave an answer that cannot be; it is let go");
+                            *hand = Hand { channel: None, flight };
                         }
                     }
                 }
-                Ok(Received::Closed) => hand.closed = true,
+                Ok(Received::Closed) => hand.channel = None,
                 Err(error) => {
-                    warn!(worker, %error, "cannot hear a worker");
-                    hand.closed = true;
+                    warn!(worker, %error, "cannot hear a worker; it is let go");
+                    hand.channel = None;
                 }
             }
         }
@@ -268,21 +278,21 @@ impl<'a> Coordinator<'a> {
             self.ledger.put_back(job.number);
             return Ok(true);
         }
-        let reach = view.tail.at + u64::from(view.tail.length);
-        if file.metadata()?.len() < reach || !view.head.holds(file)? || !view.tail.holds(file)? {
+        if file.metadata()?.len() < view.tail.reach() || !view.head.holds(file)? || !view.tail.holds(file)? {
             return Ok(false);
         }
         let name_day = self.ledger.log(job.log).and_then(|log| log.day);
         self.sums.add(job.log, name_day, &view);
-        self.ledger.done(job.number, &Done { end: view.end, held: view.held, unterminated: view.unterminated, tail: view.tail }, now());
+        let done = Done { end: view.end, held: view.held, unterminated: view.unterminated, head: view.head, tail: view.tail };
+        let together = self.ledger.done(job.number, &done, now());
         debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
-        Ok(true)
+        Ok(all_hold(&together, file)?)
     }
 
     /// A job's log has other content than was counted.
     fn void(&mut self, job: &Job) {
         info!(log = self.name(job.log), "the log was truncated or rewritten; it is counted again");
-        self.ledger.void_of(job.number);
+        self.ledger.void_of(job);
         self.follow_events();
         self.scan_soon();
     }
@@ -291,22 +301,25 @@ impl<'a> Coordinator<'a> {
 
     fn dispatch(&mut self) {
         for worker in 0..self.hands.len() {
-            while let Some(hand) = self.hands[worker].as_mut().filter(|hand| hand.flight.is_none() && !hand.closed) {
+            while let Some(hand) = self.hands[worker].as_mut().filter(|hand| hand.flight.is_none())
+                && let Some(channel) = &hand.channel
+            {
                 let Some(next) = self.ledger.next_job() else { return };
                 let opened = scan::open(&next.path, next.file).and_then(|file| {
-                    let same = next.anchor.map_or(Ok(true), |anchor| anchor.holds(&file))?;
+                    let same = all_hold(&next.samples, &file)?;
                     Ok((file, same))
                 });
                 self.inflight.note(self.ledger.flights());
                 match opened {
-                    Ok((file, true)) => match hand.channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
+                    Ok((file, true)) => match channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
                         Ok(()) => {
                             self.unopened.remove(&next.job.log);
+                            self.ledger.opened(&next.job);
                             hand.flight = Some((next.job, file));
                         }
                         Err(_) => {
-                            // It is dead; its death will be told.
-                            hand.closed = true;
+                            // It is dead, or it ends now that its socket does; its death will be told.
+                            hand.channel = None;
                             self.ledger.put_back(next.job.number);
                         }
                     },
@@ -317,7 +330,6 @@ impl<'a> Coordinator<'a> {
                             warn!(log = self.name(next.job.log), %error, uid = crate::sys::process::uid(), "cannot open a log; it is tried again");
                         }
                         self.ledger.cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
-                        self.follow_events();
                     }
                 }
                 self.stale = true;
@@ -328,12 +340,15 @@ impl<'a> Coordinator<'a> {
     fn scan(&mut self) {
         self.next_scan = Instant::now() + self.heritage.settings.scan_every;
         let mut contents = scan::scan(&self.heritage.settings.logs);
-        // An inode that is gone may come back as another file.
         let present: HashSet<FileId> = contents.found.iter().map(|found| found.file).collect();
         self.compressed.retain(|file, _| present.contains(file));
         contents.found.retain(|found| self.is_log(found));
         self.note(&contents);
-        self.ledger.see(&contents.found, contents.troubled.is_empty(), now());
+        self.ledger.see(&contents.found, contents.troubled.is_empty(), now(), |log, found| {
+            // What cannot be looked at now is looked at before more of it is counted.
+            let samples: Vec<Sample> = log.samples().copied().collect();
+            scan::open(&found.path, found.file).and_then(|file| all_hold(&samples, &file)).unwrap_or(true)
+        });
         self.scanned |= contents.troubled.is_empty();
         self.follow_events();
         self.stale = true;
@@ -345,18 +360,23 @@ impl<'a> Coordinator<'a> {
 
     /// Compressed logs are left out: their bytes are no lines.
     fn is_log(&mut self, found: &scan::Found) -> bool {
-        if let Some(compressed) = self.compressed.get(&found.file) {
-            return compressed.is_none();
+        // The inode of a file that is gone may be another file's.
+        if let Some(looked) = self.compressed.get_mut(&found.file)
+            && looked.name == found.name
+            && looked.size <= found.size
+        {
+            looked.size = found.size;
+            return looked.compressed.is_none();
         }
         // What is shorter may become anything.
         if found.size < 6 {
             return true;
         }
-        let Ok(compressed) = scan::open(&found.path, found.file).and_then(|file| scan::compression(&file)) else { return true };
+        let Ok(compressed) = scan::open(&found.path, found.file).and_then(|file| crate::range::compression(&file)) else { return true };
         if let Some(format) = compressed {
             warn!(log = shown_to_people(&found.name), format, "compressed logs are not counted by this version; left out");
         }
-        self.compressed.insert(found.file, compressed);
+        self.compressed.insert(found.file, Looked { name: found.name.clone(), size: found.size, compressed });
         compressed.is_none()
     }
 
@@ -382,22 +402,12 @@ impl<'a> Coordinator<'a> {
             match event {
                 Event::Void(id) => self.sums.remove(id),
                 Event::Renamed(id) => self.sums.rename(id, self.ledger.log(id).and_then(|log| log.day)),
-                Event::Doubt(id) => {
-                    let Some(log) = self.ledger.log(id) else { continue };
-                    if let Ok(false) = scan::open(&log.path, log.file).and_then(|file| log.holds(&file)) {
-                        info!(log = self.name(id), "the log was rewritten; it is counted again");
-                        self.ledger.void(id);
-                        self.sums.remove(id);
-                        self.scan_soon();
-                    }
-                }
             }
         }
-        // Voiding it in doubt has told the sums already.
-        self.ledger.take_events();
     }
 
     fn publish(&mut self) {
+        self.follow_events();
         let idle = !self.hands.iter().flatten().any(|hand| hand.flight.is_some());
         if self.stale && (idle || self.published.elapsed() >= PUBLISH_EVERY) {
             self.publisher.publish(&mut self.ledger, &mut self.sums, self.scanned, self.troubled.len() as u64);
@@ -413,7 +423,7 @@ impl<'a> Coordinator<'a> {
             let mut logs: Vec<(u64, &Log)> = self.ledger.logs().collect();
             logs.sort_by(|one, two| one.1.name.cmp(&two.1.name));
             let rows: Vec<Row> = logs.into_iter().map(|(id, log)| Row { name: log.name.clone(), totals: self.sums.log(id) }).collect();
-            eprint!("{}", table(&rows, &self.sums.all()));
+            journal::say(&table(&rows, &self.sums.all()));
         }
     }
 
@@ -431,6 +441,16 @@ enum NotMerged {
     Io(#[from] io::Error),
     #[error(transparent)]
     Refused(#[from] Refused),
+}
+
+/// Does the file hold all of these bytes still?
+fn all_hold(samples: &[Sample], file: &File) -> io::Result<bool> {
+    for sample in samples {
+        if !sample.holds(file)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The time of the wall clock since 1970, to be compared with that of files.

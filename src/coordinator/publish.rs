@@ -20,8 +20,12 @@ pub struct Publisher {
     logs: Rows<u64>,
     days: Rows<Option<Day>>,
     shares: Rows<(u64, Option<Day>)>,
+    /// Which shares of each log have a row.
+    shown_shares: HashMap<u64, BTreeSet<Option<Day>>>,
     /// What each day's row says.
     shown_days: BTreeMap<Option<Day>, DayRow>,
+    /// The logs that a predecessor showed, until it is known which of them are there.
+    inherited_logs: Vec<u64>,
     /// The logs of a predecessor that have not been counted up to where they were: how far that was.
     behind: BTreeMap<u64, u64>,
     /// Was a row written since the header was?
@@ -86,11 +90,17 @@ impl Publisher {
     pub fn new(board: Board) -> (Publisher, KnownIds) {
         let (logs, days, shares) = board.found();
         let size = board.size();
+        let mut shown_shares: HashMap<u64, BTreeSet<Option<Day>>> = HashMap::new();
+        for share in shares.iter().filter(|row| row.log != 0) {
+            shown_shares.entry(share.log).or_default().insert(share.day);
+        }
         let publisher = Publisher {
             logs: Rows::found(logs.iter().map(|row| (row.id != 0).then_some(row.id)), size.logs),
             days: Rows::found(days.iter().map(|row| row.used.then_some(row.day)), size.days),
             shares: Rows::found(shares.iter().map(|row| (row.log != 0).then_some((row.log, row.day))), size.shares),
             shown_days: days.iter().filter(|row| row.used).map(|row| (row.day, DayRow { complete: false, ..*row })).collect(),
+            shown_shares,
+            inherited_logs: logs.iter().map(|row| row.id).filter(|id| *id != 0).collect(),
             behind: logs.iter().filter(|row| row.id != 0 && row.state != LogState::Gone).map(|row| (row.id, row.counted_to)).collect(),
             wrote: false,
             inherited: logs.iter().any(|row| row.id != 0),
@@ -118,10 +128,11 @@ impl Publisher {
             }
         }
         if scanned {
-            // What the predecessor knew and is not there any more holds nothing up.
-            let behind: Vec<u64> = self.behind.keys().copied().filter(|id| ledger.log(*id).is_none()).collect();
-            for id in behind {
-                self.hide_log(id);
+            // What the predecessor knew and is not there any more is lost.
+            for id in std::mem::take(&mut self.inherited_logs) {
+                if ledger.log(id).is_none() {
+                    self.hide_log(id);
+                }
             }
         }
         if self.behind.is_empty() && scanned {
@@ -172,8 +183,9 @@ impl Publisher {
             },
         );
         let shares = sums.shares(id);
-        let old: Vec<_> = self.shares.rows.keys().copied().filter(|(log, day)| *log == id && !shares.iter().any(|(share, _)| share == day)).collect();
-        self.hide_shares(&old);
+        let days: BTreeSet<Option<Day>> = shares.iter().map(|(day, _)| *day).collect();
+        let old = self.shown_shares.insert(id, days.clone()).unwrap_or_default();
+        self.hide_shares(id, old.difference(&days));
         for (day, totals) in shares {
             if let Some(row) = self.shares.of((id, day)) {
                 self.board.set_share(row, &ShareRow { log: id, day, totals });
@@ -187,13 +199,13 @@ impl Publisher {
         if let Some(row) = self.logs.give_back(id) {
             self.board.set_log(row, &LogRow::default());
         }
-        let old: Vec<_> = self.shares.rows.keys().copied().filter(|(log, _)| *log == id).collect();
-        self.hide_shares(&old);
+        let old = self.shown_shares.remove(&id).unwrap_or_default();
+        self.hide_shares(id, &old);
     }
 
-    fn hide_shares(&mut self, shares: &[(u64, Option<Day>)]) {
-        for share in shares {
-            if let Some(row) = self.shares.give_back(*share) {
+    fn hide_shares<'a>(&mut self, log: u64, days: impl IntoIterator<Item = &'a Option<Day>>) {
+        for day in days {
+            if let Some(row) = self.shares.give_back((log, *day)) {
                 self.board.set_share(row, &ShareRow::default());
             }
         }

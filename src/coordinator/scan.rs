@@ -43,17 +43,28 @@ pub struct Contents {
 /// Looks into each folder, not into subfolders.
 pub fn scan(folders: &[PathBuf]) -> Contents {
     let mut contents = Contents::default();
-    for folder in folders {
-        let prefix = match folder.file_name() {
-            Some(name) if folders.len() > 1 => [name.as_bytes(), b"/"].concat(),
-            _ => Vec::new(),
-        };
+    for (folder, prefix) in folders.iter().zip(prefixes(folders)) {
         if let Err(error) = scan_folder(folder, &prefix, &mut contents) {
             contents.troubled.push((folder.clone(), error));
         }
     }
     contents.found.sort_by(|one, two| one.name.cmp(&two.name));
     contents
+}
+
+/// What stands in front of the names of each folder: nothing if there is one; its last part, or as many of them as tell it from the others.
+fn prefixes(folders: &[PathBuf]) -> Vec<Vec<u8>> {
+    if folders.len() == 1 {
+        return vec![Vec::new()];
+    }
+    let absolute: Vec<PathBuf> = folders.iter().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone())).collect();
+    let tail = |path: &Path, parts: usize| -> PathBuf { path.components().skip(path.components().count().saturating_sub(parts)).collect() };
+    let alone = |path: &Path, parts: usize| absolute.iter().filter(|other| tail(other, parts) == tail(path, parts)).count() == 1;
+    let prefix = |path: &PathBuf| {
+        let parts = (1..path.components().count()).find(|parts| alone(path, *parts)).unwrap_or(usize::MAX);
+        [tail(path, parts).as_os_str().as_bytes(), b"/"].concat()
+    };
+    absolute.iter().map(prefix).collect()
 }
 
 fn scan_folder(folder: &Path, prefix: &[u8], contents: &mut Contents) -> io::Result<()> {
@@ -64,8 +75,13 @@ fn scan_folder(folder: &Path, prefix: &[u8], contents: &mut Contents) -> io::Res
             contents.skipped.push((path, reason));
             continue;
         }
-        // What vanishes between two calls is not there.
-        let Ok(about) = entry.metadata() else { continue };
+        let about = match entry.metadata() {
+            Ok(about) => about,
+            // What vanishes between two calls is not there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // A folder that can be listed and not entered, say.
+            Err(error) => return Err(error),
+        };
         match target(folder, &path, about) {
             Ok(about) => contents.found.push(Found {
                 name: [prefix, name.as_bytes()].concat(),
@@ -117,23 +133,25 @@ pub fn open(path: &Path, file: FileId) -> io::Result<File> {
     Ok(opened)
 }
 
-/// What compresses a file, by its first bytes.
-pub fn compression(file: &File) -> io::Result<Option<&'static str>> {
-    let mut magic = [0; 6];
-    let length = crate::sys::map::read_at(file, &mut magic, 0)?;
-    Ok(match &magic[..length] {
-        [0x1f, 0x8b, ..] => Some("gz"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zst"),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Some("bz2"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xz"),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    /// Two folders `logs` of different servers were both shown as `logs/`, and one hid the other's logs in the report.
+    #[test]
+    fn folders_of_one_name_are_told_apart() {
+        let check = |folders: &[&str], want: &[&str]| {
+            let folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
+            let found: Vec<String> = prefixes(&folders).into_iter().map(|prefix| String::from_utf8(prefix).unwrap()).collect();
+            assert_eq!(found, want, "{folders:?}");
+        };
+        check(&["/srv/a/logs"], &[""]);
+        check(&["/srv/a", "/srv/b"], &["a/", "b/"]);
+        check(&["/srv/a/logs", "/srv/b/logs", "/srv/c"], &["a/logs/", "b/logs/", "c/"]);
+        check(&["/logs", "/srv/logs"], &["/logs/", "srv/logs/"]);
+        check(&["/srv/a/.", "/srv/b/"], &["a/", "b/"]);
+    }
 
     #[test]
     fn only_regular_files_are_logs() {

@@ -82,6 +82,16 @@ pub enum Hang {
     Still,
 }
 
+impl Hang {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hang::Busy => "busy",
+            Hang::Still => "still",
+        }
+    }
+}
+
 fn write(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
@@ -164,11 +174,13 @@ impl News {
     pub fn from_bytes(bytes: &[u8]) -> Option<News> {
         let [worker, what, how, code, hung] = read(bytes)?;
         let worker = usize::try_from(worker).ok()?;
-        if what == 0 {
-            return Some(News::Born { worker });
-        }
         let code = u32::try_from(code).ok()?.cast_signed();
-        let death = if how == 1 { Death::Exit(code) } else { Death::Signal(code) };
+        let death = match (what, how) {
+            (0, _) => return Some(News::Born { worker }),
+            (1, 1) => Death::Exit(code),
+            (1, 2) => Death::Signal(code),
+            _ => return None,
+        };
         let hung = [None, Some(Hang::Busy), Some(Hang::Still)].get(usize::try_from(hung).ok()?).copied()?;
         Some(News::Reaped { worker, death, hung })
     }

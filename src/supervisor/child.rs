@@ -103,7 +103,8 @@ impl Child {
 
     /// Says whom to kill for silence, if it must be.
     pub(super) fn look_for_silence(&mut self, step: Duration) -> Option<(i32, Hang)> {
-        let pid = self.pid?;
+        // One that is killed already and cannot die, waiting for a disk, is not killed again.
+        let pid = self.pid.filter(|_| self.hung.is_none())?;
         let hang = self.silence.look(self.page.beats(), step, || cpu_time_ns(pid))?;
         self.hung = Some(hang);
         Some((pid, hang))

@@ -18,7 +18,8 @@ use crate::board::{Roster, RosterEntry};
 use crate::config::Settings;
 use crate::coordinator;
 use crate::heritage::{Heritage, Role};
-use crate::job::News;
+use crate::job::{Hang, News};
+use crate::journal;
 use crate::sys::process::{Death, end, fork, reap, terminate};
 use crate::sys::signal::{Notice, Notices};
 use crate::sys::socket::{Channel, wait};
@@ -31,13 +32,15 @@ pub use prepare::Exit;
 const STEP: Duration = Duration::from_millis(250);
 /// After so long, children that were asked to end are ended.
 const DRAIN: Duration = Duration::from_millis(1_500);
+/// After so long, nobody is waited for: not even a signal ends a process that waits for a dead disk.
+const DRAIN_MAX: Duration = Duration::from_millis(1_900);
 
 /// Runs the daemon until it is told to stop. Says how it ended.
 pub fn serve(settings: Settings) -> Exit {
     let heritage = match prepare::prepare(settings) {
         Ok(prepared) => prepared,
         Err((exit, sentence)) => {
-            eprintln!("tallyd: {sentence}");
+            journal::say(&format!("tallyd: {sentence}\n"));
             return exit;
         }
     };
@@ -123,7 +126,7 @@ impl Supervisor {
         if now - since >= DRAIN {
             left.iter().copied().for_each(end);
         }
-        left.is_empty().then_some(exit)
+        (left.is_empty() || now - since >= DRAIN_MAX).then_some(exit)
     }
 
     /// A child is dead and reaped.
@@ -145,7 +148,11 @@ impl Supervisor {
                 error!(%role, %death, "cannot start with these settings");
                 return self.stop(now, exit);
             }
-            policy::Restart::After(wait) => warn!(%role, pid, %death, ?hung, restart_in_ms = wait.as_millis() as u64, "a process died"),
+            // A worker that has no coordinator any more is done.
+            policy::Restart::After(_) if death == Death::Exit(0) => debug!(%role, pid, "a process ended"),
+            policy::Restart::After(wait) => {
+                warn!(%role, pid, %death, hung = hung.map(Hang::name), restart_in_ms = wait.as_millis() as u64, "a process died");
+            }
         }
         match role {
             Role::Api => {}
@@ -221,7 +228,7 @@ impl Supervisor {
     fn look_for_silence(&mut self, step: Duration) {
         for child in &mut self.children {
             if let Some((pid, hang)) = child.look_for_silence(step) {
-                warn!(role = %child.role, pid, ?hang, "a process gives no sign of life and is killed");
+                warn!(role = %child.role, pid, hang = hang.name(), "a process gives no sign of life and is killed");
                 end(pid);
             }
         }

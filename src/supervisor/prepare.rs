@@ -78,7 +78,8 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
         Err(error) => warn!(%error, "ps will show all processes alike"),
     }
     let Settings { logs, state, workers, .. } = &heritage.settings;
-    info!(version = env!("CARGO_PKG_VERSION"), ?logs, ?state, workers, "starting");
+    let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
+    info!(version = env!("CARGO_PKG_VERSION"), logs = logs.join(":"), state = %state.display(), workers, "starting");
     Ok((heritage, writing))
 }
 

@@ -100,6 +100,14 @@ pub fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Vec<bool>> 
     }
 }
 
+/// Would a write of up to `PIPE_BUF_BYTES` go through at once? An error that it would meet counts as going through.
+pub fn can_write(fd: BorrowedFd<'_>) -> bool {
+    matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO), Ok(ready) if ready > 0)
+}
+
+/// So much a pipe that can be written to takes at once: pipe(7).
+pub const PIPE_BUF_BYTES: usize = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +128,19 @@ mod tests {
         drop(one);
         assert!(matches!(two.receive(&mut buffer).unwrap(), Received::Closed));
         assert_eq!(two.send(b"x", None).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_full_pipe_cannot_be_written_to() {
+        let (read, write) = lifeline().unwrap();
+        let mut writes = 0;
+        while can_write(write.as_fd()) {
+            nix::unistd::write(&write, &[b'x'; PIPE_BUF_BYTES]).unwrap();
+            writes += 1;
+        }
+        assert!(writes > 0);
+        drop(read);
+        assert!(can_write(write.as_fd()));
     }
 
     #[test]

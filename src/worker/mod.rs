@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::board::{Activity, StatusPage};
 use crate::heritage::{Heritage, Role};
@@ -53,16 +53,14 @@ fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result
             Received::Nothing => {}
             Received::Closed => return Ok(()),
             Received::Message(length, Some(file)) => {
-                if let Some(job) = Job::from_bytes(&message[..length]) {
-                    page.set_activity(Activity::Working);
-                    let (answer, result) = answer(&job, &File::from(file), rules, &page);
-                    coordinator.send(&answer.to_bytes(), result.as_ref().map(AsFd::as_fd))?;
-                    page.add_work();
-                } else {
-                    warn!("a job could not be understood");
-                }
+                let job = Job::from_bytes(&message[..length]).ok_or_else(|| io::Error::other("a job could not be understood"))?;
+                page.set_activity(Activity::Working);
+                let (answer, result) = answer(&job, &File::from(file), rules, &page);
+                coordinator.send(&answer.to_bytes(), result.as_ref().map(AsFd::as_fd))?;
+                page.add_work();
             }
-            Received::Message(_, None) => warn!("a job came without its file"),
+            // The coordinator waits for an answer; it gets a death.
+            Received::Message(_, None) => return Err(io::Error::other("a job came without its file")),
         }
     }
 }

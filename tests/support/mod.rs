@@ -89,11 +89,37 @@ impl Daemon {
 
     /// Starts one in a folder that may hold logs.
     pub fn start_in(folder: Folder, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        let journal = File::options().append(true).create(true).open(folder.join("journal")).unwrap();
+        Daemon::start_with_journal(folder, journal.into(), options, variables)
+    }
+
+    /// Starts one whose stderr is this.
+    pub fn start_with_journal(folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        Daemon::start_by(tallyd(), folder, journal, options, variables)
+    }
+
+    /// Starts one as a user who is not root, to whom things can be forbidden.
+    pub fn start_as_nobody() -> Daemon {
+        let folder = Folder::new();
+        let program = folder.join("tallyd");
+        // He may not be allowed to go where the program was built.
+        fs::copy(env!("CARGO_BIN_EXE_tallyd"), &program).unwrap();
+        let mut command = Command::new(program);
+        command.env_clear();
+        if nix::unistd::geteuid().is_root() {
+            const NOBODY: u32 = 65_532;
+            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
+        }
+        let journal = File::create(folder.join("journal")).unwrap();
+        Daemon::start_by(command, folder, journal.into(), &[], &[])
+    }
+
+    fn start_by(mut command: Command, folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
         for part in ["logs", "faults"] {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
-        let journal = File::options().append(true).create(true).open(folder.join("journal")).unwrap();
-        let mut child = tallyd()
+        let mut child = command
             .args(["serve", "--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0", "--workers", "2", "--scan-every-ms", "100"])
             .args(options)
             .envs(variables.iter().copied())
@@ -104,7 +130,7 @@ impl Daemon {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let journal = || fs::read_to_string(folder.join("journal")).unwrap();
+        let journal = || fs::read_to_string(folder.join("journal")).unwrap_or_default();
         let url = line.trim_end().strip_prefix("tallyd listening on ").unwrap_or_else(|| panic!("{line:?} is no ready line; {}", journal())).to_owned();
         Daemon { folder, child, url }
     }
@@ -119,7 +145,7 @@ impl Daemon {
 
     /// What the daemon has said on stderr.
     pub fn journal(&self) -> String {
-        fs::read_to_string(self.folder.join("journal")).unwrap()
+        fs::read_to_string(self.folder.join("journal")).unwrap_or_default()
     }
 
     pub fn url(&self, path: &str) -> String {
