@@ -112,19 +112,33 @@ fn all_seals() -> SealFlag {
     SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
 }
 
-/// So many words that are 0, in large pages if the system has some to give: a large table that is met in no order costs a fault per page.
+/// So many words that are 0, ready to be written in any order.
+///
+/// A fresh page that is read first costs two faults, the second of which stops all other threads for a moment; so a larger table gets all its pages at once,
+/// and large ones if the system has some to give.
 pub fn zeroed_words(count: usize) -> Vec<u64> {
-    const LARGE_PAGE_WORDS: usize = (2 << 20) / 8;
-    let mut words: Vec<u64> = vec![0; count];
-    if count >= 2 * LARGE_PAGE_WORDS {
-        let start = words.as_mut_ptr().map_addr(|address| address.next_multiple_of(2 << 20));
-        let lost = start.addr() - words.as_ptr().addr();
-        // SAFETY: the range lies within the vector's own memory, and the advice changes no byte of it.
-        let advised = unsafe { libc::madvise(start.cast(), (count * 8 - lost) & !((2 << 20) - 1), libc::MADV_HUGEPAGE) };
-        // Only speed depends on it.
-        let _ = advised;
+    const PAGE: usize = 4096;
+    const LARGE_PAGE: usize = 2 << 20;
+    let words: Vec<u64> = vec![0; count];
+    let bytes = count * size_of::<u64>();
+    if bytes >= 2 * LARGE_PAGE {
+        advise(&words, LARGE_PAGE, libc::MADV_HUGEPAGE);
+    }
+    if bytes >= 32 * PAGE {
+        advise(&words, PAGE, libc::MADV_POPULATE_WRITE);
     }
     words
+}
+
+/// Advises the system about the whole pages that lie within some words.
+fn advise(words: &[u64], page: usize, advice: libc::c_int) {
+    let start = words.as_ptr().addr().next_multiple_of(page);
+    let end = (words.as_ptr().addr() + size_of_val(words)) / page * page;
+    if start < end {
+        // SAFETY: the pages lie within memory that is ours, and neither of the two pieces of advice above changes a byte of it.
+        // Only speed depends on it, and an older kernel may not know it.
+        let _ = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), end - start, advice) };
+    }
 }
 
 #[cfg(test)]

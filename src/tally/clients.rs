@@ -3,15 +3,12 @@
 use super::byte_set::ByteSet;
 use super::union::Sizes;
 use super::v4_set::V4Set;
-use crate::log::{Kind, kind};
 
 /// Distinct clients. An IPv4 address is held as a number, everything else as the bytes that were logged.
 #[derive(Debug, Default, Clone)]
 pub struct Clients {
     pub(super) v4: V4Set,
     pub(super) rest: ByteSet,
-    /// How many of `rest` are IPv6 addresses.
-    ipv6: u64,
 }
 
 /// One client.
@@ -29,11 +26,7 @@ impl Clients {
     pub fn add(&mut self, client: Key<'_>, count: u64) {
         match client {
             Key::V4(address) => self.v4.add(address, count),
-            Key::Bytes(bytes) => {
-                if self.rest.add(bytes, count) && bytes.contains(&b':') && kind(bytes) == Kind::Ipv6 {
-                    self.ipv6 += 1;
-                }
-            }
+            Key::Bytes(bytes) => self.rest.add(bytes, count),
         }
     }
 
@@ -76,12 +69,12 @@ impl Clients {
 
     /// How many are IPv6 addresses.
     pub fn ipv6(&self) -> u64 {
-        self.ipv6
+        self.rest.ipv6()
     }
 
     /// How many are neither.
     pub fn other(&self) -> u64 {
-        self.rest.len() as u64 - self.ipv6
+        self.rest.len() as u64 - self.rest.ipv6()
     }
 
     /// How many there are of each kind.
