@@ -4,14 +4,14 @@
 //! never merged, only their clients' union is counted.
 //! A path that cannot be counted is an error of its own; the others are counted all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
 use std::ops::Add;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
@@ -41,12 +41,14 @@ pub struct Counts {
     pub files: Vec<CountedFile>,
     /// What could not be counted, in a sentence each.
     pub errors: Vec<String>,
+    /// Unions that were counted already, by the places of their parts: a log, its only day and all that there is may be one and the same.
+    unions: Mutex<HashMap<Vec<usize>, Sizes>>,
 }
 
 /// How the bytes of a path are to be had.
 enum Source {
     /// A regular file of this length: ranges of it can be counted apart.
-    Plain(File, u64),
+    Plain(Arc<File>, u64),
     /// What must be read from front to back: standard input, a pipe.
     Stream(Box<dyn Read + Send>),
     /// A gz file.
@@ -63,12 +65,35 @@ impl Counts {
                 days.entry(day.or(name_day)).or_default().push(tally);
             }
         }
-        days.into_iter().map(|(day, parts)| (day, sum_up(&parts))).collect()
+        days.into_iter().map(|(day, parts)| (day, self.sum_up(&parts))).collect()
     }
 
     /// The numbers over all files; the clients are united.
     pub fn all(&self) -> Totals {
-        totals(self.files.iter().flat_map(|file| &file.tallies))
+        self.totals(self.files.iter().flat_map(|file| &file.tallies))
+    }
+
+    /// The numbers of one of the files.
+    pub fn of(&self, file: &CountedFile) -> Totals {
+        self.totals(&file.tallies)
+    }
+
+    fn totals<'a>(&self, tallies: impl IntoIterator<Item = &'a Tally> + Clone) -> Totals {
+        let parts: Vec<&DayTally> = tallies.clone().into_iter().flat_map(|tally| tally.days.values()).collect();
+        tallies.into_iter().fold(self.sum_up(&parts), |sum, tally| Totals { blank: sum.blank + tally.blank, bytes: sum.bytes + tally.blank_bytes, ..sum })
+    }
+
+    /// The sum of some parts. Their clients are united by all cores.
+    fn sum_up(&self, parts: &[&DayTally]) -> Totals {
+        let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals()));
+        let sets: Vec<&Clients> = parts.iter().map(|part| &part.clients).collect();
+        let places: Vec<usize> = sets.iter().map(|set| std::ptr::from_ref(*set).addr()).collect();
+        let count = || union::parts(&sets).collect::<Vec<_>>().into_par_iter().map(|part| union::count(&sets, part)).reduce(Sizes::default, Sizes::add);
+        totals.set_sizes(match sets[..] {
+            [only] => only.sizes(),
+            _ => *self.unions.lock().expect("no holder panics").entry(places).or_insert_with(count),
+        });
+        totals
     }
 }
 
@@ -77,29 +102,6 @@ impl CountedFile {
     pub fn name(&self) -> &[u8] {
         self.path.file_name().unwrap_or(self.path.as_os_str()).as_bytes()
     }
-
-    /// Its numbers.
-    pub fn totals(&self) -> Totals {
-        totals(&self.tallies)
-    }
-}
-
-fn totals<'a>(tallies: impl IntoIterator<Item = &'a Tally> + Clone) -> Totals {
-    let parts: Vec<&DayTally> = tallies.clone().into_iter().flat_map(|tally| tally.days.values()).collect();
-    tallies.into_iter().fold(sum_up(&parts), |sum, tally| Totals { blank: sum.blank + tally.blank, bytes: sum.bytes + tally.blank_bytes, ..sum })
-}
-
-/// The sum of some parts. Their clients are united by all cores.
-fn sum_up(parts: &[&DayTally]) -> Totals {
-    let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals()));
-    if let [only] = parts {
-        totals.set_clients(&only.clients);
-    } else {
-        let sets: Vec<&Clients> = parts.iter().map(|part| &part.clients).collect();
-        let parts: Vec<union::Part> = union::parts(&sets).collect();
-        totals.set_sizes(parts.into_par_iter().map(|part| union::count(&sets, part)).reduce(Sizes::default, Sizes::add));
-    }
-    totals
 }
 
 /// Counts files, the files of folders, and standard input (`-`).
@@ -151,7 +153,7 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
     progress.finish_and_clear();
     let files = plan.into_iter().filter(|file| !file.failed.load(Relaxed));
     let files = files.map(|file| CountedFile { path: file.path, tallies: file.tallies.into_inner().expect("no holder panics") }).collect();
-    Counts { files, errors: errors.into_inner().expect("no holder panics") }
+    Counts { files, errors: errors.into_inner().expect("no holder panics"), unions: Mutex::default() }
 }
 
 /// One file on its way to its tallies.
@@ -168,7 +170,7 @@ impl Plan {
         let mut source = self.source.lock().expect("no holder panics");
         match (&mut *source, range) {
             (Source::Plain(file, _), Some(range)) => {
-                let file = file.try_clone()?;
+                let file = Arc::clone(file);
                 drop(source);
                 let mut done = 0;
                 // A last line without LF counts whichever range it starts in.
@@ -253,7 +255,7 @@ fn open(path: &Path) -> io::Result<Source> {
         return Ok(Source::Stream(Box::new(file)));
     }
     match range::compression(&file)? {
-        None => Ok(Source::Plain(file, about.len())),
+        None => Ok(Source::Plain(Arc::new(file), about.len())),
         Some("gz") => Ok(Source::Gz(file)),
         Some(format) => Err(io::Error::other(format!("it is compressed with {format}, which this version does not read; decompress it into tallyd count -"))),
     }
@@ -296,7 +298,7 @@ pub fn verify(paths: &[PathBuf], rules: Rules) -> (Vec<(PathBuf, bool)>, Vec<Str
     for path in list(paths, &mut errors) {
         let mut whole = Vec::new();
         let read = open(&path).and_then(|source| match source {
-            Source::Plain(mut file, _) => file.read_to_end(&mut whole),
+            Source::Plain(file, _) => (&*file).read_to_end(&mut whole),
             Source::Stream(mut stream) => stream.read_to_end(&mut whole),
             // What came before the damage counts, as in `count`.
             Source::Gz(file) => MultiGzDecoder::new(file).read_to_end(&mut whole).or(Ok(0)),

@@ -52,7 +52,7 @@ pub fn json(counts: &Counts) -> Value {
         let name = shown(file.name());
         let path = shown(file.path.as_os_str().as_encoded_bytes());
         let key = if files.contains_key(&name) { path } else { name };
-        files.insert(key, Value::Object(file_fields(&file.totals())));
+        files.insert(key, Value::Object(file_fields(&counts.of(file))));
     }
     let days: Map<String, Value> = counts
         .days()
@@ -71,7 +71,7 @@ pub fn json(counts: &Counts) -> Value {
 pub fn csv(counts: &Counts) -> String {
     let mut text = String::from("name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,bytes\n");
     for file in &counts.files {
-        let totals = file.totals();
+        let totals = counts.of(file);
         let numbers = [
             totals.requests(),
             totals.unique_clients(),

@@ -119,13 +119,16 @@ fn all_seals() -> SealFlag {
 pub fn zeroed_words(count: usize) -> Vec<u64> {
     const PAGE: usize = 4096;
     const LARGE_PAGE: usize = 2 << 20;
-    let words: Vec<u64> = vec![0; count];
+    let mut words: Vec<u64> = vec![0; count];
     let bytes = count * size_of::<u64>();
     if bytes >= 2 * LARGE_PAGE {
         advise(&words, LARGE_PAGE, libc::MADV_HUGEPAGE);
     }
     if bytes >= 32 * PAGE {
         advise(&words, PAGE, libc::MADV_POPULATE_WRITE);
+    } else {
+        // Few: writing to each costs less than asking for all.
+        words.iter_mut().step_by(PAGE / size_of::<u64>()).for_each(|word| *word = std::hint::black_box(0));
     }
     words
 }

@@ -22,6 +22,7 @@ pub struct Counter {
     newlines: Vec<u16>,
     torn: Option<TornLine>,
     skipping: bool,
+    portable: bool,
 }
 
 /// What the latest line with a time stamp was like: the next one is most often the same.
@@ -61,7 +62,12 @@ impl Counter {
         }
         let latest = Latest { date: [0; 16], place: usize::MAX, clients: Vec::with_capacity(CLIENTS) };
         let Tally { blank, blank_bytes, .. } = tally;
-        Counter { rules, blank, blank_bytes, days, places, latest, newlines: Vec::new(), torn: None, skipping: false }
+        Counter { rules, blank, blank_bytes, days, places, latest, newlines: Vec::new(), torn: None, skipping: false, portable: false }
+    }
+
+    /// Without the vector instructions that this processor may have: as on one that has none.
+    pub fn portable(self) -> Counter {
+        Counter { portable: true, ..self }
     }
 
     /// Leaves out all bytes up to and with the first LF that comes: they belong to a line that began before.
@@ -91,7 +97,7 @@ impl Counter {
             bytes = &bytes[taken..];
         }
         let Some(newline) = memrchr(b'\n', bytes) else { return self.tear(bytes) };
-        dispatch(Lines { counter: self, bytes, end: newline + 1 });
+        dispatch(self.portable, Lines { counter: self, bytes, end: newline + 1 });
         self.tear(&bytes[newline + 1..]);
     }
 

@@ -38,9 +38,7 @@ impl V4Set {
     /// Adds `count` requests of a client. `count` is above 0.
     #[inline]
     pub(super) fn add(&mut self, address: u32, count: u64) {
-        if self.len * 4 >= self.slots.len() * 3 {
-            self.resize((self.slots.len() * 2).max(SLOTS_MIN));
-        }
+        self.make_room(1);
         let at = self.find(address);
         let slot = &mut self.slots[at];
         if *slot == 0 {
@@ -60,9 +58,7 @@ impl V4Set {
     /// Adds one request of each of some clients.
     pub(super) fn add_each(&mut self, addresses: &[u32]) {
         // Room for all at once, so that the loop need not look.
-        if (self.len + addresses.len()) * 4 >= self.slots.len() * 3 {
-            self.resize(((self.len + addresses.len()) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
-        }
+        self.make_room(addresses.len());
         for addresses in addresses.chunks(AHEAD) {
             // First only look, deciding nothing: so the processor can wait for all these slots at once.
             let looks = addresses.iter().fold(0, |looks, address| looks ^ self.slots[self.home(*address)]);
@@ -79,6 +75,14 @@ impl V4Set {
                     self.add(address, 1);
                 }
             }
+        }
+    }
+
+    /// Makes room for so many more clients, if there is none.
+    #[inline]
+    fn make_room(&mut self, more: usize) {
+        if (self.len + more) * 4 >= self.slots.len() * 3 {
+            self.resize(((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
         }
     }
 
