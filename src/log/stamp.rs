@@ -17,15 +17,25 @@ pub struct Stamp {
 impl Stamp {
     /// The first time stamp of a line that has a real date and time.
     pub fn find(line: &[u8]) -> Option<Stamp> {
-        memchr::memchr_iter(b'[', line).find_map(|at| Stamp::parse(line[at..].first_chunk()?))
+        let mut rest = line;
+        loop {
+            rest = &rest[memchr::memchr(b'[', rest)?..];
+            // Of a run of brackets, each is looked at without a new search.
+            while rest.first() == Some(&b'[') {
+                if let Some(stamp) = Stamp::parse(rest.first_chunk()?) {
+                    return Some(stamp);
+                }
+                rest = &rest[1..];
+            }
+        }
     }
 
     /// Reads a whole time stamp, from `[` to `]`.
     pub fn parse(text: &[u8; STAMP_BYTES]) -> Option<Stamp> {
-        let hour = Stamp::parse_clock(text)?;
         if text[0] != b'[' || text[3] != b'/' || text[7] != b'/' {
             return None;
         }
+        let hour = Stamp::parse_clock(text)?;
         let month = match &text[4..7] {
             b"Jan" => 1,
             b"Feb" => 2,

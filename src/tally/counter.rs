@@ -17,6 +17,8 @@ pub struct Counter {
     /// The tallies of the days met, in the order they were met, and where each stands.
     days: Vec<DayTally>,
     places: BTreeMap<Option<Day>, usize>,
+    /// The latest day and its place.
+    at: Option<(Option<Day>, usize)>,
     latest: Latest,
     /// Where the LFs of a stretch are.
     newlines: Vec<u16>,
@@ -62,7 +64,7 @@ impl Counter {
         }
         let latest = Latest { date: [0; 16], place: usize::MAX, clients: Vec::with_capacity(CLIENTS) };
         let Tally { blank, blank_bytes, .. } = tally;
-        Counter { rules, blank, blank_bytes, days, places, latest, newlines: Vec::new(), torn: None, skipping: false, portable: false }
+        Counter { rules, blank, blank_bytes, days, places, at: None, latest, newlines: Vec::new(), torn: None, skipping: false, portable: false }
     }
 
     /// Without the vector instructions that this processor may have: as on one that has none.
@@ -208,12 +210,24 @@ impl Counter {
         self.blank_bytes += bytes;
     }
 
+    /// The place of a day.
+    fn place(&mut self, day: Option<Day>) -> usize {
+        match self.at {
+            Some((latest, place)) if latest == day => place,
+            _ => {
+                let place = *self.places.entry(day).or_insert_with(|| {
+                    self.days.push(DayTally::default());
+                    self.days.len() - 1
+                });
+                self.at = Some((day, place));
+                place
+            }
+        }
+    }
+
     /// Counts a request; says at which place its day stands.
     fn count(&mut self, client: Key<'_>, stamp: Option<Stamp>, bytes: u64) -> usize {
-        let place = *self.places.entry(stamp.map(|stamp| stamp.day)).or_insert_with(|| {
-            self.days.push(DayTally::default());
-            self.days.len() - 1
-        });
+        let place = self.place(stamp.map(|stamp| stamp.day));
         let day = &mut self.days[place];
         day.bytes += bytes;
         match stamp {
@@ -259,7 +273,9 @@ impl Work for Lines<'_> {
                     Some(text) => counter.usual_line(kernel, text, newline - start),
                     None => false,
                 };
-                if !usual {
+                if newline == start {
+                    counter.count_blank(1);
+                } else if !usual {
                     counter.line(&bytes[start..newline]);
                 }
                 start = newline + 1;
