@@ -139,7 +139,7 @@ fn add_view(part: &mut DayTally, view: &DayView<'_>) {
 }
 
 fn add_clients(clients: &mut Clients, view: &DayView<'_>) {
-    clients.reserve_v4(view.v4_clients());
+    clients.reserve(view.v4_clients(), view.rest_clients());
     view.clients().for_each(|(client, count)| clients.add(client, count));
 }
 

@@ -55,6 +55,7 @@ pub struct DayView<'a> {
     pub hours: [u64; 24],
     v4: &'a [u8],
     rest: &'a [u8],
+    rest_clients: usize,
 }
 
 /// Writes what was counted for a job.
@@ -164,6 +165,11 @@ impl DayView<'_> {
         self.v4.len() / V4_BYTES
     }
 
+    /// How many other clients there are.
+    pub fn rest_clients(&self) -> usize {
+        self.rest_clients
+    }
+
     /// The clients with their requests, in the order of the worker's set, IPv4 first.
     pub fn clients(&self) -> impl Iterator<Item = (Key<'_>, u64)> {
         let v4 = self.v4.as_chunks::<V4_BYTES>().0.iter().map(|record| {
@@ -209,19 +215,20 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     };
     let v4 = take(bytes, v4.checked_mul(V4_BYTES as u64).ok_or(Refused("a length is wrong"))?)?;
     let rest = take(bytes, rest)?;
-    let view = DayView { day, bytes: length, malformed, hours, v4, rest };
     let parsed = sum(hours)?;
     if if day.is_none() { parsed > 0 } else { malformed > 0 } {
         return Err(Refused("a day has requests of the wrong sort"));
     }
     // The clients' requests must be the day's requests, each client one that can be.
-    let mut left = rest;
+    let (mut left, mut rest_clients) = (rest, 0);
     while let Some((client, _)) = take_client(&mut left)? {
         let Key::Bytes(client) = client else { continue };
         if client.len() > CLIENT_BYTES_MAX || leading_ipv4(client).is_some_and(|(_, length)| length == client.len()) {
             return Err(Refused("a client cannot be"));
         }
+        rest_clients += 1;
     }
+    let view = DayView { day, bytes: length, malformed, hours, v4, rest, rest_clients };
     let mut none = false;
     let asked = sum(view.clients().map(|(_, count)| count).inspect(|count| none |= *count == 0))?;
     if none || asked != sum([parsed, malformed])? || asked > length {

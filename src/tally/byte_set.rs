@@ -1,68 +1,157 @@
-//! Clients that are no IPv4 address, as the bytes that were logged, with their number of requests.
+//! Clients that are no IPv4 address, as the bytes that were logged, with their number of requests: an open-addressing table beside one arena of bytes.
+//!
+//! Like the table of IPv4 clients it is ordered by hash, and who chooses the clients cannot choose the collisions: the hash has a random seed.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::FixedState;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use super::v4_set::seed;
 use crate::log::{CLIENT_BYTES_MAX, Kind, kind};
 
-/// A map from byte strings of up to 1,024 bytes to counts above zero. The strings stand one after another in one arena.
+const SLOTS_MIN: usize = 16;
+/// For how many slots, and then texts, the processor is made to wait at once.
+const AHEAD: usize = 16;
+/// The longest text of a [`Short`] client.
+pub(super) const SHORT_BYTES: usize = 46;
+
+/// A map from byte strings of up to 1,024 bytes to counts above zero.
 #[derive(Debug, Default, Clone)]
 pub(super) struct ByteSet {
-    table: HashTable<Slot>,
+    /// The length is 0 or a power of two.
+    slots: Vec<Place>,
+    /// The entries one after another, each its count (a little-endian u64) and its string: what is compared and what is counted up share a cache line.
     arena: Vec<u8>,
+    len: usize,
     /// How many are IPv6 addresses.
     ipv6: u64,
 }
 
-/// 16 bytes: where the string stands (its start in the upper 48 bits, its length in the lower 15), whether it is an IPv6 address, and its count.
-#[derive(Debug, Clone)]
-struct Slot {
-    place: u64,
-    count: u64,
-}
+/// From the upper bits down: where the entry starts, plus one (40 bits), the lowest 8 bits of its hash, whether it is an IPv6 address, the length of its string (15
+/// bits). 0: the slot is empty.
+#[derive(Debug, Default, Clone, Copy)]
+struct Place(u64);
 
+const _: () = assert!(CLIENT_BYTES_MAX < 1 << 15);
 const IPV6: u64 = 1 << 15;
+const COUNT_BYTES: usize = size_of::<u64>();
 
-impl Slot {
-    fn bytes<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
-        let start = (self.place >> 16) as usize;
-        &arena[start..start + (self.place & (IPV6 - 1)) as usize]
+impl Place {
+    fn new(start: usize, hash: u64, is_ipv6: bool, length: usize) -> Place {
+        assert!(start < (1 << 40) - 1, "a terabyte of clients is more than there is memory");
+        Place((start as u64 + 1) << 24 | (hash & 0xff) << 16 | if is_ipv6 { IPV6 } else { 0 } | length as u64)
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn start(self) -> usize {
+        (self.0 >> 24) as usize - 1
+    }
+
+    fn is_ipv6(self) -> bool {
+        self.0 & IPV6 != 0
+    }
+
+    fn bytes(self, arena: &[u8]) -> &[u8] {
+        &arena[self.start() + COUNT_BYTES..][..(self.0 & (IPV6 - 1)) as usize]
+    }
+
+    fn count(self, arena: &[u8]) -> u64 {
+        arena[self.start()..].first_chunk().map_or(0, |count| u64::from_le_bytes(*count))
+    }
+
+    /// May it be a string of this hash and length? Most others are told from it without a look at the arena.
+    fn may_be(self, hash: u64, length: usize) -> bool {
+        self.0 & (0xff_0000 | (IPV6 - 1)) == (hash & 0xff) << 16 | length as u64
     }
 }
 
-const _: () = assert!((CLIENT_BYTES_MAX as u64) < IPV6);
+/// A short client that waits to be added, with its hash.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Short {
+    hash: u64,
+    length: u8,
+    text: [u8; SHORT_BYTES],
+}
 
-fn hash(bytes: &[u8]) -> u64 {
-    FixedState::with_seed(seed()).hash_one(bytes)
+impl Short {
+    /// The client at the start of `text`; `length` is at most [`SHORT_BYTES`].
+    #[inline]
+    pub(super) fn new(text: &[u8; SHORT_BYTES], length: usize) -> Short {
+        Short { hash: ByteSet::hash(&text[..length]), length: length as u8, text: *text }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.length)]
+    }
 }
 
 impl ByteSet {
-    /// Adds `count` requests of a client.
-    pub(super) fn add(&mut self, client: &[u8], count: u64) {
-        self.add_known(client, count, || client.contains(&b':') && kind(client) == Kind::Ipv6);
+    #[inline(always)]
+    pub(super) fn hash(bytes: &[u8]) -> u64 {
+        let mut hasher = FixedState::with_seed(seed()).build_hasher();
+        // Nearly all that is longer than 16 bytes: words that may overlap, which the hasher takes without a call and a loop.
+        if (17..=48).contains(&bytes.len()) {
+            let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));
+            let last = bytes.len() - 16;
+            hasher.write_u64(word(0));
+            hasher.write_u64(word(8));
+            if last > 16 {
+                hasher.write_u64(word(16));
+                hasher.write_u64(word(24));
+            }
+            hasher.write_u64(word(last));
+            hasher.write_u64(word(last + 8));
+        } else {
+            hasher.write(bytes);
+        }
+        hasher.finish()
     }
 
-    /// Likewise; whether it is an IPv6 address is asked only if it is new.
-    pub(super) fn add_known(&mut self, client: &[u8], count: u64, is_ipv6: impl FnOnce() -> bool) {
-        let arena = &mut self.arena;
-        let found = self.table.entry(hash(client), |slot| slot.bytes(arena) == client, |slot| hash(slot.bytes(arena)));
-        match found {
-            Entry::Occupied(mut slot) => slot.get_mut().count += count,
-            Entry::Vacant(slot) => {
-                let ipv6 = if is_ipv6() { IPV6 } else { 0 };
-                self.ipv6 += u64::from(ipv6 > 0);
-                slot.insert(Slot { place: (arena.len() as u64) << 16 | ipv6 | client.len() as u64, count });
-                arena.extend_from_slice(client);
+    /// Adds `count` requests of a client.
+    pub(super) fn add(&mut self, client: &[u8], count: u64) {
+        self.make_room(1);
+        self.add_hashed(client, ByteSet::hash(client), count);
+    }
+
+    /// Adds one request of each of some clients.
+    pub(super) fn add_each(&mut self, clients: &[Short]) {
+        self.make_room(clients.len());
+        for clients in clients.chunks(AHEAD) {
+            // First only look, deciding nothing: so the processor can wait for all these slots at once, and then for their entries.
+            let mut starts = [0; AHEAD];
+            for (start, client) in starts.iter_mut().zip(clients) {
+                *start = (self.slots[self.home(client.hash)].0 >> 24) as usize;
+            }
+            let looks = starts.iter().fold(0, |looks, start| looks ^ self.arena.get(*start).copied().unwrap_or(0));
+            std::hint::black_box(looks);
+            for client in clients {
+                self.add_hashed(client.bytes(), client.hash, 1);
             }
         }
     }
 
+    #[inline]
+    fn add_hashed(&mut self, client: &[u8], hash: u64, count: u64) {
+        let at = self.find(client, hash);
+        let place = self.slots[at];
+        if place.is_empty() {
+            let is_ipv6 = client.contains(&b':') && kind(client) == Kind::Ipv6;
+            self.slots[at] = Place::new(self.arena.len(), hash, is_ipv6, client.len());
+            self.arena.extend_from_slice(&count.to_le_bytes());
+            self.arena.extend_from_slice(client);
+            self.len += 1;
+            self.ipv6 += u64::from(is_ipv6);
+        } else if let Some(sum) = self.arena[place.start()..].first_chunk_mut() {
+            *sum = (u64::from_le_bytes(*sum) + count).to_le_bytes();
+        }
+    }
+
+    /// How many clients there are.
     pub(super) fn len(&self) -> usize {
-        self.table.len()
+        self.len
     }
 
     /// How many are IPv6 addresses.
@@ -70,14 +159,100 @@ impl ByteSet {
         self.ipv6
     }
 
-    /// The clients whose hashes begin with the `bits` bits `start`, each with whether it is an IPv6 address.
-    pub(super) fn iter_part(&self, start: u32, bits: u32) -> impl Iterator<Item = (&[u8], bool)> {
-        let clients = self.table.iter().map(|slot| (slot.bytes(&self.arena), slot.place & IPV6 != 0));
-        clients.filter(move |(client, _)| bits == 0 || hash(client) >> (64 - bits) == u64::from(start))
+    /// The clients whose hashes end with the `bits` bits `end`, at most 8, each with whether it is an IPv6 address.
+    pub(super) fn iter_part(&self, end: u32, bits: u32) -> impl Iterator<Item = (&[u8], bool)> {
+        let mask = ((1 << bits) - 1) << 16;
+        let places = self.used().filter(move |place| place.0 & mask == u64::from(end) << 16);
+        places.map(|place| (place.bytes(&self.arena), place.is_ipv6()))
     }
 
-    /// The clients in no particular order.
+    /// The clients in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.table.iter().map(|slot| (slot.bytes(&self.arena), slot.count))
+        self.used().map(|place| (place.bytes(&self.arena), place.count(&self.arena)))
+    }
+
+    /// Makes room for so many more clients, if there is none.
+    pub(super) fn make_room(&mut self, more: usize) {
+        if (self.len + more) * 4 >= self.slots.len() * 3 {
+            self.resize(((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
+        }
+    }
+
+    fn used(&self) -> impl Iterator<Item = Place> {
+        self.slots.iter().copied().filter(|place| !place.is_empty())
+    }
+
+    /// The slot where the search for a hash begins: told by its upper bits.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        (hash >> (64 - self.slots.len().trailing_zeros())) as usize
+    }
+
+    /// The slot of a client, or the empty one where it belongs. There is always an empty slot.
+    #[inline]
+    fn find(&self, client: &[u8], hash: u64) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(hash);
+        loop {
+            let place = self.slots[at];
+            if place.is_empty() || (place.may_be(hash, client.len()) && place.bytes(&self.arena) == client) {
+                return at;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn resize(&mut self, slots: usize) {
+        let old = std::mem::replace(&mut self.slots, vec![Place::default(); slots]);
+        let mask = slots - 1;
+        for place in old.into_iter().filter(|place| !place.is_empty()) {
+            let mut at = self.home(ByteSet::hash(place.bytes(&self.arena)));
+            while !self.slots[at].is_empty() {
+                at = (at + 1) & mask;
+            }
+            self.slots[at] = place;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn counts_like_a_map() {
+        let (mut set, mut map) = (ByteSet::default(), HashMap::new());
+        let mut waiting = Vec::new();
+        let mut random = 1u32;
+        for step in 0..100_000u32 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let client = match random >> 30 {
+                0 => format!("2001:db8::{:x}", (random >> 8) % 3_000),
+                1 => "x".repeat((random >> 8) as usize % 1_025),
+                2 => String::new(),
+                _ => format!("host-{}", (random >> 8) % 3_000),
+            };
+            *map.entry(client.clone().into_bytes()).or_insert(0u64) += 1;
+            let mut text = [b' '; SHORT_BYTES];
+            match text.get_mut(..client.len()) {
+                Some(start) if step % 3 > 0 => {
+                    start.copy_from_slice(client.as_bytes());
+                    waiting.push(Short::new(&text, client.len()));
+                }
+                _ => set.add(client.as_bytes(), 1),
+            }
+            if waiting.len() == step as usize % 100 {
+                set.add_each(&waiting);
+                waiting.clear();
+            }
+        }
+        set.add_each(&waiting);
+        assert_eq!(set.len(), map.len());
+        assert_eq!(set.ipv6() as usize, map.keys().filter(|client| client.starts_with(b"2001")).count());
+        assert_eq!(set.iter().map(|(client, count)| (client.to_vec(), count)).collect::<HashMap<_, _>>(), map);
+        let parts: Vec<&[u8]> = (0..8).flat_map(|end| set.iter_part(end, 3)).map(|(client, _)| client).collect();
+        assert_eq!(parts.len(), map.len());
     }
 }

@@ -1,6 +1,6 @@
 //! A set of clients with the number of requests of each. Exact: never an estimate.
 
-use super::byte_set::ByteSet;
+use super::byte_set::{ByteSet, Short};
 use super::union::Sizes;
 use super::v4_set::V4Set;
 
@@ -30,19 +30,24 @@ impl Clients {
         }
     }
 
-    /// Adds one request of each of some IPv4 clients.
-    pub(super) fn add_v4(&mut self, addresses: &[u32]) {
-        self.v4.add_each(addresses);
+    /// Adds one request of each of some clients.
+    pub(super) fn add_waiting(&mut self, v4: &[u32], short: &[Short]) {
+        self.v4.add_each(v4);
+        self.rest.add_each(short);
     }
 
-    /// Makes room for so many more IPv4 clients: to be called before those of another set are added in its order.
-    pub fn reserve_v4(&mut self, more: usize) {
-        self.v4.reserve(more);
+    /// Makes room for so many more clients, IPv4 and others.
+    ///
+    /// Needed before the clients of another set are added in its order, which is the order of this one: tables that are still to grow would get them all at
+    /// one end, and each would have to go past those before.
+    pub fn reserve(&mut self, v4: usize, rest: usize) {
+        self.v4.make_room(v4);
+        self.rest.make_room(rest);
     }
 
     /// Adds what another set counted.
     pub fn merge(&mut self, other: &Clients) {
-        self.reserve_v4(other.v4.len());
+        self.reserve(other.v4.len(), other.rest.len());
         other.iter().for_each(|(client, count)| self.add(client, count));
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use memchr::{memchr, memrchr};
 
+use super::byte_set::{SHORT_BYTES, Short};
 use super::kernel::{Kernel, Work, dispatch};
 use super::{DayTally, Key, Rules, Tally};
 use crate::log::{Day, STAMP_BYTES, Stamp, TornLine, client, is_blank, leading_ipv4};
@@ -34,18 +35,18 @@ struct Latest {
     date: [u8; 16],
     /// The place of its day; none before the first such line.
     place: usize,
-    /// IPv4 clients that asked on that day and are not in its tally yet: many at once are faster.
-    clients: Vec<u32>,
+    /// Clients that asked on that day and are not in its tally yet: many at once are faster.
+    v4: Vec<u32>,
+    short: Vec<Short>,
 }
 
 /// How much is searched for LFs before the lines are counted: what fits the first two caches together with the places found.
 const STRETCH_BYTES: usize = 32 * 1024;
 /// How many clients are put into a tally at once.
-const CLIENTS: usize = 512;
-/// The longest client that the fast path takes, in bytes: every spelling of an address, and most host names.
-const FIELD_BYTES: usize = 46;
-/// The start of a line that the fast path looks at: a client, a space, ` - - [`, the date and the clock.
-const START_BYTES: usize = FIELD_BYTES + REST_BYTES;
+const V4_WAITING: usize = 512;
+const SHORT_WAITING: usize = 128;
+/// The start of a line that the fast path looks at: a client (every spelling of an address, and most host names), ` - - [`, the date and the clock.
+const START_BYTES: usize = SHORT_BYTES + REST_BYTES;
 /// What follows a client: ` - - [22/Mar/2021:06:25:24 +0100]`, one byte more than is looked at.
 const REST_BYTES: usize = 34;
 
@@ -62,7 +63,7 @@ impl Counter {
             places.insert(day, days.len());
             days.push(tally);
         }
-        let latest = Latest { date: [0; 16], place: usize::MAX, clients: Vec::with_capacity(CLIENTS) };
+        let latest = Latest { date: [0; 16], place: usize::MAX, v4: Vec::with_capacity(V4_WAITING), short: Vec::with_capacity(SHORT_WAITING) };
         let Tally { blank, blank_bytes, .. } = tally;
         Counter { rules, blank, blank_bytes, days, places, at: None, latest, newlines: Vec::new(), torn: None, skipping: false, portable: false }
     }
@@ -170,12 +171,17 @@ impl Counter {
         day.hours[usize::from(hour)] += 1;
         match ipv4 {
             Some((address, _)) => {
-                self.latest.clients.push(address);
-                if self.latest.clients.len() >= CLIENTS {
+                self.latest.v4.push(address);
+                if self.latest.v4.len() >= V4_WAITING {
                     self.put_clients();
                 }
             }
-            None => day.clients.add(Key::Bytes(&start[..end]), 1),
+            None => {
+                self.latest.short.push(Short::new(start.first_chunk().expect("46 is less than 80"), end));
+                if self.latest.short.len() >= SHORT_WAITING {
+                    self.put_clients();
+                }
+            }
         }
         true
     }
@@ -183,9 +189,10 @@ impl Counter {
     /// Puts the clients that wait into the tally of their day.
     fn put_clients(&mut self) {
         if let Some(day) = self.days.get_mut(self.latest.place) {
-            day.clients.add_v4(&self.latest.clients);
+            day.clients.add_waiting(&self.latest.v4, &self.latest.short);
         }
-        self.latest.clients.clear();
+        self.latest.v4.clear();
+        self.latest.short.clear();
     }
 
     /// Counts a line of any shape.

@@ -26,15 +26,17 @@ pub struct Part(Which);
 enum Which {
     /// The IPv4 clients whose hashes begin with these bits.
     V4 { start: u32, bits: u32 },
-    /// Likewise the others.
-    Bytes { start: u32, bits: u32 },
+    /// The other clients whose hashes end with these bits.
+    Bytes { end: u32, bits: u32 },
 }
 
 /// So many clients are counted in one part: their table stays in the second cache, and need not be asked of the system and given back each time.
 const V4_PART: usize = 8 * 1024;
-/// To find the other clients of a part, all of them are looked at, so the parts are few.
-const BYTES_PART: usize = 256 * 1024;
-const BYTES_BITS_MAX: u32 = 2;
+/// To find the other clients of a part, all slots are looked at, so the parts are fewer.
+const BYTES_PART: usize = 16 * 1024;
+const BYTES_BITS_MAX: u32 = 4;
+/// For how many texts the processor is made to wait at once.
+const AHEAD: usize = 32;
 
 /// The parts to count for these sets. Together they are all clients.
 pub fn parts(sets: &[&Clients]) -> impl Iterator<Item = Part> {
@@ -42,7 +44,7 @@ pub fn parts(sets: &[&Clients]) -> impl Iterator<Item = Part> {
     let v4_bits = bits(sets.iter().map(|set| set.v4.len()).sum(), V4_PART);
     let bytes_bits = bits(sets.iter().map(|set| set.rest.len()).sum(), BYTES_PART).min(BYTES_BITS_MAX);
     let v4 = (0..1 << v4_bits).map(move |start| Part(Which::V4 { start, bits: v4_bits }));
-    v4.chain((0..1 << bytes_bits).map(move |start| Part(Which::Bytes { start, bits: bytes_bits })))
+    v4.chain((0..1 << bytes_bits).map(move |end| Part(Which::Bytes { end, bits: bytes_bits })))
 }
 
 /// The number of distinct clients of the sets that are in the part.
@@ -56,12 +58,19 @@ pub fn count(sets: &[&Clients], part: Part) -> Sizes {
             }
             sizes.ipv4 = union.len as u64;
         }
-        Which::Bytes { start, bits } => {
-            let mut union = ByteSet::default();
+        Which::Bytes { end, bits } => {
+            let mut union = TextSet::with_room(sets.iter().map(|set| set.rest.len()).sum::<usize>() >> bits);
             for set in sets {
-                set.rest.iter_part(start, bits).for_each(|(client, is_ipv6)| union.add_known(client, 1, || is_ipv6));
+                let mut texts = set.rest.iter_part(end, bits);
+                loop {
+                    let some: Vec<(&[u8], bool)> = texts.by_ref().take(AHEAD).collect();
+                    if some.is_empty() {
+                        break;
+                    }
+                    union.add_each(&some);
+                }
             }
-            (sizes.ipv6, sizes.other) = (union.ipv6(), union.len() as u64 - union.ipv6());
+            (sizes.ipv6, sizes.other) = (union.ipv6, union.other);
         }
     }
     sizes
@@ -104,6 +113,63 @@ impl AddressSet {
         let mask = self.slots.len() - 1;
         let mut at = ((hash << self.bits) >> (64 - self.slots.len().trailing_zeros())) as usize;
         while self.slots[at] != 0 && self.slots[at] != address {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+}
+
+/// Texts that stand in other sets: they are not copied.
+struct TextSet<'a> {
+    /// The upper half of the hash, and the text. The length is a power of two.
+    slots: Vec<Option<(u32, &'a [u8])>>,
+    ipv6: u64,
+    other: u64,
+}
+
+impl<'a> TextSet<'a> {
+    /// An empty set. It grows if there come more texts than were expected.
+    fn with_room(texts: usize) -> TextSet<'a> {
+        TextSet { slots: vec![None; (texts * 2).next_power_of_two().max(64)], ipv6: 0, other: 0 }
+    }
+
+    /// First only looks, deciding nothing, so that the processor can wait for all these texts at once, and then for those they are compared with.
+    fn add_each(&mut self, texts: &[(&'a [u8], bool)]) {
+        let mut hashes = [0; AHEAD];
+        for (hash, (text, _)) in hashes.iter_mut().zip(texts) {
+            *hash = u32::from(text.first().copied().unwrap_or(0));
+        }
+        std::hint::black_box(&mut hashes);
+        for (hash, (text, _)) in hashes.iter_mut().zip(texts) {
+            *hash = (ByteSet::hash(text) >> 32) as u32;
+        }
+        let mask = self.slots.len() - 1;
+        let looks = hashes.iter().fold(0, |looks, hash| looks ^ self.slots[*hash as usize & mask].map_or(0, |(_, text)| text.first().copied().unwrap_or(0)));
+        std::hint::black_box(looks);
+        for (hash, (text, is_ipv6)) in hashes.into_iter().zip(texts) {
+            self.add(text, hash, *is_ipv6);
+        }
+    }
+
+    fn add(&mut self, text: &'a [u8], hash: u32, is_ipv6: bool) {
+        if (self.ipv6 + self.other) as usize * 4 >= self.slots.len() * 3 {
+            let slots = vec![None; self.slots.len() * 2];
+            for (hash, text) in std::mem::replace(&mut self.slots, slots).into_iter().flatten() {
+                let at = self.find(hash, text);
+                self.slots[at] = Some((hash, text));
+            }
+        }
+        let at = self.find(hash, text);
+        if self.slots[at].is_none() {
+            self.slots[at] = Some((hash, text));
+            *if is_ipv6 { &mut self.ipv6 } else { &mut self.other } += 1;
+        }
+    }
+
+    fn find(&self, hash: u32, text: &[u8]) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.slots[at].is_some_and(|(other, there)| other != hash || there != text) {
             at = (at + 1) & mask;
         }
         at

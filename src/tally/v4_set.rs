@@ -80,7 +80,7 @@ impl V4Set {
 
     /// Makes room for so many more clients, if there is none.
     #[inline]
-    fn make_room(&mut self, more: usize) {
+    pub(super) fn make_room(&mut self, more: usize) {
         if (self.len + more) * 4 >= self.slots.len() * 3 {
             self.resize(((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
         }
@@ -114,17 +114,6 @@ impl V4Set {
     #[inline]
     pub(super) fn hash(address: u32) -> u64 {
         u64::from(address).wrapping_mul(seed())
-    }
-
-    /// Makes room for so many more clients.
-    ///
-    /// Needed before the clients of another table are added in the order of its slots, which is the order of this table's: a table that
-    /// is still to grow would get them all at one end, and each would have to go past those before.
-    pub(super) fn reserve(&mut self, more: usize) {
-        let slots = ((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN);
-        if slots > self.slots.len() {
-            self.resize(slots);
-        }
     }
 
     /// The slot of an address, or the empty one where it belongs. There is always an empty slot.
