@@ -20,6 +20,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::log::{BOM, Day, day_of_name};
 use crate::range::{self, How, Io, LastLine, Range};
+use crate::sys::map::shield;
 use crate::tally::union::{self, Sizes};
 use crate::tally::{Clients, Counter, DayTally, Rules, Tally, Totals, plain};
 
@@ -120,9 +121,11 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
             Source::Stream(_) | Source::Gz(_) => vec![(at, None)],
         })
         .collect();
+    // A file may be cut short while it is counted, and here is no process to lose.
+    let io = if shield().is_ok() { Io::Auto } else { Io::Read };
     let plan: Vec<Plan> = sources
         .into_iter()
-        .map(|(path, source)| Plan { path, source: Mutex::new(source), tallies: Mutex::default(), failed: AtomicBool::new(false) })
+        .map(|(path, source)| Plan { path, source: Mutex::new(source), tallies: Mutex::default(), io, failed: AtomicBool::new(false) })
         .collect();
     let progress = progress(pieces.iter().map(|(_, range)| range.map_or(0, Range::len)).sum());
     let errors = Mutex::new(errors);
@@ -161,6 +164,8 @@ struct Plan {
     path: PathBuf,
     source: Mutex<Source>,
     tallies: Mutex<Vec<Tally>>,
+    /// How its bytes are looked at.
+    io: Io,
     failed: AtomicBool,
 }
 
@@ -175,12 +180,12 @@ impl Plan {
                 let mut done = 0;
                 // A last line without LF counts whichever range it starts in.
                 let last = LastLine::Count;
-                // A file can be cut short while it is counted. Without a process to lose, mapping it is no choice.
-                let counted = range::count_on(before, &file, range, How { rules, io: Io::Read, last }, |bytes| {
+                let counted = range::count_on(before, &file, range, How { rules, io: self.io, last }, |bytes| {
                     beat(bytes.saturating_sub(done));
                     done = done.max(bytes);
                 })?;
-                Ok(counted.tally)
+                // What was cut off and written anew meanwhile may have read as zeros.
+                if counted.head.holds(&file)? && counted.tail.holds(&file)? { Ok(counted.tally) } else { Err(range::Trouble::Shorter) }
             }
             (Source::Gz(file), _) => count_stream(&mut MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, file)), rules, true),
             (Source::Stream(stream), _) => count_stream(stream, rules, false),

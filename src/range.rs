@@ -200,6 +200,9 @@ pub fn count_on(before: Tally, file: &File, range: Range, how: How, mut beat: im
             course.take(piece, Counter::feed_all);
             beat(course.at - start);
         }
+        if view.is_cut() {
+            return Err(Trouble::Shorter);
+        }
     } else {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(PIECE_BYTES, 0);
