@@ -8,18 +8,19 @@ use foldhash::quality::FixedState;
 
 use super::v4_set::seed;
 use crate::log::{CLIENT_BYTES_MAX, Kind, kind};
+use crate::sys::memory::zeroed_words;
 
 const SLOTS_MIN: usize = 16;
 /// For how many slots, and then texts, the processor is made to wait at once.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 /// The longest text of a [`Short`] client.
 pub(super) const SHORT_BYTES: usize = 46;
 
 /// A map from byte strings of up to 1,024 bytes to counts above zero.
 #[derive(Debug, Default, Clone)]
 pub(super) struct ByteSet {
-    /// The length is 0 or a power of two.
-    slots: Vec<Place>,
+    /// The length is 0 or a power of two. Each is a [`Place`].
+    slots: Vec<u64>,
     /// The entries one after another, each its count (a little-endian u64) and its string: what is compared and what is counted up share a cache line.
     arena: Vec<u8>,
     len: usize,
@@ -123,9 +124,11 @@ impl ByteSet {
             // First only look, deciding nothing: so the processor can wait for all these slots at once, and then for their entries.
             let mut starts = [0; AHEAD];
             for (start, client) in starts.iter_mut().zip(clients) {
-                *start = (self.slots[self.home(client.hash)].0 >> 24) as usize;
+                *start = (self.slots[self.home(client.hash)] >> 24) as usize;
             }
-            let looks = starts.iter().fold(0, |looks, start| looks ^ self.arena.get(*start).copied().unwrap_or(0));
+            // An entry lies across two cache lines often.
+            let byte = |at: usize| self.arena.get(at).copied().unwrap_or(0);
+            let looks = starts.iter().fold(0, |looks, start| looks ^ byte(*start) ^ byte(start + 31));
             std::hint::black_box(looks);
             for client in clients {
                 self.add_hashed(client.bytes(), client.hash, 1);
@@ -136,10 +139,10 @@ impl ByteSet {
     #[inline]
     fn add_hashed(&mut self, client: &[u8], hash: u64, count: u64) {
         let at = self.find(client, hash);
-        let place = self.slots[at];
+        let place = Place(self.slots[at]);
         if place.is_empty() {
             let is_ipv6 = client.contains(&b':') && kind(client) == Kind::Ipv6;
-            self.slots[at] = Place::new(self.arena.len(), hash, is_ipv6, client.len());
+            self.slots[at] = Place::new(self.arena.len(), hash, is_ipv6, client.len()).0;
             self.arena.extend_from_slice(&count.to_le_bytes());
             self.arena.extend_from_slice(client);
             self.len += 1;
@@ -179,7 +182,7 @@ impl ByteSet {
     }
 
     fn used(&self) -> impl Iterator<Item = Place> {
-        self.slots.iter().copied().filter(|place| !place.is_empty())
+        self.slots.iter().map(|place| Place(*place)).filter(|place| !place.is_empty())
     }
 
     /// The slot where the search for a hash begins: told by its upper bits.
@@ -194,8 +197,8 @@ impl ByteSet {
         let mask = self.slots.len() - 1;
         let mut at = self.home(hash);
         loop {
-            let place = self.slots[at];
-            if place.is_empty() || (place.may_be(hash, client.len()) && place.bytes(&self.arena) == client) {
+            let place = Place(self.slots[at]);
+            if place.is_empty() || (place.may_be(hash, client.len()) && same(place.bytes(&self.arena), client)) {
                 return at;
             }
             at = (at + 1) & mask;
@@ -203,16 +206,30 @@ impl ByteSet {
     }
 
     fn resize(&mut self, slots: usize) {
-        let old = std::mem::replace(&mut self.slots, vec![Place::default(); slots]);
+        let old = std::mem::replace(&mut self.slots, zeroed_words(slots));
         let mask = slots - 1;
-        for place in old.into_iter().filter(|place| !place.is_empty()) {
+        for place in old.into_iter().map(Place).filter(|place| !place.is_empty()) {
             let mut at = self.home(ByteSet::hash(place.bytes(&self.arena)));
-            while !self.slots[at].is_empty() {
+            while self.slots[at] != 0 {
                 at = (at + 1) & mask;
             }
-            self.slots[at] = place;
+            self.slots[at] = place.0;
         }
     }
+}
+
+/// Are two strings of one length the same? Those of 17 to 48 bytes are compared without a call, by words that may overlap.
+#[inline(always)]
+fn same(one: &[u8], two: &[u8]) -> bool {
+    if !(17..=48).contains(&one.len()) || one.len() != two.len() {
+        return one == two;
+    }
+    let differ = |at: usize| match (one[at..].first_chunk(), two[at..].first_chunk()) {
+        (Some(one), Some(two)) => u128::from_le_bytes(*one) ^ u128::from_le_bytes(*two),
+        _ => 1,
+    };
+    let last = one.len() - 16;
+    differ(0) | differ(last) | if last > 16 { differ(16) } else { 0 } == 0
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl Counter {
     /// A client that ends at ` - - [` is the same by either rule. All bytes that are looked at are none of them LF, so they are this line's.
     #[inline(always)]
     fn usual_line<K: Kernel>(&mut self, kernel: K, start: &[u8; START_BYTES], length: usize) -> bool {
-        let ipv4 = kernel.ipv4(start.first_chunk().expect("16 is less than 80"));
+        let ipv4 = if begins_like_ipv6(start) { None } else { kernel.ipv4(start.first_chunk().expect("16 is less than 80")) };
         let end = ipv4.map_or_else(|| kernel.field(start.first_chunk().expect("64 is less than 80")), |(_, end)| end);
         let Some(rest) = start.get(end..).and_then(<[u8]>::first_chunk::<REST_BYTES>) else { return false };
         let (date, clock) = (rest[1..].first_chunk().expect("17 is less than 34"), rest[17..].first_chunk().expect("33 is less than 34"));
@@ -244,6 +244,15 @@ impl Counter {
         day.clients.add(client, 1);
         place
     }
+}
+
+/// Is there a colon among the first five bytes? Then it is no IPv4 address, and need not be looked at as one.
+#[inline(always)]
+fn begins_like_ipv6(start: &[u8; START_BYTES]) -> bool {
+    const LOW: u64 = 0x01_0101_0101;
+    let differs = u64::from_le_bytes(*start.first_chunk().expect("8 is less than 80")) ^ (LOW * u64::from(b':'));
+    // The usual test for a zero byte, on the lower five.
+    differs.wrapping_sub(LOW) & !differs & (LOW << 7) != 0
 }
 
 /// The one place of a client.

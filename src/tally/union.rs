@@ -34,7 +34,7 @@ enum Which {
 const V4_PART: usize = 8 * 1024;
 /// To find the other clients of a part, all slots are looked at, so the parts are fewer.
 const BYTES_PART: usize = 16 * 1024;
-const BYTES_BITS_MAX: u32 = 4;
+const BYTES_BITS_MAX: u32 = 3;
 /// For how many texts the processor is made to wait at once.
 const AHEAD: usize = 32;
 
@@ -61,14 +61,15 @@ pub fn count(sets: &[&Clients], part: Part) -> Sizes {
         Which::Bytes { end, bits } => {
             let mut union = TextSet::with_room(sets.iter().map(|set| set.rest.len()).sum::<usize>() >> bits);
             for set in sets {
-                let mut texts = set.rest.iter_part(end, bits);
-                loop {
-                    let some: Vec<(&[u8], bool)> = texts.by_ref().take(AHEAD).collect();
-                    if some.is_empty() {
-                        break;
+                let mut some = Vec::with_capacity(AHEAD);
+                for text in set.rest.iter_part(end, bits) {
+                    some.push(text);
+                    if some.len() == AHEAD {
+                        union.add_each(&some);
+                        some.clear();
                     }
-                    union.add_each(&some);
                 }
+                union.add_each(&some);
             }
             (sizes.ipv6, sizes.other) = (union.ipv6, union.other);
         }
