@@ -17,15 +17,17 @@ pub struct Stamp {
 impl Stamp {
     /// The first time stamp of a line that has a real date and time.
     pub fn find(line: &[u8]) -> Option<Stamp> {
-        let mut rest = line;
+        let mut at = 0;
         loop {
-            rest = &rest[memchr::memchr(b'[', rest)?..];
+            at += memchr::memchr(b'[', &line[at..])?;
             // Of a run of brackets, each is looked at without a new search.
-            while rest.first() == Some(&b'[') {
-                if let Some(stamp) = Stamp::parse(rest.first_chunk()?) {
+            while line.get(at) == Some(&b'[') {
+                if line.get(at + 3) == Some(&b'/')
+                    && let Some(stamp) = line[at..].first_chunk().and_then(Stamp::parse)
+                {
                     return Some(stamp);
                 }
-                rest = &rest[1..];
+                at += 1;
             }
         }
     }

@@ -212,6 +212,15 @@ impl Counter {
         }
     }
 
+    /// Counts the empty lines from `start` on; says where the next other line starts.
+    #[inline(always)]
+    fn skip_empty(&mut self, bytes: &[u8], start: usize) -> usize {
+        let empty = bytes[start..].iter().take_while(|byte| **byte == b'\n').count();
+        self.blank += empty as u64;
+        self.blank_bytes += empty as u64;
+        start + empty
+    }
+
     fn count_blank(&mut self, bytes: u64) {
         self.blank += 1;
         self.blank_bytes += bytes;
@@ -278,37 +287,48 @@ impl Work for Lines<'_> {
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) {
         let Lines { counter, bytes, end } = self;
-        let mut newlines = std::mem::take(&mut counter.newlines);
+        let mut places = std::mem::take(&mut counter.newlines);
         let mut start = 0;
         for from in (0..end).step_by(STRETCH_BYTES) {
             let stretch = &bytes[from..end.min(from + STRETCH_BYTES)];
-            let count = find_newlines(kernel, stretch, &mut newlines);
-            for newline in &newlines[..count] {
+            let at_start = from == 0 || bytes[from - 1] == b'\n';
+            let (count, has_empty) = find_line_ends(kernel, stretch, at_start, &mut places);
+            for newline in &places[..count] {
                 let newline = from + usize::from(*newline);
+                if has_empty {
+                    start = counter.skip_empty(bytes, start);
+                }
                 let usual = match bytes[start..].first_chunk() {
                     Some(text) => counter.usual_line(kernel, text, newline - start),
                     None => false,
                 };
-                if newline == start {
-                    counter.count_blank(1);
-                } else if !usual {
+                if !usual {
                     counter.line(&bytes[start..newline]);
                 }
                 start = newline + 1;
             }
+            if has_empty {
+                start = counter.skip_empty(&bytes[..end], start);
+            }
         }
-        counter.newlines = newlines;
+        counter.newlines = places;
     }
 }
 
-/// Writes down where the LFs are; says how many. `places` is made long enough.
+/// Writes down where the LFs of lines are that are not empty; says how many, and whether there are empty lines. `places` is made long enough.
+/// `at_start`: the stretch begins with a line.
 #[inline(always)]
-fn find_newlines<K: Kernel>(kernel: K, stretch: &[u8], places: &mut Vec<u16>) -> usize {
+fn find_line_ends<K: Kernel>(kernel: K, stretch: &[u8], at_start: bool, places: &mut Vec<u16>) -> (usize, bool) {
     if places.len() <= stretch.len() {
         places.resize(stretch.len() + 1, 0);
     }
-    let mut count = 0;
-    let mut note = |base: usize, mut mask: u64| {
+    let (mut count, mut before, mut empty) = (0, u64::from(at_start), 0);
+    let mut note = |base: usize, newlines: u64| {
+        // An LF behind an LF ends an empty line.
+        let behind = newlines << 1 | before;
+        before = newlines >> 63;
+        empty |= newlines & behind;
+        let mut mask = newlines & !behind;
         // Most blocks have one LF or none: one place is written in any case, which costs less than guessing wrong.
         places[count] = (base + mask.trailing_zeros() as usize) as u16;
         count += usize::from(mask != 0);
@@ -328,5 +348,5 @@ fn find_newlines<K: Kernel>(kernel: K, stretch: &[u8], places: &mut Vec<u16>) ->
         block[..rest.len()].copy_from_slice(rest);
         note(blocks.len() * 64, kernel.newlines(&block));
     }
-    count
+    (count, empty != 0)
 }
