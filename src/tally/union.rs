@@ -26,15 +26,14 @@ pub struct Part(Which);
 enum Which {
     /// The IPv4 clients whose hashes begin with these bits.
     V4 { start: u32, bits: u32 },
-    /// The other clients whose hashes end with these bits.
-    Bytes { end: u32, bits: u32 },
+    /// Likewise the others.
+    Bytes { start: u32, bits: u32 },
 }
 
 /// So many clients are counted in one part: their table stays in the second cache, and need not be asked of the system and given back each time.
 const V4_PART: usize = 8 * 1024;
-/// To find the other clients of a part, all slots are looked at, so the parts are fewer.
-const BYTES_PART: usize = 16 * 1024;
-const BYTES_BITS_MAX: u32 = 3;
+/// Likewise: a text takes more room in its table.
+const BYTES_PART: usize = 4 * 1024;
 /// For how many texts the processor is made to wait at once.
 const AHEAD: usize = 32;
 
@@ -42,9 +41,9 @@ const AHEAD: usize = 32;
 pub fn parts(sets: &[&Clients]) -> impl Iterator<Item = Part> {
     let bits = |clients: usize, part: usize| (clients / part).next_power_of_two().trailing_zeros();
     let v4_bits = bits(sets.iter().map(|set| set.v4.len()).sum(), V4_PART);
-    let bytes_bits = bits(sets.iter().map(|set| set.rest.len()).sum(), BYTES_PART).min(BYTES_BITS_MAX);
+    let bytes_bits = bits(sets.iter().map(|set| set.rest.len()).sum(), BYTES_PART);
     let v4 = (0..1 << v4_bits).map(move |start| Part(Which::V4 { start, bits: v4_bits }));
-    v4.chain((0..1 << bytes_bits).map(move |end| Part(Which::Bytes { end, bits: bytes_bits })))
+    v4.chain((0..1 << bytes_bits).map(move |start| Part(Which::Bytes { start, bits: bytes_bits })))
 }
 
 /// The number of distinct clients of the sets that are in the part.
@@ -58,18 +57,19 @@ pub fn count(sets: &[&Clients], part: Part) -> Sizes {
             }
             sizes.ipv4 = union.len as u64;
         }
-        Which::Bytes { end, bits } => {
+        Which::Bytes { start, bits } => {
             let mut union = TextSet::with_room(sets.iter().map(|set| set.rest.len()).sum::<usize>() >> bits);
+            let belongs = |hash: u64| hash.checked_shr(64 - bits).unwrap_or(0) == u64::from(start);
             for set in sets {
                 let mut some = Vec::with_capacity(AHEAD);
-                for text in set.rest.iter_part(end, bits) {
+                for text in set.rest.iter_part(start, bits) {
                     some.push(text);
                     if some.len() == AHEAD {
-                        union.add_each(&some);
+                        union.add_each(&some, belongs);
                         some.clear();
                     }
                 }
-                union.add_each(&some);
+                union.add_each(&some, belongs);
             }
             (sizes.ipv6, sizes.other) = (union.ipv6, union.other);
         }
@@ -122,7 +122,7 @@ impl AddressSet {
 
 /// Texts that stand in other sets: they are not copied.
 struct TextSet<'a> {
-    /// The upper half of the hash, and the text. The length is a power of two.
+    /// The lower half of the hash, and the text: the upper one is much alike for all of a part. The length is a power of two.
     slots: Vec<Option<(u32, &'a [u8])>>,
     ipv6: u64,
     other: u64,
@@ -134,21 +134,19 @@ impl<'a> TextSet<'a> {
         TextSet { slots: vec![None; (texts * 2).next_power_of_two().max(64)], ipv6: 0, other: 0 }
     }
 
-    /// First only looks, deciding nothing, so that the processor can wait for all these texts at once, and then for those they are compared with.
-    fn add_each(&mut self, texts: &[(&'a [u8], bool)]) {
+    /// Adds those texts whose hashes belong. First only looks, deciding nothing, so that the processor can wait for all these texts at once, and then for those
+    /// they are compared with.
+    fn add_each(&mut self, texts: &[(&'a [u8], bool)], belongs: impl Fn(u64) -> bool) {
+        let first = |text: &[u8]| text.first().copied().unwrap_or(0);
+        std::hint::black_box(texts.iter().fold(0, |looks, (text, _)| looks ^ first(text)));
         let mut hashes = [0; AHEAD];
         for (hash, (text, _)) in hashes.iter_mut().zip(texts) {
-            *hash = u32::from(text.first().copied().unwrap_or(0));
-        }
-        std::hint::black_box(&mut hashes);
-        for (hash, (text, _)) in hashes.iter_mut().zip(texts) {
-            *hash = (ByteSet::hash(text) >> 32) as u32;
+            *hash = ByteSet::hash(text);
         }
         let mask = self.slots.len() - 1;
-        let looks = hashes.iter().fold(0, |looks, hash| looks ^ self.slots[*hash as usize & mask].map_or(0, |(_, text)| text.first().copied().unwrap_or(0)));
-        std::hint::black_box(looks);
-        for (hash, (text, is_ipv6)) in hashes.into_iter().zip(texts) {
-            self.add(text, hash, *is_ipv6);
+        std::hint::black_box(hashes.iter().fold(0, |looks, hash| looks ^ self.slots[*hash as usize & mask].map_or(0, |(_, text)| first(text))));
+        for (hash, (text, is_ipv6)) in hashes.into_iter().zip(texts).filter(|(hash, _)| belongs(*hash)) {
+            self.add(text, hash as u32, *is_ipv6);
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 
+use super::byte_set::stretch;
 use crate::sys::memory::zeroed_words;
 
 const SLOTS_MIN: usize = 16;
@@ -101,13 +102,8 @@ impl V4Set {
 
     /// The clients whose hashes begin with the `bits` bits `start`, with their hashes: they stand together, but for those that found their slots taken.
     pub(super) fn iter_part(&self, start: u32, bits: u32) -> impl Iterator<Item = (u32, u64)> {
-        let slot_bits = self.slots.len().checked_ilog2().unwrap_or(0);
-        let place = |start: u32| (u64::from(start) << slot_bits >> bits) as usize;
-        let (from, to) = (place(start), place(start + 1));
-        let mask = self.slots.len().wrapping_sub(1);
-        let stretch = (from..from + self.slots.len()).map(move |at| (at, self.slots[at & mask])).take_while(move |(at, slot)| *at < to || *slot != 0);
-        let clients = stretch.filter(|(_, slot)| *slot != 0).map(|(_, slot)| (slot >> 32) as u32);
-        clients.map(|address| (address, V4Set::hash(address))).filter(move |(_, hash)| hash.checked_shr(64 - bits).unwrap_or(0) == u64::from(start))
+        let addresses = stretch(&self.slots, start, bits).map(|slot| (slot >> 32) as u32);
+        addresses.map(|address| (address, V4Set::hash(address))).filter(move |(_, hash)| hash.checked_shr(64 - bits).unwrap_or(0) == u64::from(start))
     }
 
     /// Every bit of the address reaches the upper bits of its hash, and only those count.
