@@ -4,6 +4,7 @@
 //! never merged, only their clients' union is counted.
 //! A path that cannot be counted is an error of its own; the others are counted all the same.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
@@ -39,11 +40,11 @@ pub struct CountedFile {
 #[derive(Debug, Default)]
 pub struct Counts {
     /// The logs, in the order of the paths given, those of a folder by name.
-    pub files: Vec<CountedFile>,
+    files: Vec<CountedFile>,
     /// What could not be counted, in a sentence each.
     pub errors: Vec<String>,
     /// Unions that were counted already, by the places of their parts: a log, its only day and all that there is may be one and the same.
-    unions: Mutex<HashMap<Vec<usize>, Sizes>>,
+    unions: RefCell<HashMap<Vec<usize>, Sizes>>,
 }
 
 /// How the bytes of a path are to be had.
@@ -57,6 +58,11 @@ enum Source {
 }
 
 impl Counts {
+    /// The logs, in the order of the paths given, those of a folder by name.
+    pub fn files(&self) -> &[CountedFile] {
+        &self.files
+    }
+
     /// The numbers of each day over all files. Requests without a time stamp are under the day of their file's name, or under `None`.
     pub fn days(&self) -> BTreeMap<Option<Day>, Totals> {
         let mut days: BTreeMap<Option<Day>, Vec<&DayTally>> = BTreeMap::new();
@@ -92,7 +98,7 @@ impl Counts {
         let count = || union::parts(&sets).collect::<Vec<_>>().into_par_iter().map(|part| union::count(&sets, part)).reduce(Sizes::default, Sizes::add);
         totals.set_sizes(match sets[..] {
             [only] => only.sizes(),
-            _ => *self.unions.lock().expect("no holder panics").entry(places).or_insert_with(count),
+            _ => *self.unions.borrow_mut().entry(places).or_insert_with(count),
         });
         totals
     }
@@ -156,7 +162,7 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
     progress.finish_and_clear();
     let files = plan.into_iter().filter(|file| !file.failed.load(Relaxed));
     let files = files.map(|file| CountedFile { path: file.path, tallies: file.tallies.into_inner().expect("no holder panics") }).collect();
-    Counts { files, errors: errors.into_inner().expect("no holder panics"), unions: Mutex::default() }
+    Counts { files, errors: errors.into_inner().expect("no holder panics"), unions: RefCell::default() }
 }
 
 /// One file on its way to its tallies.

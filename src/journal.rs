@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::log::shown_to_people;
-use crate::sys::socket::{PIPE_BUF_BYTES, can_write};
+use crate::sys::socket::{PIPE_BUF_BYTES, can_write, own_stderr};
 
 /// How a line of the journal is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -56,6 +56,7 @@ pub fn open(format: LogFormat, level: LogLevel) {
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
     };
+    own_stderr();
     // Its own complaint about an error would be a panic.
     let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Stderr).log_internal_errors(false).event_format(Line(format));
     // A second call, in a test, keeps the first journal.

@@ -47,7 +47,7 @@ pub fn file_fields(totals: &Totals) -> Map<String, Value> {
 /// `count --json`.
 pub fn json(counts: &Counts) -> Value {
     let mut files = Map::new();
-    for file in &counts.files {
+    for file in counts.files() {
         // Files of one name in several folders are told apart by their paths.
         let name = shown(file.name());
         let path = shown(file.path.as_os_str().as_encoded_bytes());
@@ -70,7 +70,7 @@ pub fn json(counts: &Counts) -> Value {
 /// `count --csv`: a line per file.
 pub fn csv(counts: &Counts) -> String {
     let mut text = String::from("name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,bytes\n");
-    for file in &counts.files {
+    for file in counts.files() {
         let totals = counts.of(file);
         let numbers = [
             totals.requests(),

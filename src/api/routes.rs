@@ -243,7 +243,7 @@ async fn status(State(api): Shared, query: Result<Query<NoParameters>, QueryReje
 
 /// Nothing of it can be read now. Waiting for it would be waiting for somebody to do something.
 fn is_unreadable(log: &LogRow) -> bool {
-    log.quarantine.reason != 0 && log.quarantine.bytes == 0
+    log.unreadable != 0
 }
 
 fn processes(sources: &Sources) -> Vec<wire::Process> {

@@ -91,7 +91,7 @@ impl From<&LogRow> for File {
             counted_to: log.counted_to,
             state: log.state.name(),
             complete: log.complete,
-            reason: reason(&log.quarantine),
+            reason: if log.unreadable != 0 { Some(unreadable(log.unreadable)) } else { reason(&log.quarantine) },
         }
     }
 }
@@ -215,6 +215,10 @@ pub(super) fn day_name(day: Option<Day>) -> String {
     day.map_or(UNDATED.to_owned(), |day| day.to_string())
 }
 
+fn unreadable(errno: i32) -> String {
+    format!("it cannot be read: {}", std::io::Error::from_raw_os_error(errno))
+}
+
 /// Why something is not counted, in words.
 fn reason(quarantine: &Quarantine) -> Option<String> {
     let number = (quarantine.reason as u32).cast_signed();
@@ -222,7 +226,7 @@ fn reason(quarantine: &Quarantine) -> Option<String> {
         1 => Some(format!("each worker that counted it died of {}", crate::sys::process::Death::Signal(number))),
         2 => Some(format!("each worker that counted it ended with code {number}")),
         3 => Some("each worker that counted it hung".to_owned()),
-        4 => Some(format!("it cannot be read: {}", std::io::Error::from_raw_os_error(number))),
+        4 => Some(unreadable(number)),
         5 => Some("no worker gave a result that could be taken".to_owned()),
         _ => None,
     }

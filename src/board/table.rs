@@ -114,6 +114,8 @@ pub struct LogRow {
     pub file: (u64, u64),
     /// What of it could not be counted.
     pub quarantine: Quarantine,
+    /// It cannot be opened or read just now: the system's error number, or 0.
+    pub unreadable: i32,
     /// Its numbers.
     pub totals: Totals,
 }
@@ -211,7 +213,7 @@ impl Board {
         let first = [log.id, day, log.state as u64, u64::from(log.complete), log.size, log.counted_to, log.file.0, log.file.1];
         data[..8].copy_from_slice(&first);
         let Quarantine { bytes, from, to, reason } = log.quarantine;
-        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, reason, name.len() as u64, 0]);
+        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, reason, name.len() as u64, log.unreadable.cast_unsigned().into()]);
         data[LOG_NUMBERS..LOG_NUMBERS + Totals::WORDS].copy_from_slice(&log.totals.to_words());
         for (word, bytes) in data[LOG_NUMBERS + Totals::WORDS..].iter_mut().zip(name.chunks(8)) {
             let mut eight = [0; 8];
@@ -340,7 +342,7 @@ impl View {
 
     fn log(&self, at: usize) -> Result<LogRow, Busy> {
         let data: [u64; LOG_WORDS] = steady(self.log_row(at))?;
-        let [id, day, state, complete, size, counted_to, device, inode, bytes, from, to, reason, name_length, ..] = data;
+        let [id, day, state, complete, size, counted_to, device, inode, bytes, from, to, reason, name_length, unreadable, ..] = data;
         let name = data[LOG_NUMBERS + Totals::WORDS..].iter().flat_map(|word| word.to_le_bytes());
         Ok(LogRow {
             id,
@@ -352,6 +354,7 @@ impl View {
             counted_to,
             file: (device, inode),
             quarantine: Quarantine { bytes, from, to, reason },
+            unreadable: (unreadable as u32).cast_signed(),
             totals: totals_of(&data[LOG_NUMBERS..]),
         })
     }
@@ -410,6 +413,7 @@ mod tests {
             counted_to: 5,
             file: (8, u64::MAX),
             quarantine: Quarantine { bytes: 4096, from: 1, to: 2, reason: 3 },
+            unreadable: 13,
             totals,
         };
         for name in [&b"a\xff.log"[..], b"", &[b'x'; NAME_BYTES_MAX]] {

@@ -195,7 +195,7 @@ impl Ledger {
         let mut seen = HashSet::new();
         let mut unknown: Vec<&Found> = Vec::new();
         // First the files that are known, whatever their names are now. A second name of one of them says nothing new.
-        let present: HashMap<FileId, u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, log)| (log.file, *id)).collect();
+        let mut present: HashMap<FileId, u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, log)| (log.file, *id)).collect();
         for found in found {
             match present.get(&found.file).and_then(|id| Some((*id, self.logs.get(id)?))) {
                 None => unknown.push(found),
@@ -206,6 +206,8 @@ impl Ledger {
                             seen.insert(id);
                             self.see_again(id, found, &holds);
                         } else {
+                            // Another name of the file does not bring it back.
+                            present.remove(&found.file);
                             self.lose_to_another(id);
                             unknown.push(found);
                         }
@@ -276,7 +278,10 @@ impl Ledger {
         match log.plan.take() {
             Some(plan) if !plan.samples.is_empty() => self.void(id),
             // What is in flight is not taken any more.
-            Some(_) => log.generation += 1,
+            Some(_) => {
+                log.generation += 1;
+                log.quarantine.retain(|(range, _)| range.to() <= log.counted_to);
+            }
             None => {}
         }
     }
@@ -336,11 +341,13 @@ impl Ledger {
         }
         let present: HashSet<&[u8]> = dated(false).map(|(_, log)| &log.name[..]).collect();
         let replaced: Vec<u64> = gone.into_iter().filter(|id| self.logs.get(id).is_some_and(|log| present.contains(&log.name[..]))).collect();
-        for id in replaced {
-            self.logs.remove(&id);
-            self.changed.insert(id);
-            self.events.push(Event::Void(id));
+        for id in &replaced {
+            self.logs.remove(id);
+            self.changed.insert(*id);
+            self.events.push(Event::Void(*id));
         }
+        // An answer must not meet another log that gets the id.
+        self.flights.retain(|_, flight| !replaced.contains(&flight.log));
     }
 
     fn new_id(&self, found: &Found) -> u64 {

@@ -160,12 +160,11 @@ impl Publisher {
         let Some(row) = self.logs.of(id) else { return };
         self.wrote = true;
         let first = log.quarantine.first();
-        let reason = log.unreadable.map(Reason::Unreadable).or(first.map(|(_, reason)| *reason));
         let quarantine = Quarantine {
             bytes: log.quarantine.iter().map(|(range, _)| range.len()).sum(),
             from: first.map_or(0, |(range, _)| range.from()),
             to: first.map_or(0, |(range, _)| range.to()),
-            reason: reason.map_or(0, reason_code),
+            reason: first.map_or(0, |(_, reason)| reason_code(*reason)),
         };
         self.board.set_log(
             row,
@@ -179,6 +178,7 @@ impl Publisher {
                 counted_to: log.counted_to,
                 file: log.file,
                 quarantine,
+                unreadable: log.unreadable.unwrap_or(0),
                 totals: sums.log(id),
             },
         );

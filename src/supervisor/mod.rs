@@ -68,7 +68,7 @@ struct Supervisor {
 impl Supervisor {
     fn new((heritage, lifeline): (Heritage, OwnedFd)) -> io::Result<Supervisor> {
         // The seed of the tables must be the same in all processes: then a worker's clients come in the order of the coordinator's table.
-        let _ = crate::tally::seed();
+        crate::tally::draw_seeds();
         let children = (0..heritage.pages.len()).map(|slot| Child::new(Role::of_slot(slot), &heritage)).collect::<io::Result<_>>()?;
         let roster = Roster::write(&heritage.roster)?;
         roster.set(0, RosterEntry { pid: Some(std::process::id().cast_signed()), restarts: 0 });

@@ -3,21 +3,23 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::ptr;
+use std::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 use memmap2::{Advice, Mmap, MmapOptions};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// A part of a file, mapped read-only. A thread has one at a time.
+/// A part of a file, mapped read-only. A thread has one at a time, and keeps it.
 ///
 /// A doubt that stays, written down: the file belongs to others. If it is cut short while it is mapped, bytes beyond its new end
 /// read as zeros up to the end of their page, and raise SIGBUS after it. So a mapping is used only where the process may die of it
 /// (a worker, which loses one range) or behind a [`shield`], and what was read counts only after the file has been found to be as
 /// long as before and to hold the same bytes.
 #[derive(Debug)]
-pub struct FileView(Mmap);
+pub struct FileView(Mmap, PhantomData<*const ()>);
 
 thread_local! {
     /// The addresses of this thread's view, and whether something of it was found to be cut off.
@@ -33,12 +35,17 @@ impl FileView {
         let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
         // Only speed depends on it.
         let _ = map.advise(Advice::Sequential);
+        debug_assert_eq!(VIEW.get().0, 0, "a thread has one view at a time");
         VIEW.set((map.as_ptr().addr(), map.as_ptr().addr() + map.len(), false));
-        Ok(FileView(map))
+        // A handler may look before the next read of the view.
+        compiler_fence(SeqCst);
+        Ok(FileView(map, PhantomData))
     }
 
     /// Was the file found cut short, and zeros read instead, by the [`shield`]?
     pub fn is_cut(&self) -> bool {
+        // A handler may have written after the last read of the view.
+        compiler_fence(SeqCst);
         VIEW.get().2
     }
 }

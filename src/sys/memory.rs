@@ -122,10 +122,10 @@ pub fn zeroed_words(count: usize) -> Vec<u64> {
     let mut words: Vec<u64> = vec![0; count];
     let bytes = count * size_of::<u64>();
     if bytes >= 2 * LARGE_PAGE {
-        advise(&words, LARGE_PAGE, libc::MADV_HUGEPAGE);
+        advise(&words, LARGE_PAGE, Advise::LargePages);
     }
     if bytes >= 32 * PAGE {
-        advise(&words, PAGE, libc::MADV_POPULATE_WRITE);
+        advise(&words, PAGE, Advise::AllAtOnce);
     } else {
         // Few: writing to each costs less than asking for all.
         words.iter_mut().step_by(PAGE / size_of::<u64>()).for_each(|word| *word = std::hint::black_box(0));
@@ -133,12 +133,22 @@ pub fn zeroed_words(count: usize) -> Vec<u64> {
     words
 }
 
+/// Advice that changes no byte.
+enum Advise {
+    LargePages,
+    AllAtOnce,
+}
+
 /// Advises the system about the whole pages that lie within some words.
-fn advise(words: &[u64], page: usize, advice: libc::c_int) {
+fn advise(words: &[u64], page: usize, advice: Advise) {
+    let advice = match advice {
+        Advise::LargePages => libc::MADV_HUGEPAGE,
+        Advise::AllAtOnce => libc::MADV_POPULATE_WRITE,
+    };
     let start = words.as_ptr().addr().next_multiple_of(page);
     let end = (words.as_ptr().addr() + size_of_val(words)) / page * page;
     if start < end {
-        // SAFETY: the pages lie within memory that is ours, and neither of the two pieces of advice above changes a byte of it.
+        // SAFETY: the pages lie within memory that is ours, and neither of the two pieces of advice changes a byte of it.
         // Only speed depends on it, and an older kernel may not know it.
         let _ = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), end - start, advice) };
     }

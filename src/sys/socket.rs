@@ -2,8 +2,10 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair};
 
@@ -85,7 +87,7 @@ impl AsFd for Channel {
 
 /// A pipe that nothing is ever written to: its reading end closes when the last process that holds the writing end is gone.
 pub fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
+    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
 }
 
 /// Waits until one of the descriptors can be read or is closed, or the time is over. Says which.
@@ -103,6 +105,19 @@ pub fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Vec<bool>> 
 /// Would a write of up to `PIPE_BUF_BYTES` go through at once? An error that it would meet counts as going through.
 pub fn can_write(fd: BorrowedFd<'_>) -> bool {
     matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO), Ok(ready) if ready > 0)
+}
+
+/// Gives this process and its children a standard error of their own that never makes a writer wait: a file that is opened anew has flags of its own, while those of
+/// the one that was inherited are also the shell's. Only a pipe or a terminal makes anybody wait; what cannot be opened anew (another user's) stays as it is.
+pub fn own_stderr() {
+    let waits = |about: std::fs::Metadata| about.file_type().is_fifo() || about.file_type().is_char_device();
+    if !std::fs::metadata("/proc/self/fd/2").is_ok_and(waits) {
+        return;
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    if let Ok(own) = nix::fcntl::open("/proc/self/fd/2", flags, nix::sys::stat::Mode::empty()) {
+        let _ = nix::unistd::dup2_stderr(own);
+    }
 }
 
 /// So much a pipe that can be written to takes at once: pipe(7).

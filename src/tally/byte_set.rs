@@ -2,9 +2,11 @@
 //!
 //! Like the table of IPv4 clients it is ordered by hash, and who chooses the clients cannot choose the collisions: the hash has a random seed.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
 
-use foldhash::quality::FixedState;
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
 
 use super::v4_set::seed;
 use crate::log::{CLIENT_BYTES_MAX, Kind, kind};
@@ -15,6 +17,13 @@ const SLOTS_MIN: usize = 16;
 const AHEAD: usize = 32;
 /// The longest text of a [`Short`] client.
 pub(super) const SHORT_BYTES: usize = 46;
+
+/// The random numbers that the hash multiplies with. Those that the library has by default are known to everybody: who writes one of them into his name takes the
+/// rest of it out of the hash.
+pub(super) fn shared_seed() -> &'static SharedSeed {
+    static SEED: OnceLock<SharedSeed> = OnceLock::new();
+    SEED.get_or_init(|| SharedSeed::from_u64(RandomState::new().build_hasher().finish()))
+}
 
 /// A map from byte strings of up to 1,024 bytes to counts above zero.
 #[derive(Debug, Default, Clone)]
@@ -40,6 +49,7 @@ const COUNT_BYTES: usize = size_of::<u64>();
 impl Place {
     fn new(start: usize, hash: u64, is_ipv6: bool, length: usize) -> Place {
         assert!(start < (1 << 40) - 1, "a terabyte of clients is more than there is memory");
+        debug_assert!(length <= CLIENT_BYTES_MAX);
         Place((start as u64 + 1) << 24 | (hash & 0xff) << 16 | if is_ipv6 { IPV6 } else { 0 } | length as u64)
     }
 
@@ -92,7 +102,8 @@ impl Short {
 impl ByteSet {
     #[inline(always)]
     pub(super) fn hash(bytes: &[u8]) -> u64 {
-        let mut hasher = FixedState::with_seed(seed()).build_hasher();
+        // The length too, for words that overlap do not tell it.
+        let mut hasher = FoldHasher::with_seed(seed().wrapping_add(bytes.len() as u64), shared_seed());
         // Nearly all that is longer than 16 bytes: words that may overlap, which the hasher takes without a call and a loop.
         if (17..=48).contains(&bytes.len()) {
             let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));

@@ -25,9 +25,14 @@ use std::collections::BTreeMap;
 pub use clients::{Clients, Key};
 pub use counter::Counter;
 pub use totals::Totals;
-pub use v4_set::seed;
 
 use crate::log::{Day, Rule};
+
+/// Draws the random numbers of the tables' hashes, once for this process and all that it forks: then they have their clients in the same order.
+pub fn draw_seeds() {
+    v4_set::seed();
+    byte_set::shared_seed();
+}
 
 /// What the numbers mean where there is a choice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

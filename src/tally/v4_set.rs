@@ -26,8 +26,7 @@ pub(super) struct V4Set {
     /// `address << 32 | count`; 0 is an empty slot, since no count is 0. The length is 0 or a power of two.
     slots: Vec<u64>,
     len: usize,
-    seed: u64,
-    /// The slot of an address is told by so many upper bits of its product with the seed.
+    /// The slot of an address is told by so many upper bits of its hash.
     shift: u32,
     /// For counts of 2^32 and more: how many times 2^31 has been taken out of the slot.
     carried: HashMap<u32, u64>,
@@ -129,12 +128,10 @@ impl V4Set {
     /// The slot where the search for an address begins.
     #[inline]
     fn home(&self, address: u32) -> usize {
-        // Every bit of the address reaches the upper bits of the product, and only those.
-        (u64::from(address).wrapping_mul(self.seed) >> self.shift) as usize
+        (V4Set::hash(address) >> self.shift) as usize
     }
 
     fn resize(&mut self, slots: usize) {
-        self.seed = seed();
         self.shift = 64 - slots.trailing_zeros();
         let old = std::mem::replace(&mut self.slots, zeroed_words(slots));
         for slot in old.into_iter().filter(|&slot| slot != 0) {

@@ -229,6 +229,16 @@ fn an_inode_that_is_used_again_is_another_log() {
     }
 }
 
+/// The other name was taken for the log that was gone, so that the file was two logs.
+#[test]
+fn a_file_that_is_another_log_is_one_under_two_names() {
+    let mut ledger = ledger();
+    see(&mut ledger, &[found("a", 1, 3 * MIB)], NOW);
+    jobs(&mut ledger);
+    see(&mut ledger, &[found("b", 1, 10), found("c", 1, 10)], NOW);
+    assert_eq!(ledger.logs().filter(|(_, log)| log.state() != LogState::Gone).count(), 1);
+}
+
 #[test]
 fn a_log_that_takes_a_dated_name_replaces_what_the_name_held() {
     let mut ledger = ledger();
@@ -537,6 +547,15 @@ impl World {
             }
             9 | 10 if self.files.len() < 4 => self.files.extend(self.away.pop()),
             11 => self.now += Duration::from_secs(amount),
+            // A second name of a file, for one look.
+            12 if at < self.files.len() && amount < 100 => {
+                let mut link = self.files[at].clone();
+                link.found.name.extend_from_slice(b"-link");
+                link.found.path = "link".into();
+                self.files.push(link);
+                self.see(true);
+                self.files.pop();
+            }
             12 => self.see(true),
             13 => self.see(amount < 250),
             _ => self.work(),
