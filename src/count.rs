@@ -262,7 +262,8 @@ fn open(path: &Path) -> io::Result<Source> {
     }
     let file = File::open(path)?;
     let about = file.metadata()?;
-    if !about.is_file() {
+    // Of a file in /proc, no length tells how much there is.
+    if !about.is_file() || about.len() == 0 {
         return Ok(Source::Stream(Box::new(file)));
     }
     match range::compression(&file)? {

@@ -395,6 +395,13 @@ fn a_pipe_is_streamed() {
     check_counted(folder.path(), 0, 0);
 }
 
+/// A file that says that it has no bytes was not read at all.
+#[test]
+fn a_file_of_the_kernel_is_counted() {
+    let got = count_json(&[Path::new("/proc/self/status")]);
+    assert!(got["all"]["requests"].as_u64() > Some(20), "{got}");
+}
+
 #[test]
 fn verify_says_that_both_engines_agree() {
     let samples_folder = samples_folder();
