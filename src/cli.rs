@@ -113,7 +113,7 @@ fn serve(serve: Serve) -> ExitCode {
 fn count(asked: &Count) -> ExitCode {
     let counts = crate::count::count(&asked.paths, Rules { client: asked.rule.into() });
     let text = if asked.json {
-        format!("{:#}\n", show::json(&counts))
+        serde_json::to_string_pretty(&show::json(&counts)).expect("keys are strings") + "\n"
     } else if asked.csv {
         show::csv(&counts)
     } else {

@@ -2,12 +2,14 @@
 //!
 //! Values are shown so that no control character of a file name reaches a terminal.
 //!
-//! Saying something never stops anybody: what stderr does not take at once (a pipe that nobody reads, a full disk, a closed terminal) is lost.
+//! Saying something never stops anybody: what stderr does not take soon (a pipe that nobody reads, a full disk, a closed terminal) is lost.
 
 use std::fmt::{self, Write};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tracing::field::{Field, Visit};
@@ -18,7 +20,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::log::shown_to_people;
-use crate::sys::socket::{PIPE_BUF_BYTES, can_write, own_stderr};
+use crate::sys::socket::{can_write, own_stderr};
 
 /// How a line of the journal is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -73,14 +75,39 @@ pub fn say(text: &str) {
     let _ = io::Write::write_all(&mut Stderr, text.as_bytes());
 }
 
-/// Standard error as far as it takes something at once. Never an error: there is nobody left to tell.
+/// Standard error as far as it takes something soon. Never an error: there is nobody left to tell.
 struct Stderr;
+
+/// How long one piece may wait for a reader who is only slow.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// The longest piece: what a terminal takes too once it can be written to, and a pipe in one.
+const PIECE_BYTES: usize = 1000;
+/// Did the latest piece wait in vain? Then nothing is waited for until one goes through again.
+static STUCK: AtomicBool = AtomicBool::new(false);
+
+/// Writes a piece to stderr; says whether all of it went before `patience` was over without any of it going.
+fn put(piece: &[u8], patience: Duration) -> bool {
+    let mut stderr = io::stderr();
+    let (mut rest, mut since) = (piece, Instant::now());
+    while !rest.is_empty() {
+        let left = patience.saturating_sub(since.elapsed());
+        match if can_write(stderr.as_fd(), left) { io::Write::write(&mut stderr, rest) } else { Ok(0) } {
+            Ok(0) => return false,
+            Ok(count) => (rest, since) = (&rest[count..], Instant::now()),
+            // A terminal says that it can be written to a little before it takes something.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !left.is_zero() => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => return false,
+        }
+    }
+    true
+}
 
 impl io::Write for Stderr {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut stderr = io::stderr();
-        for piece in text.chunks(PIPE_BUF_BYTES) {
-            if !can_write(stderr.as_fd()) || stderr.write_all(piece).is_err() {
+        for piece in text.chunks(PIECE_BYTES) {
+            let went = put(piece, if STUCK.load(Relaxed) { Duration::ZERO } else { PATIENCE });
+            STUCK.store(!went, Relaxed);
+            if !went {
                 break;
             }
         }

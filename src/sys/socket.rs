@@ -102,9 +102,10 @@ pub fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Vec<bool>> 
     }
 }
 
-/// Would a write of up to `PIPE_BUF_BYTES` go through at once? An error that it would meet counts as going through.
-pub fn can_write(fd: BorrowedFd<'_>) -> bool {
-    matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO), Ok(ready) if ready > 0)
+/// Waits until a short write would go through at once, no longer than `timeout`. An error that it would meet counts as going through.
+pub fn can_write(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let timeout = PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX);
+    matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout), Ok(ready) if ready > 0)
 }
 
 /// Gives this process and its children a standard error of their own that never makes a writer wait: a file that is opened anew has flags of its own, while those of
@@ -119,9 +120,6 @@ pub fn own_stderr() {
         let _ = nix::unistd::dup2_stderr(own);
     }
 }
-
-/// So much a pipe that can be written to takes at once: pipe(7).
-pub const PIPE_BUF_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -149,13 +147,13 @@ mod tests {
     fn a_full_pipe_cannot_be_written_to() {
         let (read, write) = lifeline().unwrap();
         let mut writes = 0;
-        while can_write(write.as_fd()) {
-            nix::unistd::write(&write, &[b'x'; PIPE_BUF_BYTES]).unwrap();
+        while can_write(write.as_fd(), Duration::ZERO) {
+            nix::unistd::write(&write, &[b'x'; 4096]).unwrap();
             writes += 1;
         }
         assert!(writes > 0);
         drop(read);
-        assert!(can_write(write.as_fd()));
+        assert!(can_write(write.as_fd(), Duration::ZERO));
     }
 
     #[test]
