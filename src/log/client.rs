@@ -66,11 +66,11 @@ const HEXADECIMAL: [bool; 256] = {
     table
 };
 
-/// RFC 4291, section 2.2: eight groups of one to four hexadecimal digits with `:` between, the last two as an IPv4 address or not; `::`, once, for one group of
+/// Are these bytes an IPv6 address? RFC 4291, section 2.2: eight groups of one to four hexadecimal digits with `:` between, the last two as an IPv4 address or not; `::`, once, for one group of
 /// zeros or more.
 ///
 /// (The parser of the standard library says the same, in five times the time: it also makes the number.)
-fn is_ipv6(client: &[u8]) -> bool {
+pub fn is_ipv6(client: &[u8]) -> bool {
     let (mut groups, mut gap) = (0, false);
     let mut rest = client;
     if let Some(behind) = rest.strip_prefix(b"::") {

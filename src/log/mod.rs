@@ -10,7 +10,7 @@ mod name;
 mod stamp;
 mod torn;
 
-pub use client::{CLIENT_BYTES_MAX, Kind, Rule, client, kind, leading_ipv4};
+pub use client::{CLIENT_BYTES_MAX, Kind, Rule, client, is_ipv6, kind, leading_ipv4};
 pub use day::Day;
 pub use line::{BOM, is_blank, is_white};
 pub use name::{day_of_name, shown, shown_to_people};

@@ -9,10 +9,11 @@ use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
 use super::v4_set::seed;
-use crate::log::{CLIENT_BYTES_MAX, Kind, kind};
+use crate::log::{CLIENT_BYTES_MAX, is_ipv6};
 use crate::sys::memory::zeroed_words;
 
 const SLOTS_MIN: usize = 16;
+const MANY: usize = 128 * 1024;
 /// For how many slots, and then texts, the processor is made to wait at once.
 const AHEAD: usize = 32;
 /// The longest text of a [`Short`] client.
@@ -152,7 +153,7 @@ impl ByteSet {
         let at = self.find(client, hash);
         let place = Place(self.slots[at]);
         if place.is_empty() {
-            let is_ipv6 = client.contains(&b':') && kind(client) == Kind::Ipv6;
+            let is_ipv6 = is_ipv6(client);
             self.slots[at] = Place::new(self.arena.len(), hash, is_ipv6, client.len()).0;
             self.arena.extend_from_slice(&count.to_le_bytes());
             self.arena.extend_from_slice(client);
@@ -187,7 +188,9 @@ impl ByteSet {
     /// Makes room for so many more clients, if there is none.
     pub(super) fn make_room(&mut self, more: usize) {
         if (self.len + more) * 4 >= self.slots.len() * 3 {
-            self.resize(((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
+            let slots = ((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN);
+            // To move a text it must be fetched and hashed again, so a large table grows fourfold.
+            self.resize(if self.len >= MANY { slots * 2 } else { slots });
         }
     }
 
