@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
+use super::slots::{is_too_small, slots_for, stretch};
 use super::v4_set::seed;
 use crate::log::{CLIENT_BYTES_MAX, is_ipv6};
 use crate::sys::memory::zeroed_words;
 
-const SLOTS_MIN: usize = 16;
 const MANY: usize = 128 * 1024;
 /// For how many slots, and then texts, the processor is made to wait at once.
 const AHEAD: usize = 32;
@@ -187,8 +187,8 @@ impl ByteSet {
 
     /// Makes room for so many more clients, if there is none.
     pub(super) fn make_room(&mut self, more: usize) {
-        if (self.len + more) * 4 >= self.slots.len() * 3 {
-            let slots = ((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN);
+        if is_too_small(self.slots.len(), self.len + more) {
+            let slots = slots_for(self.len + more);
             // To move a text it must be fetched and hashed again, so a large table grows fourfold.
             self.resize(if self.len >= MANY { slots * 2 } else { slots });
         }
@@ -234,17 +234,6 @@ impl ByteSet {
             }
         }
     }
-}
-
-/// The used slots of a table that is ordered by the upper bits of hashes, from where those are that begin with the `bits` bits `start` to where there can be no more.
-/// Some of them are other ones', who found their slots taken.
-pub(super) fn stretch(slots: &[u64], start: u32, bits: u32) -> impl Iterator<Item = u64> {
-    let slot_bits = slots.len().checked_ilog2().unwrap_or(0);
-    let place = |start: u32| (u64::from(start) << slot_bits >> bits) as usize;
-    let (from, to) = (place(start), place(start + 1));
-    let mask = slots.len().wrapping_sub(1);
-    let stretch = (from..from + slots.len()).map(move |at| (at, slots[at & mask])).take_while(move |(at, slot)| *at < to || *slot != 0);
-    stretch.map(|(_, slot)| slot).filter(|slot| *slot != 0)
 }
 
 /// Are two strings of one length the same? Short ones are compared without a call, by words that may overlap.

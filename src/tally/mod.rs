@@ -16,6 +16,7 @@ mod clients;
 mod counter;
 mod kernel;
 pub mod plain;
+mod slots;
 mod totals;
 pub mod union;
 mod v4_set;

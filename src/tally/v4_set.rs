@@ -7,10 +7,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 
-use super::byte_set::stretch;
+use super::slots::{is_too_small, slots_for, stretch};
 use crate::sys::memory::zeroed_words;
 
-const SLOTS_MIN: usize = 16;
 /// For how many slots the processor is made to wait at once.
 const AHEAD: usize = 32;
 
@@ -81,8 +80,8 @@ impl V4Set {
     /// Makes room for so many more clients, if there is none.
     #[inline]
     pub(super) fn make_room(&mut self, more: usize) {
-        if (self.len + more) * 4 >= self.slots.len() * 3 {
-            self.resize(((self.len + more) * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN));
+        if is_too_small(self.slots.len(), self.len + more) {
+            self.resize(slots_for(self.len + more));
         }
     }
 
