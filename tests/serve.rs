@@ -452,6 +452,8 @@ fn a_log_that_is_rewritten_with_the_same_end_is_counted_afresh() {
     fs::write(daemon.log("access.log"), log(b"9.9.9.9 - - [23/Mar/2021:06:25:24 +0100] y\n")).unwrap();
     wait_until("it is counted afresh", || (daemon.get("/api/v1/days")["days"].as_array().unwrap().len() == 2).then_some(()));
     assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 40);
+    // And the journal says that numbers were taken out.
+    assert!(daemon.journal().contains("what was counted of the log is void"));
 }
 
 /// A folder that could be listed but not entered seemed empty, and its logs were counted again afterwards.

@@ -294,7 +294,6 @@ impl<'a> Coordinator<'a> {
 
     /// A job's log has other content than was counted.
     fn void(&mut self, job: &Job) {
-        info!(log = self.name(job.log), "the log was truncated or rewritten; it is counted again");
         self.ledger.void_of(job);
         self.follow_events();
         self.scan_soon();
@@ -403,7 +402,15 @@ impl<'a> Coordinator<'a> {
     fn follow_events(&mut self) {
         for event in self.ledger.take_events() {
             match event {
-                Event::Void(id) => self.sums.remove(id),
+                Event::Void(id) => {
+                    self.sums.remove(id);
+                    if self.ledger.log(id).is_some() {
+                        info!(
+                            log = self.name(id),
+                            "what was counted of the log is void: it was truncated or rewritten, or a last line went on; it is counted again"
+                        );
+                    }
+                }
                 Event::Renamed(id) => self.sums.rename(id, self.ledger.log(id).and_then(|log| log.day)),
             }
         }
