@@ -42,6 +42,17 @@ pub struct Rules {
     pub client: Rule,
 }
 
+/// What a client did on one day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Its requests.
+    pub requests: u64,
+    /// The length of their lines with LF, in bytes.
+    pub bytes: u64,
+    /// Bit h is set if it asked in the hour h; none for requests without a time stamp.
+    pub hours: u32,
+}
+
 /// All that is known of some lines: how many of each sort, and per day which clients asked how often.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Tally {
