@@ -126,7 +126,7 @@ fn count(asked: &Count) -> ExitCode {
 
 fn table(counts: &Counts) -> String {
     let rows: Vec<Row> = counts.files().iter().map(|file| Row { name: file.name().to_vec(), totals: counts.of(file) }).collect();
-    show::table(&rows, &counts.all())
+    show::table(&rows, Some(&counts.all()))
 }
 
 fn verify(asked: &Verify) -> ExitCode {

@@ -1,6 +1,6 @@
 //! The bytes of a result: what a worker counted, as it goes from one process to another.
 //!
-//! Little-endian. A header of 16 words, then for each day, ascending (0 is "without a time stamp"), a head of 30 words, its IPv4 clients (address: u32,
+//! Little-endian. A header of 20 words, the hashes of the blocks that were sampled, then for each day, ascending (0 is "without a time stamp"), a head of 30 words, its IPv4 clients (address: u32,
 //! requests: u64) and its other clients (length: u16, requests: u64, bytes), and last the XXH3 of all that. The reader takes none of it on trust: every length, order
 //! and sum is checked before the first number is used, for the process that wrote it may have been broken in any way.
 
@@ -8,11 +8,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Job;
 use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
-use crate::range::{Counted, Sample};
+use crate::decode::Damage;
+use crate::range::Counted;
+use crate::sample::{Sample, blocks_within};
 use crate::tally::{Key, Tally};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 1");
-const HEADER_WORDS: usize = 16;
+const HEADER_WORDS: usize = 20;
 const DAY_WORDS: usize = 30;
 const V4_BYTES: usize = 12;
 
@@ -38,6 +40,12 @@ pub struct ResultView<'a> {
     pub head: Sample,
     /// The last bytes that were looked at.
     pub tail: Sample,
+    /// See [`Counted::blocks`].
+    pub blocks: (usize, Vec<u64>),
+    /// See [`Counted::probe`].
+    pub probe: Option<Sample>,
+    /// Why a compressed log ended before its end.
+    pub damage: Option<Damage>,
     /// The requests by day.
     pub days: Vec<DayView<'a>>,
 }
@@ -58,11 +66,12 @@ pub struct DayView<'a> {
     rest_clients: usize,
 }
 
-/// Writes what was counted for a job.
-pub fn encode(job: &Job, counted: &Counted) -> Vec<u8> {
+/// Writes what was counted for a job. `damage`: why a compressed log ended before its end.
+pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
     let Tally { blank, blank_bytes, days } = &counted.tally;
     let flags = u64::from(counted.held) | u64::from(counted.unterminated) << 1;
-    let Counted { head, tail, .. } = counted;
+    let Counted { head, tail, blocks: (_, blocks), .. } = counted;
+    let probe = counted.probe.unwrap_or_default();
     let mut bytes = super::write(&[
         MAGIC,
         job.number,
@@ -80,7 +89,12 @@ pub fn encode(job: &Job, counted: &Counted) -> Vec<u8> {
         *blank,
         *blank_bytes,
         days.len() as u64,
+        blocks.len() as u64,
+        probe.hash,
+        u64::from(counted.probe.is_some()),
+        damage.map_or(0, Damage::code),
     ]);
+    blocks.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
     for (day, tally) in days {
         let start = bytes.len();
         bytes.resize(start + DAY_WORDS * 8, 0);
@@ -123,7 +137,9 @@ impl<'a> ResultView<'a> {
         }
         let mut bytes = bytes;
         let header: [u64; HEADER_WORDS] = take_words(&mut bytes)?;
-        let [magic, number, log, generation, from, to, end, flags, head_at, head_hash, tail_at, tail_hash, lengths, blank, blank_bytes, day_count] = header;
+        let [magic, number, log, generation, from, to, end, flags, head_at, head_hash, tail_at, tail_hash, lengths, blank, blank_bytes, day_count, rest @ ..] =
+            header;
+        let [block_count, probe_hash, probed, damage] = rest;
         if magic != MAGIC {
             return Err(Refused("it is of another version"));
         }
@@ -133,10 +149,22 @@ impl<'a> ResultView<'a> {
         let head = Sample { at: head_at, length: lengths as u32, hash: head_hash };
         let tail = Sample { at: tail_at, length: (lengths >> 32) as u32, hash: tail_hash };
         let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("its sample cannot be"))?;
-        let samples = head_at == from.saturating_sub(1) && (1..=1024).contains(&head.length) && (1..=1024).contains(&tail.length);
-        if flags > 3 || end < from || !samples || tail_end < to || end > tail_end {
-            return Err(Refused("its end or its samples cannot be"));
+        let (wanted, refused) = (job.stream.and_then(|stream| stream.probe), Refused("its end or its samples cannot be"));
+        let possible = match job.stream {
+            // Of a stream, the file does not tell how long it is.
+            Some(_) => head_at == 0 && tail_end == end && flags & 1 == 0,
+            None => head_at == from.saturating_sub(1) && head.length > 0 && tail.length > 0 && tail_end >= to && from <= end && end <= tail_end && damage == 0,
+        };
+        if flags > 3 || !possible || head.length > 1024 || tail.length > 1024 || (probed != 0 && wanted.is_none()) {
+            return Err(refused);
         }
+        let damage = if damage == 0 { None } else { Some(Damage::from_code(damage).ok_or(refused)?) };
+        let probe = wanted.filter(|_| probed != 0).map(|(at, length)| Sample { at, length, hash: probe_hash });
+        let first = blocks_within(from);
+        if block_count > (blocks_within(tail_end).saturating_sub(first)) as u64 {
+            return Err(refused);
+        }
+        let hashes = take(&mut bytes, block_count * 8)?.as_chunks().0.iter().map(|hash| u64::from_le_bytes(*hash)).collect();
         let mut days: Vec<DayView<'_>> = Vec::new();
         let mut all_bytes = blank_bytes;
         for _ in 0..day_count {
@@ -150,7 +178,8 @@ impl<'a> ResultView<'a> {
         if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
             return Err(Refused("its sums cannot be"));
         }
-        Ok(ResultView { blank, blank_bytes, end, held: flags & 1 != 0, unterminated: flags & 2 != 0, head, tail, days })
+        let (held, unterminated) = (flags & 1 != 0, flags & 2 != 0);
+        Ok(ResultView { blank, blank_bytes, end, held, unterminated, head, tail, blocks: (first, hashes), probe, damage, days })
     }
 }
 
@@ -252,7 +281,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let range = Range::new(0, LOG.len() as u64).unwrap();
         let counted = crate::range::count(&file, range, How { rules: Rules::default(), io: Io::Read, last: LastLine::Hold }, |_| ()).unwrap();
-        (Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold }, counted)
+        (Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold, stream: None }, counted)
     }
 
     fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -265,10 +294,10 @@ mod tests {
     #[test]
     fn results_read_back() {
         let (job, counted) = counted();
-        let bytes = encode(&job, &counted);
+        let bytes = encode(&job, &counted, None);
         let view = ResultView::check(&bytes, &job).unwrap();
         assert_eq!((view.end, view.held, view.unterminated), (LOG.len() as u64 - 7, true, false));
-        assert_eq!((view.head, view.tail), (counted.head, counted.tail));
+        assert_eq!((view.head, view.tail, &view.blocks), (counted.head, counted.tail, &counted.blocks));
         let mut tally = Tally { blank: view.blank, blank_bytes: view.blank_bytes, ..Tally::default() };
         for day in &view.days {
             let mut sum = DayTally { bytes: day.bytes, hours: day.hours, malformed: day.malformed, ..DayTally::default() };
@@ -281,7 +310,7 @@ mod tests {
     #[test]
     fn a_result_for_another_job_is_refused() {
         let (job, counted) = counted();
-        let bytes = encode(&job, &counted);
+        let bytes = encode(&job, &counted, None);
         for other in [Job { number: 0, ..job }, Job { log: 0, ..job }, Job { generation: 0, ..job }, Job { range: Range::new(0, 9).unwrap(), ..job }] {
             assert!(ResultView::check(&bytes, &other).is_err());
         }
@@ -291,7 +320,7 @@ mod tests {
     #[test]
     fn damaged_results_are_refused() {
         let (job, counted) = counted();
-        let good = encode(&job, &counted);
+        let good = encode(&job, &counted, None);
         for length in 0..good.len() {
             assert!(ResultView::check(&good[..length], &job).is_err(), "cut to {length}");
         }
