@@ -140,7 +140,7 @@ fn add_view(part: &mut DayTally, view: &DayView<'_>) {
 
 fn add_clients(clients: &mut Clients, view: &DayView<'_>) {
     clients.reserve(view.v4_clients(), view.rest_clients());
-    view.clients().for_each(|(client, count)| clients.add(client, count));
+    view.clients().for_each(|(client, usage)| clients.add(client, usage));
 }
 
 /// The sum of some parts. The union of their clients is made if there is need for it and it is not there.
