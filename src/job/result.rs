@@ -1,8 +1,9 @@
 //! The bytes of a result: what a worker counted, as it goes from one process to another.
 //!
-//! Little-endian. A header of 20 words, the hashes of the blocks that were sampled, then for each day, ascending (0 is "without a time stamp"), a head of 30 words, its IPv4 clients (address: u32,
-//! requests: u64) and its other clients (length: u16, requests: u64, bytes), and last the XXH3 of all that. The reader takes none of it on trust: every length, order
-//! and sum is checked before the first number is used, for the process that wrote it may have been broken in any way.
+//! Little-endian. A header of 20 words, the hashes of the blocks that were sampled, then for each day, ascending (0 is "without a time stamp"), a head of 30 words,
+//! its IPv4 clients (address: u32, usage) and its other clients (length: u16, usage, text), and last the XXH3 of all that. A usage is requests: u64, bytes: u64,
+//! hours: u32. The reader takes none of it on trust: every length, order and sum is checked before the first number is used, for the process that wrote it may have
+//! been broken in any way.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,12 +12,13 @@ use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
 use crate::decode::Damage;
 use crate::range::Counted;
 use crate::sample::{Sample, blocks_within};
-use crate::tally::{Key, Tally};
+use crate::tally::{Key, Tally, Usage};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 1");
+const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 2");
 const HEADER_WORDS: usize = 20;
 const DAY_WORDS: usize = 30;
-const V4_BYTES: usize = 12;
+const USAGE_BYTES: usize = 20;
+const V4_BYTES: usize = 4 + USAGE_BYTES;
 
 /// Why a result is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -99,19 +101,19 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
         let start = bytes.len();
         bytes.resize(start + DAY_WORDS * 8, 0);
         let (mut v4, mut rest) = (0, 0);
-        for (client, count) in tally.clients.iter() {
+        for (client, usage) in tally.clients.iter() {
             match client {
                 Key::V4(address) => {
                     bytes.extend_from_slice(&address.to_le_bytes());
-                    bytes.extend_from_slice(&count.to_le_bytes());
+                    bytes.extend_from_slice(&write_usage(usage));
                     v4 += 1;
                 }
                 Key::Bytes(client) => {
                     let length = u16::try_from(client.len()).expect("a client has at most 1,024 bytes");
                     bytes.extend_from_slice(&length.to_le_bytes());
-                    bytes.extend_from_slice(&count.to_le_bytes());
+                    bytes.extend_from_slice(&write_usage(usage));
                     bytes.extend_from_slice(client);
-                    rest += 10 + u64::from(length);
+                    rest += (2 + USAGE_BYTES + client.len()) as u64;
                 }
             }
         }
@@ -199,11 +201,11 @@ impl DayView<'_> {
         self.rest_clients
     }
 
-    /// The clients with their requests, in the order of the worker's set, IPv4 first.
-    pub fn clients(&self) -> impl Iterator<Item = (Key<'_>, u64)> {
+    /// The clients with what each did, in the order of the worker's set, IPv4 first.
+    pub fn clients(&self) -> impl Iterator<Item = (Key<'_>, Usage)> {
         let v4 = self.v4.as_chunks::<V4_BYTES>().0.iter().map(|record| {
-            let [a, b, c, d, count @ ..] = *record;
-            (Key::V4(u32::from_le_bytes([a, b, c, d])), u64::from_le_bytes(count))
+            let [a, b, c, d, usage @ ..] = record;
+            (Key::V4(u32::from_le_bytes([*a, *b, *c, *d])), read_usage(usage))
         });
         let mut rest = self.rest;
         v4.chain(std::iter::from_fn(move || take_client(&mut rest).ok().flatten()))
@@ -221,13 +223,26 @@ fn take_words<const N: usize>(bytes: &mut &[u8]) -> Result<[u64; N], Refused> {
     super::read(take(bytes, N as u64 * 8)?).ok_or(Refused("a length is wrong"))
 }
 
-fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, u64)>, Refused> {
+fn write_usage(usage: Usage) -> [u8; USAGE_BYTES] {
+    let mut bytes = [0; USAGE_BYTES];
+    bytes[..8].copy_from_slice(&usage.requests.to_le_bytes());
+    bytes[8..16].copy_from_slice(&usage.bytes.to_le_bytes());
+    bytes[16..].copy_from_slice(&usage.hours.to_le_bytes());
+    bytes
+}
+
+fn read_usage(bytes: &[u8; USAGE_BYTES]) -> Usage {
+    let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));
+    Usage { requests: word(0), bytes: word(8), hours: u32::from_le_bytes(*bytes.last_chunk().expect("4 is less than 20")) }
+}
+
+fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, Usage)>, Refused> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let [a, b, count @ ..]: [u8; 10] = *take(bytes, 10)?.first_chunk().ok_or(Refused("a length is wrong"))?;
-    let length = u16::from_le_bytes([a, b]);
-    Ok(Some((Key::Bytes(take(bytes, length.into())?), u64::from_le_bytes(count))))
+    let [a, b, usage @ ..]: &[u8; 2 + USAGE_BYTES] = take(bytes, 2 + USAGE_BYTES as u64)?.first_chunk().ok_or(Refused("a length is wrong"))?;
+    let length = u16::from_le_bytes([*a, *b]);
+    Ok(Some((Key::Bytes(take(bytes, length.into())?), read_usage(usage))))
 }
 
 fn sum(numbers: impl IntoIterator<Item = u64>) -> Result<u64, Refused> {
@@ -248,7 +263,7 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     if if day.is_none() { parsed > 0 } else { malformed > 0 } {
         return Err(Refused("a day has requests of the wrong sort"));
     }
-    // The clients' requests must be the day's requests, each client one that can be.
+    // Each client must be one that can be.
     let (mut left, mut rest_clients) = (rest, 0);
     while let Some((client, _)) = take_client(&mut left)? {
         let Key::Bytes(client) = client else { continue };
@@ -258,9 +273,17 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
         rest_clients += 1;
     }
     let view = DayView { day, bytes: length, malformed, hours, v4, rest, rest_clients };
-    let mut none = false;
-    let asked = sum(view.clients().map(|(_, count)| count).inspect(|count| none |= *count == 0))?;
-    if none || asked != sum([parsed, malformed])? || asked > length {
+    // And what the clients did must be all that there was on the day.
+    let mut all = Usage::default();
+    for (_, Usage { requests, bytes, hours }) in view.clients() {
+        // A line has at least one byte, and an hour is that of a request; only on no day a request has none.
+        if requests == 0 || bytes < requests || u64::from(hours.count_ones()) > requests || (hours == 0) != day.is_none() {
+            return Err(Refused("a client cannot have done what it did"));
+        }
+        all = Usage { requests: sum([all.requests, requests])?, bytes: sum([all.bytes, bytes])?, hours: all.hours | hours };
+    }
+    let hours = (0..24).filter(|hour| view.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
+    if all != (Usage { requests: sum([parsed, malformed])?, bytes: length, hours }) {
         return Err(Refused("its clients do not make up its requests"));
     }
     Ok(view)
@@ -301,7 +324,7 @@ mod tests {
         let mut tally = Tally { blank: view.blank, blank_bytes: view.blank_bytes, ..Tally::default() };
         for day in &view.days {
             let mut sum = DayTally { bytes: day.bytes, hours: day.hours, malformed: day.malformed, ..DayTally::default() };
-            day.clients().for_each(|(client, count)| sum.clients.add(client, count));
+            day.clients().for_each(|(client, usage)| sum.clients.add(client, usage));
             tally.days.insert(day.day, sum);
         }
         assert_eq!(tally, counted.tally);
@@ -314,6 +337,45 @@ mod tests {
         for other in [Job { number: 0, ..job }, Job { log: 0, ..job }, Job { generation: 0, ..job }, Job { range: Range::new(0, 9).unwrap(), ..job }] {
             assert!(ResultView::check(&bytes, &other).is_err());
         }
+    }
+
+    /// Is a result refused in which the requests of a day are told otherwise than they were counted?
+    #[track_caller]
+    fn check_refused(day: Option<Day>, change: impl Fn(&mut DayTally)) {
+        let (job, mut counted) = counted();
+        change(counted.tally.days.get_mut(&day).unwrap());
+        let Refused(why) = ResultView::check(&encode(&job, &counted), &job).unwrap_err();
+        assert!(["a client cannot have done what it did", "its clients do not make up its requests"].contains(&why), "{why}");
+    }
+
+    /// The 22nd has one request of 1.2.3.4 at six, of 43 bytes; no day has two, the longer one of `\xff\xfe`, of 8 bytes.
+    #[test]
+    fn clients_that_do_not_make_up_their_day_are_refused() {
+        let day = Day::new(2021, 3, 22);
+        let done = |client, usage| move |day: &mut DayTally| day.clients.add(client, usage);
+        let (known, other) = (Key::V4(0x0102_0304), Key::Bytes(b"\xff\xfe"));
+        let nothing = Usage { requests: 0, bytes: 0, hours: 0 };
+        check_refused(day, done(known, Usage { requests: 1, ..nothing }));
+        check_refused(day, done(known, Usage { bytes: 1, ..nothing }));
+        check_refused(day, done(known, Usage { hours: 1 << 7, ..nothing }));
+        check_refused(None, done(other, Usage { requests: 1, ..nothing }));
+        check_refused(None, done(other, Usage { bytes: 1, ..nothing }));
+        check_refused(None, done(other, Usage { hours: 1, ..nothing }));
+        check_refused(None, done(other, Usage { hours: 1 << 24, ..nothing }));
+        check_refused(day, |day| day.bytes -= 1);
+        check_refused(day, |day| day.hours.swap(6, 7));
+        check_refused(None, |day| day.bytes += 1);
+        // A sum may be right and its parts not.
+        let only = |usages: &'static [Usage]| {
+            move |day: &mut DayTally| {
+                day.clients = crate::tally::Clients::default();
+                usages.iter().zip(0..).for_each(|(usage, at)| day.clients.add(Key::Bytes(&[b'a' + at]), *usage));
+            }
+        };
+        check_refused(day, only(&[Usage { requests: 1, bytes: 43, hours: 0 }]));
+        check_refused(day, only(&[Usage { requests: 1, bytes: 43, hours: 1 << 6 | 1 << 24 }]));
+        check_refused(day, only(&[Usage { requests: 1, bytes: 20, hours: 1 << 6 }, Usage { requests: 0, bytes: 23, hours: 1 << 6 }]));
+        check_refused(None, only(&[Usage { requests: 1, bytes: 0, hours: 0 }, Usage { requests: 1, bytes: 19, hours: 0 }]));
     }
 
     /// No byte can be changed, with the checksum or with a checksum made to fit, so that the reader panics; without it nothing is taken.
@@ -332,7 +394,10 @@ mod tests {
                 // It may be taken with another number; then its sums must hold all the same.
                 if let Ok(view) = ResultView::check(&resealed(bytes), &job) {
                     for day in &view.days {
-                        assert_eq!(day.clients().map(|(_, count)| count).sum::<u64>(), day.parsed() + day.malformed);
+                        let mut all = Usage::default();
+                        day.clients().for_each(|(_, usage)| all += usage);
+                        assert_eq!((all.requests, all.bytes), (day.parsed() + day.malformed, day.bytes));
+                        assert!((0..32).all(|hour| (all.hours >> hour & 1 > 0) == day.hours.get(hour).is_some_and(|count| *count > 0)));
                     }
                 }
             }
