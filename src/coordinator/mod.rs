@@ -5,11 +5,45 @@
 //! Deliberately absent: counting, HTTP.
 
 mod inflight;
-mod ledger;
+mod notify;
 mod publish;
+#[allow(dead_code)]
 mod scan;
 mod sums;
+#[allow(dead_code)]
+mod watch;
 mod work;
+
+/// The ledger as it is knows files by what was told of them before there were events.
+#[path = "."]
+mod before {
+    pub mod ledger;
+
+    use super::{inflight, work};
+
+    pub mod scan {
+        use std::path::PathBuf;
+        use std::time::Duration;
+
+        pub use super::super::scan::FileId;
+
+        /// A file that may be a log.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct Found {
+            /// Its name as it is reported.
+            pub name: Vec<u8>,
+            /// Where it is.
+            pub path: PathBuf,
+            /// Which file it is.
+            pub file: FileId,
+            /// Its size, in bytes.
+            pub size: u64,
+            /// When it was last changed: since 1970.
+            pub changed: Duration,
+        }
+    }
+}
+use before::ledger;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -35,8 +69,9 @@ use crate::sys::socket::{Channel, Received, wait};
 use inflight::Inflight;
 use ledger::{Done, Event, Ledger, Log};
 use publish::Publisher;
-use scan::{Contents, FileId};
+use scan::{FileId, Scope, Skip};
 use sums::Sums;
+use watch::Watcher;
 
 /// How long the loop waits at most, and so how often it shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -67,6 +102,7 @@ struct Coordinator<'a> {
     publisher: Publisher,
     inflight: Inflight,
     hands: Vec<Option<Hand>>,
+    watcher: Watcher,
     next_scan: Instant,
     scanned: bool,
     /// Is there something that the board does not show?
@@ -74,7 +110,7 @@ struct Coordinator<'a> {
     published: Instant,
     /// What compresses each file: looked at once, as long as it has the name and does not get shorter.
     compressed: HashMap<FileId, Looked>,
-    skipped: HashMap<PathBuf, &'static str>,
+    skipped: HashMap<PathBuf, Skip>,
     troubled: Vec<PathBuf>,
     /// The logs of which it was said that they cannot be opened.
     unopened: HashSet<u64>,
@@ -112,6 +148,12 @@ impl<'a> Coordinator<'a> {
         let (inflight, left) = Inflight::open(&settings.state);
         let mut ledger = Ledger::new(settings.range_bytes, settings.io, settings.final_after, known);
         ledger.suspect(left);
+        let scope = Scope {
+            folders: settings.logs.clone(),
+            recursive: settings.recursive,
+            include: settings.include.set().clone(),
+            exclude: settings.exclude.set().clone(),
+        };
         let now = Instant::now();
         Ok(Coordinator {
             heritage,
@@ -123,6 +165,7 @@ impl<'a> Coordinator<'a> {
             publisher,
             inflight,
             hands: (0..settings.workers).map(|_| None).collect(),
+            watcher: Watcher::new(scope, settings.inotify),
             next_scan: now,
             scanned: false,
             stale: true,
@@ -138,7 +181,9 @@ impl<'a> Coordinator<'a> {
         loop {
             self.page.beat();
             if self.next_scan <= Instant::now() {
-                self.scan();
+                self.next_scan = Instant::now() + self.heritage.settings.scan_every;
+                self.watcher.scan();
+                self.see();
             }
             self.dispatch();
             self.publish();
@@ -153,6 +198,13 @@ impl<'a> Coordinator<'a> {
                 }
                 Next::Orphaned => return Ok(()),
             }
+            let notice = self.watcher.read_events();
+            if notice.changed {
+                self.see();
+            }
+            if notice.overflow {
+                self.scan_soon();
+            }
             if !self.read_news()? {
                 return Ok(());
             }
@@ -165,6 +217,7 @@ impl<'a> Coordinator<'a> {
     /// Waits until there is something to do. Says what.
     fn wait(&self) -> io::Result<Next> {
         let mut fds = vec![self.heritage.lifeline.as_fd(), self.notices.as_fd(), self.supervisor.as_fd()];
+        fds.extend(self.watcher.fd());
         fds.extend(self.hands.iter().flatten().filter_map(|hand| hand.channel.as_ref()).map(AsFd::as_fd));
         let now = Instant::now();
         let publish = if self.stale { PUBLISH_EVERY.saturating_sub(now - self.published) } else { BEAT };
@@ -339,19 +392,23 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn scan(&mut self) {
-        self.next_scan = Instant::now() + self.heritage.settings.scan_every;
-        let mut contents = scan::scan(&self.heritage.settings.logs);
-        let present: HashSet<FileId> = contents.found.iter().map(|found| found.file).collect();
+    fn see(&mut self) {
+        let contents = self.watcher.contents();
+        let found: Vec<scan::Found> = contents.found.values().cloned().collect();
+        let skipped = contents.skipped.iter().map(|skipped| (skipped.path.clone(), skipped.reason)).collect();
+        let troubled: Vec<_> = contents.troubled.iter().map(|(folder, error)| (self.heritage.settings.logs[*folder].clone(), error.to_string())).collect();
+        let present: HashSet<FileId> = found.iter().map(|found| found.file).collect();
         self.compressed.retain(|file, _| present.contains(file));
-        contents.found.retain(|found| self.is_log(found));
-        self.note(&contents);
-        self.ledger.see(&contents.found, contents.troubled.is_empty(), now(), |log, found| {
+        let found: Vec<_> = found.into_iter().filter(|found| self.is_log(found)).collect();
+        let found: Vec<_> =
+            found.into_iter().map(|scan::Found { name, path, file, size, changed, .. }| before::scan::Found { name, path, file, size, changed }).collect();
+        self.note(skipped, &troubled);
+        self.ledger.see(&found, troubled.is_empty(), now(), |log, found| {
             // What cannot be looked at now is looked at before more of it is counted.
             let samples: Vec<Sample> = log.samples().copied().collect();
             scan::open(&found.path, found.file).and_then(|file| all_hold(&samples, &file)).unwrap_or(true)
         });
-        self.scanned |= contents.troubled.is_empty();
+        self.scanned |= troubled.is_empty();
         self.follow_events();
         self.stale = true;
     }
@@ -383,14 +440,13 @@ impl<'a> Coordinator<'a> {
     }
 
     /// Says once what is left out and which folders cannot be read.
-    fn note(&mut self, contents: &Contents) {
-        let skipped: HashMap<_, _> = contents.skipped.iter().cloned().collect();
-        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason) && **reason != "hidden") {
-            info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), reason, "left out");
+    fn note(&mut self, skipped: HashMap<PathBuf, Skip>, trouble: &[(PathBuf, String)]) {
+        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason) && **reason != Skip::Hidden) {
+            info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), %reason, "left out");
         }
         self.skipped = skipped;
-        let troubled: Vec<PathBuf> = contents.troubled.iter().map(|(folder, _)| folder.clone()).collect();
-        for (folder, error) in contents.troubled.iter().filter(|(folder, _)| !self.troubled.contains(folder)) {
+        let troubled: Vec<PathBuf> = trouble.iter().map(|(folder, _)| folder.clone()).collect();
+        for (folder, error) in trouble.iter().filter(|(folder, _)| !self.troubled.contains(folder)) {
             warn!(?folder, %error, uid = crate::sys::process::uid(), "cannot read a watched folder; its numbers stay as they are");
         }
         for folder in self.troubled.iter().filter(|folder| !troubled.contains(folder)) {
