@@ -429,6 +429,38 @@ mod tests {
     }
 
     #[test]
+    fn patterns_match_names_relative_to_the_folder() {
+        let check = |pattern: &str, yes: &[&str], no: &[&str]| {
+            let globs = Globs::new(vec![pattern.to_owned()], "").unwrap();
+            yes.iter().for_each(|name| assert!(globs.set().is_match(name), "{pattern} does not match {name}"));
+            no.iter().for_each(|name| assert!(!globs.set().is_match(name), "{pattern} matches {name}"));
+        };
+        check("*.log", &["a.log", "sub/a.log", "a/b/c.log", ".log"], &["a.log.1", "a.log/b"]);
+        check("/*.log", &["a.log"], &["sub/a.log"]);
+        check("sub/*.log", &["sub/a.log"], &["a.log", "sub/deep/a.log", "x/sub/a.log"]);
+        check("sub/**", &["sub/a.log", "sub/deep/a.log"], &["a.log", "sub"]);
+        check("sub/", &["sub/a.log"], &["a.log", "sub"]);
+        check("old", &["old", "x/old"], &["old/a.log", "older"]);
+        check("2021{03,04}??.log", &["20210322.log", "a/20210401.log"], &["20210522.log"]);
+        check("[*]", &["*"], &["a"]);
+        check("a:b", &["a:b"], &["a"]);
+    }
+
+    #[test]
+    fn what_the_file_says_is_taken() {
+        let settings = from_file(
+            "recursive = true\ninclude = [\"*.log\"]\nexclude = [\"x*\"]\nno_inotify = true\nhost = \"Web-1.example_b\"\nmemory_budget_mib = 16\n\
+             worker_memory_mib = 128\nexpanded_gib_max = 1\nexpanded_ratio_max = 2\ncache_mib = 0\ntoken_file = \"token\"\n",
+        )
+        .unwrap();
+        assert!(settings.recursive && !settings.inotify);
+        assert!(settings.include.set().is_match("a.log") && settings.exclude.set().is_match("xa.log"));
+        assert_eq!((&settings.host[..], settings.token_file), ("Web-1.example_b", Some(PathBuf::from("token"))));
+        assert_eq!((settings.memory_budget, settings.worker_memory, settings.cache), (16 << 20, 128 << 20, 0));
+        assert_eq!((settings.expanded_max, settings.expanded_ratio_max), (1 << 30, 2));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_line_and_remedy() {
         for (text, words) in [
             ("worker = 3\n", vec![".toml:1:", "unknown field `worker`", "`workers`"]),
@@ -439,6 +471,18 @@ mod tests {
             ("listen = \"0.0.0.0:80\"\n", vec!["--insecure-no-auth"]),
             ("logs = []\n", vec!["at least one folder"]),
             ("logs = [\"src\", \"tests\", \"src/\"]\n", vec!["logs: src/ is given twice"]),
+            ("logs = [\"src\", \"src/log\"]\nrecursive = true\n", vec!["logs: src/log is in src", "leave it out"]),
+            ("logs = [\"src\"]\nstate = \"src/state\"\nrecursive = true\n", vec!["state: src/state is in a folder", "one outside"]),
+            ("include = [\"*.log\", \"a[\"]\n", vec!["include: \"a[\" is no pattern: unclosed character class", "*.log"]),
+            ("exclude = [\"\"]\n", vec!["exclude: \"\" is no pattern: it is empty"]),
+            ("host = \".a\"\n", vec!["host: \".a\" is no name for a host", "no dot in front"]),
+            ("host = \"\"\n", vec!["host: \"\" is no name"]),
+            ("host = \"a/b\"\n", vec!["host: \"a/b\" is no name"]),
+            ("memory_budget_mib = 15\n", vec!["memory_budget_mib: 15 is not within 16 to 1048576"]),
+            ("worker_memory_mib = 127\n", vec!["worker_memory_mib: 127 is not within 128 to 1048576"]),
+            ("expanded_gib_max = 0\n", vec!["expanded_gib_max: 0 is not within 1 to 1048576"]),
+            ("expanded_ratio_max = 0\n", vec!["expanded_ratio_max: 0 is not within 1 to 1048576"]),
+            ("cache_mib = 1048577\n", vec!["cache_mib: 1048577 is not within 0 to 1048576"]),
             ("client_rule = \"second\"\n", vec!["`second`", "first-field"]),
             ("x = [\n", vec![".toml:"]),
         ] {

@@ -116,7 +116,7 @@ pub struct Contents {
     pub found: BTreeMap<Vec<u8>, Found>,
     /// What was left out, by name: no more than [`SKIPPED_MAX`].
     pub skipped: Vec<Skipped>,
-    /// How many more were left out, at the last look at everything.
+    /// How many more were left out; between two looks at everything, about.
     pub skipped_more: u64,
     /// The folders that could not be read, or a part of them, with the reason. What is in such a folder and not in `found` is not gone: it is not known.
     pub troubled: Vec<(usize, io::Error)>,

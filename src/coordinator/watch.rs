@@ -231,7 +231,8 @@ impl Watcher {
             let place = Place { folder, relative: found.name[prefixes[folder].len()..].to_vec() };
             self.shared.entry(found.file).or_default().insert(place);
         }
-        if let Some(failed) = failed {
+        // What is not there cannot be watched either.
+        if let Some(failed) = failed.filter(|_| trouble.is_none()) {
             self.not_notified(|| failed);
         }
         (contents, trouble)
