@@ -11,9 +11,11 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSet};
 use serde::Deserialize;
 
+use crate::decode::Limits;
 use crate::journal::{LogFormat, LogLevel};
 use crate::log::Rule;
 use crate::range::Io;
+use crate::tally::Rules;
 
 /// What `serve` does, settled and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -235,6 +237,16 @@ impl PartialEq for Globs {
 impl Eq for Globs {}
 
 impl Settings {
+    /// What the numbers mean.
+    pub fn rules(&self) -> Rules {
+        Rules { client: self.client_rule }
+    }
+
+    /// How much a compressed log may become.
+    pub fn expanded(&self) -> Limits {
+        Limits { bytes: self.expanded_max, ratio: self.expanded_ratio_max }
+    }
+
     /// Settles the settings from what flags and environment gave, and a configuration file if there is one.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ pub mod log;
 pub mod range;
 pub mod sample;
 pub mod show;
+pub mod store;
 pub mod supervisor;
 pub mod sys;
 pub mod tally;

@@ -7,13 +7,13 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::log::Day;
-use crate::store::{Meta, Partial, encode, folder};
+use crate::store::{Host, Meta, Partial, Trouble, encode, folder};
 use crate::sys::socket::lifeline;
 use crate::tally::Clients;
 
@@ -54,11 +54,12 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread. `folder`: where the partials are.
+    /// Starts the thread, for the partials of a host in a state folder.
     ///
     /// # Errors
     /// If the system has no thread or no descriptors for it.
-    pub fn start(folder: PathBuf) -> io::Result<Keeper> {
+    pub fn start(state: &Path, host: &Host) -> io::Result<Keeper> {
+        let shelf = Shelf { state: state.to_owned(), host: host.clone(), folder: folder::of(state, host) };
         let (tasks, todo) = channel();
         let (done, reports) = channel();
         let (wake, waker) = lifeline()?;
@@ -66,7 +67,7 @@ impl Keeper {
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             for task in todo {
                 // Who is not there to hear it is dead, and so is this thread soon.
-                if done.send(perform(&folder, task)).is_err() || waker.write_all(&[1]).is_err() {
+                if done.send(shelf.perform(task)).is_err() || waker.write_all(&[1]).is_err() {
                     return;
                 }
             }
@@ -120,36 +121,50 @@ impl Keeper {
     }
 }
 
-fn perform(folder: &std::path::Path, task: Task) -> Report {
-    match task {
-        Task::Write(snapshots) => Report::Wrote(write(folder, snapshots)),
-        Task::Remove(log) => Report::Removed(log, folder::remove(folder, log)),
-        Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day)),
-    }
+/// Where the partials are.
+struct Shelf {
+    state: PathBuf,
+    host: Host,
+    folder: PathBuf,
 }
 
-fn write(folder: &std::path::Path, snapshots: Vec<(Meta, Option<DayClients>)>) -> Vec<(u64, Duration, io::Result<()>)> {
-    let (mut files, mut reports) = (Vec::new(), Vec::new());
-    for (meta, clients) in snapshots {
-        let (log, start) = (meta.log, Instant::now());
-        let encoded = match clients {
-            Some(clients) => bytes_of(&meta, &clients),
-            None => load(&folder::path(folder, log), None).map_err(io::Error::other).and_then(|days| {
-                let clients: DayClients = days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect();
-                bytes_of(&meta, &clients)
-            }),
-        };
-        match encoded {
-            Ok(bytes) => files.push((log, bytes, start.elapsed())),
-            Err(error) => reports.push((log, start.elapsed(), Err(error))),
+impl Shelf {
+    fn perform(&self, task: Task) -> Report {
+        match task {
+            Task::Write(snapshots) => Report::Wrote(self.write(snapshots)),
+            Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
+            Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day)),
         }
     }
-    let start = Instant::now();
-    let all: Vec<(u64, &[u8])> = files.iter().map(|(log, bytes, _)| (*log, &bytes[..])).collect();
-    let written = folder::write_all(folder, &all);
-    let each = start.elapsed() / u32::try_from(files.len().max(1)).unwrap_or(1);
-    reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written)));
-    reports
+
+    fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>) -> Vec<(u64, Duration, io::Result<()>)> {
+        let (mut files, mut reports) = (Vec::new(), Vec::new());
+        for (meta, clients) in snapshots {
+            let (log, start) = (meta.log, Instant::now());
+            let encoded = match clients {
+                Some(clients) => bytes_of(&meta, &clients),
+                None => load(&folder::path(&self.folder, log), None).map_err(io::Error::other).and_then(|days| {
+                    let clients: DayClients = days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect();
+                    bytes_of(&meta, &clients)
+                }),
+            };
+            match encoded {
+                Ok(bytes) => files.push((log, bytes, start.elapsed())),
+                Err(error) => reports.push((log, start.elapsed(), Err(error))),
+            }
+        }
+        let start = Instant::now();
+        // It may have been removed, or not have been there when the daemon started.
+        let made = if self.folder.is_dir() { Ok(()) } else { folder::make(&self.state, &self.host).map(drop) };
+        let all: Vec<(u64, &[u8])> = files.iter().map(|(log, bytes, _)| (*log, &bytes[..])).collect();
+        let written = match made {
+            Ok(()) => folder::write_all(&self.folder, &all),
+            Err(error) => all.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect(),
+        };
+        let each = start.elapsed() / u32::try_from(files.len().max(1)).unwrap_or(1);
+        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written)));
+        reports
+    }
 }
 
 fn bytes_of(meta: &Meta, clients: &[(Option<Day>, Arc<Clients>)]) -> io::Result<Vec<u8>> {
@@ -157,8 +172,8 @@ fn bytes_of(meta: &Meta, clients: &[(Option<Day>, Arc<Clients>)]) -> io::Result<
     encode(meta, &days).map_err(io::Error::other)
 }
 
-fn load(path: &std::path::Path, day: Option<Option<Day>>) -> Result<Vec<(Option<Day>, Clients)>, String> {
-    let partial = Partial::open(path).map_err(|trouble| trouble.to_string())?;
+fn load(path: &Path, day: Option<Option<Day>>) -> Result<Vec<(Option<Day>, Clients)>, String> {
+    let partial = File::open(path).map_err(Trouble::from).and_then(Partial::open).map_err(|trouble| trouble.to_string())?;
     let days: Vec<Option<Day>> = day.map_or_else(|| partial.meta().days.keys().copied().collect(), |day| vec![day]);
-    days.into_iter().map(|day| partial.clients(day).map(|clients| (day, clients)).map_err(|trouble| trouble.to_string())).collect()
+    days.into_iter().map(|day| partial.to_clients(day).map(|clients| (day, clients)).map_err(|trouble| trouble.to_string())).collect()
 }

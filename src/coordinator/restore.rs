@@ -3,6 +3,7 @@
 //! Whatever is there, the coordinator starts. What cannot be believed is put aside and said; what a newer version wrote is left as it is.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -15,12 +16,12 @@ use super::sums::{Kept, Sums};
 use crate::board::Reason;
 use crate::config::Settings;
 use crate::decode::{Damage, Format};
-use crate::log::{day_of_name, shown_to_people};
-use crate::store::{Entry, Hole, Identity, Meta, State, Trouble, folder, read_meta};
-use crate::tally::Rules;
+use crate::log::day_of_name;
+use crate::store::{Entry, Hole, Host, Identity, Meta, State, Trouble, folder, read_meta};
+use crate::tally::{Rules, Totals};
 
 /// Takes over what the store has. Calls `beat` now and then. Says where the partials of other hosts are, by the numbers that their logs have here.
-pub fn restore(settings: &Settings, ledger: &mut Ledger, sums: &mut Sums, saves: &mut Saves, beat: impl Fn()) -> HashMap<u64, PathBuf> {
+pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut Sums, saves: &mut Saves, beat: impl Fn()) -> HashMap<u64, PathBuf> {
     let mut foreign = HashMap::new();
     let entries = match folder::list(&settings.state) {
         Ok(entries) => entries,
@@ -32,8 +33,8 @@ pub fn restore(settings: &Settings, ledger: &mut Ledger, sums: &mut Sums, saves:
     let (mut logs, now) = (0, Instant::now());
     for entry in &entries {
         beat();
-        let own = entry.host == settings.host;
-        match read_meta(&entry.path) {
+        let own = entry.host == *host;
+        match File::open(&entry.path).map_err(Trouble::from).and_then(read_meta) {
             Ok(meta) if own && meta.log == entry.log => {
                 logs += 1;
                 let (id, deleted) = (meta.log, meta.state == State::Deleted);
@@ -82,11 +83,11 @@ pub fn set_aside(path: &Path, why: &str) {
 
 /// The number under which another host's log is known.
 fn foreign_id(entry: &Entry) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(entry.host.as_bytes(), entry.log)
+    xxhash_rust::xxh3::xxh3_64_with_seed(entry.host.to_string().as_bytes(), entry.log)
 }
 
 fn kept_of(meta: &Meta) -> Kept {
-    Kept { totals: meta.totals, blank_bytes: meta.blank_bytes, days: meta.days.clone(), clients: None }
+    Kept { totals: Totals { blank: meta.blank, ..meta.totals }, blank_bytes: meta.blank_bytes, days: meta.days.clone(), clients: None }
 }
 
 /// The log that a partial tells of.

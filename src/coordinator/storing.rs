@@ -16,7 +16,7 @@ use super::sums::{PartKey, Sums};
 use crate::board::Header;
 use crate::config::Settings;
 use crate::log::Day;
-use crate::store::{Meta, folder};
+use crate::store::{Host, Meta, folder};
 use crate::tally::{Clients, Rules};
 
 /// A write that takes longer is said to hang.
@@ -61,20 +61,17 @@ impl Storing {
     /// # Errors
     /// If the system has no thread for it.
     pub fn open(settings: &Settings, ledger: &mut Ledger, sums: &mut Sums, beat: impl Fn()) -> io::Result<Storing> {
-        let folder = match folder::open_own(&settings.state, &settings.host) {
-            Ok(folder) => folder,
-            Err(error) => {
-                warn!(%error, "cannot use the store; it is tried again with each write");
-                folder::own(&settings.state, &settings.host)
-            }
-        };
+        let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
+        if let Err(error) = folder::open_own(&settings.state, &host) {
+            warn!(%error, "cannot use the store; it is tried again with each write");
+        }
         let mut saves = Saves::default();
-        let foreign = restore(settings, ledger, sums, &mut saves, beat);
+        let foreign = restore(settings, &host, ledger, sums, &mut saves, beat);
         Ok(Storing {
             rules: settings.rules(),
-            budget: settings.memory_budget,
-            keeper: Keeper::start(folder.clone())?,
-            folder,
+            budget: settings.memory_budget as usize,
+            keeper: Keeper::start(&settings.state, &host)?,
+            folder: folder::of(&settings.state, &host),
             saves,
             foreign,
             loading: HashSet::new(),
@@ -135,7 +132,11 @@ impl Storing {
     /// Asks for what unions need.
     pub fn want(&mut self, sums: &Sums) {
         let wants: Vec<PartKey> = sums.wants();
-        wants.into_iter().filter(|(log, _)| !self.loading.contains(&(*log, None))).for_each(|(log, day)| self.load(log, Some(day)));
+        for (log, day) in wants {
+            if !self.loading.contains(&(log, None)) {
+                self.load(log, Some(day));
+            }
+        }
     }
 
     /// Makes the unions that the stored numbers do not tell.

@@ -184,6 +184,10 @@ impl ByteSet {
         }
     }
 
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&self.slots[..]) + self.arena.capacity()
+    }
+
     /// How many clients there are.
     pub(super) fn len(&self) -> usize {
         self.len

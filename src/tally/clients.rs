@@ -60,6 +60,11 @@ impl Clients {
         v4.chain(self.rest.iter().map(|(bytes, usage)| (Key::Bytes(bytes), usage)))
     }
 
+    /// How much memory they take, in bytes.
+    pub fn memory(&self) -> usize {
+        self.v4.memory() + self.rest.memory()
+    }
+
     /// How many distinct clients there are.
     pub fn len(&self) -> usize {
         self.v4.len() + self.rest.len()

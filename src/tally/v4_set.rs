@@ -118,6 +118,10 @@ impl V4Set {
         }
     }
 
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&self.slots[..])
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -79,7 +79,7 @@ fn answer(job: &Job, file: &File, settings: &Settings, page: &StatusPage) -> (An
     let how = How { rules: settings.rules(), io: job.io, last: job.last };
     let counted = match job.stream {
         None => range::count(file, job.range, how, beat).map(|counted| (counted, None)),
-        Some(stream) => count_stream(file, stream, how.rules, settings.expanded, beat).map_err(Trouble::Io),
+        Some(stream) => count_stream(file, stream, how.rules, settings.expanded(), beat).map_err(Trouble::Io),
     };
     let result = counted.and_then(|(counted, damage)| {
         #[allow(unused_mut, reason = "debug builds can damage it")]
