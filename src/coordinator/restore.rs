@@ -99,18 +99,12 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     let content = Content { to: meta.counted_to, blocks: blocks.clone(), anchor: *anchor };
     // What was given up may count by now: a new version may have learned it.
     let old = meta.rules != rules || (!meta.holes.is_empty() && meta.writer != env!("CARGO_PKG_VERSION"));
-    Log {
-        gone: meta.state == State::Gone,
-        deleted: meta.state == State::Deleted,
-        quarantine: meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect(),
-        generation: meta.generation,
-        unterminated: meta.unterminated,
-        rotated: meta.rotated,
-        raw: raw.clone(),
-        old,
-        damage,
-        ..Log::counted(meta.folder.clone(), meta.name.clone(), *file, format, *size, *changed, content)
-    }
+    let mut log = Log::counted(meta.folder.clone(), meta.name.clone(), *file, format, *size, *changed, content);
+    (log.gone, log.deleted) = (meta.state == State::Gone, meta.state == State::Deleted);
+    log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
+    (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
+    (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
+    log
 }
 
 /// What is stored of a log, beside its clients.

@@ -79,17 +79,9 @@ pub enum Skip {
 }
 
 impl Skip {
-    const ALL: [Skip; 9] =
-        [Skip::Hidden, Skip::Temporary, Skip::NotRegular, Skip::LinkOut, Skip::LinkNowhere, Skip::LinkToFolder, Skip::Folder, Skip::Pattern, Skip::TooDeep];
-
     /// The reason as a number, for other processes. None is 0.
     pub fn code(self) -> u64 {
         self as u64
-    }
-
-    /// The reason of a number.
-    pub fn from_code(code: u64) -> Option<Skip> {
-        Skip::ALL.into_iter().find(|skip| skip.code() == code)
     }
 }
 

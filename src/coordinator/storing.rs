@@ -148,8 +148,9 @@ impl Storing {
             // One day after the other, so that no more than one is in memory.
             while !self.keeper.is_idle() {
                 beat();
-                let report = self.keeper.wait(Duration::from_millis(500));
-                report.into_iter().for_each(|report| drop(self.take(report, sums)));
+                if let Some(report) = self.keeper.wait(Duration::from_millis(500)) {
+                    self.take(report, sums);
+                }
             }
             sums.day(day);
             sums.settle(day);
@@ -290,8 +291,9 @@ impl Storing {
             if self.keeper.is_idle() || left.is_zero() {
                 return;
             }
-            let report = self.keeper.wait(left);
-            report.into_iter().for_each(|report| drop(self.take(report, sums)));
+            if let Some(report) = self.keeper.wait(left) {
+                self.take(report, sums);
+            }
         }
     }
 }

@@ -48,6 +48,21 @@ impl Format {
         }
     }
 
+    /// A number for it, for messages between processes and for files. It never changes, and is never 0.
+    pub fn code(self) -> u64 {
+        match self {
+            Format::Gz => 1,
+            Format::Zst => 2,
+            Format::Bz2 => 3,
+            Format::Xz => 4,
+        }
+    }
+
+    /// What has this number, if anything has.
+    pub fn from_code(code: u64) -> Option<Format> {
+        [Format::Gz, Format::Zst, Format::Bz2, Format::Xz].into_iter().find(|format| format.code() == code)
+    }
+
     /// How each member begins. Only the libraries that ask for more bytes before they look at these need help; the others know better.
     fn magic(self) -> &'static [u8] {
         match self {
