@@ -391,12 +391,13 @@ impl<'a> Coordinator<'a> {
         }
         let done = done_of(view);
         let to = end_of(&done, job.range, job.stream.is_some());
-        let anchor = if view.tail.reach() == to {
-            Some(view.tail).filter(|tail| tail.length > 0)
-        } else {
-            let length = to.min(SAMPLE_BYTES as u64);
-            Sample::take(file, to - length, length as u32).ok().flatten().filter(|anchor| anchor.length > 0)
-        };
+        // As long as there can be one: so two logs of one content have the same.
+        let length = to.min(SAMPLE_BYTES as u64);
+        let anchor = match view.tail {
+            tail if (tail.at, tail.reach()) == (to - length, to) => Some(tail),
+            _ => Sample::take(file, to - length, length as u32).ok().flatten(),
+        }
+        .filter(|anchor| anchor.length > 0);
         self.sums.add(job.log, name_day, view);
         self.ledger.merged(job.log, anchor, now());
         // Before it is shown: its lines may have been counted in another log.

