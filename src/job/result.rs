@@ -99,13 +99,16 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
     blocks.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
     for (day, tally) in days {
         let start = bytes.len();
+        bytes.reserve(DAY_WORDS * 8 + tally.clients.len() * V4_BYTES);
         bytes.resize(start + DAY_WORDS * 8, 0);
         let (mut v4, mut rest) = (0, 0);
         for (client, usage) in tally.clients.iter() {
             match client {
                 Key::V4(address) => {
-                    bytes.extend_from_slice(&address.to_le_bytes());
-                    bytes.extend_from_slice(&write_usage(usage));
+                    let mut record = [0; V4_BYTES];
+                    record[..4].copy_from_slice(&address.to_le_bytes());
+                    record[4..].copy_from_slice(&write_usage(usage));
+                    bytes.extend_from_slice(&record);
                     v4 += 1;
                 }
                 Key::Bytes(client) => {
@@ -274,14 +277,13 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     }
     let view = DayView { day, bytes: length, malformed, hours, v4, rest, rest_clients };
     // And what the clients did must be all that there was on the day.
-    let mut all = Usage::default();
-    for (_, Usage { requests, bytes, hours }) in view.clients() {
+    let all = view.clients().try_fold(Usage::default(), |all, (_, Usage { requests, bytes, hours })| {
         // A line has at least one byte, and an hour is that of a request; only on no day a request has none.
         if requests == 0 || bytes < requests || u64::from(hours.count_ones()) > requests || (hours == 0) != day.is_none() {
             return Err(Refused("a client cannot have done what it did"));
         }
-        all = Usage { requests: sum([all.requests, requests])?, bytes: sum([all.bytes, bytes])?, hours: all.hours | hours };
-    }
+        Ok(Usage { requests: sum([all.requests, requests])?, bytes: sum([all.bytes, bytes])?, hours: all.hours | hours })
+    })?;
     let hours = (0..24).filter(|hour| view.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
     if all != (Usage { requests: sum([parsed, malformed])?, bytes: length, hours }) {
         return Err(Refused("its clients do not make up its requests"));

@@ -80,12 +80,18 @@ impl V4Set {
         self.len += usize::from(sum.requests == 0);
         sum += more;
         if sum.requests > REQUESTS_MAX || sum.bytes > BYTES_MAX {
-            // Half of the range stays in the slot, so that the next carry is far away.
-            let stays = Usage { requests: sum.requests.min(REQUESTS_MAX / 2), bytes: sum.bytes.min(BYTES_MAX / 2), hours: sum.hours };
-            *self.carried.entry(address).or_default() += Usage { requests: sum.requests - stays.requests, bytes: sum.bytes - stays.bytes, hours: 0 };
-            sum = stays;
+            sum = self.carry(address, sum);
         }
         self.slots[at] = slot(address, sum);
+    }
+
+    /// Puts beside the table what a slot has no room for; says what stays.
+    #[cold]
+    fn carry(&mut self, address: u32, sum: Usage) -> Usage {
+        // Half of the range, so that the next carry is far away.
+        let stays = Usage { requests: sum.requests.min(REQUESTS_MAX / 2), bytes: sum.bytes.min(BYTES_MAX / 2), hours: sum.hours };
+        *self.carried.entry(address).or_default() += Usage { requests: sum.requests - stays.requests, bytes: sum.bytes - stays.bytes, hours: 0 };
+        stays
     }
 
     /// Adds some requests.
