@@ -121,19 +121,6 @@ impl Sample {
     }
 }
 
-/// What compresses a file, by its first bytes: its bytes are no lines then.
-pub fn compression(file: &File) -> io::Result<Option<&'static str>> {
-    let mut magic = [0; 6];
-    let length = read_at(file, &mut magic, 0)?;
-    Ok(match &magic[..length] {
-        [0x1f, 0x8b, ..] => Some("gz"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zst"),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Some("bz2"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xz"),
-        _ => None,
-    })
-}
-
 /// A range that has been counted.
 #[derive(Debug, PartialEq)]
 pub struct Counted {

@@ -374,7 +374,7 @@ impl<'a> Coordinator<'a> {
         if found.size < 6 {
             return true;
         }
-        let Ok(compressed) = scan::open(&found.path, found.file).and_then(|file| crate::range::compression(&file)) else { return true };
+        let Ok(compressed) = scan::open(&found.path, found.file).and_then(|file| Ok(crate::decode::format(&file)?.map(|it| it.name()))) else { return true };
         if let Some(format) = compressed {
             warn!(log = shown_to_people(&found.name), format, "compressed logs are not counted by this version; left out");
         }
