@@ -89,8 +89,8 @@ impl Codec {
                 Step::between(before, (decoder.total_in(), decoder.total_out()), ended)
             }
             Codec::Zst { context, want } => {
-                // A step that fails gives nothing. So that only the damaged block is lost, and not all before it that was done in the same step, each step is given
-                // one block, or one block's header.
+                // A step that fails gives nothing. So that only the damaged block is lost, and not all before it that was done in the same
+                // step, each step is given one block, or one block's header.
                 let mut input = InBuffer::around(input.get(..*want).unwrap_or(input));
                 let mut output = OutBuffer::around(output);
                 let ended = context.decompress_stream(&mut output, &mut input).map_err(zst_damage).map(|hint| {

@@ -6,14 +6,15 @@
 //! Deliberately absent: what the bytes mean, threads, and starting anywhere but at the front.
 
 mod codec;
+mod damage;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 
 use codec::{Codec, Step};
+pub use damage::Damage;
 
 use crate::sys::map::read_at;
 
@@ -101,69 +102,23 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 GiB: more than a day of any log that is rotated, and counted within minutes.
-    /// 1000: logs shrink to a fifth or a fiftieth, hardly ever to a hundredth, for each line has a time or an address of its own. gz cannot shrink anything to less than
-    /// 1/1032, so of gz this leaves out what is hardly anything but one byte over and over; the other formats have no such bound of their own.
+    /// 64 GiB: more than a day of any log that is rotated, and counted within minutes but for bz2.
+    /// 1000: logs shrink to a fifth or a fiftieth, hardly ever to a hundredth, for each line has a time or an address of its own. gz cannot shrink
+    /// anything to less than 1/1032, so of gz this leaves out what is hardly anything but one byte over and over; the other formats have no such
+    /// bound of their own, and a few kilobytes of them would keep a processor busy for minutes.
     fn default() -> Limits {
         Limits { bytes: 64 << 30, ratio: 1000 }
     }
 }
 
-/// Why a stream ended before its end.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Damage {
-    /// The file ends within a member.
-    Cut,
-    /// It is not what its format or its checksum says, or something else follows it. (A zst or xz file may be made without a checksum; then not all damage is seen.)
-    Corrupt,
-    /// More than [`Limits::bytes`] come out.
-    TooLarge,
-    /// More than [`Limits::ratio`] times as much comes out as went in.
-    Ratio,
-    /// Decoding it needs more memory than there is for that.
-    Memory,
-}
-
-impl Damage {
-    const ALL: [Damage; 5] = [Damage::Cut, Damage::Corrupt, Damage::TooLarge, Damage::Ratio, Damage::Memory];
-
-    /// A number for it, for messages between processes. It never changes, and is never 0.
-    pub fn code(self) -> u64 {
-        match self {
-            Damage::Cut => 1,
-            Damage::Corrupt => 2,
-            Damage::TooLarge => 3,
-            Damage::Ratio => 4,
-            Damage::Memory => 5,
-        }
-    }
-
-    /// What has this number, if anything has.
-    pub fn from_code(code: u64) -> Option<Damage> {
-        Damage::ALL.into_iter().find(|damage| damage.code() == code)
-    }
-}
-
-impl fmt::Display for Damage {
-    /// Half a sentence that says what is wrong with "it".
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str(match self {
-            Damage::Cut => "it ends in the middle of its compressed data",
-            Damage::Corrupt => "its compressed data is damaged, or followed by something else",
-            Damage::TooLarge => "it becomes larger than a log may be",
-            Damage::Ratio => "it is hardly anything but repetition, as decompression bombs are",
-            Damage::Memory => "it takes more than 64 MiB of memory to decompress",
-        })
-    }
-}
-
 /// The bytes of a compressed log, from front to back.
 ///
-/// All members of the file are one stream. Zeros behind a member are padding, as `gzip` and `xz` have it. Anything else behind one is [`Damage::Corrupt`]: `gzip` ignores it with
-/// a warning and exit code 2, but one bit flipped in a member's first bytes looks the same, and then the rest of the log would be missing without a word.
+/// All members of the file are one stream. Zeros behind a member are padding, as `gzip` and `xz` have it. Anything else behind one is
+/// [`Damage::Corrupt`]: `gzip` ignores it with a warning and exit code 2, but one bit flipped in a member's first bytes looks the same, and then
+/// the rest of the log would be missing without a word.
 ///
-/// A read that has taken 128 KiB and has nothing to give (empty members, say, one after another, or a long bz2 block) is [`io::ErrorKind::Interrupted`], so that whoever waits can show a
-/// sign of life; it is to be tried again, as always.
+/// A read that has taken 128 KiB and has nothing to give (empty members, say, one after another, or a long bz2 block) is
+/// [`io::ErrorKind::Interrupted`], so that whoever waits can show a sign of life; it is to be tried again, as always.
 pub struct Decoder<R> {
     input: R,
     format: Format,
