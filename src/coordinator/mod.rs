@@ -77,6 +77,8 @@ use watch::Watcher;
 const BEAT: Duration = Duration::from_millis(500);
 /// The board is written no more often than this while results keep coming.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// The ledger is shown what events brought no more often than this: it looks at all files each time.
+const SEE_EVERY: Duration = Duration::from_millis(50);
 /// After a log was found to be another one, the folders are looked at again so soon.
 const SCAN_SOON: Duration = Duration::from_millis(20);
 
@@ -104,6 +106,9 @@ struct Coordinator<'a> {
     hands: Vec<Option<Hand>>,
     watcher: Watcher,
     next_scan: Instant,
+    /// Has the watcher anything new that the ledger does not know?
+    unseen: bool,
+    saw: Instant,
     scanned: bool,
     /// Is there something that the board does not show?
     stale: bool,
@@ -167,6 +172,8 @@ impl<'a> Coordinator<'a> {
             hands: (0..settings.workers).map(|_| None).collect(),
             watcher: Watcher::new(scope, settings.inotify),
             next_scan: now,
+            unseen: false,
+            saw: now,
             scanned: false,
             stale: true,
             published: now,
@@ -181,9 +188,14 @@ impl<'a> Coordinator<'a> {
         loop {
             self.page.beat();
             if self.next_scan <= Instant::now() {
-                self.next_scan = Instant::now() + self.heritage.settings.scan_every;
                 self.watcher.scan();
                 self.see();
+                // Counted from the end: a look that takes longer than that must leave time for work.
+                self.next_scan = Instant::now() + self.heritage.settings.scan_every;
+            } else if self.unseen && self.saw.elapsed() >= SEE_EVERY {
+                self.see();
+                // A new log is shown before anything of it is counted.
+                self.publish();
             }
             self.dispatch();
             self.publish();
@@ -199,9 +211,7 @@ impl<'a> Coordinator<'a> {
                 Next::Orphaned => return Ok(()),
             }
             let notice = self.watcher.read_events();
-            if notice.changed {
-                self.see();
-            }
+            self.unseen |= notice.changed;
             if notice.overflow {
                 self.scan_soon();
             }
@@ -221,7 +231,8 @@ impl<'a> Coordinator<'a> {
         fds.extend(self.hands.iter().flatten().filter_map(|hand| hand.channel.as_ref()).map(AsFd::as_fd));
         let now = Instant::now();
         let publish = if self.stale { PUBLISH_EVERY.saturating_sub(now - self.published) } else { BEAT };
-        let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(BEAT);
+        let see = if self.unseen { SEE_EVERY.saturating_sub(now - self.saw) } else { BEAT };
+        let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(see).min(BEAT);
         let ready = wait(&fds, timeout)?;
         let mut notices = std::iter::from_fn(|| self.notices.next());
         Ok(if notices.any(|notice| notice == Notice::Stop) {
@@ -393,6 +404,7 @@ impl<'a> Coordinator<'a> {
     }
 
     fn see(&mut self) {
+        self.unseen = false;
         let contents = self.watcher.contents();
         let found: Vec<scan::Found> = contents.found.values().cloned().collect();
         let skipped = contents.skipped.iter().map(|skipped| (skipped.path.clone(), skipped.reason)).collect();
@@ -410,7 +422,7 @@ impl<'a> Coordinator<'a> {
         });
         self.scanned |= troubled.is_empty();
         self.follow_events();
-        self.stale = true;
+        (self.stale, self.saw) = (true, Instant::now());
     }
 
     fn scan_soon(&mut self) {
