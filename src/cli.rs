@@ -26,7 +26,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Watch folders, count the logs in them, answer over HTTP (the default command)
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Count files, the files in folders, or standard input (-), and print the numbers
     Count(Count),
     /// Count twice, by the fast engine and by a plain slow one, and say whether they agree
@@ -91,8 +91,8 @@ struct At {
 /// Parses the command line and does what it says.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(serve) => self::serve(serve),
+    match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.serve))) {
+        Command::Serve(serve) => self::serve(*serve),
         Command::Count(count) => self::count(&count),
         Command::Verify(verify) => self::verify(&verify),
         Command::Status(status) => self::status(&status),

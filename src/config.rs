@@ -467,7 +467,7 @@ mod tests {
         .unwrap();
         assert!(settings.recursive && !settings.inotify);
         assert!(settings.include.set().is_match("a.log") && settings.exclude.set().is_match("xa.log"));
-        assert_eq!((&settings.host[..], settings.token_file), ("Web-1.example_b", Some(PathBuf::from("token"))));
+        assert_eq!((settings.host.as_str(), settings.token_file), ("Web-1.example_b", Some(PathBuf::from("token"))));
         assert_eq!((settings.memory_budget, settings.worker_memory, settings.cache), (16 << 20, 128 << 20, 0));
         assert_eq!((settings.expanded_max, settings.expanded_ratio_max), (1 << 30, 2));
     }

@@ -42,7 +42,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         "only one process has a runtime, and it is the one that may die of it",
     ),
     (&["globset"], &["coordinator/", "config.rs"], "which names are taken is settled with the settings and asked where folders are looked into"),
-    (&["inotify"], &["coordinator/notify.rs", "config.rs"], "events are hints: only one place knows of them"),
+    (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     (&["rayon"], &["count.rs"], "the daemon forks: no process of it may have threads that it does not know of"),
 ];
 

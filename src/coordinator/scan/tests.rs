@@ -87,7 +87,7 @@ fn subfolders_are_looked_into_if_asked_for() {
     fs::remove_dir_all(&folder).unwrap();
     assert!(trouble.is_none());
     let deepest = "d/".repeat(DEPTH_MAX) + "a.log";
-    assert_eq!(names(&contents), [&deepest[..], "one/a.log", "one/two/a.log", "one/two/up.log"]);
+    assert_eq!(names(&contents), [deepest.as_str(), "one/a.log", "one/two/a.log", "one/two/up.log"]);
     let reasons: Vec<_> = contents.skipped.iter().map(|skipped| skipped.reason).collect();
     assert_eq!(reasons, [Skip::Hidden, Skip::TooDeep, Skip::LinkToFolder, Skip::Temporary]);
 }
