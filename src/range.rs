@@ -195,7 +195,8 @@ pub fn count_stream(stream: &mut impl Read, rules: Rules, probe: Option<Probe>, 
             match stream.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // It took much and has nothing to give yet.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => beat(course.at),
                 Err(error) => return Err(error),
             }
         }

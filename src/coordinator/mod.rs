@@ -57,6 +57,10 @@ const BEAT: Duration = Duration::from_millis(500);
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// After a log was found to be another one, or missing, the folders are looked at again so soon.
 const SCAN_SOON: Duration = Duration::from_millis(20);
+/// So often the folders are looked at while one of them cannot be read.
+const TROUBLED_EVERY: Duration = Duration::from_secs(1);
+/// The ledger is told of changes at least so often.
+const SEE_EVERY_MAX: Duration = Duration::from_millis(100);
 /// How often time alone may make a log due for something.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -88,7 +92,10 @@ struct Coordinator<'a> {
     /// Results that wait for their turn to be merged, or for the clients of their logs.
     results: HashMap<u64, Counted>,
     next_scan: Instant,
+    next_see: Instant,
     next_tick: Instant,
+    /// Has something changed that the ledger does not know?
+    unseen: bool,
     scanned: bool,
     /// Is there something that the board does not show?
     stale: bool,
@@ -159,7 +166,9 @@ impl<'a> Coordinator<'a> {
             hands: (0..settings.workers).map(|_| None).collect(),
             results: HashMap::new(),
             next_scan: now,
+            next_see: now,
             next_tick: now,
+            unseen: false,
             scanned: false,
             stale: true,
             published: now,
@@ -179,8 +188,8 @@ impl<'a> Coordinator<'a> {
             self.page.beat();
             self.look();
             self.hear_keeper();
-            self.dispatch();
             self.publish();
+            self.dispatch();
             self.storing.save(&mut self.ledger, &mut self.sums);
             let busy = self.hands.iter().flatten().any(|hand| hand.flight.is_some());
             self.page.set_activity(if busy { Activity::Working } else { Activity::Idle });
@@ -211,9 +220,10 @@ impl<'a> Coordinator<'a> {
         fds.extend(self.hands.iter().flatten().filter_map(|hand| hand.channel.as_ref()).map(AsFd::as_fd));
         let now = Instant::now();
         let publish = if self.stale { PUBLISH_EVERY.saturating_sub(now - self.published) } else { BEAT };
+        let see = if self.unseen { self.next_see.saturating_duration_since(now) } else { BEAT };
         let tick = if self.ledger.waits() { self.next_tick.saturating_duration_since(now) } else { BEAT };
         let save = self.storing.next_due().map_or(BEAT, |due| due.saturating_duration_since(now));
-        let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(tick).min(save).min(BEAT);
+        let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(see).min(tick).min(save).min(BEAT);
         let ready = wait(&fds, timeout)?;
         let mut notices = std::iter::from_fn(|| self.notices.next());
         Ok(if notices.any(|notice| notice == Notice::Stop) {
@@ -465,25 +475,29 @@ impl<'a> Coordinator<'a> {
     /// Looks at the folders: at what events have named, or at everything.
     fn look(&mut self) {
         let notice = self.watcher.read_events();
-        let now_ = Instant::now();
-        let full = notice.overflow || self.next_scan <= now_;
+        self.unseen |= notice.changed;
+        let start = Instant::now();
+        let full = notice.overflow || self.next_scan <= start;
         if full {
-            self.next_scan = now_ + self.heritage.settings.scan_every;
             self.watcher.scan();
+            // A folder that is away may be back any moment, and nothing tells.
+            let every = self.heritage.settings.scan_every;
+            let troubled = !self.watcher.contents().troubled.is_empty();
+            self.next_scan = Instant::now() + if troubled { every.min(TROUBLED_EVERY) } else { every };
         }
-        if full || notice.changed {
+        if full || (self.unseen && self.next_see <= start) {
             self.see(full);
-        } else if self.ledger.waits() && self.next_tick <= now_ {
+            // To take in what is in the folders costs time for each log: it gets a part of the time only.
+            self.next_see = Instant::now() + (start.elapsed() * 4).min(SEE_EVERY_MAX);
+        } else if self.ledger.waits() && self.next_tick <= start {
             self.ledger.consider_all(now());
+            self.next_tick = start + TICK;
             self.stale = true;
-        }
-        self.next_tick = self.next_tick.max(now_).min(now_ + TICK);
-        if self.next_tick <= now_ {
-            self.next_tick = now_ + TICK;
         }
     }
 
     fn see(&mut self, full: bool) {
+        self.unseen = false;
         let contents = self.watcher.contents();
         let troubled: Vec<usize> = contents.troubled.iter().map(|(folder, _)| *folder).collect();
         self.ledger.see(View { found: &contents.found, full, troubled: &troubled }, now(), &mut self.peek);

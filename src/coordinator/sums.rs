@@ -379,7 +379,8 @@ fn unite<'a>(sets: impl Iterator<Item = &'a Clients>) -> Clients {
 mod tests {
     use super::*;
     use crate::job::{Job, encode};
-    use crate::range::{Counted, Io, LastLine, Range, Sample};
+    use crate::range::{Counted, Io, LastLine, Range};
+    use crate::sample::Sample;
     use crate::tally::{Rules, Tally, tally};
 
     const LOGS: [&[u8]; 3] = [
@@ -394,12 +395,13 @@ mod tests {
 
     fn add(sums: &mut Sums, log: u64, name_day: Option<Day>, bytes: &[u8]) {
         let range = Range::new(0, bytes.len() as u64).unwrap();
-        let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold };
+        let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold, stream: None };
         let head = Sample { at: 0, length: 1, hash: 0 };
         let tail = Sample { at: range.to() - 1, ..head };
-        let counted = Counted { tally: tally(bytes, Rules::default()), end: range.to(), held: false, unterminated: false, head, tail };
-        let result = encode(&job, &counted);
+        let counted = Counted { tally: tally(bytes, Rules::default()), end: range.to(), held: false, unterminated: false, head, tail, blocks: (0, Vec::new()), probe: None };
+        let result = encode(&job, &counted, None);
         sums.add(log, name_day, &ResultView::check(&result, &job).unwrap());
+        sums.set_counts(log, true);
     }
 
     /// Sums that were never asked before.
@@ -410,19 +412,19 @@ mod tests {
     }
 
     fn numbers(sums: &mut Sums) -> [Option<(Totals, u64)>; 4] {
-        [None, day(22), day(23), day(24)].map(|day| sums.day(day))
+        [None, day(22), day(23), day(24)].map(|day| sums.day(day).map(|day| (day.totals, day.files)))
     }
 
     #[test]
     fn days_unite_the_clients_of_their_logs() {
         let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1]), (3, None, LOGS[2])]);
-        let (totals, files) = sums.day(day(22)).unwrap();
+        let DayNumbers { totals, files, .. } = sums.day(day(22)).unwrap();
         assert_eq!((totals.requests(), totals.unique_clients(), files), (3, 2, 2));
-        let (totals, files) = sums.day(None).unwrap();
+        let DayNumbers { totals, files, .. } = sums.day(None).unwrap();
         assert_eq!((totals.malformed, totals.other, totals.ipv4, files), (2, 1, 1, 2));
         let mut everything = Tally::default();
         LOGS.iter().for_each(|log| everything.merge(&tally(log, Rules::default())));
-        assert_eq!(sums.all(), everything.totals());
+        assert_eq!(sums.all(), Some(everything.totals()));
         assert_eq!(sums.log(1), tally(LOGS[0], Rules::default()).totals());
     }
 
@@ -446,5 +448,49 @@ mod tests {
         assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, None, LOGS[1])])));
         sums.remove(2);
         assert_eq!(numbers(&mut sums), numbers(&mut Sums::default()));
+    }
+
+    fn clients_of(bytes: &[u8]) -> Vec<(Option<Day>, Clients)> {
+        tally(bytes, Rules::default()).days.into_iter().map(|(day, tally)| (day, tally.clients)).collect()
+    }
+
+    /// Clients may leave the memory and come back at any time: the numbers are the same.
+    #[test]
+    fn what_is_absent_is_in_the_numbers_all_the_same() {
+        let all: [(u64, Option<Day>, &[u8]); 3] = [(1, None, LOGS[0]), (2, day(22), LOGS[1]), (3, None, LOGS[2])];
+        let want = numbers(&mut fresh(&all));
+        let mut sums = fresh(&all);
+        numbers(&mut sums);
+        (1..=3).for_each(|log| sums.evict(log));
+        assert_eq!((numbers(&mut sums), sums.memory(), sums.wants()), (want, 0, vec![]));
+        let kept: Vec<Kept> = (1..=3).map(|log| sums.keep(log)).collect();
+        assert!(kept.iter().all(|kept| kept.clients.is_none()));
+        // A new life, from what was stored.
+        let mut sums = Sums::default();
+        for (log, name_day, _) in all {
+            sums.restore(log, name_day, &kept[log as usize - 1]);
+            sums.set_counts(log, true);
+        }
+        assert_eq!(sums.log(1), fresh(&all).log(1));
+        let DayNumbers { totals, whole, .. } = sums.day(day(22)).unwrap();
+        assert_eq!((totals.requests(), totals.unique_clients(), whole), (4, 0, false));
+        numbers(&mut sums);
+        for (log, part) in sums.wants() {
+            let (_, clients) = clients_of(LOGS[log as usize - 1]).into_iter().find(|(day, _)| *day == part).unwrap();
+            sums.fill((log, part), &clients);
+        }
+        assert_eq!((numbers(&mut sums), sums.wants()), (want, vec![]));
+        // It grows.
+        assert!(sums.is_absent(1));
+        sums.load(1, clients_of(LOGS[0]));
+        assert!(!sums.is_absent(1));
+        add(&mut sums, 1, None, LOGS[2]);
+        let more = [all[0], (1, None, LOGS[2]), all[1], all[2]];
+        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&more)));
+        // It becomes another log's.
+        sums.take_over(1, 2, day(24));
+        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, day(24), LOGS[0]), (2, day(24), LOGS[2]), all[2]])));
+        sums.set_counts(2, false);
+        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[all[2]])));
     }
 }

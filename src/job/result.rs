@@ -346,7 +346,7 @@ mod tests {
     fn check_refused(day: Option<Day>, change: impl Fn(&mut DayTally)) {
         let (job, mut counted) = counted();
         change(counted.tally.days.get_mut(&day).unwrap());
-        let Refused(why) = ResultView::check(&encode(&job, &counted), &job).unwrap_err();
+        let Refused(why) = ResultView::check(&encode(&job, &counted, None), &job).unwrap_err();
         assert!(["a client cannot have done what it did", "its clients do not make up its requests"].contains(&why), "{why}");
     }
 

@@ -164,7 +164,7 @@ fn days_share_row_groups_only_if_there_are_many() {
 fn clients_are_written_and_read() {
     let mut clients = Clients::default();
     for at in 0..10_000 {
-        clients.add(Key::V4(random(at) as u32), 1 + at % 7);
+        clients.add(Key::V4(random(at) as u32), one(1 + at % 7));
         clients.add(Key::Bytes(format!("2001:db8::{:x}", at % 500).as_bytes()), 1);
         clients.add(Key::Bytes(format!("host-{}", at % 300).as_bytes()), 1);
     }
