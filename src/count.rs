@@ -285,7 +285,7 @@ fn cannot_read(path: &Path, error: &range::Trouble) -> String {
 }
 
 /// A bar on stderr, for people, once the work has taken a second.
-fn progress(bytes: u64) -> ProgressBar {
+pub fn progress(bytes: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

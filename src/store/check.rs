@@ -1,0 +1,118 @@
+//! Whether every row of a partial is as it was written, and agrees with what the JSON says.
+
+use std::ops::Range;
+
+use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type};
+
+use super::partial::{DAY, DIMENSION, DayRows, Group, KIND, Partial, without_panic};
+use super::rows::{self, DataHash};
+use super::{Trouble, date};
+use crate::log::{Kind, kind};
+use crate::tally::Totals;
+
+/// So many rows are compared at once.
+const BATCH: usize = 1 << 14;
+
+impl Partial {
+    /// Decodes everything: the constant columns, the order of rows, the numbers of each day, the checksum of all rows.
+    ///
+    /// # Errors
+    /// If anything is not as it was written.
+    pub fn check(&self) -> Result<(), Trouble> {
+        self.check_rows(rows::USAGE_IS_WHOLE)
+    }
+
+    /// Likewise; bytes and hours of clients are compared with those of their day if `whole`.
+    pub(super) fn check_rows(&self, whole: bool) -> Result<(), Trouble> {
+        if self.source_start()? != *b"PAR1" {
+            return Err(Trouble::Damaged("it does not start as a Parquet file"));
+        }
+        for group in &self.groups {
+            self.check_constants(group)?;
+        }
+        let mut data = DataHash::default();
+        for day in self.day_rows() {
+            let totals = self.meta().days.get(&day.day).copied().unwrap_or_default();
+            let (mut requests, mut bytes, mut hours, mut right) = (0u64, 0u64, 0u32, true);
+            let mut before: Option<(Kind, Vec<u8>)> = None;
+            self.rows(day.day, |listed, key, usage| {
+                right &= kind(key) == listed;
+                right &= before.as_ref().is_none_or(|(kind, before)| *kind != listed || before.as_slice() < key);
+                match &mut before {
+                    Some((kind, before)) => {
+                        *kind = listed;
+                        before.clear();
+                        before.extend_from_slice(key);
+                    }
+                    None => before = Some((listed, key.to_vec())),
+                }
+                requests = requests.saturating_add(usage.requests);
+                bytes = bytes.saturating_add(usage.bytes);
+                hours |= usage.hours;
+                right &= usage.requests > 0;
+                data.add(day.day, listed, key, usage);
+            })?;
+            if !right {
+                return Err(Trouble::Damaged("its rows are not in their order"));
+            }
+            if requests != totals.requests() || whole && (bytes != totals.bytes || hours != seen_hours(&totals)) {
+                return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
+            }
+        }
+        if data.finish() != self.data { Err(Trouble::Damaged("its rows are not those that were written")) } else { Ok(()) }
+    }
+
+    /// Compares the columns that say the same in every row of a day, or of a kind, with what the JSON says.
+    fn check_constants(&self, group: &Group) -> Result<(), Trouble> {
+        let rows = group.from..group.from + group.rows as u64;
+        let days = self.day_rows();
+        let first = days.partition_point(|day| day.to() <= rows.start);
+        let days = days[first..].iter().take_while(|day| day.from < rows.end);
+        let (mut day_runs, mut kind_runs) = (Vec::new(), Vec::new());
+        for day in days {
+            let inside = |range: Range<u64>| (range.end.min(rows.end).saturating_sub(range.start.max(rows.start))) as usize;
+            day_runs.push((day.day.map(date::since_1970), inside(day.from..day.to())));
+            kind_runs.extend(day.kinds().map(|(kind, range)| (Some(ByteArray::from(rows::word(kind))), inside(range))));
+        }
+        self.check_runs::<Int32Type>(group, DAY, day_runs)?;
+        self.check_runs::<ByteArrayType>(group, DIMENSION, vec![(Some(ByteArray::from(rows::DIMENSION)), group.rows)])?;
+        self.check_runs::<ByteArrayType>(group, KIND, kind_runs)
+    }
+
+    /// Are the values of a column these, each so many times?
+    fn check_runs<T: DataType>(&self, group: &Group, column: usize, runs: Vec<(Option<T::T>, usize)>) -> Result<(), Trouble> {
+        let wrong = || Trouble::Damaged("a column that follows from the others does not");
+        let pages = Box::new(self.reader(group, column)?);
+        let descriptor = self.column(group, column);
+        let mut reader: ColumnReaderImpl<T> = without_panic(|| Ok(get_typed_column_reader(get_column_reader(descriptor, pages))))?;
+        let (mut levels, mut values) = (Vec::new(), Vec::new());
+        for (value, mut left) in runs {
+            while left > 0 {
+                levels.clear();
+                values.clear();
+                let nullable = (column == DAY).then_some(&mut levels);
+                let (count, ..) = without_panic(|| reader.read_records(left.min(BATCH), nullable, None, &mut values))?;
+                let present = if value.is_some() { count } else { 0 };
+                if count == 0 || values.len() != present || values.iter().any(|there| Some(there) != value.as_ref()) {
+                    return Err(wrong());
+                }
+                left -= count;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DayRows {
+    /// The rows of each kind.
+    fn kinds(&self) -> impl Iterator<Item = (Kind, Range<u64>)> {
+        let [ipv4, ipv6, all] = self.ends;
+        [(Kind::Ipv4, self.from..ipv4), (Kind::Ipv6, ipv4..ipv6), (Kind::Other, ipv6..all)].into_iter()
+    }
+}
+
+/// The hours in which there were requests, as bits.
+fn seen_hours(totals: &Totals) -> u32 {
+    (0..24).filter(|hour| totals.hours[*hour] > 0).fold(0, |hours, hour| hours | 1 << hour)
+}

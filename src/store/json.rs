@@ -1,0 +1,348 @@
+//! The JSON of a partial's footer. Its words are a contract; these types are private to it.
+//!
+//! Ids, hashes, devices and inodes are texts of 16 hexadecimal digits: readers of JSON lose bits of numbers above 2^53. For the same reason no number above that is written or
+//! taken.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::hex::{all_hex, bytes, hex, number, numbers};
+use super::{Hole, Identity, Meta, State, Trouble, VERSION};
+use crate::log::{Day, Rule, shown};
+use crate::range::{Range, Sample};
+use crate::tally::{Rules, Totals};
+
+/// What is in the text before its last entry.
+const CHECKSUMS: &str = ",\"checksums\":{";
+const NUMBER_MAX: u64 = 1 << 53;
+/// The version of the counting rules.
+const RULES: u64 = 1;
+
+/// The checksums beside the JSON's own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Checks {
+    /// Of the footer without the JSON.
+    pub(super) footer: u64,
+    /// Of the rows.
+    pub(super) data: u64,
+    /// Of the columns' bytes in the file, by row group.
+    pub(super) chunks: Vec<Vec<u64>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    version: u64,
+    rules: WireRules,
+    log: String,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
+    folder: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    folder_hex: Option<String>,
+    #[serde(borrow)]
+    identity: WireIdentity<'a>,
+    generation: u64,
+    done: Vec<(u64, u64)>,
+    counted_to: u64,
+    holes: Vec<WireHole>,
+    lines: u64,
+    blank: u64,
+    blank_bytes: u64,
+    days: Vec<WireDay>,
+    totals: WireTotals,
+    state: String,
+    complete: bool,
+    unterminated: bool,
+    rotated: bool,
+    reason: u64,
+    duplicate_of: String,
+    written_at: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireRules {
+    version: u64,
+    client: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireIdentity<'a> {
+    device: String,
+    inode: String,
+    size: u64,
+    /// Seconds and nanoseconds.
+    changed: (u64, u32),
+    encoding: u64,
+    blocks: Cow<'a, str>,
+    anchor: Option<WireSample>,
+    raw: Vec<WireSample>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSample {
+    at: u64,
+    length: u32,
+    hash: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireHole {
+    from: u64,
+    to: u64,
+    reason: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireDay {
+    /// None: without a time stamp.
+    day: Option<String>,
+    #[serde(flatten)]
+    totals: WireTotals,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireTotals {
+    requests: u64,
+    parsed: u64,
+    malformed: u64,
+    unique_ips: u64,
+    ipv4: u64,
+    ipv6: u64,
+    other: u64,
+    bytes: u64,
+    requests_by_hour: [u64; 24],
+    /// Of a whole log. A day has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    blank: u64,
+}
+
+#[derive(Deserialize)]
+struct WireVersion {
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct WireChecks {
+    checksums: WireChecksums,
+}
+
+#[derive(Deserialize)]
+struct WireChecksums {
+    metadata: String,
+    footer: String,
+    data: String,
+    chunks: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// The JSON text. Its checksum of the footer may be put in later: it has the same length whatever it is.
+///
+/// `None` if a number is too large to be a JSON reader's.
+pub(super) fn write(meta: &Meta, checks: &Checks) -> Option<String> {
+    let body = serde_json::to_string(&Wire::try_from(meta).ok()?).ok()?;
+    let text = body.strip_suffix('}')?;
+    let chunks: Vec<String> = checks.chunks.iter().map(|group| format!("\"{}\"", all_hex(group))).collect();
+    let (metadata, footer, data) = (hex(xxh3_64(body.as_bytes())), hex(checks.footer), hex(checks.data));
+    Some(format!("{text}{CHECKSUMS}\"metadata\":\"{metadata}\",\"footer\":\"{footer}\",\"data\":\"{data}\",\"chunks\":[{}]}}}}", chunks.join(",")))
+}
+
+/// Where in the text the digits of the footer's checksum stand.
+pub(super) fn place_of_footer_check(text: &str) -> Option<usize> {
+    let key = "\"footer\":\"";
+    let checksums = text.rfind(CHECKSUMS)?;
+    Some(checksums + text.get(checksums..)?.find(key)? + key.len())
+}
+
+/// The version that a text says, if it is JSON that has one.
+pub(super) fn version(text: &str) -> Option<u64> {
+    serde_json::from_str::<WireVersion>(text).ok().map(|wire| wire.version)
+}
+
+/// Reads the text of a footer.
+///
+/// # Errors
+/// `Damaged` or `Newer`.
+pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
+    match version(text) {
+        Some(VERSION) => {}
+        Some(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
+        _ => return Err(Trouble::Damaged("its JSON cannot be read")),
+    }
+    let body = text.rfind(CHECKSUMS).and_then(|at| text.get(..at)).ok_or(Trouble::Damaged("its JSON has no checksums"))?;
+    let body = format!("{body}}}");
+    let wire: WireChecks = serde_json::from_str(text).map_err(|_| Trouble::Damaged("its checksums cannot be read"))?;
+    let wire = wire.checksums;
+    if number(&wire.metadata) != Some(xxh3_64(body.as_bytes())) {
+        return Err(Trouble::Damaged("its JSON is not as it was written"));
+    }
+    let checks = || {
+        Some(Checks {
+            footer: number(&wire.footer)?,
+            data: number(&wire.data)?,
+            chunks: wire.chunks.iter().map(|group| numbers(group)).collect::<Option<_>>()?,
+        })
+    };
+    let checks = checks().ok_or(Trouble::Damaged("its checksums cannot be read"))?;
+    let meta = serde_json::from_str::<Wire>(&body).ok().and_then(|wire| Meta::try_from(wire).ok());
+    Ok((meta.ok_or(Trouble::Damaged("its JSON says what cannot be"))?, checks))
+}
+
+/// A value that the JSON cannot have.
+struct Misfit;
+
+impl TryFrom<&Meta> for Wire<'_> {
+    type Error = Misfit;
+
+    fn try_from(meta: &Meta) -> Result<Self, Misfit> {
+        let hex_of = |bytes: &[u8]| str::from_utf8(bytes).is_err().then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        let identity = &meta.identity;
+        let wire = Wire {
+            version: VERSION,
+            rules: WireRules { version: RULES, client: rule_word(meta.rules.client).to_owned() },
+            log: hex(meta.log),
+            name: shown(&meta.name),
+            name_hex: hex_of(&meta.name),
+            folder: shown(&meta.folder),
+            folder_hex: hex_of(&meta.folder),
+            identity: WireIdentity {
+                device: hex(identity.file.0),
+                inode: hex(identity.file.1),
+                size: sane(identity.size)?,
+                changed: (sane(identity.changed.as_secs())?, identity.changed.subsec_nanos()),
+                encoding: sane(identity.encoding)?,
+                blocks: all_hex(&identity.blocks).into(),
+                anchor: identity.anchor.map(WireSample::from),
+                raw: identity.raw.iter().copied().map(WireSample::from).collect(),
+            },
+            generation: sane(meta.generation)?,
+            done: meta.done().iter().map(|range| (range.from(), range.to())).collect(),
+            counted_to: sane(meta.counted_to)?,
+            holes: meta.holes.iter().map(|hole| WireHole { from: hole.range.from(), to: hole.range.to(), reason: hole.reason }).collect(),
+            lines: sane(meta.totals.requests())? + sane(meta.blank)?,
+            blank: meta.blank,
+            blank_bytes: sane(meta.blank_bytes)?,
+            days: meta
+                .days
+                .iter()
+                .map(|(day, totals)| Ok(WireDay { day: day.map(|day| day.to_string()), totals: totals.try_into()? }))
+                .collect::<Result<_, _>>()?,
+            totals: (&meta.totals).try_into()?,
+            state: meta.state.word().to_owned(),
+            complete: meta.complete,
+            unterminated: meta.unterminated,
+            rotated: meta.rotated,
+            reason: sane(meta.reason)?,
+            duplicate_of: hex(meta.duplicate_of),
+            written_at: sane(meta.written_at)?,
+        };
+        Ok(wire)
+    }
+}
+
+impl TryFrom<Wire<'_>> for Meta {
+    type Error = Misfit;
+
+    fn try_from(wire: Wire<'_>) -> Result<Meta, Misfit> {
+        let bytes_of = |text: String, hex: Option<String>| hex.map_or(Some(text.into_bytes()), |hex| bytes(&hex)).ok_or(Misfit);
+        let identity = wire.identity;
+        let mut days = BTreeMap::new();
+        for WireDay { day, totals } in wire.days {
+            let day = day.map(|day| Day::parse(&day).ok_or(Misfit)).transpose()?;
+            days.insert(day, totals.try_into()?);
+        }
+        if wire.rules.version != RULES {
+            return Err(Misfit);
+        }
+        let holes = wire.holes.iter().map(|hole| Some(Hole { range: Range::new(sane(hole.from).ok()?, sane(hole.to).ok()?)?, reason: hole.reason }));
+        Ok(Meta {
+            log: number(&wire.log).ok_or(Misfit)?,
+            rules: Rules { client: rule(&wire.rules.client).ok_or(Misfit)? },
+            name: bytes_of(wire.name, wire.name_hex)?,
+            folder: bytes_of(wire.folder, wire.folder_hex)?,
+            identity: Identity {
+                file: (number(&identity.device).ok_or(Misfit)?, number(&identity.inode).ok_or(Misfit)?),
+                size: sane(identity.size)?,
+                changed: if identity.changed.1 < 1_000_000_000 { Duration::new(identity.changed.0, identity.changed.1) } else { return Err(Misfit) },
+                encoding: identity.encoding,
+                blocks: numbers(&identity.blocks).ok_or(Misfit)?,
+                anchor: identity.anchor.map(Sample::try_from).transpose()?,
+                raw: identity.raw.into_iter().map(Sample::try_from).collect::<Result<_, _>>()?,
+            },
+            generation: wire.generation,
+            counted_to: sane(wire.counted_to)?,
+            holes: holes.collect::<Option<_>>().ok_or(Misfit)?,
+            blank: sane(wire.blank)?,
+            blank_bytes: sane(wire.blank_bytes)?,
+            days,
+            totals: wire.totals.try_into()?,
+            state: State::from_word(&wire.state).ok_or(Misfit)?,
+            complete: wire.complete,
+            unterminated: wire.unterminated,
+            rotated: wire.rotated,
+            reason: wire.reason,
+            duplicate_of: number(&wire.duplicate_of).ok_or(Misfit)?,
+            written_at: wire.written_at,
+        })
+    }
+}
+
+impl TryFrom<&Totals> for WireTotals {
+    type Error = Misfit;
+
+    fn try_from(totals: &Totals) -> Result<WireTotals, Misfit> {
+        let Totals { blank, parsed, malformed, bytes, ipv4, ipv6, other, hours } = *totals;
+        for number in [blank, parsed, malformed, bytes, ipv4, ipv6, other].into_iter().chain(hours) {
+            sane(number)?;
+        }
+        let (requests, unique_ips) = (totals.requests(), totals.unique_clients());
+        Ok(WireTotals { requests, parsed, malformed, unique_ips, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank })
+    }
+}
+
+impl TryFrom<WireTotals> for Totals {
+    type Error = Misfit;
+
+    fn try_from(wire: WireTotals) -> Result<Totals, Misfit> {
+        let WireTotals { parsed, malformed, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank, .. } = wire;
+        let totals = Totals { blank, parsed, malformed, bytes, ipv4, ipv6, other, hours };
+        WireTotals::try_from(&totals).map(|_| totals)
+    }
+}
+
+impl From<Sample> for WireSample {
+    fn from(sample: Sample) -> WireSample {
+        WireSample { at: sample.at, length: sample.length, hash: hex(sample.hash) }
+    }
+}
+
+impl TryFrom<WireSample> for Sample {
+    type Error = Misfit;
+
+    fn try_from(wire: WireSample) -> Result<Sample, Misfit> {
+        Ok(Sample { at: sane(wire.at)?, length: wire.length, hash: number(&wire.hash).ok_or(Misfit)? })
+    }
+}
+
+fn sane(number: u64) -> Result<u64, Misfit> {
+    if number <= NUMBER_MAX { Ok(number) } else { Err(Misfit) }
+}
+
+fn rule_word(rule: Rule) -> &'static str {
+    match rule {
+        Rule::FirstField => "first-field",
+        Rule::BeforeDashes => "before-dashes",
+    }
+}
+
+fn rule(word: &str) -> Option<Rule> {
+    [Rule::FirstField, Rule::BeforeDashes].into_iter().find(|rule| rule_word(*rule) == word)
+}
