@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Given, RuleName, Settings};
 use crate::count::Counts;
 use crate::show::{self, Row};
+use crate::stored;
 use crate::supervisor::Exit;
 use crate::tally::Rules;
 
@@ -33,6 +34,9 @@ enum Command {
     Verify(Verify),
     /// Show what the running daemon does: its processes, its logs, what is left to count
     Status(Status),
+    /// Look at what a state folder holds, without a daemon
+    #[command(subcommand)]
+    Store(Store),
     /// Ask the running daemon whether it is alive: exit 0 or 1, for containers
     Healthcheck(At),
 }
@@ -81,6 +85,35 @@ struct Status {
     at: At,
 }
 
+#[derive(Subcommand, Debug)]
+enum Store {
+    /// List the partials: what is stored of each log
+    Ls {
+        #[command(flatten)]
+        state: StateFolder,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Decode everything, and say what is damaged: exit 1 if anything is
+    Check(StateFolder),
+    /// Copy the partials to another folder, which is a state folder then
+    Export {
+        #[command(flatten)]
+        state: StateFolder,
+        /// Where to; made if missing
+        #[arg(value_name = "DIR")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct StateFolder {
+    /// The state folder
+    #[arg(long, value_name = "DIR", env = "TALLYD_STATE", default_value = "state")]
+    state: PathBuf,
+}
+
 #[derive(Args, Debug)]
 struct At {
     /// Where the daemon answers
@@ -96,6 +129,7 @@ pub fn run() -> ExitCode {
         Command::Count(count) => self::count(&count),
         Command::Verify(verify) => self::verify(&verify),
         Command::Status(status) => self::status(&status),
+        Command::Store(store) => self::store(&store),
         Command::Healthcheck(at) => healthcheck(&at),
     }
 }
@@ -162,6 +196,17 @@ fn status(asked: &Status) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn store(asked: &Store) -> ExitCode {
+    let stored::Answer { text, notes, errors } = match asked {
+        Store::Ls { state, json } => stored::ls(&state.state, *json),
+        Store::Check(state) => stored::check(&state.state),
+        Store::Export { state, to } => stored::export(&state.state, to),
+    };
+    let _ = io::stdout().write_all(text.as_bytes());
+    notes.iter().for_each(|note| complain(note));
+    fail_if_any(&errors)
 }
 
 fn healthcheck(at: &At) -> ExitCode {

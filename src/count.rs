@@ -308,7 +308,7 @@ fn damaged(path: &Path, damage: Damage) -> String {
 }
 
 /// A bar on stderr, for people, once the work has taken a second.
-fn progress(bytes: u64) -> ProgressBar {
+pub fn progress(bytes: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

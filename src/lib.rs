@@ -7,12 +7,14 @@
 //! - [`tally`] the counting engine: bytes in, a tally out. Pure.
 //! - [`decode`] compressed logs as streams of their bytes.
 //! - [`range`] counts one byte range of one open log.
+//! - [`store`] what is known of each log, as one Parquet file a log.
 //! - [`journal`], [`config`] what tallyd says on stderr, and its settings.
 //! - [`job`] what coordinator and workers say to each other. [`board`] the table in shared memory, and the status pages.
 //! - [`heritage`] all that a process of the daemon inherits.
 //! - [`worker`], [`coordinator`], [`api`] the roles. They never import each other.
 //! - [`supervisor`] forks the roles, reaps them, starts them again.
 //! - [`count`], [`show`] counting without a daemon, and how numbers are printed.
+//! - [`stored`] what a state folder holds, without a daemon.
 //! - [`cli`] the commands.
 
 pub mod api;
@@ -30,6 +32,7 @@ pub mod range;
 pub mod sample;
 pub mod show;
 pub mod store;
+pub mod stored;
 pub mod supervisor;
 pub mod sys;
 pub mod tally;

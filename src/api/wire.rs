@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::board::{DayRow, LogRow, Quarantine, Reason, ShareRow};
-use crate::decode::Damage;
 use crate::log::{Day, shown};
 use crate::show::UNDATED;
 use crate::tally::Totals;
@@ -238,22 +237,8 @@ fn reason(reason: Reason) -> Option<String> {
         Reason::Hang => "each worker that counted it hung".to_owned(),
         Reason::Unreadable(errno) => unreadable(errno),
         Reason::Refused => "no worker gave a result that could be taken".to_owned(),
-        Reason::Damage(code) => Damage::from_code(code).map_or_else(|| "it is damaged".to_owned(), |damage| format!("counted up to the damage: {damage}")),
-        Reason::Skipped(code) => SKIPPED.get(code as usize).map_or_else(|| "left out".to_owned(), |reason| format!("left out: {reason}")),
+        Reason::Damage(damage) => format!("counted up to the damage: {damage}"),
+        Reason::Skipped(skip) => format!("left out: {skip}"),
         Reason::Deleted => "it was taken back".to_owned(),
     })
 }
-
-/// The scan's reasons, by their codes.
-const SKIPPED: [&str; 10] = [
-    "",
-    "hidden",
-    "a temporary name",
-    "not a regular file",
-    "a link out of the folder",
-    "a link that leads nowhere",
-    "a link to a folder",
-    "a subfolder, which only --recursive looks into",
-    "the patterns of --include and --exclude",
-    "a subfolder that is too deep",
-];

@@ -10,5 +10,5 @@ pub mod row;
 mod table;
 
 pub use page::{Activity, Roster, RosterEntry, StatusPage};
-pub use reason::Reason;
+pub use reason::{Reason, Skip};
 pub use table::{Board, BoardReader, BoardSize, Busy, DayRow, Header, LogRow, LogState, NAME_BYTES_MAX, Quarantine, ShareRow, Watching};

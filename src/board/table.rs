@@ -502,10 +502,23 @@ mod tests {
         let share = ShareRow { log: 9, day, totals };
         board.set_share(4, &share);
         assert_eq!((reader.shares(9).unwrap(), reader.shares(8).unwrap()), (vec![share], vec![]));
+        let header = Header {
+            generation: 0,
+            scanned: true,
+            pending: 6,
+            full: true,
+            troubled: 2,
+            watching: Watching::Unable,
+            state_error: 28,
+            unstored: 3,
+            stored: 4,
+            stored_at: 5,
+            skipped_more: 7,
+        };
         for _ in 0..2 {
-            board.set_header(&Header { scanned: true, pending: 6, full: true, troubled: 2, generation: 0 }, false);
+            board.set_header(&header, false);
         }
-        assert_eq!(reader.header(), Header { scanned: true, pending: 6, full: true, troubled: 2, generation: 1 });
+        assert_eq!(reader.header(), Header { generation: 1, ..header });
         assert!(board.announce());
         assert!(!board.announce());
     }

@@ -523,7 +523,7 @@ impl<'a> Coordinator<'a> {
             info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), %reason, "left out");
         }
         self.skipped = skipped;
-        self.publisher.show_skipped(&contents.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason.code())).collect());
+        self.publisher.show_skipped(&contents.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason)).collect());
         let folder = |at: &usize| self.heritage.settings.logs.get(*at).map_or(String::new(), |folder| folder.display().to_string());
         for (at, error) in contents.troubled.iter().filter(|(at, _)| !self.troubled.contains(at)) {
             warn!(folder = folder(at), %error, uid = crate::sys::process::uid(), "cannot read a watched folder; its numbers stay as they are");

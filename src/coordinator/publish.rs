@@ -8,7 +8,7 @@ use std::hash::Hash;
 
 use super::ledger::{Ledger, Log};
 use super::sums::{DayNumbers, Sums};
-use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow};
+use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
 use crate::log::Day;
 
 /// Writes the board.
@@ -27,7 +27,7 @@ pub struct Publisher {
     /// The second names of each log that have a row.
     shown_links: HashMap<u64, BTreeSet<Vec<u8>>>,
     /// What is left out and has a row, and why.
-    shown_skipped: BTreeMap<Vec<u8>, u64>,
+    shown_skipped: BTreeMap<Vec<u8>, Skip>,
     /// The logs that a predecessor showed, until it is known which of them are there.
     inherited_logs: Vec<u64>,
     /// The logs of a predecessor that have not been counted up to where they were: how far that was.
@@ -220,19 +220,19 @@ impl Publisher {
     }
 
     /// Shows what is left out of the folders, and why.
-    pub fn show_skipped(&mut self, skipped: &BTreeMap<Vec<u8>, u64>) {
+    pub fn show_skipped(&mut self, skipped: &BTreeMap<Vec<u8>, Skip>) {
         let old: Vec<Vec<u8>> = self.shown_skipped.keys().filter(|name| !skipped.contains_key(*name)).cloned().collect();
         for name in old {
             self.shown_skipped.remove(&name);
             self.hide_row(row_id(&name, 0));
         }
-        for (name, code) in skipped {
-            if self.shown_skipped.insert(name.clone(), *code) != Some(*code) {
+        for (name, skip) in skipped {
+            if self.shown_skipped.insert(name.clone(), *skip) != Some(*skip) {
                 let id = row_id(name, 0);
                 let Some(row) = self.logs.of(id) else { continue };
                 self.wrote = true;
                 let state = LogState::Skipped;
-                self.board.set_log(row, &LogRow { id, name: name.clone(), state, reason: Reason::Skipped(*code), complete: true, ..LogRow::default() });
+                self.board.set_log(row, &LogRow { id, name: name.clone(), state, reason: Reason::Skipped(*skip), complete: true, ..LogRow::default() });
             }
         }
     }

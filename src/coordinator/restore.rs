@@ -15,7 +15,7 @@ use super::saves::{Saves, mark};
 use super::sums::{Kept, Sums};
 use crate::board::Reason;
 use crate::config::Settings;
-use crate::decode::{Damage, Format};
+use crate::decode::Format;
 use crate::log::day_of_name;
 use crate::store::{Entry, Hole, Host, Identity, Meta, State, Trouble, folder, read_meta};
 use crate::tally::{Rules, Totals};
@@ -95,7 +95,7 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     let Identity { file, size, changed, encoding, blocks, anchor, raw } = &meta.identity;
     let format = Format::from_code(*encoding);
     let reason = Reason::from_word(meta.reason);
-    let damage = if let Reason::Damage(code) = reason { Damage::from_code(code) } else { None };
+    let damage = if let Reason::Damage(damage) = reason { Some(damage) } else { None };
     let content = Content { to: meta.counted_to, blocks: blocks.clone(), anchor: *anchor };
     // What was given up may count by now: a new version may have learned it.
     let old = meta.rules != rules || (!meta.holes.is_empty() && meta.writer != env!("CARGO_PKG_VERSION"));

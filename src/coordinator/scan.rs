@@ -7,7 +7,6 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::{Candidate, GlobSet};
+
+pub use crate::board::Skip;
 
 /// So many of the entries that are left out are kept one by one.
 pub const SKIPPED_MAX: usize = 10_000;
@@ -53,52 +54,6 @@ pub struct Skipped {
     pub path: PathBuf,
     /// Why.
     pub reason: Skip,
-}
-
-/// Why an entry of a watched folder is no log.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Skip {
-    /// Its name starts with a dot.
-    Hidden = 1,
-    /// Its name says that it is not finished.
-    Temporary = 2,
-    /// A pipe, a socket, a device.
-    NotRegular = 3,
-    /// A link to a file that is not in the watched folder.
-    LinkOut = 4,
-    /// A link to nothing.
-    LinkNowhere = 5,
-    /// A link to a folder, which is never followed.
-    LinkToFolder = 6,
-    /// A subfolder, and only the folder itself is watched.
-    Folder = 7,
-    /// It is excluded, or not included.
-    Pattern = 8,
-    /// A subfolder that is deeper than is looked into.
-    TooDeep = 9,
-}
-
-impl Skip {
-    /// The reason as a number, for other processes. None is 0.
-    pub fn code(self) -> u64 {
-        self as u64
-    }
-}
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Skip::Hidden => "hidden",
-            Skip::Temporary => "a temporary name",
-            Skip::NotRegular => "not a regular file",
-            Skip::LinkOut => "a link out of the folder",
-            Skip::LinkNowhere => "a link that leads nowhere",
-            Skip::LinkToFolder => "a link to a folder",
-            Skip::Folder => "a subfolder, which only --recursive looks into",
-            Skip::Pattern => "left out by the patterns of --include and --exclude",
-            Skip::TooDeep => "a subfolder that is too deep",
-        })
-    }
 }
 
 /// The contents of the folders.

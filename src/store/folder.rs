@@ -88,7 +88,7 @@ pub fn write(folder: &Path, log: u64, bytes: &[u8]) -> io::Result<()> {
     write_all(folder, &[(log, bytes)]).pop().unwrap_or(Ok(()))
 }
 
-/// Replaces the partials of several logs, and syncs the folder once. Says of each whether it went, as [`write`] does.
+/// Replaces the partials of several logs, and syncs the folder once. Says of each whether it went, as [`write()`] does.
 pub fn write_all(folder: &Path, partials: &[(u64, &[u8])]) -> Vec<io::Result<()>> {
     let mut results: Vec<io::Result<()>> = partials.iter().map(|(log, bytes)| replace(folder, *log, bytes)).collect();
     if results.iter().any(Result::is_ok)

@@ -28,16 +28,18 @@ fn usage(at: u64, dated: bool) -> Usage {
     for request in 0..requests {
         let random = random(at * 100 + request);
         bytes += 100 + random % 200;
-        hours |= u32::from(dated) << (random >> 32 & 0xffff) % 24;
+        hours |= u32::from(dated) << ((random >> 32) % 24);
     }
     Usage { requests, bytes, hours }
 }
 
 fn two_days() -> Model {
     let keys = ["9.9.9.9", "10.0.0.1", "10.0.0.10", "255.255.255.255", "::1", "2001:db8::7", "-", "", "host.example", "01.2.3.4", "x\u{ff}"];
-    let clients =
-        |from: usize, dated: bool| keys[from..].iter().enumerate().map(|(at, key)| (key.as_bytes().to_vec(), usage((at + from * 7) as u64, dated))).collect();
-    BTreeMap::from([(None, clients(4, false)), (day("2021-03-22"), clients(0, true)), (day("2021-03-23"), clients(2, true))])
+    let clients = |from: usize, dated: bool| {
+        let client = |(at, key): (usize, &&str)| (key.as_bytes().to_vec(), usage((at + from * 7) as u64, dated));
+        keys[from..].iter().enumerate().map(client).collect()
+    };
+    BTreeMap::from([(None, clients(4, false)), (day("2021-03-22"), clients(0, true))])
 }
 
 /// What a log says of itself if it has these clients.
@@ -162,13 +164,15 @@ fn days_share_row_groups_only_if_there_are_many() {
 
 #[test]
 fn clients_are_written_and_read() {
-    let mut clients = Clients::default();
+    let (mut clients, mut requests) = (Clients::default(), 0);
     for at in 0..10_000 {
-        clients.add(Key::V4(random(at) as u32), one(1 + at % 7));
-        clients.add(Key::Bytes(format!("2001:db8::{:x}", at % 500).as_bytes()), 1);
-        clients.add(Key::Bytes(format!("host-{}", at % 300).as_bytes()), 1);
+        let (ipv6, name) = (format!("2001:db8::{:x}", at % 500), format!("host-{}", at % 300));
+        for key in [Key::V4(random(at) as u32), Key::Bytes(ipv6.as_bytes()), Key::Bytes(name.as_bytes())] {
+            rows::add(&mut clients, key, Usage { requests: 1 + at % 7, bytes: 0, hours: 0 });
+            requests += 1 + at % 7;
+        }
     }
-    let mut totals = Totals { malformed: clients.iter().map(|(_, count)| count).sum(), ..Totals::default() };
+    let mut totals = Totals { malformed: requests, ..Totals::default() };
     totals.set_clients(&clients);
     let meta = Meta { days: BTreeMap::from([(None, totals)]), ..Meta::default() };
     let bytes = encode(&meta, &[(None, &clients), (day("2021-03-22"), &Clients::default())]).unwrap();

@@ -217,7 +217,7 @@ impl Log {
         match self {
             Log { deleted: true, .. } => Reason::Deleted,
             Log { unreadable: Some(errno), .. } => Reason::Unreadable(*errno),
-            Log { damage: Some(damage), .. } => Reason::Damage(damage.code()),
+            Log { damage: Some(damage), .. } => Reason::Damage(*damage),
             Log { quarantine, .. } => quarantine.first().map_or(Reason::Nothing, |(_, reason)| *reason),
         }
     }

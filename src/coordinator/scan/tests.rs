@@ -142,11 +142,3 @@ fn what_is_left_out_has_a_limit() {
     contents.take_under(b"00000");
     assert_eq!(contents.skipped.len(), 1);
 }
-
-#[test]
-fn a_reason_is_its_number() {
-    for code in 1..=9 {
-        assert_eq!(Skip::from_code(code).map(Skip::code), Some(code));
-    }
-    assert_eq!((Skip::from_code(0), Skip::from_code(10)), (None, None));
-}

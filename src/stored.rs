@@ -1,0 +1,180 @@
+//! `tallyd store`: what a state folder holds, without a daemon. It may be in use by one: a partial is replaced whole, so what is read is always one that was.
+//!
+//! A partial that is damaged is an error of its own; so is one that cannot be read. One of a newer version is spoken of, and no error: it is as it should be, for somebody else.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::count::progress;
+use crate::log::{shown, shown_to_people};
+use crate::show::{columns, thousands};
+use crate::store::folder::{self, Entry};
+use crate::store::{Meta, Partial, Trouble, read_meta, utc};
+
+/// What a command has to say.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// For stdout.
+    pub text: String,
+    /// For stderr: what is worth a sentence but no error.
+    pub notes: Vec<String>,
+    /// For stderr: what went wrong, in a sentence each.
+    pub errors: Vec<String>,
+}
+
+impl Answer {
+    /// Takes what could be read; speaks of what could not.
+    fn take<T>(&mut self, path: &Path, result: Result<T, Trouble>) -> Option<T> {
+        match result {
+            Ok(value) => return Some(value),
+            // It was replaced by nothing: a log that was taken back or forgotten.
+            Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(trouble @ Trouble::Newer(_)) => self.notes.push(format!("{} is left alone: {trouble}", shown_path(path))),
+            Err(trouble) => self.errors.push(format!("{}: {trouble}", shown_path(path))),
+        }
+        None
+    }
+
+    /// The partials of a state folder.
+    fn list(&mut self, state: &Path) -> Vec<Entry> {
+        if !state.is_dir() {
+            self.errors.push(format!("there is no folder {}: is --state the one that the daemon was given?", shown_path(state)));
+            return Vec::new();
+        }
+        folder::list(state).unwrap_or_else(|error| {
+            self.errors.push(format!("cannot read {}: {error}", shown_path(state)));
+            Vec::new()
+        })
+    }
+}
+
+/// `tallyd store ls`: a line for each partial, or an object.
+pub fn ls(state: &Path, as_json: bool) -> Answer {
+    let mut answer = Answer::default();
+    let mut listed: Vec<(Entry, Meta, u64)> = Vec::new();
+    for entry in answer.list(state) {
+        let read = || {
+            let file = File::open(&entry.path)?;
+            let size = file.metadata()?.len();
+            Ok((read_meta(file)?, size))
+        };
+        if let Some((meta, size)) = answer.take(&entry.path, read()) {
+            listed.push((entry, meta, size));
+        }
+    }
+    answer.text = if as_json { as_objects(&listed) } else { as_table(&listed) };
+    answer
+}
+
+fn as_objects(listed: &[(Entry, Meta, u64)]) -> String {
+    let object = |(entry, meta, size): &(Entry, Meta, u64)| {
+        json!({
+            "id": format!("{:016x}", entry.log),
+            "host": entry.host.to_string(),
+            "name": shown(&meta.name),
+            "state": meta.state.word(),
+            "complete": meta.complete,
+            "days": meta.days.len(),
+            "requests": meta.totals.requests(),
+            "unique_ips": meta.totals.unique_clients(),
+            "size": size,
+            "written_at": meta.written_at,
+        })
+    };
+    let objects: Vec<_> = listed.iter().map(object).collect();
+    serde_json::to_string_pretty(&json!({"partials": objects})).expect("keys are strings") + "\n"
+}
+
+fn as_table(listed: &[(Entry, Meta, u64)]) -> String {
+    let mut cells = vec![["log", "host", "id", "state", "days", "requests", "clients", "bytes stored", "written (UTC)"].map(str::to_owned)];
+    cells.extend(listed.iter().map(|(entry, meta, size)| {
+        [
+            shown_to_people(&meta.name),
+            entry.host.to_string(),
+            format!("{:016x}", entry.log),
+            meta.state.word().to_owned(),
+            thousands(meta.days.len() as u64),
+            thousands(meta.totals.requests()),
+            thousands(meta.totals.unique_clients()),
+            thousands(*size),
+            utc(meta.written_at),
+        ]
+    }));
+    columns(&cells)
+}
+
+/// `tallyd store check`: decodes everything.
+pub fn check(state: &Path) -> Answer {
+    let mut answer = Answer::default();
+    let (mut whole, mut clients) = (0, 0);
+    for_each(&mut answer, state, |answer, entry| {
+        let read = || {
+            let partial = Partial::open(File::open(&entry.path)?)?;
+            partial.check()?;
+            Ok(partial.meta().days.values().map(|day| day.unique_clients()).sum::<u64>())
+        };
+        if let Some(count) = answer.take(&entry.path, read()) {
+            (whole, clients) = (whole + 1, clients + count);
+        }
+    });
+    answer.text = format!("{} partials are as they were written, with {} clients by day\n", thousands(whole), thousands(clients));
+    answer
+}
+
+/// `tallyd store export`: copies the partials, each of them whole and checked. What is there already stays, and is an error unless it is the same or empty.
+pub fn export(state: &Path, to: &Path) -> Answer {
+    let mut answer = Answer::default();
+    let (mut copied, mut same) = (0, 0);
+    for_each(&mut answer, state, |answer, entry| {
+        let read = || {
+            let bytes = fs::read(&entry.path)?;
+            match Partial::from_bytes(bytes.clone()).and_then(|partial| partial.check()) {
+                // It cannot be checked here, but copied.
+                Ok(()) | Err(Trouble::Newer(_)) => Ok(bytes),
+                Err(trouble) => Err(trouble),
+            }
+        };
+        let Some(bytes) = answer.take(&entry.path, read()) else { return };
+        match copy(entry, &bytes, to) {
+            Ok(true) => copied += 1,
+            Ok(false) => same += 1,
+            Err(error) => answer.errors.push(format!("cannot write {}: {error}", shown_path(&folder::path(&folder::of(to, &entry.host), entry.log)))),
+        }
+    });
+    answer.text = format!("{} partials copied, {} were there already\n", thousands(copied), thousands(same));
+    answer
+}
+
+/// Writes a partial to another state folder; says whether it was not there yet.
+fn copy(entry: &Entry, bytes: &[u8], to: &Path) -> io::Result<bool> {
+    let folder = folder::make(to, &entry.host)?;
+    match fs::read(folder::path(&folder, entry.log)) {
+        Ok(there) if there == bytes => return Ok(false),
+        Ok(there) if !there.is_empty() => return Err(io::Error::other("another one is there, which is kept; move it away, or export to an empty folder")),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    folder::write(&folder, entry.log, bytes)?;
+    Ok(true)
+}
+
+/// Does something with each partial, with a bar on stderr if it takes long.
+fn for_each(answer: &mut Answer, state: &Path, mut act: impl FnMut(&mut Answer, &Entry)) {
+    let entries = answer.list(state);
+    let size = |entry: &Entry| entry.path.metadata().map_or(0, |about| about.len());
+    let bar = progress(entries.iter().map(size).sum());
+    for entry in &entries {
+        let size = size(entry);
+        act(answer, entry);
+        bar.inc(size);
+    }
+    bar.finish_and_clear();
+}
+
+fn shown_path(path: &Path) -> String {
+    shown_to_people(path.as_os_str().as_encoded_bytes())
+}
