@@ -82,8 +82,10 @@ pub fn block(number: usize) -> (u64, u32) {
 
 /// How many blocks lie within the first `bytes` bytes. They are the first ones of the grid.
 pub fn blocks_within(bytes: u64) -> usize {
-    let stretch = GRID.iter().rev().find(|stretch| stretch.from + stretch.length <= bytes);
-    stretch.map_or(0, |stretch| stretch.first + (bytes - stretch.from - stretch.length) / stretch.step + 1) as usize
+    let Some(at) = GRID.iter().rposition(|stretch| stretch.from + stretch.length <= bytes) else { return 0 };
+    let stretch = &GRID[at];
+    let count = stretch.first + (bytes - stretch.from - stretch.length) / stretch.step + 1;
+    GRID.get(at + 1).map_or(count, |next| count.min(next.first)) as usize
 }
 
 /// A block that was not seen, because it could not be counted.

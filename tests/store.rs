@@ -12,7 +12,7 @@ use support::{Folder, tallyd};
 use tallyd::log::Day;
 use tallyd::store::folder::{self, Host};
 use tallyd::store::{Meta, Partial, State, encode};
-use tallyd::tally::{Clients, Key, Totals};
+use tallyd::tally::{Clients, Key, Totals, Usage};
 
 /// Where `tests/run` puts it.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python");
@@ -22,7 +22,7 @@ fn day(text: &str) -> Option<Day> {
 }
 
 fn add(clients: &mut Clients, key: Key<'_>, requests: u64) {
-    clients.add(key, requests);
+    clients.add(key, Usage { requests, ..Usage::default() });
 }
 
 /// So many clients of each kind from a number on, each with a few requests; and these requests.
