@@ -15,6 +15,9 @@ use crate::sys::map::read_at;
 /// The longest sample, in bytes.
 pub const SAMPLE_BYTES: usize = 1024;
 
+/// Up to here the blocks leave nothing out.
+pub const START_BYTES: u64 = 4096;
+
 /// The grid, in stretches of equal steps: blocks of `length` bytes at `from`, `from + step`, and so on up to the next stretch.
 const GRID: [Stretch; 4] = [
     Stretch { first: 0, from: 0, step: 16, length: 16 },
