@@ -13,6 +13,11 @@ use crate::sample::{Sample, UNSEEN, block};
 /// The counted logs by the hash of their first block, and those that are too short to have one.
 type Index = HashMap<Option<u64>, Vec<u64>>;
 
+/// By what a log is found among those that are like it.
+pub(super) fn first_of(log: &Log) -> Option<u64> {
+    log.content.blocks.first().copied().filter(|hash| *hash != UNSEEN)
+}
+
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
     pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
@@ -23,7 +28,7 @@ impl Ledger {
         }
         let mut index: Index = HashMap::new();
         for (id, log) in self.logs.iter().filter(|(_, log)| log.is_counted()) {
-            index.entry(log.content.blocks.first().copied().filter(|hash| *hash != UNSEEN)).or_default().push(*id);
+            index.entry(first_of(log)).or_default().push(*id);
         }
         for id in ids {
             match self.logs.get(&id).map(|log| log.format.is_some()) {
@@ -170,8 +175,54 @@ impl Ledger {
         true
     }
 
+    /// Something of a log is counted for the first time. Copies that were found at the same look, of which none was counted then, are told here.
+    fn meet(&mut self, id: u64, look: &mut impl Look) {
+        let Some(log) = self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some()) else { return };
+        log.met = true;
+        let (key, is_stream) = (first_of(log), log.format.is_some());
+        let logs = &self.logs;
+        let alike = self.firsts.entry(key).or_default();
+        alike.retain(|other| logs.get(other).is_some_and(|log| log.is_counted() && first_of(log) == key));
+        alike.insert(id);
+        if is_stream {
+            // It was compared with all.
+            return;
+        }
+        let short = if key.is_some() { self.firsts.get(&None) } else { None };
+        let others: Vec<u64> = self.firsts[&key].iter().chain(short.into_iter().flatten()).copied().filter(|other| *other != id).collect();
+        for other_id in others {
+            let (Some(log), Some(other)) = (self.logs.get(&id), self.logs.get(&other_id)) else { continue };
+            // What is the beginning of another one is told by that one.
+            if log.within.is_some() {
+                return;
+            }
+            if other.within.is_some() || !other.counts() || !other.is_counted() || other.folder != log.folder {
+                continue;
+            }
+            let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
+            if self.is_beginning(inner, outer, look) {
+                let deeper: Vec<u64> = self.inner.iter().copied().filter(|deep| self.logs.get(deep).is_some_and(|log| log.within == Some(inner))).collect();
+                deeper.into_iter().chain([inner]).for_each(|deep| self.set_within(deep, Some(outer)));
+                if self.logs.get(&inner).is_some_and(|log| log.gone) {
+                    self.drop_log(inner);
+                }
+            }
+        }
+    }
+
+    /// Is what was counted of a log the beginning of what was counted of another one?
+    fn is_beginning(&self, short: u64, long: u64, look: &mut impl Look) -> bool {
+        let (Some(short), Some(long)) = (self.logs.get(&short), self.logs.get(&long)) else { return false };
+        match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
+            (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
+            (Shown::Likely, ..) => !short.content.blocks.is_empty(),
+            (shown, ..) => shown == Shown::Same,
+        }
+    }
+
     /// A log was counted further: does it still count within another one, or others within it?
     pub fn kin(&mut self, id: u64, look: &mut impl Look) {
+        self.meet(id, look);
         if self.inner.is_empty() {
             return;
         }

@@ -136,6 +136,8 @@ pub struct Ledger {
     counting: BTreeSet<u64>,
     /// The logs that are the beginnings of others.
     inner: BTreeSet<u64>,
+    /// The logs that have been counted, by the hash of their first block. Some are not what they were.
+    firsts: HashMap<Option<u64>, BTreeSet<u64>>,
     /// Is a log missing that may be found at another look?
     missing: bool,
     /// Is there a log that will be due for something though nothing happens to it?
@@ -158,6 +160,7 @@ impl Ledger {
             events: Vec::new(),
             counting: BTreeSet::new(),
             inner: BTreeSet::new(),
+            firsts: HashMap::new(),
             missing: false,
             waits: false,
         }
@@ -168,7 +171,10 @@ impl Ledger {
         if log.within.is_some() {
             self.inner.insert(id);
         }
-        self.logs.insert(id, Log { doubted: true, ..log });
+        if log.is_counted() {
+            self.firsts.entry(kin::first_of(&log)).or_default().insert(id);
+        }
+        self.logs.insert(id, Log { doubted: true, met: log.is_counted(), ..log });
         self.changed.insert(id);
     }
 
@@ -502,6 +508,7 @@ impl Ledger {
         (log.content, log.plan, log.held_at, log.damage) = (Default::default(), None, None, None);
         (log.unterminated, log.caught_up, log.unreadable) = (false, false, None);
         log.quarantine.clear();
+        log.met = false;
         if log.format.is_some() {
             log.told = None;
         }
