@@ -120,7 +120,8 @@ impl Daemon {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
         let mut child = command
-            .args(["serve", "--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0", "--workers", "2", "--scan-every-ms", "100"])
+            .args(["serve", "--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0", "--workers", "2"])
+            .args(if options.contains(&"--scan-every-ms") { &[][..] } else { &["--scan-every-ms", "100"] })
             .args(options)
             .envs(variables.iter().copied())
             .current_dir(folder.path())
@@ -226,6 +227,14 @@ impl Daemon {
         }
         let status = wait_until("the daemon has ended", || self.child.try_wait().unwrap());
         (status, start.elapsed())
+    }
+}
+
+impl Daemon {
+    /// Ends it by this signal. Gives the folder, in which another one can be started.
+    pub fn end(mut self, number: i32) -> Folder {
+        self.stop(&[number]);
+        std::mem::replace(&mut self.folder, Folder::new())
     }
 }
 

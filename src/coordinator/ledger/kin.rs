@@ -3,15 +3,16 @@
 //! A log whose whole content is the beginning of another log counts within that one. If the file of a log goes and another file has its content, that is where the log
 //! is from then on. So the lines of a content count once, whatever happens to its files.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::content::{Look, Shown};
 use super::{Event, Ledger, Log, turn};
-use crate::sample::{Sample, UNSEEN};
+use crate::sample::Sample;
 
-/// The counted logs by the hash of their first block, and those that are too short to have one.
-type Index = HashMap<Option<u64>, Vec<u64>>;
+/// So many logs that begin alike are looked at: more are no logs that differ, but lines of a few bytes.
+const ALIKE_MAX: usize = 1_000;
+/// So many of them are opened for it.
+const LOOKS_MAX: usize = 100;
 
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
@@ -21,14 +22,10 @@ impl Ledger {
         if ids.is_empty() {
             return;
         }
-        let mut index: Index = HashMap::new();
-        for (id, log) in self.logs.iter().filter(|(_, log)| log.is_counted()) {
-            index.entry(log.content.blocks.first().copied().filter(|hash| *hash != UNSEEN)).or_default().push(*id);
-        }
         for id in ids {
             match self.logs.get(&id).map(|log| log.format.is_some()) {
                 Some(true) => self.know_again(id, now, look),
-                Some(false) => self.tell(id, &index, now, look),
+                Some(false) => self.tell(id, now, look),
                 None => {}
             }
         }
@@ -55,23 +52,19 @@ impl Ledger {
     }
 
     /// A plain file of which nothing is counted: is it a log that is known, or a copy of one?
-    fn tell(&mut self, id: u64, index: &Index, now: Duration, look: &mut impl Look) {
+    fn tell(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
         let (place, size) = (log.place(), log.size);
         let start = look.start(&place, size);
         let (known, kin, unknown) = match &start {
             Ok(start) => {
-                let first = start.first().copied();
-                let alike = first.and_then(|first| index.get(&Some(first)));
-                let candidates = alike.into_iter().chain(index.get(&None)).flatten();
+                // What is the beginning of another one is told by that one.
+                let counts = |other: &u64| self.logs.get(other).is_some_and(|log| log.gone || log.missed || log.within.is_none());
+                let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
                 let (mut known, mut kin, mut unknown) = (None, None, false);
                 for other_id in candidates {
-                    let Some(other) = self.logs.get(other_id).filter(|other| other.content.may_start(start) && self.may_be_kin(log, other)) else { continue };
+                    let Some(other) = self.logs.get(&other_id).filter(|other| other.content.may_start(start) && self.may_be_kin(log, other)) else { continue };
                     let is_there = !other.gone && !other.missed;
-                    if is_there && other.within.is_some() {
-                        // It is the beginning of one that is looked at too.
-                        continue;
-                    }
                     let begins = match other.content.to <= size {
                         true => other.content.begins_file(&place, size, true, look),
                         false => other.content.begins_with_file(&place, size, other.plain_place().as_ref(), look),
@@ -83,7 +76,7 @@ impl Ledger {
                     let slot = if !is_there && other.content.to <= size { &mut known } else { &mut kin };
                     let rank = (other.content.to, other.name == log.name, other.within.is_none());
                     if slot.is_none_or(|(_, before)| before < rank) {
-                        *slot = Some((*other_id, rank));
+                        *slot = Some((other_id, rank));
                     }
                 }
                 (known, kin, unknown)
@@ -111,10 +104,8 @@ impl Ledger {
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
         let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
         let (mut held, mut outer, mut probe) = (Vec::new(), None, None);
-        for (other_id, other) in self.logs.iter().filter(|(other, log)| **other != id && log.is_counted()) {
-            if !self.may_be_kin(log, other) {
-                continue;
-            }
+        for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
+            let Some(other) = self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other)) else { continue };
             if other.content.to <= log.content.to {
                 let shown = match (other.content.begins(&log.content), other.content.anchor) {
                     (Shown::Likely, Some(anchor)) => match log.probed.iter().find(|(sample, _)| (sample.at, sample.length) == (anchor.at, anchor.length)) {
@@ -127,7 +118,7 @@ impl Ledger {
                     (shown, _) => shown != Shown::Other,
                 };
                 if shown {
-                    held.push(*other_id);
+                    held.push(other_id);
                 }
             } else {
                 let shown = match (log.content.begins(&other.content), log.content.anchor, other.plain_place()) {
@@ -136,7 +127,7 @@ impl Ledger {
                     (shown, ..) => shown == Shown::Same,
                 };
                 if shown {
-                    outer = Some(other.within.unwrap_or(*other_id));
+                    outer = Some(other.within.unwrap_or(other_id));
                 }
             }
         }
@@ -175,8 +166,52 @@ impl Ledger {
         true
     }
 
+    /// Something of a log is counted for the first time. Copies that were found at the same look, of which none was counted then, are told here.
+    fn meet(&mut self, id: u64, look: &mut impl Look) {
+        let Some(log) = self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some()) else { return };
+        log.met = true;
+        if log.format.is_some() {
+            // It was compared with all.
+            return;
+        }
+        let counts = |other: &u64| *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted());
+        let others: Vec<u64> = self.alike.of(&self.logs[&id].content.blocks).filter(counts).take(ALIKE_MAX).collect();
+        let mut looks = LOOKS_MAX;
+        for other_id in others {
+            let (Some(log), Some(other)) = (self.logs.get(&id), self.logs.get(&other_id)) else { continue };
+            // What is the beginning of another one is told by that one.
+            if log.within.is_some() {
+                return;
+            }
+            if other.folder != log.folder || !other.counts() {
+                continue;
+            }
+            let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
+            if self.is_beginning(inner, outer, &mut looks, look) {
+                self.inner_of(inner).into_iter().chain([inner]).for_each(|deep| self.set_within(deep, Some(outer)));
+                if self.logs.get(&inner).is_some_and(|log| log.gone) {
+                    self.drop_log(inner);
+                }
+            }
+        }
+    }
+
+    /// Is what was counted of a log the beginning of what was counted of another one?
+    fn is_beginning(&self, short: u64, long: u64, looks: &mut usize, look: &mut impl Look) -> bool {
+        let (Some(short), Some(long)) = (self.logs.get(&short), self.logs.get(&long)) else { return false };
+        match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
+            (Shown::Likely, Some(anchor), Some(place)) => {
+                *looks = looks.saturating_sub(1);
+                *looks > 0 && look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor))
+            }
+            (Shown::Likely, ..) => !short.content.blocks.is_empty(),
+            (shown, ..) => shown == Shown::Same,
+        }
+    }
+
     /// A log was counted further: does it still count within another one, or others within it?
     pub fn kin(&mut self, id: u64, look: &mut impl Look) {
+        self.meet(id, look);
         let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
         let pairs: Vec<(u64, u64)> = own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
         for (inner, outer) in pairs {
@@ -274,6 +309,7 @@ impl Ledger {
         let Some(from_log) = self.take_file(id, from) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.generation += 1;
+        self.alike.insert(id, &from_log.content.blocks);
         (log.content, log.quarantine, log.damage, log.raw) = (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
         (log.format, log.told, log.caught_up, log.is_final, log.unterminated) = (from_log.format, from_log.told, true, true, false);
         log.probed = Vec::new();
@@ -288,6 +324,7 @@ impl Ledger {
         self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
         self.inner_of(from).into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        self.alike.remove(from);
         self.gone_dated.remove(&id);
         let log = self.logs.get_mut(&id)?;
         log.rotated |= log.name != gone.name;
@@ -303,6 +340,7 @@ impl Ledger {
         let Some(log) = self.logs.remove(&id) else { return };
         self.turns.remove(&turn(id, &log));
         self.note_within(id, log.within, None);
+        self.alike.remove(id);
         self.gone_dated.remove(&id);
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));

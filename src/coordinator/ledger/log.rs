@@ -65,6 +65,8 @@ pub struct Log {
     pub(super) closed: bool,
     /// It was told from other logs that begin alike, as far as it was then.
     pub(super) told: Option<u64>,
+    /// It was compared with what else was counted, once something of it was.
+    pub(super) met: bool,
     /// What was found where a compressed log was looked at for another one's end.
     pub(super) probed: Vec<(Sample, bool)>,
     /// What it was last is believed only after a look at it.
@@ -145,6 +147,7 @@ impl Log {
             seen: Duration::ZERO,
             closed: false,
             told: None,
+            met: false,
             probed: Vec::new(),
             doubted: false,
             missed: false,

@@ -7,6 +7,7 @@
 //!
 //! `see` takes in what the folders hold; `kin` decides which logs are the same content; here is what is to be counted.
 
+mod alike;
 mod kin;
 mod log;
 mod see;
@@ -27,6 +28,7 @@ use crate::range::{Io, LastLine, Probe, Range};
 use crate::sample::{Sample, blocks_within};
 use crate::sys::process::Death;
 
+use alike::Alike;
 pub use log::Log;
 use log::{Piece, Plan};
 pub use see::View;
@@ -136,6 +138,8 @@ pub struct Ledger {
     counting: BTreeSet<u64>,
     /// The logs that are the beginnings of others, by those.
     inner: BTreeMap<u64, BTreeSet<u64>>,
+    /// The logs of which something is counted.
+    alike: Alike,
     /// The logs that are gone and had names with dates.
     gone_dated: BTreeSet<u64>,
     /// Is a log missing that may be found at another look?
@@ -160,6 +164,7 @@ impl Ledger {
             events: Vec::new(),
             counting: BTreeSet::new(),
             inner: BTreeMap::new(),
+            alike: Alike::default(),
             gone_dated: BTreeSet::new(),
             missing: false,
             waits: false,
@@ -171,7 +176,10 @@ impl Ledger {
         if log.gone && log.day.is_some() {
             self.gone_dated.insert(id);
         }
-        self.logs.insert(id, Log { doubted: true, ..log });
+        if log.is_counted() {
+            self.alike.insert(id, &log.content.blocks);
+        }
+        self.logs.insert(id, Log { doubted: true, met: log.is_counted(), ..log });
         self.changed.insert(id);
     }
 
@@ -372,6 +380,7 @@ impl Ledger {
         let Some(Piece::Counted(_, range, done)) = plan.waiting.remove(&plan.next) else { return };
         let to = end_of(&done, range, log.format.is_some());
         log.content.grow(to, done.blocks.0, &done.blocks.1, anchor);
+        self.alike.insert(id, &log.content.blocks);
         (log.unterminated, log.unreadable, log.damage) = (log.unterminated | done.unterminated, None, done.damage);
         log.held_at = done.held.then(|| done.tail.reach());
         plan.next = range.to();
@@ -505,6 +514,8 @@ impl Ledger {
         (log.content, log.plan, log.held_at, log.damage) = (Default::default(), None, None, None);
         (log.unterminated, log.caught_up, log.unreadable) = (false, false, None);
         log.quarantine.clear();
+        log.met = false;
+        self.alike.remove(id);
         if log.format.is_some() {
             log.told = None;
         }

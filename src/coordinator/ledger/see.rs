@@ -42,6 +42,7 @@ impl Ledger {
                         owned.insert(key);
                         self.see_again(id, main, found, now, look);
                     } else {
+                        self.forget_size(id);
                         lost.push(id);
                     }
                 }
@@ -138,10 +139,21 @@ impl Ledger {
         }
     }
 
+    /// A log's file holds something else: its size may be that of what it holds now.
+    fn forget_size(&mut self, id: u64) {
+        if let Some(log) = self.logs.get_mut(&id).filter(|log| log.format.is_none()) {
+            log.size = log.content.to;
+        }
+    }
+
     /// A log's file is gone, or holds something else. If another file has the same content, that is its file now; else what was counted of it stays.
     pub(super) fn lose(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(&turn(id, log));
+        if log.held_at == Some(log.size) {
+            // The half line behind that will never be a line.
+            log.size = log.content.to;
+        }
         (log.gone, log.missed, log.doubted, log.unreadable, log.plan, log.held_at) = (true, false, false, None, None, None);
         log.links.clear();
         self.changed.insert(id);
@@ -158,6 +170,7 @@ impl Ledger {
 
     /// A job's log is not what it was when it was counted: its file holds something else.
     pub fn lose_content(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+        self.forget_size(id);
         self.lose(id, now, look);
         self.missing = true;
     }
