@@ -42,7 +42,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &["api/"],
         "only one process has a runtime, and it is the one that may die of it",
     ),
-    (&["rayon"], &["count.rs"], "the daemon forks: no process of it may have threads that it does not know of"),
+    // What is in `store/unite.rs` is used by commands, and by the api process: the last of its line, which forks nothing.
+    (&["rayon"], &["count.rs", "store/unite.rs"], "the daemon forks: no process of it may have threads that it does not know of"),
 ];
 
 /// Where no thread is started: the supervisor forks, and a worker or the coordinator that is killed is to be one thing.

@@ -198,6 +198,15 @@ impl Partial {
         })
     }
 
+    /// The requests of the rows of a day that are in a row group.
+    pub(super) fn requests_of(&self, group: &Group, day: &DayRows) -> Result<Vec<u64>, Trouble> {
+        let mut requests = self.numbers(group, REQUESTS)?;
+        let place = |row: u64| (row.clamp(group.from, group.from + group.rows as u64) - group.from) as usize;
+        requests.truncate(place(day.to()));
+        requests.drain(..place(day.from));
+        Ok(requests)
+    }
+
     /// The numbers of a column.
     fn numbers(&self, group: &Group, column: usize) -> Result<Vec<u64>, Trouble> {
         let mut numbers = Vec::with_capacity(group.rows);
