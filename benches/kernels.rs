@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tallyd::log::{Rule, Stamp, client, day_of_name, kind};
-use tallyd::tally::{Clients, Counter, Key, Rules, Tally, plain, union};
+use tallyd::tally::{Clients, Counter, Key, Rules, Tally, Usage, plain, union};
 
 #[path = "logs.rs"]
 mod logs;
@@ -50,9 +50,10 @@ fn sets(criterion: &mut Criterion) {
     for (name, distinct) in [("1,000", 1_000), ("100,000", 100_000), ("a million", 1_000_000)] {
         let addresses: Vec<u32> = (0..ADDS).map(|at| (at.wrapping_mul(2_654_435_761) % distinct).wrapping_mul(0x9e37_79b1)).collect();
         let texts: Vec<String> = addresses.iter().map(|address| format!("2001:db8::{:x}:{:x}", address >> 16, address & 0xffff)).collect();
+        let usage = Usage::of_request(200, Some(6));
         let set = |addresses: &[u32]| {
             addresses.iter().fold(Clients::default(), |mut set, address| {
-                set.add(Key::V4(*address), 1);
+                set.add(Key::V4(*address), usage);
                 set
             })
         };
@@ -60,7 +61,7 @@ fn sets(criterion: &mut Criterion) {
         group.bench_function(format!("IPv6, {name} clients"), |bencher| {
             bencher.iter(|| {
                 let mut set = Clients::default();
-                texts.iter().for_each(|text| set.add(Key::Bytes(text.as_bytes()), 1));
+                texts.iter().for_each(|text| set.add(Key::Bytes(text.as_bytes()), usage));
                 set.len()
             });
         });

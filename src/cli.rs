@@ -28,7 +28,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Watch folders, count the logs in them, answer over HTTP (the default command)
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Count files, the files in folders, or standard input (-), and print the numbers
     Count(Count),
     /// Count twice, by the fast engine and by a plain slow one, and say whether they agree
@@ -142,8 +142,8 @@ struct At {
 /// Parses the command line and does what it says.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(serve) => self::serve(serve),
+    match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.serve))) {
+        Command::Serve(serve) => self::serve(*serve),
         Command::Count(count) => self::count(&count),
         Command::Verify(verify) => self::verify(&verify),
         Command::Status(status) => self::status(&status),
@@ -179,7 +179,7 @@ fn count(asked: &Count) -> ExitCode {
 
 fn table(counts: &Counts) -> String {
     let rows: Vec<Row> = counts.files().iter().map(|file| Row { name: file.name().to_vec(), totals: counts.of(file) }).collect();
-    show::table(&rows, &counts.all())
+    show::table(&rows, Some(&counts.all()))
 }
 
 fn verify(asked: &Verify) -> ExitCode {

@@ -8,21 +8,38 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use globset::{GlobBuilder, GlobSet};
 use serde::Deserialize;
 
+use crate::decode::Limits;
 use crate::journal::{LogFormat, LogLevel};
 use crate::log::Rule;
 use crate::range::Io;
+use crate::tally::Rules;
 
 /// What `serve` does, settled and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// The watched folders.
     pub logs: Vec<PathBuf>,
+    /// Are their subfolders watched?
+    pub recursive: bool,
+    /// Only logs with such names are counted; without any, all.
+    pub include: Globs,
+    /// Logs with such names are not counted.
+    pub exclude: Globs,
+    /// Are the folders watched through inotify?
+    pub inotify: bool,
+    /// The time between two looks at everything in the folders.
+    pub scan_every: Duration,
+    /// Which machine's logs are in the folders.
+    pub host: String,
     /// Where tallyd keeps what it must remember.
     pub state: PathBuf,
     /// Where the API answers.
     pub listen: SocketAddr,
+    /// The file with the token that who asks the API has to show.
+    pub token_file: Option<PathBuf>,
     /// How many processes count.
     pub workers: usize,
     /// Which part of a line is its client.
@@ -31,12 +48,20 @@ pub struct Settings {
     pub io: Io,
     /// How many bytes are counted in one job.
     pub range_bytes: u64,
-    /// The time between two looks at the folders.
-    pub scan_every: Duration,
     /// A log that has not changed for so long is final.
     pub final_after: Duration,
     /// How many logs the board has room for.
     pub board_logs: usize,
+    /// How much memory the coordinator's numbers may take, in bytes.
+    pub memory_budget: u64,
+    /// How much memory one worker may use, in bytes.
+    pub worker_memory: u64,
+    /// How long a compressed log may be when it is expanded, in bytes.
+    pub expanded_max: u64,
+    /// How many times longer than the file.
+    pub expanded_ratio_max: u64,
+    /// How much memory the API keeps decoded days in, in bytes.
+    pub cache: u64,
     /// How the journal is written.
     pub log_format: LogFormat,
     /// How much it says.
@@ -51,6 +76,24 @@ pub struct Given {
     /// A folder to watch; may be given several times [default: files]
     #[arg(long, value_name = "DIR", env = "TALLYD_LOGS", value_delimiter = ':')]
     logs: Option<Vec<PathBuf>>,
+    /// Watch the subfolders too
+    #[arg(long, env = "TALLYD_RECURSIVE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    recursive: Option<bool>,
+    /// Count only logs with such a name, like *.log; may be given several times [default: all]
+    #[arg(long, value_name = "GLOB", env = "TALLYD_INCLUDE", value_delimiter = ':')]
+    include: Option<Vec<String>>,
+    /// Do not count logs with such a name, whatever --include says; may be given several times [default: none]
+    #[arg(long, value_name = "GLOB", env = "TALLYD_EXCLUDE", value_delimiter = ':')]
+    exclude: Option<Vec<String>>,
+    /// Look at the folders now and then only, though the kernel would tell at once what happens in them
+    #[arg(long, env = "TALLYD_NO_INOTIFY", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    no_inotify: Option<bool>,
+    /// The time between two looks at everything in the folders, in milliseconds, 10 to 3600000 [default: 10000]
+    #[arg(long, value_name = "MS", env = "TALLYD_SCAN_EVERY_MS")]
+    scan_every_ms: Option<u64>,
+    /// The name of the machine whose logs these are [default: local]
+    #[arg(long, value_name = "NAME", env = "TALLYD_HOST")]
+    host: Option<String>,
     /// The folder for what tallyd must remember; made if missing [default: state]
     #[arg(long, value_name = "DIR", env = "TALLYD_STATE")]
     state: Option<PathBuf>,
@@ -60,6 +103,9 @@ pub struct Given {
     /// Answer on other addresses than loopback though nobody has to show a token
     #[arg(long, env = "TALLYD_INSECURE_NO_AUTH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     insecure_no_auth: Option<bool>,
+    /// The file with the token that who asks the API has to show; TALLYD_TOKEN is the token itself [default: none]
+    #[arg(long, value_name = "FILE", env = "TALLYD_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
     /// How many processes count, 1 to 256 [default: the CPUs tallyd may use]
     #[arg(long, value_name = "N", env = "TALLYD_WORKERS")]
     workers: Option<usize>,
@@ -72,15 +118,27 @@ pub struct Given {
     /// How much of a log one job counts, in MiB, 1 to 64 [default: 32]
     #[arg(long, value_name = "MIB", env = "TALLYD_RANGE_MIB")]
     range_mib: Option<u64>,
-    /// The time between two looks at the folders, in milliseconds, 10 to 3600000 [default: 1000]
-    #[arg(long, value_name = "MS", env = "TALLYD_SCAN_EVERY_MS")]
-    scan_every_ms: Option<u64>,
     /// A log unchanged for so many seconds, 1 to 31536000, is final: its last line counts without a line feed [default: 300]
     #[arg(long, value_name = "S", env = "TALLYD_FINAL_AFTER_S")]
     final_after_s: Option<u64>,
     /// How many logs can be reported one by one, 1 to 1048576 [default: 65536]
     #[arg(long, value_name = "N", env = "TALLYD_BOARD_LOGS")]
     board_logs: Option<usize>,
+    /// How much memory the numbers that are kept may take, in MiB, 16 to 1048576 [default: 256]
+    #[arg(long, value_name = "MIB", env = "TALLYD_MEMORY_BUDGET_MIB")]
+    memory_budget_mib: Option<u64>,
+    /// How much memory one worker may use, in MiB, 128 to 1048576 [default: 1024]
+    #[arg(long, value_name = "MIB", env = "TALLYD_WORKER_MEMORY_MIB")]
+    worker_memory_mib: Option<u64>,
+    /// How long a compressed log may be when it is expanded, in GiB, 1 to 1048576 [default: 64]
+    #[arg(long, value_name = "GIB", env = "TALLYD_EXPANDED_GIB_MAX")]
+    expanded_gib_max: Option<u64>,
+    /// How many times longer than the file it may be then, 1 to 1048576 [default: 1000]
+    #[arg(long, value_name = "N", env = "TALLYD_EXPANDED_RATIO_MAX")]
+    expanded_ratio_max: Option<u64>,
+    /// How much memory the API keeps decoded days in, in MiB, 0 to 1048576 [default: 256]
+    #[arg(long, value_name = "MIB", env = "TALLYD_CACHE_MIB")]
+    cache_mib: Option<u64>,
     /// How tallyd's own log is written, to stderr [default: text]
     #[arg(long, value_name = "FORMAT", env = "TALLYD_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -131,7 +189,64 @@ impl From<RuleName> for Rule {
     }
 }
 
+/// Patterns of names, relative to a watched folder.
+#[derive(Clone, Debug)]
+pub struct Globs {
+    patterns: Vec<String>,
+    set: GlobSet,
+}
+
+impl Globs {
+    fn new(patterns: Vec<String>, origin: &str) -> Result<Globs, BadSetting> {
+        let glob = |pattern: &String| {
+            // Without a slash, it is the pattern of a file's name, wherever the file is.
+            let whole = match pattern.strip_prefix('/') {
+                Some(rest) => rest.to_owned(),
+                None if pattern.contains('/') => pattern.clone(),
+                None => format!("**/{pattern}"),
+            };
+            let whole = if whole.ends_with('/') { whole + "**" } else { whole };
+            GlobBuilder::new(&whole).literal_separator(true).backslash_escape(true).build()
+        };
+        let wrong = |pattern: &str, why: &dyn std::fmt::Display| {
+            BadSetting(format!("{origin}{pattern:?} is no pattern: {why}; write it like *.log, 2021*.log.gz or old/**, and [*] for a star itself"))
+        };
+        let mut set = GlobSet::builder();
+        for pattern in &patterns {
+            if pattern.is_empty() || pattern == "/" {
+                return Err(wrong(pattern, &"it is empty"));
+            }
+            set.add(glob(pattern).map_err(|error| wrong(pattern, error.kind()))?);
+        }
+        let set = set.build().map_err(|error| wrong(error.glob().unwrap_or_default(), error.kind()))?;
+        Ok(Globs { patterns, set })
+    }
+
+    /// The patterns, ready to be matched.
+    pub fn set(&self) -> &GlobSet {
+        &self.set
+    }
+}
+
+impl PartialEq for Globs {
+    fn eq(&self, other: &Globs) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Eq for Globs {}
+
 impl Settings {
+    /// What the numbers mean.
+    pub fn rules(&self) -> Rules {
+        Rules { client: self.client_rule }
+    }
+
+    /// How much a compressed log may become.
+    pub fn expanded(&self) -> Limits {
+        Limits { bytes: self.expanded_max, ratio: self.expanded_ratio_max }
+    }
+
     /// Settles the settings from what flags and environment gave, and a configuration file if there is one.
     ///
     /// # Errors
@@ -163,6 +278,16 @@ impl Settings {
         if logs.iter().any(|folder| same_folder(folder, &state)) {
             return Err(BadSetting(format!("{state_origin}{} is a watched folder: name another one for the state", state.display())));
         }
+        let recursive = setting!(recursive).0.unwrap_or(false);
+        if recursive && let Some((outer, inner)) = nested(&logs) {
+            return Err(BadSetting(format!("{logs_origin}{} is in {}, which is watched with its subfolders: leave it out", inner.display(), outer.display())));
+        }
+        if recursive && logs.iter().any(|folder| is_in(&state, folder)) {
+            return Err(BadSetting(format!(
+                "{state_origin}{} is in a folder that is watched with its subfolders: name one outside for the state",
+                state.display()
+            )));
+        }
         let (listen, listen_origin) = setting!(listen);
         let listen = address(listen.as_deref().unwrap_or("127.0.0.1:8080"), &listen_origin)?;
         if !listen.ip().is_loopback() && !setting!(insecure_no_auth).0.unwrap_or(false) {
@@ -177,11 +302,27 @@ impl Settings {
         let (range_mib, origin) = setting!(range_mib);
         let range_bytes = within(range_mib.unwrap_or(32), 1, 64, &origin)? << 20;
         let (scan_every_ms, origin) = setting!(scan_every_ms);
-        let scan_every = Duration::from_millis(within(scan_every_ms.unwrap_or(1_000), 10, 3_600_000, &origin)?);
+        let scan_every = Duration::from_millis(within(scan_every_ms.unwrap_or(10_000), 10, 3_600_000, &origin)?);
+        let (include, origin) = setting!(include);
+        let include = Globs::new(include.unwrap_or_default(), &origin)?;
+        let (exclude, origin) = setting!(exclude);
+        let exclude = Globs::new(exclude.unwrap_or_default(), &origin)?;
+        let (host, origin) = setting!(host);
+        let host = host_name(host.unwrap_or_else(|| "local".to_owned()), &origin)?;
         let (final_after_s, origin) = setting!(final_after_s);
         let final_after = Duration::from_secs(within(final_after_s.unwrap_or(300), 1, 31_536_000, &origin)?);
         let (board_logs, origin) = setting!(board_logs);
         let board_logs = within(board_logs.unwrap_or(65_536) as u64, 1, 1_048_576, &origin)? as usize;
+        let (memory_budget_mib, origin) = setting!(memory_budget_mib);
+        let memory_budget = within(memory_budget_mib.unwrap_or(256), 16, 1_048_576, &origin)? << 20;
+        let (worker_memory_mib, origin) = setting!(worker_memory_mib);
+        let worker_memory = within(worker_memory_mib.unwrap_or(1024), 128, 1_048_576, &origin)? << 20;
+        let (expanded_gib_max, origin) = setting!(expanded_gib_max);
+        let expanded_max = within(expanded_gib_max.unwrap_or(64), 1, 1_048_576, &origin)? << 30;
+        let (expanded_ratio_max, origin) = setting!(expanded_ratio_max);
+        let expanded_ratio_max = within(expanded_ratio_max.unwrap_or(1000), 1, 1_048_576, &origin)?;
+        let (cache_mib, origin) = setting!(cache_mib);
+        let cache = within(cache_mib.unwrap_or(256), 0, 1_048_576, &origin)? << 20;
         let io = match setting!(io).0 {
             None | Some(IoName::Auto) => Io::Auto,
             Some(IoName::Mmap) => Io::Map,
@@ -189,15 +330,26 @@ impl Settings {
         };
         Ok(Settings {
             logs,
+            recursive,
+            include,
+            exclude,
+            inotify: !setting!(no_inotify).0.unwrap_or(false),
+            scan_every,
+            host,
             state,
             listen,
+            token_file: setting!(token_file).0.filter(|path| !path.as_os_str().is_empty()),
             workers,
             client_rule: setting!(client_rule).0.map_or(Rule::default(), Rule::from),
             io,
             range_bytes,
-            scan_every,
             final_after,
             board_logs,
+            memory_budget,
+            worker_memory,
+            expanded_max,
+            expanded_ratio_max,
+            cache,
             log_format: setting!(log_format).0.unwrap_or_default(),
             log_level: setting!(log_level).0.unwrap_or_default(),
         })
@@ -217,6 +369,24 @@ fn read_file(path: &Path) -> Result<Given, BadSetting> {
 
 fn same_folder(one: &Path, two: &Path) -> bool {
     one == two || matches!((fs::canonicalize(one), fs::canonicalize(two)), (Ok(one), Ok(two)) if one == two)
+}
+
+fn is_in(inner: &Path, outer: &Path) -> bool {
+    let absolute = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+    absolute(inner).starts_with(absolute(outer))
+}
+
+/// A folder that is in another one.
+fn nested(folders: &[PathBuf]) -> Option<(&Path, &Path)> {
+    let inside = |outer: &PathBuf| folders.iter().find(|inner| *inner != outer && is_in(inner, outer)).map(PathBuf::as_path);
+    folders.iter().find_map(|outer| Some((outer.as_path(), inside(outer)?)))
+}
+
+/// A name that can stand anywhere: in a path, an address, a label.
+fn host_name(name: String, origin: &str) -> Result<String, BadSetting> {
+    let right =
+        (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    if right { Ok(name) } else { Err(BadSetting(format!("{origin}{name:?} is no name for a host: use 1 to 64 of A-Z a-z 0-9 . _ -, and no dot in front"))) }
 }
 
 fn within(value: u64, least: u64, most: u64, origin: &str) -> Result<u64, BadSetting> {
@@ -271,6 +441,38 @@ mod tests {
     }
 
     #[test]
+    fn patterns_match_names_relative_to_the_folder() {
+        let check = |pattern: &str, yes: &[&str], no: &[&str]| {
+            let globs = Globs::new(vec![pattern.to_owned()], "").unwrap();
+            yes.iter().for_each(|name| assert!(globs.set().is_match(name), "{pattern} does not match {name}"));
+            no.iter().for_each(|name| assert!(!globs.set().is_match(name), "{pattern} matches {name}"));
+        };
+        check("*.log", &["a.log", "sub/a.log", "a/b/c.log", ".log"], &["a.log.1", "a.log/b"]);
+        check("/*.log", &["a.log"], &["sub/a.log"]);
+        check("sub/*.log", &["sub/a.log"], &["a.log", "sub/deep/a.log", "x/sub/a.log"]);
+        check("sub/**", &["sub/a.log", "sub/deep/a.log"], &["a.log", "sub"]);
+        check("sub/", &["sub/a.log"], &["a.log", "sub"]);
+        check("old", &["old", "x/old"], &["old/a.log", "older"]);
+        check("2021{03,04}??.log", &["20210322.log", "a/20210401.log"], &["20210522.log"]);
+        check("[*]", &["*"], &["a"]);
+        check("a:b", &["a:b"], &["a"]);
+    }
+
+    #[test]
+    fn what_the_file_says_is_taken() {
+        let settings = from_file(
+            "recursive = true\ninclude = [\"*.log\"]\nexclude = [\"x*\"]\nno_inotify = true\nhost = \"Web-1.example_b\"\nmemory_budget_mib = 16\n\
+             worker_memory_mib = 128\nexpanded_gib_max = 1\nexpanded_ratio_max = 2\ncache_mib = 0\ntoken_file = \"token\"\n",
+        )
+        .unwrap();
+        assert!(settings.recursive && !settings.inotify);
+        assert!(settings.include.set().is_match("a.log") && settings.exclude.set().is_match("xa.log"));
+        assert_eq!((settings.host.as_str(), settings.token_file), ("Web-1.example_b", Some(PathBuf::from("token"))));
+        assert_eq!((settings.memory_budget, settings.worker_memory, settings.cache), (16 << 20, 128 << 20, 0));
+        assert_eq!((settings.expanded_max, settings.expanded_ratio_max), (1 << 30, 2));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_line_and_remedy() {
         for (text, words) in [
             ("worker = 3\n", vec![".toml:1:", "unknown field `worker`", "`workers`"]),
@@ -281,6 +483,18 @@ mod tests {
             ("listen = \"0.0.0.0:80\"\n", vec!["--insecure-no-auth"]),
             ("logs = []\n", vec!["at least one folder"]),
             ("logs = [\"src\", \"tests\", \"src/\"]\n", vec!["logs: src/ is given twice"]),
+            ("logs = [\"src\", \"src/log\"]\nrecursive = true\n", vec!["logs: src/log is in src", "leave it out"]),
+            ("logs = [\"src\"]\nstate = \"src/state\"\nrecursive = true\n", vec!["state: src/state is in a folder", "one outside"]),
+            ("include = [\"*.log\", \"a[\"]\n", vec!["include: \"a[\" is no pattern: unclosed character class", "*.log"]),
+            ("exclude = [\"\"]\n", vec!["exclude: \"\" is no pattern: it is empty"]),
+            ("host = \".a\"\n", vec!["host: \".a\" is no name for a host", "no dot in front"]),
+            ("host = \"\"\n", vec!["host: \"\" is no name"]),
+            ("host = \"a/b\"\n", vec!["host: \"a/b\" is no name"]),
+            ("memory_budget_mib = 15\n", vec!["memory_budget_mib: 15 is not within 16 to 1048576"]),
+            ("worker_memory_mib = 127\n", vec!["worker_memory_mib: 127 is not within 128 to 1048576"]),
+            ("expanded_gib_max = 0\n", vec!["expanded_gib_max: 0 is not within 1 to 1048576"]),
+            ("expanded_ratio_max = 0\n", vec!["expanded_ratio_max: 0 is not within 1 to 1048576"]),
+            ("cache_mib = 1048577\n", vec!["cache_mib: 1048577 is not within 0 to 1048576"]),
             ("client_rule = \"second\"\n", vec!["`second`", "first-field"]),
             ("x = [\n", vec![".toml:"]),
         ] {

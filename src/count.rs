@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use crate::decode::{self, Damage, Decoder, Format, Limits};
 use crate::log::{BOM, Day, day_of_name};
 use crate::range::{self, How, Io, LastLine, Range};
 use crate::sys::map::shield;
@@ -53,8 +53,18 @@ enum Source {
     Plain(Arc<File>, u64),
     /// What must be read from front to back: standard input, a pipe.
     Stream(Box<dyn Read + Send>),
-    /// A gz file.
-    Gz(File),
+    /// A compressed file of this length: likewise from front to back.
+    Compressed(File, Format, u64),
+}
+
+impl Source {
+    /// How many bytes there are to read, as far as that is known.
+    fn length(&self) -> u64 {
+        match self {
+            Source::Plain(_, length) | Source::Compressed(_, _, length) => *length,
+            Source::Stream(_) => 0,
+        }
+    }
 }
 
 impl Counts {
@@ -124,16 +134,16 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
     let pieces: Vec<(usize, Option<Range>)> = (0..sources.len())
         .flat_map(|at| match &sources[at].1 {
             Source::Plain(_, length) => Range::new(0, *length).into_iter().flat_map(|whole| whole.cut(RANGE_BYTES)).map(|range| (at, Some(range))).collect(),
-            Source::Stream(_) | Source::Gz(_) => vec![(at, None)],
+            Source::Stream(_) | Source::Compressed(..) => vec![(at, None)],
         })
         .collect();
+    let progress = progress(sources.iter().map(|(_, source)| source.length()).sum());
     // A file may be cut short while it is counted, and here is no process to lose.
     let io = if shield().is_ok() { Io::Auto } else { Io::Read };
     let plan: Vec<Plan> = sources
         .into_iter()
         .map(|(path, source)| Plan { path, source: Mutex::new(source), tallies: Mutex::default(), io, failed: AtomicBool::new(false) })
         .collect();
-    let progress = progress(pieces.iter().map(|(_, range)| range.map_or(0, Range::len)).sum());
     let errors = Mutex::new(errors);
     let next = AtomicUsize::new(0);
     rayon::broadcast(|_| {
@@ -149,7 +159,11 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
             }
             let before = hand.take().map_or_else(Tally::default, |(_, tally)| tally);
             match file.count(before, range, rules, |bytes| progress.inc(bytes)) {
-                Ok(tally) => hand = Some((at, tally)),
+                Ok((tally, damage)) => {
+                    hand = Some((at, tally));
+                    let sentence = damage.map(|damage| damaged(&file.path, damage));
+                    errors.lock().expect("no holder panics").extend(sentence);
+                }
                 Err(error) => {
                     if !file.failed.swap(true, Relaxed) {
                         errors.lock().expect("no holder panics").push(cannot_read(&file.path, &error));
@@ -176,26 +190,31 @@ struct Plan {
 }
 
 impl Plan {
-    /// Counts a range, or a stream, on top of what was counted before.
-    fn count(&self, before: Tally, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<Tally, range::Trouble> {
+    /// Counts a range on top of what was counted before, or a stream. Of a compressed one, also says why it ended before its end.
+    fn count(&self, before: Tally, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<(Tally, Option<Damage>), range::Trouble> {
         let mut source = self.source.lock().expect("no holder panics");
+        let mut done = 0;
+        let mut beat = |bytes: u64| {
+            beat(bytes.saturating_sub(done));
+            done = done.max(bytes);
+        };
         match (&mut *source, range) {
             (Source::Plain(file, _), Some(range)) => {
                 let file = Arc::clone(file);
                 drop(source);
-                let mut done = 0;
                 // A last line without LF counts whichever range it starts in.
                 let last = LastLine::Count;
-                let counted = range::count_on(before, &file, range, How { rules, io: self.io, last }, |bytes| {
-                    beat(bytes.saturating_sub(done));
-                    done = done.max(bytes);
-                })?;
+                let counted = range::count_on(before, &file, range, How { rules, io: self.io, last }, beat)?;
                 // What was cut off and written anew meanwhile may have read as zeros.
-                if counted.head.holds(&file)? && counted.tail.holds(&file)? { Ok(counted.tally) } else { Err(range::Trouble::Shorter) }
+                if counted.head.holds(&file)? && counted.tail.holds(&file)? { Ok((counted.tally, None)) } else { Err(range::Trouble::Shorter) }
             }
-            (Source::Gz(file), _) => count_stream(&mut MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, file)), rules, true),
-            (Source::Stream(stream), _) => count_stream(stream, rules, false),
-            (Source::Plain(..), None) => Ok(Tally::default()),
+            (Source::Compressed(file, format, _), _) => {
+                let mut decoder = Decoder::open(file, *format, Limits::default())?;
+                let tally = count_stream(&mut decoder, rules, |decoder| beat(decoder.read_bytes()))?;
+                Ok((tally, decoder.damage()))
+            }
+            (Source::Stream(stream), _) => Ok((count_stream(stream, rules, |_| ())?, None)),
+            (Source::Plain(..), None) => Ok((Tally::default(), None)),
         }
     }
 }
@@ -206,8 +225,8 @@ fn put_down(plan: &[Plan], hand: Option<(usize, Tally)>) {
     }
 }
 
-/// Counts a stream to its end. With `damaged_ends`, an error after the start is an end: damage counts up to the damage.
-fn count_stream(stream: &mut dyn Read, rules: Rules, damaged_ends: bool) -> Result<Tally, range::Trouble> {
+/// Counts a stream to its end. Calls `beat` now and then.
+fn count_stream<R: Read>(stream: &mut R, rules: Rules, mut beat: impl FnMut(&R)) -> io::Result<Tally> {
     let mut buffer = vec![0; 1 << 20];
     let mut counter = Counter::new(rules);
     let mut start = true;
@@ -221,13 +240,13 @@ fn count_stream(stream: &mut dyn Read, rules: Rules, damaged_ends: bool) -> Resu
                     ended = count == 0;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) if damaged_ends => ended = true,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         let bytes = &buffer[..filled];
         counter.feed(if start { bytes.strip_prefix(BOM).unwrap_or(bytes) } else { bytes });
         start = false;
+        beat(stream);
         if ended {
             counter.finish_line();
             return Ok(counter.into_tally());
@@ -266,11 +285,10 @@ fn open(path: &Path) -> io::Result<Source> {
     if !about.is_file() || about.len() == 0 {
         return Ok(Source::Stream(Box::new(file)));
     }
-    match range::compression(&file)? {
-        None => Ok(Source::Plain(Arc::new(file), about.len())),
-        Some("gz") => Ok(Source::Gz(file)),
-        Some(format) => Err(io::Error::other(format!("it is compressed with {format}, which this version does not read; decompress it into tallyd count -"))),
-    }
+    Ok(match decode::format(&file)? {
+        None => Source::Plain(Arc::new(file), about.len()),
+        Some(format) => Source::Compressed(file, format, about.len()),
+    })
 }
 
 /// A sentence on what went wrong with a path.
@@ -282,6 +300,11 @@ fn cannot_read(path: &Path, error: &range::Trouble) -> String {
         }
         _ => format!("cannot read {path}: {error}"),
     }
+}
+
+/// A sentence on a file that could be read in part.
+fn damaged(path: &Path, damage: Damage) -> String {
+    format!("{}: counted up to the damage: {damage}", crate::log::shown_to_people(path.as_os_str().as_bytes()))
 }
 
 /// A bar on stderr, for people, once the work has taken a second.
@@ -308,15 +331,9 @@ pub fn verify(paths: &[PathBuf], rules: Rules) -> (Vec<(PathBuf, bool)>, Vec<Str
     let mut errors = Vec::new();
     let mut verdicts = Vec::new();
     for path in list(paths, &mut errors) {
-        let mut whole = Vec::new();
-        let read = open(&path).and_then(|source| match source {
-            Source::Plain(file, _) => (&*file).read_to_end(&mut whole),
-            Source::Stream(mut stream) => stream.read_to_end(&mut whole),
-            // What came before the damage counts, as in `count`.
-            Source::Gz(file) => MultiGzDecoder::new(file).read_to_end(&mut whole).or(Ok(0)),
-        });
-        match read {
-            Ok(_) => {
+        match open(&path).and_then(read_whole) {
+            Ok((whole, damage)) => {
+                errors.extend(damage.map(|damage| damaged(&path, damage)));
                 let fast = in_ranges(&whole, rules);
                 let slow = plain::tally(&whole, rules);
                 let agree = plain::PlainTally::from(&fast) == slow && fast.totals() == slow.totals();
@@ -326,6 +343,20 @@ pub fn verify(paths: &[PathBuf], rules: Rules) -> (Vec<(PathBuf, bool)>, Vec<Str
         }
     }
     (verdicts, errors)
+}
+
+/// All bytes there are; of a compressed file, also why it ended before its end.
+fn read_whole(source: Source) -> io::Result<(Vec<u8>, Option<Damage>)> {
+    let mut whole = Vec::new();
+    let damage = match source {
+        Source::Plain(file, _) => (&*file).read_to_end(&mut whole).map(|_| None),
+        Source::Stream(mut stream) => stream.read_to_end(&mut whole).map(|_| None),
+        Source::Compressed(file, format, _) => {
+            let mut decoder = Decoder::open(file, format, Limits::default())?;
+            decoder.read_to_end(&mut whole).map(|_| decoder.damage())
+        }
+    };
+    Ok((whole, damage?))
 }
 
 /// The engine over bytes in memory, fed in uneven pieces so that lines are torn as they are when files are read.

@@ -5,13 +5,14 @@
 use std::fs::File;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::board::{Board, BoardSize, Roster, StatusPage};
 use crate::config::Settings;
 use crate::journal;
 use crate::sys::memory::SharedMemory;
 use crate::sys::process::{close_all_but, unblock_stop};
+use crate::sys::socket::Channel;
 use crate::sys::title::Title;
 
 /// A part that a process plays.
@@ -80,6 +81,8 @@ pub struct Heritage {
     pub listener: TcpListener,
     /// Closes when the supervisor is gone.
     pub lifeline: OwnedFd,
+    /// The way from the api to the coordinator: what is asked outlives who asks, and is done by whoever lives then.
+    pub requests: (Channel, Channel),
     /// Held locked as long as supervisor or coordinator lives: one daemon per state folder.
     pub lock: File,
     /// When the daemon started, in seconds since 1970.
@@ -105,6 +108,7 @@ impl Heritage {
             settings,
             listener,
             lifeline,
+            requests: Channel::pair()?,
             lock,
             started: now.map_or(0, |time| time.as_secs()),
             title: None,
@@ -122,9 +126,9 @@ impl Heritage {
         keep.extend(own);
         match role {
             Role::Worker(_) => {}
-            Role::Coordinator => keep.extend([self.board.as_raw_fd(), self.lock.as_raw_fd()]),
+            Role::Coordinator => keep.extend([self.board.as_raw_fd(), self.lock.as_raw_fd(), self.requests.1.as_fd().as_raw_fd()]),
             Role::Api => {
-                keep.extend([self.board.as_raw_fd(), self.roster.as_raw_fd(), self.listener.as_raw_fd()]);
+                keep.extend([self.board.as_raw_fd(), self.roster.as_raw_fd(), self.listener.as_raw_fd(), self.requests.0.as_fd().as_raw_fd()]);
                 keep.extend(self.pages.iter().map(SharedMemory::as_raw_fd));
             }
         }

@@ -5,6 +5,7 @@
 //! - [`sys`] the operating system: fork, signals, sealed and shared memory, sockets that carry files. The unsafe code.
 //! - [`log`] the words of a log: lines, clients, time stamps, names.
 //! - [`tally`] the counting engine: bytes in, a tally out. Pure.
+//! - [`decode`] compressed logs as streams of their bytes.
 //! - [`range`] counts one byte range of one open log.
 //! - [`store`] what is known of each log, as one Parquet file a log.
 //! - [`journal`], [`config`] what tallyd says on stderr, and its settings.
@@ -22,11 +23,13 @@ pub mod cli;
 pub mod config;
 pub mod coordinator;
 pub mod count;
+pub mod decode;
 pub mod heritage;
 pub mod job;
 pub mod journal;
 pub mod log;
 pub mod range;
+pub mod sample;
 pub mod show;
 pub mod store;
 pub mod stored;

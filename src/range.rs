@@ -6,11 +6,10 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io;
-
-use xxhash_rust::xxh3::xxh3_64;
+use std::io::{self, Read};
 
 use crate::log::BOM;
+use crate::sample::{SAMPLE_BYTES, Sample, Sampler};
 use crate::sys::map::{FileView, read_at};
 use crate::tally::{Counter, Rules, Tally};
 
@@ -18,8 +17,6 @@ use crate::tally::{Counter, Rules, Tally};
 const PIECE_BYTES: usize = 1 << 20;
 /// With `Io::Auto`, shorter ranges are read: a mapping costs more than it saves.
 const MAP_BYTES_MIN: u64 = 1 << 20;
-/// How much of a range's two ends its samples hold.
-const SAMPLE_BYTES: usize = 1024;
 
 thread_local! {
     /// Where ranges are read to. Kept, because giving it back costs the other threads a stop each time.
@@ -89,51 +86,6 @@ pub enum LastLine {
     Count,
 }
 
-/// Bytes of a log as they were when they were counted, to be told again: where they stand, and their hash (XXH3, 64 bits).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sample {
-    /// The offset of the first byte.
-    pub at: u64,
-    /// How many bytes: at most 1 KiB.
-    pub length: u32,
-    /// Their hash.
-    pub hash: u64,
-}
-
-impl Sample {
-    fn of(at: u64, bytes: &[u8]) -> Sample {
-        Sample { at, length: u32::try_from(bytes.len()).expect("a sample is short"), hash: xxh3_64(bytes) }
-    }
-
-    /// The offset behind the last byte.
-    pub fn reach(&self) -> u64 {
-        self.at + u64::from(self.length)
-    }
-
-    /// Does the file hold the same bytes still?
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn holds(&self, file: &File) -> io::Result<bool> {
-        let mut buffer = [0; SAMPLE_BYTES];
-        let Some(buffer) = buffer.get_mut(..self.length as usize) else { return Ok(false) };
-        Ok(read_at(file, buffer, self.at)? == buffer.len() && xxh3_64(buffer) == self.hash)
-    }
-}
-
-/// What compresses a file, by its first bytes: its bytes are no lines then.
-pub fn compression(file: &File) -> io::Result<Option<&'static str>> {
-    let mut magic = [0; 6];
-    let length = read_at(file, &mut magic, 0)?;
-    Ok(match &magic[..length] {
-        [0x1f, 0x8b, ..] => Some("gz"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zst"),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Some("bz2"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xz"),
-        _ => None,
-    })
-}
-
 /// A range that has been counted.
 #[derive(Debug, PartialEq)]
 pub struct Counted {
@@ -149,7 +101,14 @@ pub struct Counted {
     pub head: Sample,
     /// The last bytes that were looked at, as they were. They may lie beyond the range.
     pub tail: Sample,
+    /// The blocks of the grid that end behind the range's start, as far as was looked: the number of the first, and their hashes.
+    pub blocks: (usize, Vec<u64>),
+    /// What stands where [`count_stream`] was asked to look, if the log goes so far.
+    pub probe: Option<Sample>,
 }
+
+/// Where else a stream is to be sampled: offset and length, at most 1 KiB.
+pub type Probe = (u64, u32);
 
 /// Why a range could not be counted.
 #[derive(Debug, thiserror::Error)]
@@ -188,11 +147,8 @@ pub fn count_on(before: Tally, file: &File, range: Range, how: How, mut beat: im
     }
     // The byte before tells whether the range starts with a line.
     let start = range.from.saturating_sub(1);
-    let mut course =
-        Course { counter: Counter::resume(before, rules), at: start, started: None, mark: 0, head: Vec::new(), tail: Vec::new(), tail_from: start };
-    if range.from > 0 {
-        course.counter.skip_to_newline();
-    }
+    let mut course = Course::new(Counter::resume(before, rules), range.from);
+    course.sample_before(file)?;
     let length = usize::try_from(range.to - start).map_err(io::Error::other)?;
     if io == Io::Map || (io == Io::Auto && range.len() >= MAP_BYTES_MIN) {
         let view = FileView::open(file, start, length)?;
@@ -226,6 +182,33 @@ pub fn count_on(before: Tally, file: &File, range: Range, how: How, mut beat: im
     Ok(course.end(range, last))
 }
 
+/// Counts a stream of decoded bytes to its end: a compressed log, whose last line counts as it is. Calls `beat` now and then, with the number of bytes that came.
+///
+/// # Errors
+/// If the stream cannot be read.
+pub fn count_stream(stream: &mut impl Read, rules: Rules, probe: Option<Probe>, mut beat: impl FnMut(u64)) -> io::Result<Counted> {
+    let mut course = Course { probe, ..Course::new(Counter::new(rules), 0) };
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match stream.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                // It took much and has nothing to give yet.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => beat(course.at),
+                Err(error) => return Err(error),
+            }
+        }
+        course.take(&buffer[..filled], Counter::feed_all);
+        beat(course.at);
+        if filled < buffer.len() {
+            let end = course.at;
+            return Ok(course.end(Range { from: 0, to: end }, LastLine::Count));
+        }
+    }
+}
+
 /// The way through a range: what has been counted, and how far it is.
 struct Course {
     counter: Counter,
@@ -238,9 +221,33 @@ struct Course {
     head: Vec<u8>,
     tail: Vec<u8>,
     tail_from: u64,
+    sampler: Sampler,
+    probe: Option<Probe>,
+    probed: Vec<u8>,
 }
 
 impl Course {
+    /// Begins at `from`, or rather a byte before it: that one tells whether a line starts there.
+    fn new(mut counter: Counter, from: u64) -> Course {
+        if from > 0 {
+            counter.skip_to_newline();
+        }
+        let at = from.saturating_sub(1);
+        let (head, tail, probed) = (Vec::new(), Vec::new(), Vec::new());
+        Course { counter, at, started: None, mark: 0, head, tail, tail_from: at, sampler: Sampler::new(from), probe: None, probed }
+    }
+
+    /// A block that ends in this range may have begun before it.
+    fn sample_before(&mut self, file: &File) -> io::Result<()> {
+        let from = self.sampler.wanted_from();
+        let mut before = [0; SAMPLE_BYTES];
+        if let Some(before) = self.at.checked_sub(from).and_then(|length| before.get_mut(..usize::try_from(length).ok()?)) {
+            let length = read_at(file, before, from)?;
+            self.sampler.take(from, &before[..length]);
+        }
+        Ok(())
+    }
+
     /// Takes the next bytes of the log, with one of the counter's ways to do it.
     fn take(&mut self, bytes: &[u8], feed: impl Fn(&mut Counter, &[u8]) -> usize) -> usize {
         let mark = if self.at == 0 && bytes.starts_with(BOM) { BOM.len() } else { 0 };
@@ -257,6 +264,11 @@ impl Course {
     }
 
     fn sample(&mut self, bytes: &[u8]) {
+        self.sampler.take(self.at, bytes);
+        if let Some((at, length)) = self.probe {
+            let offset = |place: u64| (place.saturating_sub(self.at) as usize).min(bytes.len());
+            self.probed.extend_from_slice(&bytes[offset(at)..offset(at + u64::from(length))]);
+        }
         let more = (SAMPLE_BYTES - self.head.len()).min(bytes.len());
         self.head.extend_from_slice(&bytes[..more]);
         self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(SAMPLE_BYTES)..]);
@@ -300,6 +312,8 @@ impl Course {
             unterminated,
             head: Sample::of(range.from.saturating_sub(1), &self.head),
             tail: Sample::of(self.tail_from, &self.tail),
+            blocks: self.sampler.into_blocks(),
+            probe: self.probe.filter(|(_, length)| self.probed.len() == *length as usize).map(|(at, _)| Sample::of(at, &self.probed)),
         }
     }
 }

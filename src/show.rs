@@ -107,12 +107,12 @@ pub struct Row {
     pub totals: Totals,
 }
 
-/// The table for people: a line per log and a last one over all of them, whose clients are united.
-pub fn table(rows: &[Row], all: &Totals) -> String {
+/// The table for people: a line per log and a last one over all of them, whose clients are united; without one if they are not at hand.
+pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
     let line = |name: String, totals: &Totals| [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)];
     let mut cells = vec![["log", "requests", "unique clients", "malformed"].map(str::to_owned)];
     cells.extend(rows.iter().map(|row| line(shown_to_people(&row.name), &row.totals)));
-    cells.push(line(format!("all {}", thousands(rows.len() as u64)), all));
+    cells.extend(all.map(|all| line(format!("all {}", thousands(rows.len() as u64)), all)));
     columns(&cells)
 }
 

@@ -263,17 +263,11 @@ fn gz_files() {
     check(&gz(&[b""]), 0, 0);
     // What does not fit a buffer.
     check(&gz(&[LINE.repeat(100_000).as_bytes(), other.repeat(5).as_bytes()]), 100_005, 2);
-    // Cut short, or damaged: what came before counts.
+    // Cut where a member ends: nothing tells.
     let both = gz(&[LINE.as_bytes(), other.as_bytes()]);
     let one = gz(&[LINE.as_bytes()]).len();
     check(&both[..one], 1, 1);
-    check(&both[..one + 5], 1, 1);
-    check(&[&both[..one], b"no member"].concat(), 1, 1);
-    let random: Vec<u8> = (0..200_000u32).flat_map(|at| format!("client-{} - -\n", at.wrapping_mul(2_654_435_761)).into_bytes()).collect();
-    let half = gz(&[&random]);
-    fs::write(&path, &half[..half.len() / 2]).unwrap();
-    let requests = count_json(&[&path])["all"]["requests"].as_u64().unwrap();
-    assert!((50_000..150_000).contains(&requests), "{requests}");
+    check(&[&both[..], &[0; 512]].concat(), 2, 2);
     // It is told by its content, not by its name.
     check(LINE.as_bytes(), 1, 1);
     fs::write(folder.join("x.log"), gz(&[LINE.as_bytes()])).unwrap();
@@ -281,6 +275,93 @@ fn gz_files() {
     // Its malformed lines have the day of its name.
     check(&gz(&[b"no stamp\n"]), 1, 1);
     assert_eq!(count_json(&[&path])["days"]["2021-03-22"]["malformed"], json!(1));
+}
+
+/// A log that hardly shrinks: a line for each of so many clients.
+fn clients(count: u32) -> Vec<u8> {
+    (0..count).flat_map(|at| format!("client-{} - -\n", at.wrapping_mul(2_654_435_761)).into_bytes()).collect()
+}
+
+/// A log in each format: the ending of its name, and its bytes.
+fn packed(bytes: &[u8]) -> [(&'static str, Vec<u8>); 4] {
+    // With blocks of 100 kB: a block that is cut gives nothing.
+    let mut bz2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bz2.write_all(bytes).unwrap();
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    xz.write_all(bytes).unwrap();
+    let mut zst = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    // As the program `zstd` has it; the library leaves it out.
+    zst.include_checksum(true).unwrap();
+    zst.write_all(bytes).unwrap();
+    [("gz", gz(&[bytes])), ("zst", zst.finish().unwrap()), ("bz2", bz2.finish().unwrap()), ("xz", xz.finish().unwrap())]
+}
+
+#[test]
+fn compressed_files_of_every_format() {
+    let folder = Folder::new();
+    let log = clients(20_000);
+    let names = packed(b"").map(|(ending, _)| format!("access.log-20210322.{ending}"));
+    for ((_, bytes), name) in packed(&log).into_iter().zip(&names) {
+        fs::write(folder.join(name), bytes).unwrap();
+        check_counted(&folder.join(name), 20_000, 20_000);
+    }
+    let got = count_json(&[folder.path()]);
+    assert_eq!((&got["all"]["requests"], &got["all"]["unique_ips"]), (&json!(80_000), &json!(20_000)));
+    assert_eq!(got["days"]["2021-03-22"]["malformed"], json!(80_000));
+    // It is told by its content, not by its name.
+    for (ending, bytes) in packed(LINE.as_bytes()) {
+        fs::write(folder.join("x.log"), bytes).unwrap();
+        check_counted(&folder.join("x.log"), 1, 1);
+        fs::write(folder.join("plain").with_extension(ending), LINE).unwrap();
+        check_counted(&folder.join("plain").with_extension(ending), 1, 1);
+    }
+    assert_eq!(print(&[OsStr::new("verify"), folder.path().as_os_str()]).lines().filter(|line| line.contains("both engines agree")).count(), 2 * 9);
+}
+
+/// A damaged file beside a good one: exit 1, a sentence on it, the numbers of both. Says how many requests of the damaged one counted.
+#[track_caller]
+fn check_damaged(path: &Path, sentence: &str) -> u64 {
+    let good = format!("{FILES}/{}", NAMES[0]);
+    let ran = run(&[OsStr::new("count"), OsStr::new("--json"), path.as_os_str(), OsStr::new(&good)]);
+    let sentence = format!("tallyd: {}: counted up to the damage: {sentence}\n", path.display());
+    assert_eq!((ran.code, &ran.err), (1, &sentence));
+    let got: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(got["files"]["20210322.log"]["total"], json!(401));
+    let verified = run(&[OsStr::new("verify"), path.as_os_str()]);
+    assert_eq!((verified.code, &verified.err, verified.out.matches("both engines agree").count()), (1, &sentence, 2));
+    got["files"][path.file_name().unwrap().to_str().unwrap()]["total"].as_u64().unwrap()
+}
+
+#[test]
+fn a_damaged_file_counts_up_to_the_damage() {
+    let cut = "it ends in the middle of its compressed data";
+    let corrupt = "its compressed data is damaged, or followed by something else";
+    let folder = Folder::new();
+    let log = clients(20_000);
+    for (ending, bytes) in packed(&log) {
+        let path = folder.join("x.log").with_extension(ending);
+        let check = |bytes: &[u8], sentence: &str| {
+            fs::write(&path, bytes).unwrap();
+            check_damaged(&path, sentence)
+        };
+        let requests = check(&bytes[..bytes.len() / 2], cut);
+        assert!((2_000..18_000).contains(&requests), "{ending}: {requests}");
+        assert_eq!(check(&[&bytes[..], &bytes[..5]].concat(), cut), 20_000, "{ending}");
+        assert_eq!(check(&[&bytes[..], b"no member"].concat(), corrupt), 20_000, "{ending}");
+        let mut wrong = bytes.clone();
+        wrong[bytes.len() / 2] ^= 0xff;
+        assert!(check(&wrong, corrupt) <= 20_000, "{ending}");
+    }
+    // A wrong checksum.
+    let mut wrong = gz(&[LINE.as_bytes()]);
+    let at = wrong.len() - 8;
+    wrong[at] ^= 1;
+    fs::write(folder.join("x.gz"), wrong).unwrap();
+    assert_eq!(check_damaged(&folder.join("x.gz"), corrupt), 1);
+    // A bomb. It holds no line, and one last line without LF.
+    let [_, (_, zst), ..] = packed(&vec![0; 4 << 20]);
+    fs::write(folder.join("x.zst"), zst.repeat(100)).unwrap();
+    assert_eq!(check_damaged(&folder.join("x.zst"), "it is hardly anything but repetition, as decompression bombs are"), 1);
 }
 
 /// Both a path that cannot be read and one that can: exit 1, a sentence on the one, the numbers of the other.
@@ -415,8 +496,9 @@ fn verify_says_that_both_engines_agree() {
     fs::write(folder.join("hard.log"), &hard).unwrap();
     let whole = gz(&[&hard, &hard]);
     fs::write(folder.join("hard.gz"), &whole[..whole.len() - 30]).unwrap();
-    let out = print(&[OsStr::new("verify"), folder.path().as_os_str()]);
-    assert_eq!(out.lines().filter(|line| line.contains("both engines agree")).count(), 4, "{out}");
+    let ran = run(&[OsStr::new("verify"), folder.path().as_os_str()]);
+    assert_eq!(ran.out.lines().filter(|line| line.contains("both engines agree")).count(), 4, "{}", ran.out);
+    assert!(ran.code == 1 && ran.err.contains("hard.gz: counted up to the damage") && ran.err.lines().count() == 1, "{}", ran.err);
 }
 
 #[test]

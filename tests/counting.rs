@@ -16,7 +16,7 @@ use support::Folder;
 use tallyd::log::{Rule, day_of_name};
 use tallyd::range::{self, Counted, How, Io, LastLine, Range};
 use tallyd::tally::plain::{self, PlainTally};
-use tallyd::tally::{Counter, Rules, Tally, Totals};
+use tallyd::tally::{Counter, Rules, Tally, Totals, Usage};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 const RULES: [Rule; 2] = [Rule::FirstField, Rule::BeforeDashes];
@@ -99,6 +99,20 @@ fn check_time(line: &str, want: Option<(&str, usize)>) {
         for tally in [PlainTally::from(&fast(log, rule)), PlainTally::from(&fed(log, rule, &[1])), plain::tally(log, rules(rule))] {
             let times: Vec<_> = tally.days.iter().map(|(day, numbers)| (day.as_str(), numbers.hours.iter().position(|count| *count == 1))).collect();
             assert_eq!(times, [want.map_or(("", None), |(day, hour)| (day, Some(hour)))], "{line}");
+        }
+    }
+}
+
+/// On a day (an empty text: none) a client did this.
+#[track_caller]
+fn check_usage(log: &[u8], day: &str, client: &str, requests: u64, bytes: usize, hours: &[u32]) {
+    let hours = hours.iter().fold(0, |mask, hour| mask | 1 << hour);
+    let want = Usage { requests, bytes: bytes as u64, hours };
+    for rule in RULES {
+        let portable = feed(Counter::new(rules(rule)).portable(), log, &[usize::MAX]);
+        let engines = [fast(log, rule), fed(log, rule, &[1]), fed(log, rule, &[70]), portable].map(|tally| PlainTally::from(&tally));
+        for tally in engines.into_iter().chain([plain::tally(log, rules(rule))]) {
+            assert_eq!(tally.days[day].clients[client.as_bytes()], want, "{rule:?}, {client} on {day:?} of {}", log.escape_ascii());
         }
     }
 }
@@ -327,6 +341,32 @@ fn what_is_reported() {
     );
 }
 
+#[test]
+fn what_a_client_did() {
+    let at = |client: &str, day: u32, hour: u32| format!("{client} - - [{day}/Mar/2021:{hour:02}:00:00 +0000] x\n");
+    for client in ["1.2.3.4", "host-77", "fe80::1", "0.0.0.0", "x"] {
+        // Each day for itself, each hour once, the lines with their LF.
+        let lines = [(22, 0), (22, 23), (22, 0), (23, 7)].map(|(day, hour)| at(client, day, hour)).concat();
+        let other = at("9.9.9.9", 22, 5) + &at("other", 22, 5) + "\n";
+        let log = [lines.as_str(), &other, &lines, "\n"].concat();
+        let length = at(client, 22, 0).len();
+        check_usage(log.as_bytes(), "2021-03-22", client, 6, length * 6, &[0, 23]);
+        check_usage(log.as_bytes(), "2021-03-23", client, 2, length * 2, &[7]);
+        check_usage(log.as_bytes(), "2021-03-22", "other", 1, at("other", 22, 5).len(), &[5]);
+        // CR is part of a line, and an unterminated line has no LF.
+        let log = [&at(client, 22, 5), client, &at("", 22, 6).replace('\n', "\r\n"), at(client, 22, 7).trim_end()].concat();
+        check_usage(log.as_bytes(), "2021-03-22", client, 3, log.len(), &[5, 6, 7]);
+        // Without a time stamp there is no hour.
+        let log = format!("{client} - -\n{client} - - [22/Mar/2021:24:00:00 +0000]\n{client} - -");
+        check_usage(log.as_bytes(), "", client, 3, log.len(), &[]);
+    }
+    // More than are put into the tables at once, with lines of every length.
+    let lines: Vec<String> = (0..5_000u32).map(|step| at("1.2.3.4", 22, step % 24).replace('x', &"x".repeat(step as usize % 300))).collect();
+    let log = lines.concat();
+    check_usage(log.as_bytes(), "2021-03-22", "1.2.3.4", 5_000, log.len(), &Vec::from_iter(0..24));
+    check_usage(log.replace("1.2.3.4", "host").as_bytes(), "2021-03-22", "host", 5_000, log.len() - 3 * 5_000, &Vec::from_iter(0..24));
+}
+
 /// The samples that come with the program: what the README promises of them.
 #[test]
 fn the_samples() {
@@ -484,6 +524,12 @@ fn agree(tally: &Tally, log: &[u8], rule: Rule) -> Result<(), TestCaseError> {
     prop_assert_eq!(totals.lines(), log.split_inclusive(|byte| *byte == b'\n').count() as u64);
     prop_assert_eq!(totals.bytes, log.len() as u64);
     prop_assert_eq!(totals.parsed, totals.hours.iter().sum::<u64>());
+    for day in tally.days.values() {
+        let mut all = Usage::default();
+        day.clients.iter().for_each(|(_, usage)| all += usage);
+        let hours = (0..24).filter(|hour| day.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
+        prop_assert_eq!(all, Usage { requests: day.totals().requests(), bytes: day.bytes, hours });
+    }
     Ok(())
 }
 

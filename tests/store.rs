@@ -21,10 +21,6 @@ fn day(text: &str) -> Option<Day> {
     Day::parse(text)
 }
 
-fn add(clients: &mut Clients, key: Key<'_>, usage: Usage) {
-    clients.add(key, usage.requests);
-}
-
 /// The requests of one of the clients of this number.
 fn requests_of(number: u32) -> u64 {
     1 + u64::from(number) % 5
@@ -45,7 +41,7 @@ fn store(state: &Path, host: &str, log: u64, name: &str, days: &[(Option<Day>, u
             let (ipv6, name) = (format!("2001:db8::{number:x}"), format!("host-{number}.example"));
             let requests = requests_of(number);
             for key in [Key::V4(number.wrapping_mul(0x9e37_79b1)), Key::Bytes(ipv6.as_bytes()), Key::Bytes(name.as_bytes())] {
-                add(&mut clients, key, Usage { requests, bytes: 100 * requests, hours: u32::from(day.is_some()) << 6 });
+                clients.add(key, Usage { requests, bytes: 100 * requests, hours: u32::from(day.is_some()) << 6 });
             }
         }
         let mut totals = Totals { bytes: 100 * sum, ..Totals::default() };

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::Sources;
 use super::problem::Problem;
 use super::wire::{self, json};
-use crate::board::{Activity, DayRow, LogRow, LogState};
+use crate::board::{Activity, DayRow, LogRow, LogState, Reason, Watching};
 use crate::heritage::Role;
 use crate::log::{Day, shown};
 use crate::show::UNDATED;
@@ -112,7 +112,7 @@ async fn report(State(api): Shared, query: Result<Query<NoParameters>, QueryReje
         return Ok(answer(body));
     }
     let logs = api.sources.board.logs()?;
-    let present = logs.iter().filter(|log| log.state != LogState::Gone);
+    let present = logs.iter().filter(|log| is_present(log));
     let report: BTreeMap<String, wire::Reported> = present.map(|log| (shown(&log.name), wire::Reported::from(&log.totals))).collect();
     let body = Bytes::from(json(&report));
     *api.report.lock().expect("no holder panics") = Some((generation, body.clone()));
@@ -229,21 +229,40 @@ async fn status(State(api): Shared, query: Result<Query<NoParameters>, QueryReje
     if unreadable > 0 {
         degraded.push(format!("logs: logs that cannot be opened: {unreadable}; /api/v1/files tells which and why"));
     }
+    if header.watching == Watching::Unable {
+        degraded.push("watch: the system does not say what changes (its log tells why); changes are seen at each scan".to_owned());
+    }
+    if header.state_error != 0 {
+        let error = std::io::Error::from_raw_os_error(header.state_error);
+        degraded.push(format!("state: cannot write to the state folder: {error}; counting goes on, and it is written when it can be again"));
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     Ok(answer(json(&wire::Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: now.saturating_sub(sources.started),
         pending_bytes: header.scanned.then_some(header.pending),
-        logs: logs.iter().filter(|log| log.state != LogState::Gone).count(),
+        logs: logs.iter().filter(|log| is_present(log)).count(),
+        watching: match header.watching {
+            Watching::Starting => "starting",
+            Watching::Notified => "inotify",
+            Watching::Unwanted | Watching::Unable => "scan",
+        },
+        unstored_files: header.unstored,
+        skipped: logs.iter().filter(|log| log.state == LogState::Skipped).count() as u64 + header.skipped_more,
         processes: processes(sources),
         degraded,
         quarantine: logs.iter().filter_map(wire::Quarantined::of).collect(),
     })))
 }
 
+/// Is it a log that is in a folder now?
+fn is_present(log: &LogRow) -> bool {
+    !matches!(log.state, LogState::Gone | LogState::Skipped)
+}
+
 /// Nothing of it can be read now. Waiting for it would be waiting for somebody to do something.
 fn is_unreadable(log: &LogRow) -> bool {
-    log.unreadable != 0
+    matches!(log.reason, Reason::Unreadable(_)) && log.quarantine.bytes == 0
 }
 
 fn processes(sources: &Sources) -> Vec<wire::Process> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::board::{DayRow, LogRow, Quarantine, ShareRow};
+use crate::board::{DayRow, LogRow, Quarantine, Reason, ShareRow};
 use crate::log::{Day, shown};
 use crate::show::UNDATED;
 use crate::tally::Totals;
@@ -73,6 +73,8 @@ pub(super) struct File {
     counted_to: u64,
     state: &'static str,
     complete: bool,
+    /// The file that it counts within.
+    duplicate_of: Option<String>,
     /// Why something of it is not counted.
     reason: Option<String>,
 }
@@ -91,7 +93,8 @@ impl From<&LogRow> for File {
             counted_to: log.counted_to,
             state: log.state.name(),
             complete: log.complete,
-            reason: if log.unreadable != 0 { Some(unreadable(log.unreadable)) } else { reason(&log.quarantine) },
+            duplicate_of: (log.duplicate_of != 0).then(|| file_id(log.duplicate_of)),
+            reason: reason(log.reason),
         }
     }
 }
@@ -148,7 +151,7 @@ impl Quarantined {
     /// What of a log is quarantined, if anything is.
     pub(super) fn of(log: &LogRow) -> Option<Quarantined> {
         let Quarantine { bytes, from, to, .. } = log.quarantine;
-        (bytes > 0).then(|| Quarantined { file: file_id(log.id), name: shown(&log.name), from, to, bytes, reason: reason(&log.quarantine) })
+        (bytes > 0).then(|| Quarantined { file: file_id(log.id), name: shown(&log.name), from, to, bytes, reason: reason(log.reason) })
     }
 }
 
@@ -180,6 +183,12 @@ pub(super) struct Status {
     /// Bytes that are known and not counted and published yet; null until the folders were looked at.
     pub(super) pending_bytes: Option<u64>,
     pub(super) logs: usize,
+    /// How changes in the folders are found: `inotify`, or `scan` now and then.
+    pub(super) watching: &'static str,
+    /// Files of which the store does not have the latest yet.
+    pub(super) unstored_files: u64,
+    /// Entries of the folders that are left out.
+    pub(super) skipped: u64,
     pub(super) processes: Vec<Process>,
     pub(super) degraded: Vec<String>,
     pub(super) quarantine: Vec<Quarantined>,
@@ -220,14 +229,16 @@ fn unreadable(errno: i32) -> String {
 }
 
 /// Why something is not counted, in words.
-fn reason(quarantine: &Quarantine) -> Option<String> {
-    let number = (quarantine.reason as u32).cast_signed();
-    match quarantine.reason >> 32 {
-        1 => Some(format!("each worker that counted it died of {}", crate::sys::process::Death::Signal(number))),
-        2 => Some(format!("each worker that counted it ended with code {number}")),
-        3 => Some("each worker that counted it hung".to_owned()),
-        4 => Some(unreadable(number)),
-        5 => Some("no worker gave a result that could be taken".to_owned()),
-        _ => None,
-    }
+fn reason(reason: Reason) -> Option<String> {
+    Some(match reason {
+        Reason::Nothing => return None,
+        Reason::Signal(number) => format!("each worker that counted it died of {}", crate::sys::process::Death::Signal(number)),
+        Reason::Exit(code) => format!("each worker that counted it ended with code {code}"),
+        Reason::Hang => "each worker that counted it hung".to_owned(),
+        Reason::Unreadable(errno) => unreadable(errno),
+        Reason::Refused => "no worker gave a result that could be taken".to_owned(),
+        Reason::Damage(damage) => format!("counted up to the damage: {damage}"),
+        Reason::Skipped(skip) => format!("left out: {skip}"),
+        Reason::Deleted => "it was taken back".to_owned(),
+    })
 }

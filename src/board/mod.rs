@@ -5,8 +5,10 @@
 //! Deliberately absent: the clients themselves. Rows hold numbers.
 
 mod page;
+mod reason;
 pub mod row;
 mod table;
 
 pub use page::{Activity, Roster, RosterEntry, StatusPage};
-pub use table::{Board, BoardReader, BoardSize, Busy, DayRow, Header, LogRow, LogState, NAME_BYTES_MAX, Quarantine, ShareRow};
+pub use reason::{Reason, Skip};
+pub use table::{Board, BoardReader, BoardSize, Busy, DayRow, Header, LogRow, LogState, NAME_BYTES_MAX, Quarantine, ShareRow, Watching};

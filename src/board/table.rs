@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use super::reason::Reason;
 use super::row::{publish, read, row_words};
 use crate::log::Day;
 use crate::sys::memory::{SharedMemory, SharedWords};
@@ -22,6 +23,12 @@ const DAYS_USED: usize = 5;
 const SHARES_USED: usize = 6;
 const ANNOUNCED: usize = 7;
 const TROUBLED: usize = 8;
+const WATCHING: usize = 9;
+const STATE_ERROR: usize = 10;
+const UNSTORED: usize = 11;
+const STORED: usize = 12;
+const STORED_AT: usize = 13;
+const SKIPPED_MORE: usize = 14;
 
 const LOG_NUMBERS: usize = 14;
 const LOG_WORDS: usize = LOG_NUMBERS + Totals::WORDS + NAME_BYTES_MAX / 8;
@@ -62,9 +69,18 @@ pub enum LogState {
     Final,
     /// It is no longer in the folder; its numbers stay.
     Gone,
+    /// It is the beginning of another log, or all of it, and counts within that.
+    Duplicate,
+    /// Some of it ended every worker that counted it, or cannot be read.
+    Quarantined,
+    /// It is left out.
+    Skipped,
 }
 
 impl LogState {
+    const ALL: [LogState; 7] =
+        [LogState::Counting, LogState::Live, LogState::Final, LogState::Gone, LogState::Duplicate, LogState::Quarantined, LogState::Skipped];
+
     /// In a word.
     pub fn name(self) -> &'static str {
         match self {
@@ -72,11 +88,14 @@ impl LogState {
             LogState::Live => "live",
             LogState::Final => "final",
             LogState::Gone => "gone",
+            LogState::Duplicate => "duplicate",
+            LogState::Quarantined => "quarantined",
+            LogState::Skipped => "skipped",
         }
     }
 
     fn from_word(word: u64) -> LogState {
-        [LogState::Counting, LogState::Live, LogState::Final, LogState::Gone].get(word as usize).copied().unwrap_or_default()
+        LogState::ALL.get(word as usize).copied().unwrap_or_default()
     }
 }
 
@@ -89,8 +108,6 @@ pub struct Quarantine {
     pub from: u64,
     /// Where it ends.
     pub to: u64,
-    /// Why: a code of the coordinator's.
-    pub reason: u64,
 }
 
 /// A row about a log.
@@ -114,8 +131,10 @@ pub struct LogRow {
     pub file: (u64, u64),
     /// What of it could not be counted.
     pub quarantine: Quarantine,
-    /// It cannot be opened or read just now: the system's error number, or 0.
-    pub unreadable: i32,
+    /// Why something of it is not counted.
+    pub reason: Reason,
+    /// The log that it counts within, or 0.
+    pub duplicate_of: u64,
     /// Its numbers.
     pub totals: Totals,
 }
@@ -159,6 +178,32 @@ pub struct Header {
     pub full: bool,
     /// How many watched folders cannot be read.
     pub troubled: u64,
+    /// How changes in the folders are found.
+    pub watching: Watching,
+    /// Why nothing can be stored: the system's error number, or 0. A disk that does not answer is ETIMEDOUT.
+    pub state_error: i32,
+    /// How many logs are not in the store as they are here.
+    pub unstored: u64,
+    /// Changes whenever the store does.
+    pub stored: u64,
+    /// When the store was last as the board was: milliseconds since 1970.
+    pub stored_at: u64,
+    /// How many entries are left out and not listed.
+    pub skipped_more: u64,
+}
+
+/// How changes in the folders are found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Watching {
+    /// It is not known yet.
+    #[default]
+    Starting,
+    /// The system says what changes.
+    Notified,
+    /// The settings do not want it to.
+    Unwanted,
+    /// It cannot: limits are reached, or the file system does not tell.
+    Unable,
 }
 
 /// The row changed each time it was looked at. This is not expected to be seen.
@@ -212,8 +257,8 @@ impl Board {
         let day = log.day.map_or(0, |day| day.number().into());
         let first = [log.id, day, log.state as u64, u64::from(log.complete), log.size, log.counted_to, log.file.0, log.file.1];
         data[..8].copy_from_slice(&first);
-        let Quarantine { bytes, from, to, reason } = log.quarantine;
-        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, reason, name.len() as u64, log.unreadable.cast_unsigned().into()]);
+        let Quarantine { bytes, from, to } = log.quarantine;
+        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, log.reason.to_word(), name.len() as u64, log.duplicate_of]);
         data[LOG_NUMBERS..LOG_NUMBERS + Totals::WORDS].copy_from_slice(&log.totals.to_words());
         for (word, bytes) in data[LOG_NUMBERS + Totals::WORDS..].iter_mut().zip(name.chunks(8)) {
             let mut eight = [0; 8];
@@ -252,6 +297,12 @@ impl Board {
         words[SCANNED].store(u64::from(header.scanned), Relaxed);
         words[FULL].store(u64::from(header.full), Relaxed);
         words[TROUBLED].store(header.troubled, Relaxed);
+        words[WATCHING].store(header.watching as u64, Relaxed);
+        words[STATE_ERROR].store(header.state_error.cast_unsigned().into(), Relaxed);
+        words[UNSTORED].store(header.unstored, Relaxed);
+        words[STORED].store(header.stored, Relaxed);
+        words[STORED_AT].store(header.stored_at, Relaxed);
+        words[SKIPPED_MORE].store(header.skipped_more, Relaxed);
         // Release: who sees nothing pending sees the rows of what was.
         words[PENDING].store(header.pending, Release);
         words[GENERATION].store(words[GENERATION].load(Relaxed).wrapping_add(1), Release);
@@ -314,7 +365,20 @@ impl View {
         // The generation first: who sees an old one with new numbers asks once more, not once too few.
         let generation = self.header(GENERATION);
         let pending = self.header(PENDING);
-        Header { generation, scanned: self.header(SCANNED) != 0, pending, full: self.header(FULL) != 0, troubled: self.header(TROUBLED) }
+        let watching = [Watching::Starting, Watching::Notified, Watching::Unwanted, Watching::Unable];
+        Header {
+            generation,
+            scanned: self.header(SCANNED) != 0,
+            pending,
+            full: self.header(FULL) != 0,
+            troubled: self.header(TROUBLED),
+            watching: watching.get(self.header(WATCHING) as usize).copied().unwrap_or_default(),
+            state_error: (self.header(STATE_ERROR) as u32).cast_signed(),
+            unstored: self.header(UNSTORED),
+            stored: self.header(STORED),
+            stored_at: self.header(STORED_AT),
+            skipped_more: self.header(SKIPPED_MORE),
+        }
     }
 
     fn use_up_to(&self, word: usize, at: usize) {
@@ -342,7 +406,7 @@ impl View {
 
     fn log(&self, at: usize) -> Result<LogRow, Busy> {
         let data: [u64; LOG_WORDS] = steady(self.log_row(at))?;
-        let [id, day, state, complete, size, counted_to, device, inode, bytes, from, to, reason, name_length, unreadable, ..] = data;
+        let [id, day, state, complete, size, counted_to, device, inode, bytes, from, to, reason, name_length, duplicate_of, ..] = data;
         let name = data[LOG_NUMBERS + Totals::WORDS..].iter().flat_map(|word| word.to_le_bytes());
         Ok(LogRow {
             id,
@@ -353,8 +417,9 @@ impl View {
             size,
             counted_to,
             file: (device, inode),
-            quarantine: Quarantine { bytes, from, to, reason },
-            unreadable: (unreadable as u32).cast_signed(),
+            quarantine: Quarantine { bytes, from, to },
+            reason: Reason::from_word(reason),
+            duplicate_of,
             totals: totals_of(&data[LOG_NUMBERS..]),
         })
     }
@@ -412,8 +477,9 @@ mod tests {
             size: 1 << 40,
             counted_to: 5,
             file: (8, u64::MAX),
-            quarantine: Quarantine { bytes: 4096, from: 1, to: 2, reason: 3 },
-            unreadable: 13,
+            quarantine: Quarantine { bytes: 4096, from: 1, to: 2 },
+            reason: Reason::Unreadable(13),
+            duplicate_of: 8,
             totals,
         };
         for name in [&b"a\xff.log"[..], b"", &[b'x'; NAME_BYTES_MAX]] {
@@ -429,10 +495,23 @@ mod tests {
         let share = ShareRow { log: 9, day, totals };
         board.set_share(4, &share);
         assert_eq!((reader.shares(9).unwrap(), reader.shares(8).unwrap()), (vec![share], vec![]));
+        let header = Header {
+            generation: 0,
+            scanned: true,
+            pending: 6,
+            full: true,
+            troubled: 2,
+            watching: Watching::Unable,
+            state_error: 28,
+            unstored: 3,
+            stored: 4,
+            stored_at: 5,
+            skipped_more: 7,
+        };
         for _ in 0..2 {
-            board.set_header(&Header { scanned: true, pending: 6, full: true, troubled: 2, generation: 0 }, false);
+            board.set_header(&header, false);
         }
-        assert_eq!(reader.header(), Header { scanned: true, pending: 6, full: true, troubled: 2, generation: 1 });
+        assert_eq!(reader.header(), Header { generation: 1, ..header });
         assert!(board.announce());
         assert!(!board.announce());
     }

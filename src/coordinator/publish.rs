@@ -6,12 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
-use super::ledger::{KnownIds, Ledger, Log};
-use super::sums::Sums;
-use super::work::Reason;
-use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, ShareRow};
+use super::ledger::{Ledger, Log};
+use super::sums::{DayNumbers, Sums};
+use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
 use crate::log::Day;
-use crate::sys::process::Death;
 
 /// Writes the board.
 #[derive(Debug)]
@@ -22,8 +20,14 @@ pub struct Publisher {
     shares: Rows<(u64, Option<Day>)>,
     /// Which shares of each log have a row.
     shown_shares: HashMap<u64, BTreeSet<Option<Day>>>,
+    /// The days whose clients are not all there yet.
+    open_days: BTreeSet<Option<Day>>,
     /// What each day's row says.
     shown_days: BTreeMap<Option<Day>, DayRow>,
+    /// The second names of each log that have a row.
+    shown_links: HashMap<u64, BTreeSet<Vec<u8>>>,
+    /// What is left out and has a row, and why.
+    shown_skipped: BTreeMap<Vec<u8>, Skip>,
     /// The logs that a predecessor showed, until it is known which of them are there.
     inherited_logs: Vec<u64>,
     /// The logs of a predecessor that have not been counted up to where they were: how far that was.
@@ -86,8 +90,8 @@ impl<K: Eq + Hash + Copy> Rows<K> {
 }
 
 impl Publisher {
-    /// Takes over a board. Says which ids its logs have.
-    pub fn new(board: Board) -> (Publisher, KnownIds) {
+    /// Takes over a board.
+    pub fn new(board: Board) -> Publisher {
         let (logs, days, shares) = board.found();
         let size = board.size();
         let mut shown_shares: HashMap<u64, BTreeSet<Option<Day>>> = HashMap::new();
@@ -100,6 +104,9 @@ impl Publisher {
             shares: Rows::found(shares.iter().map(|row| (row.log != 0).then_some((row.log, row.day))), size.shares),
             shown_days: days.iter().filter(|row| row.used).map(|row| (row.day, DayRow { complete: false, ..*row })).collect(),
             shown_shares,
+            open_days: BTreeSet::new(),
+            shown_links: HashMap::new(),
+            shown_skipped: BTreeMap::new(),
             inherited_logs: logs.iter().map(|row| row.id).filter(|id| *id != 0).collect(),
             behind: logs.iter().filter(|row| row.id != 0 && row.state != LogState::Gone).map(|row| (row.id, row.counted_to)).collect(),
             wrote: false,
@@ -113,16 +120,15 @@ impl Publisher {
             publisher.board.set_day(publisher.days.rows[day], row);
         }
         publisher.board.set_header(&Header::default(), true);
-        let known = logs.into_iter().filter(|row| row.id != 0).map(|row| ((row.name, row.file), row.id)).collect();
-        (publisher, known)
+        publisher
     }
 
-    /// Shows all that changed. `scanned`: has every folder been looked at; `troubled`: how many could not be read.
-    pub fn publish(&mut self, ledger: &mut Ledger, sums: &mut Sums, scanned: bool, troubled: u64) {
+    /// Shows the logs that changed, and what `header` says beside that.
+    pub fn publish(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger, sums: &mut Sums, header: Header) {
+        let scanned = header.scanned;
         let pending: u64 = ledger.logs().map(|(_, log)| log.pending()).sum();
-        let changed = ledger.take_changed();
-        for id in &changed {
-            match ledger.log(*id) {
+        for id in changed {
+            match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
                 Some(log) => self.show_log(*id, log, sums),
                 None => self.hide_log(*id),
             }
@@ -135,12 +141,13 @@ impl Publisher {
                 }
             }
         }
-        if self.behind.is_empty() && scanned {
+        // What is restored is shown before the folders are looked at, unless a predecessor showed more.
+        if self.behind.is_empty() && (scanned || !self.inherited) {
             self.show_days(ledger, sums);
         }
         let full = self.logs.full || self.days.full || self.shares.full;
         let pending = if self.behind.is_empty() { pending } else { pending.max(1) };
-        let header = Header { scanned, pending, full, troubled, generation: 0 };
+        let header = Header { pending, full, ..header };
         self.board.set_header(&header, std::mem::take(&mut self.wrote));
     }
 
@@ -152,7 +159,7 @@ impl Publisher {
     fn show_log(&mut self, id: u64, log: &Log, sums: &mut Sums) {
         if let Some(before) = self.behind.get(&id) {
             // A log that is void, or that is shorter now, will not get there.
-            if log.counted_to < *before && log.pending() > 0 && log.generation == 0 {
+            if log.content.to < *before && log.pending() > 0 && log.generation == 0 {
                 return;
             }
             self.behind.remove(&id);
@@ -160,11 +167,11 @@ impl Publisher {
         let Some(row) = self.logs.of(id) else { return };
         self.wrote = true;
         let first = log.quarantine.first();
+        self.show_links(id, log, sums);
         let quarantine = Quarantine {
             bytes: log.quarantine.iter().map(|(range, _)| range.len()).sum(),
             from: first.map_or(0, |(range, _)| range.from()),
             to: first.map_or(0, |(range, _)| range.to()),
-            reason: first.map_or(0, |(_, reason)| reason_code(*reason)),
         };
         self.board.set_log(
             row,
@@ -175,10 +182,11 @@ impl Publisher {
                 state: log.state(),
                 complete: log.is_complete(),
                 size: log.size,
-                counted_to: log.counted_to,
+                counted_to: log.content.to,
                 file: log.file,
                 quarantine,
-                unreadable: log.unreadable.unwrap_or(0),
+                reason: log.reason(),
+                duplicate_of: log.within.unwrap_or(0),
                 totals: sums.log(id),
             },
         );
@@ -193,9 +201,60 @@ impl Publisher {
         }
     }
 
+    /// A second name of a log's file has a row of its own, with the same numbers.
+    fn show_links(&mut self, id: u64, log: &Log, sums: &mut Sums) {
+        let names: BTreeSet<Vec<u8>> = log.links.iter().cloned().collect();
+        let old = std::mem::take(self.shown_links.entry(id).or_default());
+        for name in old.difference(&names) {
+            self.hide_row(row_id(name, id));
+        }
+        for name in &names {
+            let link = row_id(name, id);
+            let Some(row) = self.logs.of(link) else { continue };
+            let (day, totals) = (crate::log::day_of_name(name), sums.log(id));
+            let (size, counted_to, complete) = (log.size, log.content.to, log.is_complete());
+            let like =
+                LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, complete, ..LogRow::default() };
+            self.board.set_log(row, &LogRow { file: log.file, totals, ..like });
+        }
+        if names.is_empty() {
+            self.shown_links.remove(&id)
+        } else {
+            self.shown_links.insert(id, names)
+        };
+    }
+
+    /// Shows what is left out of the folders, and why.
+    pub fn show_skipped(&mut self, skipped: &BTreeMap<Vec<u8>, Skip>) {
+        let old: Vec<Vec<u8>> = self.shown_skipped.keys().filter(|name| !skipped.contains_key(*name)).cloned().collect();
+        for name in old {
+            self.shown_skipped.remove(&name);
+            self.hide_row(row_id(&name, 0));
+        }
+        for (name, skip) in skipped {
+            if self.shown_skipped.insert(name.clone(), *skip) != Some(*skip) {
+                let id = row_id(name, 0);
+                let Some(row) = self.logs.of(id) else { continue };
+                self.wrote = true;
+                let state = LogState::Skipped;
+                self.board.set_log(row, &LogRow { id, name: name.clone(), state, reason: Reason::Skipped(*skip), complete: true, ..LogRow::default() });
+            }
+        }
+    }
+
+    fn hide_row(&mut self, id: u64) {
+        self.wrote = true;
+        if let Some(row) = self.logs.give_back(id) {
+            self.board.set_log(row, &LogRow::default());
+        }
+    }
+
     fn hide_log(&mut self, id: u64) {
         self.behind.remove(&id);
         self.wrote = true;
+        for name in self.shown_links.remove(&id).unwrap_or_default() {
+            self.hide_row(row_id(&name, id));
+        }
         if let Some(row) = self.logs.give_back(id) {
             self.board.set_log(row, &LogRow::default());
         }
@@ -220,8 +279,13 @@ impl Publisher {
         let unsettled = Unsettled::of(ledger, sums);
         for day in changed {
             match sums.day(day) {
-                Some((totals, files)) => {
-                    self.show_day(DayRow { used: true, day, files, complete: unsettled.settles(day), totals });
+                Some(DayNumbers { totals, files, whole }) => {
+                    if whole {
+                        self.open_days.remove(&day)
+                    } else {
+                        self.open_days.insert(day)
+                    };
+                    self.show_day(DayRow { used: true, day, files, complete: whole && unsettled.settles(day), totals });
                 }
                 None => {
                     self.shown_days.remove(&day);
@@ -231,7 +295,8 @@ impl Publisher {
                 }
             }
         }
-        let turned: Vec<DayRow> = self.shown_days.values().filter(|row| row.complete != unsettled.settles(row.day)).copied().collect();
+        let settled = |day| unsettled.settles(day) && !self.open_days.contains(&day);
+        let turned: Vec<DayRow> = self.shown_days.values().filter(|row| row.complete != settled(row.day)).copied().collect();
         for row in turned {
             self.show_day(DayRow { complete: !row.complete, ..row });
         }
@@ -246,6 +311,11 @@ impl Publisher {
     }
 }
 
+/// The number of a row that is no log's: of a second name of one, or of something that is left out.
+fn row_id(name: &[u8], log: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(name, log ^ 0x6c69_6e6b) | 1
+}
+
 /// Which days may still get requests from bytes that are known.
 struct Unsettled {
     /// A log that was never counted to its end may hold any day.
@@ -257,7 +327,7 @@ impl Unsettled {
     fn of(ledger: &Ledger, sums: &Sums) -> Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
         for (id, log) in ledger.logs().filter(|(_, log)| !log.is_complete()) {
-            let never_counted = log.state() == LogState::Counting || log.unreadable.is_some();
+            let never_counted = log.content.to == 0 || log.state() == LogState::Counting || log.unreadable.is_some();
             unsettled.all |= never_counted && log.pending() > 0;
             unsettled.days.extend(sums.days_of(id));
             unsettled.days.extend(log.day.map(Some));
@@ -268,16 +338,4 @@ impl Unsettled {
     fn settles(&self, day: Option<Day>) -> bool {
         !self.all && !self.days.contains(&day)
     }
-}
-
-/// Why a range is quarantined, as a word on the board.
-fn reason_code(reason: Reason) -> u64 {
-    let (kind, number) = match reason {
-        Reason::Crash(Death::Signal(number)) => (1, number),
-        Reason::Crash(Death::Exit(code)) => (2, code),
-        Reason::Hang => (3, 0),
-        Reason::Unreadable(errno) => (4, errno),
-        Reason::Refused => (5, 0),
-    };
-    kind << 32 | u64::from(number.cast_unsigned())
 }

@@ -1,15 +1,27 @@
 //! What is in the watched folders now.
 //!
-//! Only regular files are logs, and only under names that are meant to be: not hidden, not temporary, no link out of the folder. Nothing is opened that is no regular file.
-//! Deliberately absent: what it means. The ledger decides that.
+//! Only regular files are logs, and only under names that are meant to be: not hidden, not temporary, no link out of the folder, and taken by the patterns.
+//! Nothing is opened that is no regular file. What is left out is told, with the reason.
+//! Deliberately absent: what it means. The ledger decides that. Keeping it up to date is the watcher's.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use globset::{Candidate, GlobSet};
+
+pub use crate::board::Skip;
+
+/// So many of the entries that are left out are kept one by one.
+pub const SKIPPED_MAX: usize = 10_000;
+/// Subfolders are looked into so deep: what is deeper is a loop of mounts, or not meant for us.
+pub const DEPTH_MAX: usize = 32;
 
 /// A file's device and inode.
 pub type FileId = (u64, u64);
@@ -17,7 +29,9 @@ pub type FileId = (u64, u64);
 /// A file that may be a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
-    /// Its name as it is reported: with several folders, the folder's name is in front.
+    /// Which watched folder it is in.
+    pub folder: usize,
+    /// Its name as it is reported, with the subfolders it is in; with several folders, the folder's name is in front.
     pub name: Vec<u8>,
     /// Where it is.
     pub path: PathBuf,
@@ -27,102 +41,298 @@ pub struct Found {
     pub size: u64,
     /// When it was last changed, as the file system says: since 1970.
     pub changed: Duration,
+    /// Has a writer closed it since it was last changed, or was it moved here, as far as is known?
+    pub closed: bool,
+}
+
+/// An entry that is left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Skipped {
+    /// Its name as it would be reported.
+    pub name: Vec<u8>,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: Skip,
 }
 
 /// The contents of the folders.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The files, by name.
-    pub found: Vec<Found>,
-    /// The folders that could not be read, with the reason. What was in them is not gone: it is not known.
-    pub troubled: Vec<(PathBuf, io::Error)>,
-    /// What was left out, with the reason.
-    pub skipped: Vec<(PathBuf, &'static str)>,
+    /// The files, by their names as they are reported.
+    pub found: BTreeMap<Vec<u8>, Found>,
+    /// What was left out, by name: no more than [`SKIPPED_MAX`].
+    pub skipped: Vec<Skipped>,
+    /// How many more were left out; between two looks at everything, about.
+    pub skipped_more: u64,
+    /// The folders that could not be read, or a part of them, with the reason. What is in such a folder and not in `found` is not gone: it is not known.
+    pub troubled: Vec<(usize, io::Error)>,
 }
 
-/// Looks into each folder, not into subfolders.
-pub fn scan(folders: &[PathBuf]) -> Contents {
-    let mut contents = Contents::default();
-    for (folder, prefix) in folders.iter().zip(prefixes(folders)) {
-        if let Err(error) = scan_folder(folder, &prefix, &mut contents) {
-            contents.troubled.push((folder.clone(), error));
+impl Contents {
+    /// Leaves an entry out; in its place among the others, if there is room. Says whether anything is other than before.
+    pub fn skip(&mut self, name: Vec<u8>, path: PathBuf, reason: Skip) -> bool {
+        let entry = Skipped { name, path, reason };
+        match self.skipped.binary_search_by(|other| other.name.cmp(&entry.name)) {
+            Ok(at) if self.skipped[at] == entry => return false,
+            Ok(at) => self.skipped[at] = entry,
+            Err(_) if self.skipped.len() >= SKIPPED_MAX => return false,
+            Err(at) => self.skipped.insert(at, entry),
         }
+        true
     }
-    contents.found.sort_by(|one, two| one.name.cmp(&two.name));
-    contents
-}
 
-/// What stands in front of the names of each folder: nothing if there is one; its last part, or as many of them as tell it from the others.
-fn prefixes(folders: &[PathBuf]) -> Vec<Vec<u8>> {
-    if folders.len() == 1 {
-        return vec![Vec::new()];
+    /// Adds what was found in another look; to be settled then.
+    pub fn append(&mut self, other: &mut Contents) {
+        self.found.append(&mut other.found);
+        self.skipped.append(&mut other.skipped);
+        self.skipped_more += other.skipped_more;
     }
-    let absolute: Vec<PathBuf> = folders.iter().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone())).collect();
-    let tail = |path: &Path, parts: usize| -> PathBuf { path.components().skip(path.components().count().saturating_sub(parts)).collect() };
-    let alone = |path: &Path, parts: usize| absolute.iter().filter(|other| tail(other, parts) == tail(path, parts)).count() == 1;
-    let prefix = |path: &PathBuf| {
-        let parts = (1..path.components().count()).find(|parts| alone(path, *parts)).unwrap_or(usize::MAX);
-        [tail(path, parts).as_os_str().as_bytes(), b"/"].concat()
-    };
-    absolute.iter().map(prefix).collect()
-}
 
-fn scan_folder(folder: &Path, prefix: &[u8], contents: &mut Contents) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        if let Some(reason) = passed_over(&name) {
-            contents.skipped.push((path, reason));
-            continue;
+    /// Puts what was left out in order, and keeps no more than its share.
+    pub fn settle(&mut self) {
+        self.skipped.sort_unstable_by(|one, two| one.name.cmp(&two.name));
+        self.skipped_more += self.skipped.len().saturating_sub(SKIPPED_MAX) as u64;
+        self.skipped.truncate(SKIPPED_MAX);
+    }
+
+    /// Forgets the entry of a name. Says whether there was one.
+    pub fn remove(&mut self, name: &[u8]) -> bool {
+        let skipped = self.skipped.binary_search_by(|other| other.name[..].cmp(name));
+        if let Ok(at) = skipped {
+            self.skipped.remove(at);
         }
-        let about = match entry.metadata() {
+        self.found.remove(name).is_some() || skipped.is_ok()
+    }
+
+    /// Takes out all whose names begin so: in the order of bytes, they stand together. Gives the files.
+    pub fn take_under(&mut self, beginning: &[u8]) -> BTreeMap<Vec<u8>, Found> {
+        let first = self.skipped.partition_point(|skipped| &skipped.name[..] < beginning);
+        let count = self.skipped[first..].partition_point(|skipped| skipped.name.starts_with(beginning));
+        self.skipped.drain(first..first + count);
+        if !self.found.range(beginning.to_vec()..).next().is_some_and(|(name, _)| name.starts_with(beginning)) {
+            return BTreeMap::new();
+        }
+        let mut taken = self.found.split_off(beginning);
+        if let Some(next) = taken.keys().find(|name| !name.starts_with(beginning)).cloned() {
+            self.found.append(&mut taken.split_off(&next));
+        }
+        taken
+    }
+}
+
+/// What is taken: the folders, and which of their entries.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The watched folders.
+    pub folders: Vec<PathBuf>,
+    /// Are subfolders looked into?
+    pub recursive: bool,
+    /// Of files, only those that one of these matches, by their names relative to the watched folder; without any, all.
+    pub include: GlobSet,
+    /// And none that one of these matches; folders that one matches are not looked into.
+    pub exclude: GlobSet,
+}
+
+impl Scope {
+    /// What stands in front of the names of each folder: nothing if there is one; its last part, or as many of them as tell it from the others.
+    pub fn prefixes(&self) -> Vec<Vec<u8>> {
+        if self.folders.len() == 1 {
+            return vec![Vec::new()];
+        }
+        let absolute: Vec<PathBuf> = self.folders.iter().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone())).collect();
+        let tail = |path: &Path, parts: usize| -> PathBuf { path.components().skip(path.components().count().saturating_sub(parts)).collect() };
+        let alone = |path: &Path, parts: usize| absolute.iter().filter(|other| tail(other, parts) == tail(path, parts)).count() == 1;
+        let named = |path: &Path, parts: usize| [tail(path, parts).as_os_str().as_bytes(), b"/"].concat();
+        let shortest = |path: &PathBuf| named(path, (1..path.components().count()).find(|parts| alone(path, *parts)).unwrap_or(usize::MAX));
+        let prefixes: Vec<Vec<u8>> = absolute.iter().map(shortest).collect();
+        // `a/` and `a/b/` of two folders would give a file in a subfolder `b` of the first the name of one in the second.
+        let hides = |at: usize| prefixes.iter().enumerate().any(|(other, prefix)| other != at && prefixes[at].starts_with(prefix));
+        if self.recursive && (0..prefixes.len()).any(hides) {
+            return absolute.iter().map(|path| named(path, usize::MAX)).collect();
+        }
+        prefixes
+    }
+
+    /// What an entry is as far as its name and kind tell, if they do.
+    fn at_sight(&self, relative: &[u8], kind: FileType) -> Option<Entry> {
+        let name = relative.rsplit(|byte| *byte == b'/').next().unwrap_or(relative);
+        let skip = if name.starts_with(b".") {
+            Skip::Hidden
+        } else if name.ends_with(b".tmp") || name.ends_with(b".part") || name.ends_with(b"~") {
+            Skip::Temporary
+        } else if kind.is_dir() && !self.recursive {
+            Skip::Folder
+        } else if !self.takes(relative, kind) {
+            Skip::Pattern
+        } else if !kind.is_dir() {
+            return None;
+        } else if relative.iter().filter(|byte| **byte == b'/').count() >= DEPTH_MAX {
+            Skip::TooDeep
+        } else {
+            return Some(Entry::Folder);
+        };
+        Some(Entry::Skip(skip))
+    }
+
+    fn takes(&self, relative: &[u8], kind: FileType) -> bool {
+        let candidate = Candidate::from_bytes(relative);
+        !self.exclude.is_match_candidate(&candidate) && (kind.is_dir() || self.include.is_empty() || self.include.is_match_candidate(&candidate))
+    }
+}
+
+/// What an entry of a folder is.
+#[derive(Debug)]
+pub enum Entry {
+    /// A file that may be a log, and whether it may have other names here.
+    File(Found, bool),
+    /// A folder to look into.
+    Folder,
+    /// Something to leave out.
+    Skip(Skip),
+    /// Nothing: it was there and is not any more.
+    Gone,
+}
+
+/// A look into one watched folder.
+#[derive(Debug)]
+pub struct Look<'a> {
+    scope: &'a Scope,
+    prefix: &'a [u8],
+    folder: usize,
+    /// The folder without any links, once it is asked for.
+    root: OnceCell<PathBuf>,
+}
+
+impl<'a> Look<'a> {
+    /// A look into the folder of this number, whose names begin with `prefix`.
+    pub fn new(scope: &'a Scope, prefix: &'a [u8], folder: usize) -> Look<'a> {
+        Look { scope, prefix, folder, root: OnceCell::new() }
+    }
+
+    /// Where something in the folder is.
+    pub fn path(&self, relative: &[u8]) -> PathBuf {
+        let folder = &self.scope.folders[self.folder];
+        // Joined with nothing, a path would get a slash at its end.
+        if relative.is_empty() { folder.clone() } else { folder.join(OsStr::from_bytes(relative)) }
+    }
+
+    /// How something in the folder is reported.
+    pub fn name(&self, relative: &[u8]) -> Vec<u8> {
+        [self.prefix, relative].concat()
+    }
+
+    /// What one entry is.
+    ///
+    /// # Errors
+    /// If that cannot be seen.
+    pub fn entry(&self, relative: &[u8]) -> io::Result<Entry> {
+        let path = self.path(relative);
+        let about = match fs::symlink_metadata(&path) {
             Ok(about) => about,
-            // What vanishes between two calls is not there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            // A folder that can be listed and not entered, say.
+            Err(error) if is_gone(&error) => return Ok(Entry::Gone),
             Err(error) => return Err(error),
         };
-        match target(folder, &path, about) {
-            Ok(about) => contents.found.push(Found {
-                name: [prefix, name.as_bytes()].concat(),
-                path,
-                file: (about.dev(), about.ino()),
-                size: about.len(),
-                changed: Duration::new(about.mtime().max(0).cast_unsigned(), about.mtime_nsec().clamp(0, 999_999_999) as u32),
-            }),
-            Err(reason) => contents.skipped.push((path, reason)),
-        }
+        Ok(self.scope.at_sight(relative, about.file_type()).unwrap_or_else(|| self.closely(relative, path, about)))
     }
-    Ok(())
+
+    /// Looks at all entries of a subfolder (`sub/`) or the folder itself (empty), and of the subfolders in it. Before a folder is looked into, `before` is called.
+    ///
+    /// What is in a folder that cannot be read is not in the contents, and the first such error is given back.
+    pub fn walk(&self, from: Vec<u8>, contents: &mut Contents, shared: &mut Vec<FileId>, mut before: impl FnMut(&Path, &[u8])) -> Option<io::Error> {
+        let (mut left, mut trouble) = (vec![from], None);
+        while let Some(relative) = left.pop() {
+            let path = self.path(&relative);
+            before(&path, &relative);
+            let Err(error) = self.walk_one(&path, &relative, contents, shared, &mut left) else { continue };
+            contents.settle();
+            contents.take_under(&self.name(&relative));
+            left.retain(|other| !other.starts_with(&relative));
+            // A subfolder that is gone is gone; the watched folder is to be there.
+            if relative.is_empty() || !is_gone(&error) {
+                let error = if relative.is_empty() { error } else { io::Error::new(error.kind(), format!("{}: {error}", path.display())) };
+                trouble = trouble.or(Some(error));
+            }
+        }
+        trouble
+    }
+
+    fn walk_one(&self, path: &Path, relative: &[u8], contents: &mut Contents, shared: &mut Vec<FileId>, left: &mut Vec<Vec<u8>>) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let relative = [relative, entry.file_name().as_bytes()].concat();
+            let seen = entry.file_type().and_then(|kind| match self.scope.at_sight(&relative, kind) {
+                Some(seen) => Ok(seen),
+                None => Ok(self.closely(&relative, entry.path(), entry.metadata()?)),
+            });
+            match seen {
+                Ok(Entry::File(found, is_shared)) => {
+                    shared.extend(is_shared.then_some(found.file));
+                    contents.found.insert(found.name.clone(), found);
+                }
+                Ok(Entry::Folder) => left.push([&relative[..], b"/"].concat()),
+                // In order when all are there: the folder's order would move them a thousand times.
+                Ok(Entry::Skip(reason)) if contents.skipped.len() < SKIPPED_MAX => {
+                    contents.skipped.push(Skipped { name: self.name(&relative), path: entry.path(), reason });
+                }
+                Ok(Entry::Skip(_)) => contents.skipped_more += 1,
+                Ok(Entry::Gone) => {}
+                // What vanishes between two calls is not there.
+                Err(error) if is_gone(&error) => {}
+                // A folder that can be listed and not entered, say.
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What an entry is that may be a log.
+    fn closely(&self, relative: &[u8], path: PathBuf, about: Metadata) -> Entry {
+        let is_link = about.is_symlink();
+        let about = match if is_link { self.target(&path) } else { Ok(about) } {
+            Ok(about) if about.is_file() => about,
+            Ok(_) => return Entry::Skip(Skip::NotRegular),
+            Err(reason) => return Entry::Skip(reason),
+        };
+        let found = Found {
+            folder: self.folder,
+            name: self.name(relative),
+            path,
+            file: (about.dev(), about.ino()),
+            size: about.len(),
+            changed: Duration::new(about.mtime().max(0).cast_unsigned(), about.mtime_nsec().clamp(0, 999_999_999) as u32),
+            closed: false,
+        };
+        Entry::File(found, is_link || about.nlink() > 1)
+    }
+
+    /// What a link leads to within the watched folder.
+    fn target(&self, path: &Path) -> Result<Metadata, Skip> {
+        let target = fs::canonicalize(path).map_err(|_| Skip::LinkNowhere)?;
+        let root = match self.root.get() {
+            Some(root) => root,
+            None => {
+                let root = fs::canonicalize(&self.scope.folders[self.folder]).map_err(|_| Skip::LinkNowhere)?;
+                self.root.get_or_init(|| root)
+            }
+        };
+        if !target.starts_with(root) {
+            return Err(Skip::LinkOut);
+        }
+        let about = fs::metadata(path).map_err(|_| Skip::LinkNowhere)?;
+        if about.is_dir() { Err(Skip::LinkToFolder) } else { Ok(about) }
+    }
 }
 
-fn passed_over(name: &OsStr) -> Option<&'static str> {
-    let name = name.as_bytes();
-    if name.starts_with(b".") {
-        Some("hidden")
-    } else if name.ends_with(b".tmp") || name.ends_with(b".part") || name.ends_with(b"~") {
-        Some("a temporary name")
-    } else {
-        None
-    }
-}
-
-/// The regular file that an entry is, or leads to within its folder.
-fn target(folder: &Path, path: &Path, about: Metadata) -> Result<Metadata, &'static str> {
-    let about = if about.is_symlink() {
-        let inside = fs::canonicalize(path).and_then(|target| Ok(target.starts_with(fs::canonicalize(folder)?)));
-        match inside {
-            Ok(true) => fs::metadata(path).map_err(|_| "a link that leads nowhere")?,
-            Ok(false) => return Err("a link out of the folder"),
-            Err(_) => return Err("a link that leads nowhere"),
-        }
-    } else {
-        about
-    };
-    if about.is_file() { Ok(about) } else { Err("not a regular file") }
+/// Is there nothing of this name, or no folder where it should be?
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Opens a log that was found, if it is still the same file.
+///
+/// # Errors
+/// If it cannot be opened; `NotFound` also if another file has its name.
 pub fn open(path: &Path, file: FileId) -> io::Result<File> {
     // Without O_NONBLOCK, a pipe that took the name since would block us.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
@@ -134,56 +344,4 @@ pub fn open(path: &Path, file: FileId) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    /// Two folders `logs` of different servers were both shown as `logs/`, and one hid the other's logs in the report.
-    #[test]
-    fn folders_of_one_name_are_told_apart() {
-        let check = |folders: &[&str], want: &[&str]| {
-            let folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
-            let found: Vec<String> = prefixes(&folders).into_iter().map(|prefix| String::from_utf8(prefix).unwrap()).collect();
-            assert_eq!(found, want, "{folders:?}");
-        };
-        check(&["/srv/a/logs"], &[""]);
-        check(&["/srv/a", "/srv/b"], &["a/", "b/"]);
-        check(&["/srv/a/logs", "/srv/b/logs", "/srv/c"], &["a/logs/", "b/logs/", "c/"]);
-        check(&["/logs", "/srv/logs"], &["/logs/", "srv/logs/"]);
-        check(&["/srv/a/.", "/srv/b/"], &["a/", "b/"]);
-    }
-
-    #[test]
-    fn only_regular_files_are_logs() {
-        let folder = std::env::temp_dir().join(format!("tallyd-scan-{}", std::process::id()));
-        fs::create_dir_all(folder.join("sub.log")).unwrap();
-        for name in ["b.log", "a.log", ".hidden.log", "x.log.tmp", "y.part", "z.log~"] {
-            fs::write(folder.join(name), b"x").unwrap();
-        }
-        nix::unistd::mkfifo(&folder.join("pipe.log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        symlink("/etc/passwd", folder.join("out.log")).unwrap();
-        symlink("nowhere", folder.join("dangling.log")).unwrap();
-        symlink("a.log", folder.join("inside.log")).unwrap();
-        let contents = scan(std::slice::from_ref(&folder));
-        let missing = scan(&[folder.join("missing"), folder.clone()]);
-        fs::remove_dir_all(&folder).unwrap();
-        let names: Vec<&[u8]> = contents.found.iter().map(|found| &found.name[..]).collect();
-        assert_eq!(names, [&b"a.log"[..], b"b.log", b"inside.log"]);
-        assert_eq!(contents.found[0].file, contents.found[2].file);
-        let mut reasons: Vec<_> = contents.skipped.iter().map(|(path, reason)| (path.file_name().unwrap().to_str().unwrap(), *reason)).collect();
-        reasons.sort_unstable();
-        let wants = [
-            (".hidden.log", "hidden"),
-            ("dangling.log", "a link that leads nowhere"),
-            ("out.log", "a link out of the folder"),
-            ("pipe.log", "not a regular file"),
-            ("sub.log", "not a regular file"),
-            ("x.log.tmp", "a temporary name"),
-            ("y.part", "a temporary name"),
-            ("z.log~", "a temporary name"),
-        ];
-        assert_eq!(reasons, wants);
-        assert_eq!(missing.troubled.len(), 1);
-        assert!(missing.found[0].name.ends_with(b"/a.log")); // with several folders, the folder's name is in front
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 use super::inflight::Suspect;
 use super::scan::FileId;
+use crate::board::Reason;
 use crate::job::Hang;
 use crate::range::Range;
 use crate::sys::process::Death;
@@ -13,19 +14,6 @@ use crate::sys::process::Death;
 pub(super) const QUARANTINE_BYTES: u64 = 4096;
 /// So many kills from outside in a row on one range are no chance any more.
 pub(super) const KILLS_MAX: u32 = 5;
-
-/// Why a range is not counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
-    /// It ended each worker that tried, by this signal or exit code.
-    Crash(Death),
-    /// Each worker that tried hung.
-    Hang,
-    /// It cannot be read: the system's error number.
-    Unreadable(i32),
-    /// No worker gave a result that could be taken.
-    Refused,
-}
 
 /// What a lost flight says of its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,17 +84,25 @@ pub(super) fn set_apart(range: Range, file: FileId, suspects: &mut Vec<Suspect>,
     work
 }
 
+/// How a worker ended, as a reason.
+fn crash(death: Death) -> Reason {
+    match death {
+        Death::Signal(number) => Reason::Signal(number),
+        Death::Exit(code) => Reason::Exit(code),
+    }
+}
+
 /// What the death of a worker says of the range it counted.
 pub(super) fn blame(death: Death, hung: Option<Hang>) -> Blame {
     match (hung, death) {
         (Some(Hang::Busy), _) => Blame::Range(Reason::Hang),
         // It was stopped, or waited for a disk.
         (Some(Hang::Still), _) => Blame::Nobody,
-        (None, Death::Signal(libc::SIGSEGV | libc::SIGBUS | libc::SIGABRT | libc::SIGSYS | libc::SIGILL | libc::SIGFPE)) => Blame::Range(Reason::Crash(death)),
+        (None, Death::Signal(libc::SIGSEGV | libc::SIGBUS | libc::SIGABRT | libc::SIGSYS | libc::SIGILL | libc::SIGFPE)) => Blame::Range(crash(death)),
         // The exit code of a panic.
-        (None, Death::Exit(101)) => Blame::Range(Reason::Crash(death)),
+        (None, Death::Exit(101)) => Blame::Range(crash(death)),
         // From outside, or for want of memory.
-        (None, Death::Signal(libc::SIGKILL)) => Blame::Chance(Reason::Crash(death)),
+        (None, Death::Signal(libc::SIGKILL)) => Blame::Chance(crash(death)),
         (None, _) => Blame::Nobody,
     }
 }

@@ -7,15 +7,17 @@ mod result;
 
 pub use result::{DayView, Refused, ResultView, encode};
 
-use crate::range::{Io, LastLine, Range};
+use crate::decode::Format;
+use crate::range::{Io, LastLine, Probe, Range};
+use crate::sample::SAMPLE_BYTES;
 use crate::sys::process::Death;
 
 /// The longest message, in bytes.
-pub const MESSAGE_BYTES: usize = 64;
+pub const MESSAGE_BYTES: usize = 128;
 /// The longest result. A range of 64 MiB holds at most so many clients; the rest is room for lines that end far beyond it.
 pub const RESULT_BYTES_MAX: u64 = 1 << 30;
 
-/// What a worker is asked to count: a range of the file that comes along.
+/// What a worker is asked to count: a range of the file that comes along, or all that it is compressed of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Job {
     /// Tells this job from every other one of this coordinator.
@@ -24,12 +26,23 @@ pub struct Job {
     pub log: u64,
     /// Which content the log has: a higher number is another content.
     pub generation: u64,
-    /// The bytes whose lines are counted.
+    /// The bytes whose lines are counted. Of a compressed log: all bytes of the file.
     pub range: Range,
     /// How to look at them.
     pub io: Io,
     /// What an unterminated last line means.
     pub last: LastLine,
+    /// What compresses the log, if anything does.
+    pub stream: Option<Stream>,
+}
+
+/// A compressed log, which is counted from its start to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stream {
+    /// What compresses it.
+    pub format: Format,
+    /// Where else it is to be sampled.
+    pub probe: Option<Probe>,
 }
 
 /// What a worker answers.
@@ -73,6 +86,18 @@ pub enum News {
     },
 }
 
+/// What the api asks the coordinator to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Take a log back: its numbers are void for good.
+    Delete {
+        /// The log.
+        log: u64,
+    },
+    /// Look at everything now, and try again what was given up.
+    Rescan,
+}
+
 /// What a process that gave no sign of life was doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hang {
@@ -110,15 +135,21 @@ impl Job {
             Io::Read => 2,
         };
         let last = u64::from(self.last == LastLine::Count);
-        write(&[self.number, self.log, self.generation, self.range.from(), self.range.to(), io, last])
+        let format = self.stream.map_or(0, |stream| stream.format.code());
+        let (at, length) = self.stream.and_then(|stream| stream.probe).unwrap_or((0, 0));
+        write(&[self.number, self.log, self.generation, self.range.from(), self.range.to(), io, last, format, at, length.into()])
     }
 
     /// The job of a message, or `None` if it is none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Job> {
-        let [number, log, generation, from, to, io, last] = read(bytes)?;
+        let [number, log, generation, from, to, io, last, format, at, length] = read(bytes)?;
         let io = [Io::Auto, Io::Map, Io::Read].get(usize::try_from(io).ok()?).copied()?;
         let last = [LastLine::Hold, LastLine::Count].get(usize::try_from(last).ok()?).copied()?;
-        Some(Job { number, log, generation, range: Range::new(from, to)?, io, last })
+        let length = u32::try_from(length).ok().filter(|length| *length as usize <= SAMPLE_BYTES)?;
+        at.checked_add(length.into())?;
+        let probe = (length > 0).then_some((at, length));
+        let stream = if format == 0 { None } else { Some(Stream { format: Format::from_code(format)?, probe }) };
+        Some(Job { number, log, generation, range: Range::new(from, to)?, io, last, stream })
     }
 }
 
@@ -145,6 +176,25 @@ impl Answer {
             [job, 0, 0] => Some(Answer::Counted { job }),
             [job, 1, 0] => Some(Answer::Shorter { job }),
             [job, 2, errno] => Some(Answer::Failed { job, errno: u32::try_from(errno).ok()?.cast_signed() }),
+            _ => None,
+        }
+    }
+}
+
+impl Request {
+    /// The message.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match *self {
+            Request::Delete { log } => write(&[1, log]),
+            Request::Rescan => write(&[2, 0]),
+        }
+    }
+
+    /// The request of a message, or `None` if it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Request> {
+        match read(bytes)? {
+            [1, log] => Some(Request::Delete { log }),
+            [2, 0] => Some(Request::Rescan),
             _ => None,
         }
     }
@@ -195,9 +245,12 @@ mod tests {
         let range = Range::new(5, 1 << 40).unwrap();
         for io in [Io::Auto, Io::Map, Io::Read] {
             for last in [LastLine::Hold, LastLine::Count] {
-                let job = Job { number: 1, log: u64::MAX, generation: 3, range, io, last };
-                assert_eq!(Job::from_bytes(&job.to_bytes()), Some(job));
-                assert!(job.to_bytes().len() <= MESSAGE_BYTES);
+                let streams = [None, Some(Stream { format: Format::Xz, probe: None }), Some(Stream { format: Format::Gz, probe: Some((7, 1024)) })];
+                for stream in streams {
+                    let job = Job { number: 1, log: u64::MAX, generation: 3, range, io, last, stream };
+                    assert_eq!(Job::from_bytes(&job.to_bytes()), Some(job));
+                    assert!(job.to_bytes().len() <= MESSAGE_BYTES);
+                }
             }
         }
         for answer in [Answer::Counted { job: 7 }, Answer::Shorter { job: 7 }, Answer::Failed { job: 7, errno: 5 }] {
@@ -209,13 +262,19 @@ mod tests {
                 assert_eq!(News::from_bytes(&news.to_bytes()), Some(news));
             }
         }
+        for request in [Request::Delete { log: u64::MAX }, Request::Rescan] {
+            assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
+        }
         assert_eq!(News::from_bytes(&News::Born { worker: 9 }.to_bytes()), Some(News::Born { worker: 9 }));
     }
 
     #[test]
     fn what_cannot_be_is_no_message() {
-        assert_eq!(Job::from_bytes(&write(&[1, 1, 1, 5, 5, 0, 0])), None); // an empty range
-        assert_eq!(Job::from_bytes(&write(&[1, 1, 1, 5, 6, 3, 0])), None);
+        assert!(Job::from_bytes(&write(&[1, 1, 1, 5, 6, 0, 0, 0, 0, 0])).is_some());
+        assert_eq!(Job::from_bytes(&write(&[1, 1, 1, 5, 5, 0, 0, 0, 0, 0])), None); // an empty range
+        assert_eq!(Job::from_bytes(&write(&[1, 1, 1, 5, 6, 3, 0, 0, 0, 0])), None);
+        assert_eq!(Job::from_bytes(&write(&[1, 1, 1, 5, 6, 0, 0, 9, 0, 0])), None); // an unknown compression
+        assert_eq!(Job::from_bytes(&write(&[1, 1, 1, 5, 6, 0, 0, 1, 0, 1025])), None);
         assert_eq!(Job::from_bytes(&[0; MESSAGE_BYTES]), None);
         assert_eq!(Answer::from_bytes(&write(&[1, 9, 0])), None);
         assert_eq!(Answer::from_bytes(b"x"), None);

@@ -1,20 +1,24 @@
 //! The bytes of a result: what a worker counted, as it goes from one process to another.
 //!
-//! Little-endian. A header of 16 words, then for each day, ascending (0 is "without a time stamp"), a head of 30 words, its IPv4 clients (address: u32,
-//! requests: u64) and its other clients (length: u16, requests: u64, bytes), and last the XXH3 of all that. The reader takes none of it on trust: every length, order
-//! and sum is checked before the first number is used, for the process that wrote it may have been broken in any way.
+//! Little-endian. A header of 20 words, the hashes of the blocks that were sampled, then for each day, ascending (0 is "without a time stamp"), a head of 30 words,
+//! its IPv4 clients (address: u32, usage) and its other clients (length: u16, usage, text), and last the XXH3 of all that. A usage is requests: u64, bytes: u64,
+//! hours: u32. The reader takes none of it on trust: every length, order and sum is checked before the first number is used, for the process that wrote it may have
+//! been broken in any way.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Job;
+use crate::decode::Damage;
 use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
-use crate::range::{Counted, Sample};
-use crate::tally::{Key, Tally};
+use crate::range::Counted;
+use crate::sample::{Sample, blocks_within};
+use crate::tally::{Key, Tally, Usage};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 1");
-const HEADER_WORDS: usize = 16;
+const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 2");
+const HEADER_WORDS: usize = 20;
 const DAY_WORDS: usize = 30;
-const V4_BYTES: usize = 12;
+const USAGE_BYTES: usize = 20;
+const V4_BYTES: usize = 4 + USAGE_BYTES;
 
 /// Why a result is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +42,12 @@ pub struct ResultView<'a> {
     pub head: Sample,
     /// The last bytes that were looked at.
     pub tail: Sample,
+    /// See [`Counted::blocks`].
+    pub blocks: (usize, Vec<u64>),
+    /// See [`Counted::probe`].
+    pub probe: Option<Sample>,
+    /// Why a compressed log ended before its end.
+    pub damage: Option<Damage>,
     /// The requests by day.
     pub days: Vec<DayView<'a>>,
 }
@@ -58,11 +68,12 @@ pub struct DayView<'a> {
     rest_clients: usize,
 }
 
-/// Writes what was counted for a job.
-pub fn encode(job: &Job, counted: &Counted) -> Vec<u8> {
+/// Writes what was counted for a job. `damage`: why a compressed log ended before its end.
+pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
     let Tally { blank, blank_bytes, days } = &counted.tally;
     let flags = u64::from(counted.held) | u64::from(counted.unterminated) << 1;
-    let Counted { head, tail, .. } = counted;
+    let Counted { head, tail, blocks: (_, blocks), .. } = counted;
+    let probe = counted.probe.unwrap_or_default();
     let mut bytes = super::write(&[
         MAGIC,
         job.number,
@@ -80,24 +91,32 @@ pub fn encode(job: &Job, counted: &Counted) -> Vec<u8> {
         *blank,
         *blank_bytes,
         days.len() as u64,
+        blocks.len() as u64,
+        probe.hash,
+        u64::from(counted.probe.is_some()),
+        damage.map_or(0, Damage::code),
     ]);
+    blocks.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
     for (day, tally) in days {
         let start = bytes.len();
+        bytes.reserve(DAY_WORDS * 8 + tally.clients.len() * V4_BYTES);
         bytes.resize(start + DAY_WORDS * 8, 0);
         let (mut v4, mut rest) = (0, 0);
-        for (client, count) in tally.clients.iter() {
+        for (client, usage) in tally.clients.iter() {
             match client {
                 Key::V4(address) => {
-                    bytes.extend_from_slice(&address.to_le_bytes());
-                    bytes.extend_from_slice(&count.to_le_bytes());
+                    let mut record = [0; V4_BYTES];
+                    record[..4].copy_from_slice(&address.to_le_bytes());
+                    record[4..].copy_from_slice(&write_usage(usage));
+                    bytes.extend_from_slice(&record);
                     v4 += 1;
                 }
                 Key::Bytes(client) => {
                     let length = u16::try_from(client.len()).expect("a client has at most 1,024 bytes");
                     bytes.extend_from_slice(&length.to_le_bytes());
-                    bytes.extend_from_slice(&count.to_le_bytes());
+                    bytes.extend_from_slice(&write_usage(usage));
                     bytes.extend_from_slice(client);
-                    rest += 10 + u64::from(length);
+                    rest += (2 + USAGE_BYTES + client.len()) as u64;
                 }
             }
         }
@@ -123,7 +142,9 @@ impl<'a> ResultView<'a> {
         }
         let mut bytes = bytes;
         let header: [u64; HEADER_WORDS] = take_words(&mut bytes)?;
-        let [magic, number, log, generation, from, to, end, flags, head_at, head_hash, tail_at, tail_hash, lengths, blank, blank_bytes, day_count] = header;
+        let [magic, number, log, generation, from, to, end, flags, head_at, head_hash, tail_at, tail_hash, lengths, blank, blank_bytes, day_count, rest @ ..] =
+            header;
+        let [block_count, probe_hash, probed, damage] = rest;
         if magic != MAGIC {
             return Err(Refused("it is of another version"));
         }
@@ -133,10 +154,22 @@ impl<'a> ResultView<'a> {
         let head = Sample { at: head_at, length: lengths as u32, hash: head_hash };
         let tail = Sample { at: tail_at, length: (lengths >> 32) as u32, hash: tail_hash };
         let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("its sample cannot be"))?;
-        let samples = head_at == from.saturating_sub(1) && (1..=1024).contains(&head.length) && (1..=1024).contains(&tail.length);
-        if flags > 3 || end < from || !samples || tail_end < to || end > tail_end {
-            return Err(Refused("its end or its samples cannot be"));
+        let (wanted, refused) = (job.stream.and_then(|stream| stream.probe), Refused("its end or its samples cannot be"));
+        let possible = match job.stream {
+            // Of a stream, the file does not tell how long it is.
+            Some(_) => head_at == 0 && tail_end == end && flags & 1 == 0,
+            None => head_at == from.saturating_sub(1) && head.length > 0 && tail.length > 0 && tail_end >= to && from <= end && end <= tail_end && damage == 0,
+        };
+        if flags > 3 || !possible || head.length > 1024 || tail.length > 1024 || (probed != 0 && wanted.is_none()) {
+            return Err(refused);
         }
+        let damage = if damage == 0 { None } else { Some(Damage::from_code(damage).ok_or(refused)?) };
+        let probe = wanted.filter(|_| probed != 0).map(|(at, length)| Sample { at, length, hash: probe_hash });
+        let first = blocks_within(from);
+        if block_count > (blocks_within(tail_end).saturating_sub(first)) as u64 {
+            return Err(refused);
+        }
+        let hashes = take(&mut bytes, block_count * 8)?.as_chunks().0.iter().map(|hash| u64::from_le_bytes(*hash)).collect();
         let mut days: Vec<DayView<'_>> = Vec::new();
         let mut all_bytes = blank_bytes;
         for _ in 0..day_count {
@@ -150,7 +183,8 @@ impl<'a> ResultView<'a> {
         if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
             return Err(Refused("its sums cannot be"));
         }
-        Ok(ResultView { blank, blank_bytes, end, held: flags & 1 != 0, unterminated: flags & 2 != 0, head, tail, days })
+        let (held, unterminated) = (flags & 1 != 0, flags & 2 != 0);
+        Ok(ResultView { blank, blank_bytes, end, held, unterminated, head, tail, blocks: (first, hashes), probe, damage, days })
     }
 }
 
@@ -170,11 +204,11 @@ impl DayView<'_> {
         self.rest_clients
     }
 
-    /// The clients with their requests, in the order of the worker's set, IPv4 first.
-    pub fn clients(&self) -> impl Iterator<Item = (Key<'_>, u64)> {
+    /// The clients with what each did, in the order of the worker's set, IPv4 first.
+    pub fn clients(&self) -> impl Iterator<Item = (Key<'_>, Usage)> {
         let v4 = self.v4.as_chunks::<V4_BYTES>().0.iter().map(|record| {
-            let [a, b, c, d, count @ ..] = *record;
-            (Key::V4(u32::from_le_bytes([a, b, c, d])), u64::from_le_bytes(count))
+            let [a, b, c, d, usage @ ..] = record;
+            (Key::V4(u32::from_le_bytes([*a, *b, *c, *d])), read_usage(usage))
         });
         let mut rest = self.rest;
         v4.chain(std::iter::from_fn(move || take_client(&mut rest).ok().flatten()))
@@ -192,13 +226,26 @@ fn take_words<const N: usize>(bytes: &mut &[u8]) -> Result<[u64; N], Refused> {
     super::read(take(bytes, N as u64 * 8)?).ok_or(Refused("a length is wrong"))
 }
 
-fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, u64)>, Refused> {
+fn write_usage(usage: Usage) -> [u8; USAGE_BYTES] {
+    let mut bytes = [0; USAGE_BYTES];
+    bytes[..8].copy_from_slice(&usage.requests.to_le_bytes());
+    bytes[8..16].copy_from_slice(&usage.bytes.to_le_bytes());
+    bytes[16..].copy_from_slice(&usage.hours.to_le_bytes());
+    bytes
+}
+
+fn read_usage(bytes: &[u8; USAGE_BYTES]) -> Usage {
+    let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));
+    Usage { requests: word(0), bytes: word(8), hours: u32::from_le_bytes(*bytes.last_chunk().expect("4 is less than 20")) }
+}
+
+fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, Usage)>, Refused> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let [a, b, count @ ..]: [u8; 10] = *take(bytes, 10)?.first_chunk().ok_or(Refused("a length is wrong"))?;
-    let length = u16::from_le_bytes([a, b]);
-    Ok(Some((Key::Bytes(take(bytes, length.into())?), u64::from_le_bytes(count))))
+    let [a, b, usage @ ..]: &[u8; 2 + USAGE_BYTES] = take(bytes, 2 + USAGE_BYTES as u64)?.first_chunk().ok_or(Refused("a length is wrong"))?;
+    let length = u16::from_le_bytes([*a, *b]);
+    Ok(Some((Key::Bytes(take(bytes, length.into())?), read_usage(usage))))
 }
 
 fn sum(numbers: impl IntoIterator<Item = u64>) -> Result<u64, Refused> {
@@ -219,7 +266,7 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     if if day.is_none() { parsed > 0 } else { malformed > 0 } {
         return Err(Refused("a day has requests of the wrong sort"));
     }
-    // The clients' requests must be the day's requests, each client one that can be.
+    // Each client must be one that can be.
     let (mut left, mut rest_clients) = (rest, 0);
     while let Some((client, _)) = take_client(&mut left)? {
         let Key::Bytes(client) = client else { continue };
@@ -229,9 +276,16 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
         rest_clients += 1;
     }
     let view = DayView { day, bytes: length, malformed, hours, v4, rest, rest_clients };
-    let mut none = false;
-    let asked = sum(view.clients().map(|(_, count)| count).inspect(|count| none |= *count == 0))?;
-    if none || asked != sum([parsed, malformed])? || asked > length {
+    // And what the clients did must be all that there was on the day.
+    let all = view.clients().try_fold(Usage::default(), |all, (_, Usage { requests, bytes, hours })| {
+        // A line has at least one byte, and an hour is that of a request; only on no day a request has none.
+        if requests == 0 || bytes < requests || u64::from(hours.count_ones()) > requests || (hours == 0) != day.is_none() {
+            return Err(Refused("a client cannot have done what it did"));
+        }
+        Ok(Usage { requests: sum([all.requests, requests])?, bytes: sum([all.bytes, bytes])?, hours: all.hours | hours })
+    })?;
+    let hours = (0..24).filter(|hour| view.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
+    if all != (Usage { requests: sum([parsed, malformed])?, bytes: length, hours }) {
         return Err(Refused("its clients do not make up its requests"));
     }
     Ok(view)
@@ -252,7 +306,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let range = Range::new(0, LOG.len() as u64).unwrap();
         let counted = crate::range::count(&file, range, How { rules: Rules::default(), io: Io::Read, last: LastLine::Hold }, |_| ()).unwrap();
-        (Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold }, counted)
+        (Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold, stream: None }, counted)
     }
 
     fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -265,14 +319,14 @@ mod tests {
     #[test]
     fn results_read_back() {
         let (job, counted) = counted();
-        let bytes = encode(&job, &counted);
+        let bytes = encode(&job, &counted, None);
         let view = ResultView::check(&bytes, &job).unwrap();
         assert_eq!((view.end, view.held, view.unterminated), (LOG.len() as u64 - 7, true, false));
-        assert_eq!((view.head, view.tail), (counted.head, counted.tail));
+        assert_eq!((view.head, view.tail, &view.blocks), (counted.head, counted.tail, &counted.blocks));
         let mut tally = Tally { blank: view.blank, blank_bytes: view.blank_bytes, ..Tally::default() };
         for day in &view.days {
             let mut sum = DayTally { bytes: day.bytes, hours: day.hours, malformed: day.malformed, ..DayTally::default() };
-            day.clients().for_each(|(client, count)| sum.clients.add(client, count));
+            day.clients().for_each(|(client, usage)| sum.clients.add(client, usage));
             tally.days.insert(day.day, sum);
         }
         assert_eq!(tally, counted.tally);
@@ -281,17 +335,56 @@ mod tests {
     #[test]
     fn a_result_for_another_job_is_refused() {
         let (job, counted) = counted();
-        let bytes = encode(&job, &counted);
+        let bytes = encode(&job, &counted, None);
         for other in [Job { number: 0, ..job }, Job { log: 0, ..job }, Job { generation: 0, ..job }, Job { range: Range::new(0, 9).unwrap(), ..job }] {
             assert!(ResultView::check(&bytes, &other).is_err());
         }
+    }
+
+    /// Is a result refused in which the requests of a day are told otherwise than they were counted?
+    #[track_caller]
+    fn check_refused(day: Option<Day>, change: impl Fn(&mut DayTally)) {
+        let (job, mut counted) = counted();
+        change(counted.tally.days.get_mut(&day).unwrap());
+        let Refused(why) = ResultView::check(&encode(&job, &counted, None), &job).unwrap_err();
+        assert!(["a client cannot have done what it did", "its clients do not make up its requests"].contains(&why), "{why}");
+    }
+
+    /// The 22nd has one request of 1.2.3.4 at six, of 43 bytes; no day has two, the longer one of `\xff\xfe`, of 8 bytes.
+    #[test]
+    fn clients_that_do_not_make_up_their_day_are_refused() {
+        let day = Day::new(2021, 3, 22);
+        let done = |client, usage| move |day: &mut DayTally| day.clients.add(client, usage);
+        let (known, other) = (Key::V4(0x0102_0304), Key::Bytes(b"\xff\xfe"));
+        let nothing = Usage { requests: 0, bytes: 0, hours: 0 };
+        check_refused(day, done(known, Usage { requests: 1, ..nothing }));
+        check_refused(day, done(known, Usage { bytes: 1, ..nothing }));
+        check_refused(day, done(known, Usage { hours: 1 << 7, ..nothing }));
+        check_refused(None, done(other, Usage { requests: 1, ..nothing }));
+        check_refused(None, done(other, Usage { bytes: 1, ..nothing }));
+        check_refused(None, done(other, Usage { hours: 1, ..nothing }));
+        check_refused(None, done(other, Usage { hours: 1 << 24, ..nothing }));
+        check_refused(day, |day| day.bytes -= 1);
+        check_refused(day, |day| day.hours.swap(6, 7));
+        check_refused(None, |day| day.bytes += 1);
+        // A sum may be right and its parts not.
+        let only = |usages: &'static [Usage]| {
+            move |day: &mut DayTally| {
+                day.clients = crate::tally::Clients::default();
+                usages.iter().zip(0..).for_each(|(usage, at)| day.clients.add(Key::Bytes(&[b'a' + at]), *usage));
+            }
+        };
+        check_refused(day, only(&[Usage { requests: 1, bytes: 43, hours: 0 }]));
+        check_refused(day, only(&[Usage { requests: 1, bytes: 43, hours: 1 << 6 | 1 << 24 }]));
+        check_refused(day, only(&[Usage { requests: 1, bytes: 20, hours: 1 << 6 }, Usage { requests: 0, bytes: 23, hours: 1 << 6 }]));
+        check_refused(None, only(&[Usage { requests: 1, bytes: 0, hours: 0 }, Usage { requests: 1, bytes: 19, hours: 0 }]));
     }
 
     /// No byte can be changed, with the checksum or with a checksum made to fit, so that the reader panics; without it nothing is taken.
     #[test]
     fn damaged_results_are_refused() {
         let (job, counted) = counted();
-        let good = encode(&job, &counted);
+        let good = encode(&job, &counted, None);
         for length in 0..good.len() {
             assert!(ResultView::check(&good[..length], &job).is_err(), "cut to {length}");
         }
@@ -303,7 +396,10 @@ mod tests {
                 // It may be taken with another number; then its sums must hold all the same.
                 if let Ok(view) = ResultView::check(&resealed(bytes), &job) {
                     for day in &view.days {
-                        assert_eq!(day.clients().map(|(_, count)| count).sum::<u64>(), day.parsed() + day.malformed);
+                        let mut all = Usage::default();
+                        day.clients().for_each(|(_, usage)| all += usage);
+                        assert_eq!((all.requests, all.bytes), (day.parsed() + day.malformed, day.bytes));
+                        assert!((0..32).all(|hour| (all.hours >> hour & 1 > 0) == day.hours.get(hour).is_some_and(|count| *count > 0)));
                     }
                 }
             }

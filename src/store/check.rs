@@ -25,11 +25,6 @@ impl Partial {
     /// # Errors
     /// If anything is not as it was written.
     pub fn check(&self) -> Result<(), Trouble> {
-        self.check_rows(rows::USAGE_IS_WHOLE)
-    }
-
-    /// Likewise; bytes and hours of clients are compared with those of their day if `whole`.
-    pub(super) fn check_rows(&self, whole: bool) -> Result<(), Trouble> {
         if self.source_start()? != *b"PAR1" {
             return Err(Trouble::Damaged("it does not start as a Parquet file"));
         }
@@ -61,7 +56,7 @@ impl Partial {
             if !right {
                 return Err(Trouble::Damaged("its rows are not in their order"));
             }
-            if requests != totals.requests() || whole && (bytes != totals.bytes || hours != seen_hours(&totals)) {
+            if requests != totals.requests() || bytes != totals.bytes || hours != seen_hours(&totals) {
                 return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
             }
         }

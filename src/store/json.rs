@@ -13,7 +13,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::hex::{all_hex, bytes, hex, number, numbers};
 use super::{Hole, Identity, Meta, State, Trouble, VERSION};
 use crate::log::{Day, Rule, shown};
-use crate::range::{Range, Sample};
+use crate::range::Range;
+use crate::sample::Sample;
 use crate::tally::{Rules, Totals};
 
 /// What is in the text before its last entry.
@@ -36,6 +37,8 @@ pub(super) struct Checks {
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     version: u64,
+    #[serde(default)]
+    writer: String,
     rules: WireRules,
     log: String,
     name: String,
@@ -162,19 +165,14 @@ pub(super) fn place_of_footer_check(text: &str) -> Option<usize> {
     Some(checksums + text.get(checksums..)?.find(key)? + key.len())
 }
 
-/// The version that a text says, if it is JSON that has one.
-pub(super) fn version(text: &str) -> Option<u64> {
-    serde_json::from_str::<WireVersion>(text).ok().map(|wire| wire.version)
-}
-
 /// Reads the text of a footer.
 ///
 /// # Errors
 /// `Damaged` or `Newer`.
 pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
-    match version(text) {
-        Some(VERSION) => {}
-        Some(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
+    match serde_json::from_str(text).map(|WireVersion { version }| version) {
+        Ok(VERSION) => {}
+        Ok(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
         _ => return Err(Trouble::Damaged("its JSON cannot be read")),
     }
     let body = text.rfind(CHECKSUMS).and_then(|at| text.get(..at)).ok_or(Trouble::Damaged("its JSON has no checksums"))?;
@@ -207,6 +205,7 @@ impl TryFrom<&Meta> for Wire<'_> {
         let identity = &meta.identity;
         let wire = Wire {
             version: VERSION,
+            writer: meta.writer.clone(),
             rules: WireRules { version: RULES, client: rule_word(meta.rules.client).to_owned() },
             log: hex(meta.log),
             name: shown(&meta.name),
@@ -265,6 +264,7 @@ impl TryFrom<Wire<'_>> for Meta {
         let holes = wire.holes.iter().map(|hole| Some(Hole { range: Range::new(sane(hole.from).ok()?, sane(hole.to).ok()?)?, reason: hole.reason }));
         Ok(Meta {
             log: number(&wire.log).ok_or(Misfit)?,
+            writer: wire.writer,
             rules: Rules { client: rule(&wire.rules.client).ok_or(Misfit)? },
             name: bytes_of(wire.name, wire.name_hex)?,
             folder: bytes_of(wire.folder, wire.folder_hex)?,

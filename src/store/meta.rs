@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::log::Day;
-use crate::range::{Range, Sample};
+use crate::range::Range;
+use crate::sample::Sample;
 use crate::tally::{Rules, Totals};
 
 /// All that is known of a log but its clients.
@@ -14,6 +15,8 @@ use crate::tally::{Rules, Totals};
 pub struct Meta {
     /// The log's id.
     pub log: u64,
+    /// The version of the program that wrote this.
+    pub writer: String,
     /// By which rules it was counted.
     pub rules: Rules,
     /// Its name as reported.

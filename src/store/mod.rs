@@ -43,6 +43,7 @@ use std::io;
 
 pub use date::utc;
 pub use encode::{Unfit, encode};
+pub use folder::{Entry, Host};
 pub use footer::read_meta;
 pub use meta::{Hole, Identity, Meta, State};
 pub use partial::Partial;

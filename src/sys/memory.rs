@@ -112,25 +112,25 @@ fn all_seals() -> SealFlag {
     SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
 }
 
-/// So many words that are 0, ready to be written in any order.
+/// So many slots of a few words each that are 0, ready to be written in any order.
 ///
 /// A fresh page that is read first costs two faults, the second of which stops all other threads for a moment; so a larger table gets all its pages at once,
 /// and large ones if the system has some to give.
-pub fn zeroed_words(count: usize) -> Vec<u64> {
+pub fn zeroed_slots<const WORDS: usize>(count: usize) -> Vec<[u64; WORDS]> {
     const PAGE: usize = 4096;
     const LARGE_PAGE: usize = 2 << 20;
-    let mut words: Vec<u64> = vec![0; count];
-    let bytes = count * size_of::<u64>();
+    let mut slots = vec![[0; WORDS]; count];
+    let bytes = size_of_val(&*slots);
     if bytes >= 2 * LARGE_PAGE {
-        advise(&words, LARGE_PAGE, Advise::LargePages);
+        advise(slots.as_flattened(), LARGE_PAGE, Advise::LargePages);
     }
     if bytes >= 32 * PAGE {
-        advise(&words, PAGE, Advise::AllAtOnce);
+        advise(slots.as_flattened(), PAGE, Advise::AllAtOnce);
     } else {
         // Few: writing to each costs less than asking for all.
-        words.iter_mut().step_by(PAGE / size_of::<u64>()).for_each(|word| *word = std::hint::black_box(0));
+        slots.as_flattened_mut().iter_mut().step_by(PAGE / size_of::<u64>()).for_each(|word| *word = std::hint::black_box(0));
     }
-    words
+    slots
 }
 
 /// Advice that changes no byte.

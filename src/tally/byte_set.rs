@@ -1,4 +1,4 @@
-//! Clients that are no IPv4 address, as the bytes that were logged, with their number of requests: an open-addressing table beside one arena of bytes.
+//! Clients that are no IPv4 address, as the bytes that were logged, with what each did: an open-addressing table beside one arena of bytes.
 //!
 //! Like the table of IPv4 clients it is ordered by hash, and who chooses the clients cannot choose the collisions: the hash has a random seed.
 
@@ -8,10 +8,11 @@ use std::sync::OnceLock;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
+use super::Usage;
 use super::slots::{is_too_small, slots_for, stretch};
 use super::v4_set::seed;
 use crate::log::{CLIENT_BYTES_MAX, is_ipv6};
-use crate::sys::memory::zeroed_words;
+use crate::sys::memory::zeroed_slots;
 
 const MANY: usize = 128 * 1024;
 /// For how many slots, and then texts, the processor is made to wait at once.
@@ -26,12 +27,12 @@ pub(super) fn shared_seed() -> &'static SharedSeed {
     SEED.get_or_init(|| SharedSeed::from_u64(RandomState::new().build_hasher().finish()))
 }
 
-/// A map from byte strings of up to 1,024 bytes to counts above zero.
+/// A map from byte strings of up to 1,024 bytes to what these clients did.
 #[derive(Debug, Default, Clone)]
 pub(super) struct ByteSet {
     /// The length is 0 or a power of two. Each is a [`Place`].
-    slots: Vec<u64>,
-    /// The entries one after another, each its count (a little-endian u64) and its string: what is compared and what is counted up share a cache line.
+    slots: Vec<[u64; 1]>,
+    /// The entries one after another, each a [`Head`] and its string: what is compared and what is added to share a cache line.
     arena: Vec<u8>,
     len: usize,
     /// How many are IPv6 addresses.
@@ -45,7 +46,21 @@ struct Place(u64);
 
 const _: () = assert!(CLIENT_BYTES_MAX < 1 << 15);
 const IPV6: u64 = 1 << 15;
-const COUNT_BYTES: usize = size_of::<u64>();
+/// What a client did: requests (u64), bytes (u64), hours (u32), little-endian.
+type Head = [u8; 20];
+
+fn head(usage: Usage) -> Head {
+    let mut head = [0; size_of::<Head>()];
+    head[..8].copy_from_slice(&usage.requests.to_le_bytes());
+    head[8..16].copy_from_slice(&usage.bytes.to_le_bytes());
+    head[16..].copy_from_slice(&usage.hours.to_le_bytes());
+    head
+}
+
+fn usage(head: &Head) -> Usage {
+    let word = |at: usize| u64::from_le_bytes(*head[at..].first_chunk().expect("there are 8 bytes more"));
+    Usage { requests: word(0), bytes: word(8), hours: u32::from_le_bytes(*head.last_chunk().expect("4 is less than 20")) }
+}
 
 impl Place {
     fn new(start: usize, hash: u64, is_ipv6: bool, length: usize) -> Place {
@@ -67,11 +82,11 @@ impl Place {
     }
 
     fn bytes(self, arena: &[u8]) -> &[u8] {
-        &arena[self.start() + COUNT_BYTES..][..(self.0 & (IPV6 - 1)) as usize]
+        &arena[self.start() + size_of::<Head>()..][..(self.0 & (IPV6 - 1)) as usize]
     }
 
-    fn count(self, arena: &[u8]) -> u64 {
-        arena[self.start()..].first_chunk().map_or(0, |count| u64::from_le_bytes(*count))
+    fn usage(self, arena: &[u8]) -> Usage {
+        arena[self.start()..].first_chunk().map_or(Usage::default(), usage)
     }
 
     /// May it be a string of this hash and length? Most others are told from it without a look at the arena.
@@ -80,22 +95,25 @@ impl Place {
     }
 }
 
-/// A short client that waits to be added, with its hash.
+/// A request of a short client that waits to be added, with the client's hash.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Short {
     hash: u64,
+    /// The length of the line.
+    bytes: u32,
+    hour: u8,
     length: u8,
     text: [u8; SHORT_BYTES],
 }
 
 impl Short {
-    /// The client at the start of `text`; `length` is at most [`SHORT_BYTES`].
+    /// A request in an hour, with a line of so many bytes. Its client stands at the start of `text`; `length` is at most [`SHORT_BYTES`].
     #[inline]
-    pub(super) fn new(text: &[u8; SHORT_BYTES], length: usize) -> Short {
-        Short { hash: ByteSet::hash(&text[..length]), length: length as u8, text: *text }
+    pub(super) fn new(text: &[u8; SHORT_BYTES], length: usize, bytes: u32, hour: u8) -> Short {
+        Short { hash: ByteSet::hash(&text[..length]), bytes, hour, length: length as u8, text: *text }
     }
 
-    fn bytes(&self) -> &[u8] {
+    fn client(&self) -> &[u8] {
         &self.text[..usize::from(self.length)]
     }
 }
@@ -123,45 +141,51 @@ impl ByteSet {
         hasher.finish()
     }
 
-    /// Adds `count` requests of a client.
-    pub(super) fn add(&mut self, client: &[u8], count: u64) {
+    /// Adds what a client did.
+    pub(super) fn add(&mut self, client: &[u8], usage: Usage) {
         self.make_room(1);
-        self.add_hashed(client, ByteSet::hash(client), count);
+        self.add_hashed(client, ByteSet::hash(client), usage);
     }
 
-    /// Adds one request of each of some clients.
-    pub(super) fn add_each(&mut self, clients: &[Short]) {
-        self.make_room(clients.len());
-        for clients in clients.chunks(AHEAD) {
+    /// Adds some requests.
+    pub(super) fn add_each(&mut self, requests: &[Short]) {
+        self.make_room(requests.len());
+        for requests in requests.chunks(AHEAD) {
             // First only look, deciding nothing: so the processor can wait for all these slots at once, and then for their entries.
             let mut starts = [0; AHEAD];
-            for (start, client) in starts.iter_mut().zip(clients) {
-                *start = (self.slots[self.home(client.hash)] >> 24) as usize;
+            for (start, request) in starts.iter_mut().zip(requests) {
+                *start = (self.slots[self.home(request.hash)][0] >> 24) as usize;
             }
             // An entry lies across two cache lines often.
             let byte = |at: usize| self.arena.get(at).copied().unwrap_or(0);
-            let looks = starts.iter().fold(0, |looks, start| looks ^ byte(*start) ^ byte(start + 31));
+            let looks = starts.iter().fold(0, |looks, start| looks ^ byte(*start) ^ byte(start + 47));
             std::hint::black_box(looks);
-            for client in clients {
-                self.add_hashed(client.bytes(), client.hash, 1);
+            for request in requests {
+                self.add_hashed(request.client(), request.hash, Usage::of_request(request.bytes.into(), Some(request.hour)));
             }
         }
     }
 
     #[inline]
-    fn add_hashed(&mut self, client: &[u8], hash: u64, count: u64) {
+    fn add_hashed(&mut self, client: &[u8], hash: u64, more: Usage) {
         let at = self.find(client, hash);
-        let place = Place(self.slots[at]);
+        let place = Place(self.slots[at][0]);
         if place.is_empty() {
             let is_ipv6 = is_ipv6(client);
-            self.slots[at] = Place::new(self.arena.len(), hash, is_ipv6, client.len()).0;
-            self.arena.extend_from_slice(&count.to_le_bytes());
+            self.slots[at] = [Place::new(self.arena.len(), hash, is_ipv6, client.len()).0];
+            self.arena.extend_from_slice(&head(more));
             self.arena.extend_from_slice(client);
             self.len += 1;
             self.ipv6 += u64::from(is_ipv6);
-        } else if let Some(sum) = self.arena[place.start()..].first_chunk_mut() {
-            *sum = (u64::from_le_bytes(*sum) + count).to_le_bytes();
+        } else if let Some(entry) = self.arena[place.start()..].first_chunk_mut() {
+            let mut sum = usage(entry);
+            sum += more;
+            *entry = head(sum);
         }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&self.slots[..]) + self.arena.capacity()
     }
 
     /// How many clients there are.
@@ -176,13 +200,13 @@ impl ByteSet {
 
     /// All clients whose hashes begin with the `bits` bits `start`, and some others: those that stand among them. Each with whether it is an IPv6 address.
     pub(super) fn iter_part(&self, start: u32, bits: u32) -> impl Iterator<Item = (&[u8], bool)> {
-        let places = stretch(&self.slots, start, bits).map(Place);
+        let places = stretch(&self.slots, start, bits).map(|[place]| Place(place));
         places.map(|place| (place.bytes(&self.arena), place.is_ipv6()))
     }
 
     /// The clients in the order of their slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.used().map(|place| (place.bytes(&self.arena), place.count(&self.arena)))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Usage)> {
+        self.used().map(|place| (place.bytes(&self.arena), place.usage(&self.arena)))
     }
 
     /// Makes room for so many more clients, if there is none.
@@ -195,7 +219,7 @@ impl ByteSet {
     }
 
     fn used(&self) -> impl Iterator<Item = Place> {
-        self.slots.iter().map(|place| Place(*place)).filter(|place| !place.is_empty())
+        self.slots.iter().map(|[place]| Place(*place)).filter(|place| !place.is_empty())
     }
 
     /// The slot where the search for a hash begins: told by its upper bits.
@@ -210,7 +234,7 @@ impl ByteSet {
         let mask = self.slots.len() - 1;
         let mut at = self.home(hash);
         loop {
-            let place = Place(self.slots[at]);
+            let place = Place(self.slots[at][0]);
             if place.is_empty() || (place.may_be(hash, client.len()) && same(place.bytes(&self.arena), client)) {
                 return at;
             }
@@ -219,18 +243,18 @@ impl ByteSet {
     }
 
     fn resize(&mut self, slots: usize) {
-        let old = std::mem::replace(&mut self.slots, zeroed_words(slots));
+        let old = std::mem::replace(&mut self.slots, zeroed_slots(slots));
         let mask = slots - 1;
         for old in old.chunks(AHEAD) {
             // As above: first only look.
-            let looks = old.iter().fold(0, |looks, place| looks ^ self.arena.get((place >> 24) as usize).copied().unwrap_or(0));
+            let looks = old.iter().fold(0, |looks, [place]| looks ^ self.arena.get((place >> 24) as usize).copied().unwrap_or(0));
             std::hint::black_box(looks);
-            for place in old.iter().map(|place| Place(*place)).filter(|place| !place.is_empty()) {
+            for place in old.iter().map(|[place]| Place(*place)).filter(|place| !place.is_empty()) {
                 let mut at = self.home(ByteSet::hash(place.bytes(&self.arena)));
-                while self.slots[at] != 0 {
+                while self.slots[at] != [0] {
                     at = (at + 1) & mask;
                 }
-                self.slots[at] = place.0;
+                self.slots[at] = [place.0];
             }
         }
     }
@@ -273,14 +297,15 @@ mod tests {
                 2 => String::new(),
                 _ => format!("host-{}", (random >> 8) % 3_000),
             };
-            *map.entry(client.clone().into_bytes()).or_insert(0u64) += 1;
+            let (bytes, hour) = (random >> 12, (random >> 5) as u8 % 24);
+            *map.entry(client.clone().into_bytes()).or_insert(Usage::default()) += Usage::of_request(bytes.into(), Some(hour));
             let mut text = [b' '; SHORT_BYTES];
             match text.get_mut(..client.len()) {
                 Some(start) if step % 3 > 0 => {
                     start.copy_from_slice(client.as_bytes());
-                    waiting.push(Short::new(&text, client.len()));
+                    waiting.push(Short::new(&text, client.len(), bytes, hour));
                 }
-                _ => set.add(client.as_bytes(), 1),
+                _ => set.add(client.as_bytes(), Usage::of_request(bytes.into(), Some(hour))),
             }
             if waiting.len() == step as usize % 100 {
                 set.add_each(&waiting);
@@ -290,9 +315,9 @@ mod tests {
         set.add_each(&waiting);
         assert_eq!(set.len(), map.len());
         assert_eq!(set.ipv6() as usize, map.keys().filter(|client| client.starts_with(b"2001")).count());
-        assert_eq!(set.iter().map(|(client, count)| (client.to_vec(), count)).collect::<HashMap<_, _>>(), map);
-        for (client, count) in map {
-            assert!(count > 0 && set.iter_part((ByteSet::hash(&client) >> 61) as u32, 3).any(|(found, _)| found == client));
+        assert_eq!(set.iter().map(|(client, usage)| (client.to_vec(), usage)).collect::<HashMap<_, _>>(), map);
+        for client in map.into_keys() {
+            assert!(set.iter_part((ByteSet::hash(&client) >> 61) as u32, 3).any(|(found, _)| found == client));
         }
     }
 }

@@ -1,8 +1,11 @@
-//! A set of clients with the number of requests of each. Exact: never an estimate.
+//! A set of clients with what each of them did. Exact: never an estimate.
 
+use std::collections::HashMap;
+
+use super::Usage;
 use super::byte_set::{ByteSet, Short};
 use super::union::Sizes;
-use super::v4_set::V4Set;
+use super::v4_set::{V4Request, V4Set};
 
 /// Distinct clients. An IPv4 address is held as a number, everything else as the bytes that were logged.
 #[derive(Debug, Default, Clone)]
@@ -21,17 +24,17 @@ pub enum Key<'a> {
 }
 
 impl Clients {
-    /// Adds `count` requests (above 0) of a client.
+    /// Adds what a client did: at least one request, and only hours that a day has.
     #[inline]
-    pub fn add(&mut self, client: Key<'_>, count: u64) {
+    pub fn add(&mut self, client: Key<'_>, usage: Usage) {
         match client {
-            Key::V4(address) => self.v4.add(address, count),
-            Key::Bytes(bytes) => self.rest.add(bytes, count),
+            Key::V4(address) => self.v4.add(address, usage),
+            Key::Bytes(bytes) => self.rest.add(bytes, usage),
         }
     }
 
-    /// Adds one request of each of some clients.
-    pub(super) fn add_waiting(&mut self, v4: &[u32], short: &[Short]) {
+    /// Adds some requests.
+    pub(super) fn add_waiting(&mut self, v4: &[V4Request], short: &[Short]) {
         self.v4.add_each(v4);
         self.rest.add_each(short);
     }
@@ -48,13 +51,18 @@ impl Clients {
     /// Adds what another set counted.
     pub fn merge(&mut self, other: &Clients) {
         self.reserve(other.v4.len(), other.rest.len());
-        other.iter().for_each(|(client, count)| self.add(client, count));
+        other.iter().for_each(|(client, usage)| self.add(client, usage));
     }
 
-    /// All clients with their counts, in no particular order, IPv4 first.
-    pub fn iter(&self) -> impl Iterator<Item = (Key<'_>, u64)> {
-        let v4 = self.v4.iter().map(|(address, count)| (Key::V4(address), count));
-        v4.chain(self.rest.iter().map(|(bytes, count)| (Key::Bytes(bytes), count)))
+    /// All clients with what each did, in no particular order, IPv4 first.
+    pub fn iter(&self) -> impl Iterator<Item = (Key<'_>, Usage)> {
+        let v4 = self.v4.iter().map(|(address, usage)| (Key::V4(address), usage));
+        v4.chain(self.rest.iter().map(|(bytes, usage)| (Key::Bytes(bytes), usage)))
+    }
+
+    /// How much memory they take, in bytes.
+    pub fn memory(&self) -> usize {
+        self.v4.memory() + self.rest.memory()
     }
 
     /// How many distinct clients there are.
@@ -90,18 +98,7 @@ impl Clients {
 
 impl PartialEq for Clients {
     fn eq(&self, other: &Clients) -> bool {
-        let sorted = |clients: &Clients| {
-            let mut all: Vec<(Vec<u8>, u32, u64)> = clients
-                .iter()
-                .map(|(client, count)| match client {
-                    Key::V4(address) => (Vec::new(), address, count),
-                    Key::Bytes(bytes) => (bytes.to_vec(), 0, count),
-                })
-                .collect();
-            all.sort();
-            all
-        };
-        (self.ipv4(), self.ipv6(), self.other()) == (other.ipv4(), other.ipv6(), other.other()) && sorted(self) == sorted(other)
+        self.sizes() == other.sizes() && self.iter().collect::<HashMap<_, _>>() == other.iter().collect()
     }
 }
 
@@ -113,25 +110,33 @@ mod tests {
     fn kinds_are_counted_apart() {
         let mut clients = Clients::default();
         for client in [Key::V4(1), Key::V4(1), Key::Bytes(b"::1"), Key::Bytes(b"0:0:0:0:0:0:0:1"), Key::Bytes(b"-"), Key::Bytes(b"")] {
-            clients.add(client, 1);
+            clients.add(client, Usage::of_request(1, None));
         }
         assert_eq!((clients.len(), clients.ipv4(), clients.ipv6(), clients.other()), (5, 1, 2, 2));
     }
 
     #[test]
-    fn merging_adds_counts_and_unites_clients() {
+    fn merging_adds_usage_and_unites_clients() {
+        let usage = |requests: u64, hour: u32| Usage { requests, bytes: requests * 100, hours: 1 << hour };
+
         let (mut one, mut two) = (Clients::default(), Clients::default());
         for number in 0..1_000 {
-            one.add(Key::V4(number), 2);
-            two.add(Key::V4(number + 500), 3);
-            one.add(Key::Bytes(format!("host-{number}").as_bytes()), 1);
-            two.add(Key::Bytes(format!("host-{}", number % 10).as_bytes()), 1);
+            one.add(Key::V4(number), usage(2, 5));
+            two.add(Key::V4(number + 500), usage(3, 23));
+            one.add(Key::Bytes(format!("host-{number}").as_bytes()), usage(1, 0));
+            two.add(Key::Bytes(format!("host-{}", number % 10).as_bytes()), usage(1, 1));
         }
         let mut other_way = two.clone();
         other_way.merge(&one);
         one.merge(&two);
         assert_eq!(one.len(), 1_500 + 1_000);
-        assert_eq!(one.iter().map(|(_, count)| count).sum::<u64>(), 1_000 * (2 + 3 + 1 + 1));
+        assert_eq!(one.iter().map(|(_, usage)| usage.requests).sum::<u64>(), 1_000 * (2 + 3 + 1 + 1));
+        let of = |clients: &Clients, client| clients.iter().find_map(|(key, usage)| (key == client).then_some(usage));
+        assert_eq!(of(&one, Key::V4(499)), Some(usage(2, 5)));
+        assert_eq!(of(&one, Key::V4(500)), Some(Usage { requests: 5, bytes: 500, hours: 1 << 5 | 1 << 23 }));
+        assert_eq!(of(&one, Key::Bytes(b"host-9")), Some(Usage { requests: 101, bytes: 10_100, hours: 0b11 }));
         assert_eq!(one, other_way);
+        other_way.add(Key::V4(0), Usage { requests: 1, bytes: 0, hours: 0 });
+        assert_ne!(one, other_way);
     }
 }

@@ -6,7 +6,8 @@ use memchr::{memchr, memrchr};
 
 use super::byte_set::{SHORT_BYTES, Short};
 use super::kernel::{Kernel, Work, dispatch};
-use super::{DayTally, Key, Rules, Tally};
+use super::v4_set::V4Request;
+use super::{DayTally, Key, Rules, Tally, Usage};
 use crate::log::{Day, STAMP_BYTES, Stamp, TornLine, client, is_blank, leading_ipv4};
 
 /// Counts lines as their bytes come. Pieces may end anywhere.
@@ -35,14 +36,14 @@ struct Latest {
     date: [u8; 16],
     /// The place of its day; none before the first such line.
     place: usize,
-    /// Clients that asked on that day and are not in its tally yet: many at once are faster.
-    v4: Vec<u32>,
+    /// Requests of that day whose clients are not in its tally yet: many at once are faster.
+    v4: Vec<V4Request>,
     short: Vec<Short>,
 }
 
 /// How much is searched for LFs before the lines are counted: what fits the first two caches together with the places found.
 const STRETCH_BYTES: usize = 32 * 1024;
-/// How many clients are put into a tally at once.
+/// How many requests are put into a tally's clients at once.
 const V4_WAITING: usize = 512;
 const SHORT_WAITING: usize = 128;
 /// The start of a line that the fast path looks at: a client (every spelling of an address, and most host names), ` - - [`, the date and the clock.
@@ -162,22 +163,24 @@ impl Counter {
         let end = ipv4.map_or_else(|| kernel.field(start.first_chunk().expect("64 is less than 80")), |(_, end)| end);
         let Some(rest) = start.get(end..).and_then(<[u8]>::first_chunk::<REST_BYTES>) else { return false };
         let (date, clock) = (rest[1..].first_chunk().expect("17 is less than 34"), rest[17..].first_chunk().expect("33 is less than 34"));
+        // What waits has room for the length of any usual line.
+        let Ok(bytes) = u32::try_from(length + 1) else { return false };
         // An empty field is not the client by every rule.
         if end == 0 || rest[0] != b' ' || !kernel.same(date, &self.latest.date) {
             return false;
         }
         let (Some(hour), Some(day)) = (kernel.clock(clock), self.days.get_mut(self.latest.place)) else { return false };
-        day.bytes += length as u64 + 1;
+        day.bytes += u64::from(bytes);
         day.hours[usize::from(hour)] += 1;
         match ipv4 {
             Some((address, _)) => {
-                self.latest.v4.push(address);
+                self.latest.v4.push(V4Request::new(address, bytes, hour));
                 if self.latest.v4.len() >= V4_WAITING {
                     self.put_clients();
                 }
             }
             None => {
-                self.latest.short.push(Short::new(start.first_chunk().expect("46 is less than 80"), end));
+                self.latest.short.push(Short::new(start.first_chunk().expect("46 is less than 80"), end, bytes, hour));
                 if self.latest.short.len() >= SHORT_WAITING {
                     self.put_clients();
                 }
@@ -186,7 +189,7 @@ impl Counter {
         true
     }
 
-    /// Puts the clients that wait into the tally of their day.
+    /// Puts the requests that wait into the tally of their day.
     fn put_clients(&mut self) {
         if let Some(day) = self.days.get_mut(self.latest.place) {
             day.clients.add_waiting(&self.latest.v4, &self.latest.short);
@@ -250,7 +253,7 @@ impl Counter {
             Some(stamp) => day.hours[usize::from(stamp.hour)] += 1,
             None => day.malformed += 1,
         }
-        day.clients.add(client, 1);
+        day.clients.add(client, Usage::of_request(bytes, stamp.map(|stamp| stamp.hour)));
         place
     }
 }

@@ -22,6 +22,7 @@ pub mod union;
 mod v4_set;
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 pub use clients::{Clients, Key};
 pub use counter::Counter;
@@ -53,7 +54,22 @@ pub struct Usage {
     pub hours: u32,
 }
 
-/// All that is known of some lines: how many of each sort, and per day which clients asked how often.
+impl Usage {
+    /// That of one request, by the length of its line with LF and its hour (0 to 23), if it has one.
+    pub fn of_request(bytes: u64, hour: Option<u8>) -> Usage {
+        Usage { requests: 1, bytes, hours: hour.map_or(0, |hour| 1 << hour) }
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, more: Usage) {
+        self.requests += more.requests;
+        self.bytes += more.bytes;
+        self.hours |= more.hours;
+    }
+}
+
+/// All that is known of some lines: how many of each sort, and per day what each client did.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Tally {
     /// Lines with nothing but white space.
@@ -73,7 +89,7 @@ pub struct DayTally {
     pub hours: [u64; 24],
     /// Requests without a time stamp.
     pub malformed: u64,
-    /// Who asked, and how often.
+    /// Who asked, how often, for how much of the log, and when.
     pub clients: Clients,
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rules, Tally, Totals};
+use super::{Rules, Tally, Totals, Usage};
 use crate::log::Rule;
 
 /// Counts of one log, by day as text (`2021-03-22`; empty for requests without a time stamp).
@@ -29,8 +29,8 @@ pub struct PlainDay {
     pub bytes: u64,
     /// Parsed requests by hour.
     pub hours: [u64; 24],
-    /// Requests by client, as logged.
-    pub clients: HashMap<Vec<u8>, u64>,
+    /// What each client did, by the client as logged.
+    pub clients: HashMap<Vec<u8>, Usage>,
 }
 
 /// Counts a whole log from its first byte to its last.
@@ -48,14 +48,17 @@ pub fn tally(bytes: &[u8], rules: Rules) -> PlainTally {
         let when = time(line);
         let day = tally.days.entry(when.as_ref().map_or(String::new(), |(day, _)| day.clone())).or_default();
         day.bytes += length;
+        let usage = day.clients.entry(client(line, rules.client).to_vec()).or_default();
+        usage.requests += 1;
+        usage.bytes += length;
         match when {
             Some((_, hour)) => {
                 day.parsed += 1;
                 day.hours[hour] += 1;
+                usage.hours |= 1 << hour;
             }
             None => day.malformed += 1,
         }
-        *day.clients.entry(client(line, rules.client).to_vec()).or_default() += 1;
     }
     tally
 }
@@ -172,12 +175,12 @@ impl From<&Tally> for PlainTally {
     fn from(tally: &Tally) -> PlainTally {
         let days = tally.days.iter().map(|(day, tally)| {
             let totals = tally.totals();
-            let clients = tally.clients.iter().map(|(client, count)| {
+            let clients = tally.clients.iter().map(|(client, usage)| {
                 let client = match client {
                     super::Key::V4(address) => std::net::Ipv4Addr::from(address).to_string().into_bytes(),
                     super::Key::Bytes(bytes) => bytes.to_vec(),
                 };
-                (client, count)
+                (client, usage)
             });
             let clients = clients.collect();
             let day = day.map_or(String::new(), |day| day.to_string());

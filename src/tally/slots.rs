@@ -1,5 +1,5 @@
-//! What the tables of IPv4 clients and of texts have in common: slots of 8 bytes (0: empty), found by the upper bits of a hash and from there on one by one,
-//! at most three quarters of them used. So a table is ordered by hash, but for those who found their slots taken.
+//! What the tables of IPv4 clients and of texts have in common: slots of one or two words (the first is 0: empty), found by the upper bits of a hash and from
+//! there on one by one, at most three quarters of them used. So a table is ordered by hash, but for those who found their slots taken.
 
 const SLOTS_MIN: usize = 16;
 
@@ -16,11 +16,11 @@ pub(super) fn slots_for(clients: usize) -> usize {
 
 /// The used slots of a table from where those are that begin with the `bits` bits `start` to where there can be no more.
 /// Some of them are other ones', who found their slots taken.
-pub(super) fn stretch(slots: &[u64], start: u32, bits: u32) -> impl Iterator<Item = u64> {
+pub(super) fn stretch<const WORDS: usize>(slots: &[[u64; WORDS]], start: u32, bits: u32) -> impl Iterator<Item = [u64; WORDS]> {
     let slot_bits = slots.len().checked_ilog2().unwrap_or(0);
     let place = |start: u32| (u64::from(start) << slot_bits >> bits) as usize;
     let (from, to) = (place(start), place(start + 1));
     let mask = slots.len().wrapping_sub(1);
-    let stretch = (from..from + slots.len()).map(move |at| (at, slots[at & mask])).take_while(move |(at, slot)| *at < to || *slot != 0);
-    stretch.map(|(_, slot)| slot).filter(|slot| *slot != 0)
+    let stretch = (from..from + slots.len()).map(move |at| (at, slots[at & mask])).take_while(move |(at, slot)| *at < to || slot[0] != 0);
+    stretch.map(|(_, slot)| slot).filter(|slot| slot[0] != 0)
 }

@@ -53,6 +53,11 @@ impl Totals {
         (self.ipv4, self.ipv6, self.other) = (sizes.ipv4, sizes.ipv6, sizes.other);
     }
 
+    /// The numbers of distinct clients.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { ipv4: self.ipv4, ipv6: self.ipv6, other: self.other }
+    }
+
     /// The sum, with the numbers of distinct clients left at zero: a union is no sum.
     pub fn plus(&self, more: &Totals) -> Totals {
         Totals {

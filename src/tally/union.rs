@@ -188,7 +188,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::tally::Key;
+    use crate::tally::{Key, Usage};
 
     /// Sets of these many clients of each sort, drawn from a few more, and how many they have together.
     fn check(v4: &[usize], bytes: &[usize]) {
@@ -204,11 +204,11 @@ mod tests {
             for _ in 0..*v4 {
                 let address = (next(v4 * 2) as u32).wrapping_mul(0x9e37_79b1);
                 addresses.insert(address);
-                set.add(Key::V4(address), 1);
+                set.add(Key::V4(address), Usage::of_request(1, None));
             }
             for _ in 0..*bytes {
                 let text = if next(2) == 0 { format!("2001:db8::{:x}", next(0x8000)) } else { format!("host-{}", next(bytes * 2)) };
-                set.add(Key::Bytes(text.as_bytes()), 1);
+                set.add(Key::Bytes(text.as_bytes()), Usage::of_request(1, None));
                 texts.insert(text);
             }
             sets.push(set);
@@ -237,7 +237,7 @@ mod tests {
         for bits in 0..16 {
             for clients in [1u32, 2, 10, 3_000] {
                 let mut set = V4Set::default();
-                (0..clients).for_each(|address| set.add(address, 1));
+                (0..clients).for_each(|address| set.add(address, Usage::of_request(1, None)));
                 let found: Vec<u32> = (0..1 << bits).flat_map(|start| set.iter_part(start, bits)).map(|(address, _)| address).collect();
                 let distinct: HashSet<u32> = found.iter().copied().collect();
                 assert_eq!((found.len(), distinct.len()), (clients as usize, clients as usize), "{bits} bits, {clients} clients");

@@ -14,9 +14,11 @@ use std::time::Duration;
 use tracing::error;
 
 use crate::board::{Activity, StatusPage};
+use crate::config::Settings;
+use crate::decode::{Damage, Decoder, Limits};
 use crate::heritage::{Heritage, Role};
-use crate::job::{Answer, Job, MESSAGE_BYTES, encode};
-use crate::range::{self, How, Trouble};
+use crate::job::{Answer, Job, MESSAGE_BYTES, Stream, encode};
+use crate::range::{self, Counted, How, Trouble};
 use crate::sys::memory::Sealed;
 use crate::sys::socket::{Channel, Received, wait};
 use crate::tally::Rules;
@@ -37,7 +39,6 @@ pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
 
 fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result<()> {
     let page = heritage.enter(Role::Worker(number), Some(std::os::fd::AsRawFd::as_raw_fd(&coordinator.as_fd())))?;
-    let rules = Rules { client: heritage.settings.client_rule };
     loop {
         page.set_activity(Activity::Idle);
         page.beat();
@@ -55,7 +56,7 @@ fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result
             Received::Message(length, Some(file)) => {
                 let job = Job::from_bytes(&message[..length]).ok_or_else(|| io::Error::other("a job could not be understood"))?;
                 page.set_activity(Activity::Working);
-                let (answer, result) = answer(&job, &File::from(file), rules, &page);
+                let (answer, result) = answer(&job, &File::from(file), &heritage.settings, &page);
                 coordinator.send(&answer.to_bytes(), result.as_ref().map(AsFd::as_fd))?;
                 page.add_work();
             }
@@ -65,19 +66,24 @@ fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result
     }
 }
 
-fn answer(job: &Job, file: &File, rules: Rules, page: &StatusPage) -> (Answer, Option<OwnedFd>) {
+fn answer(job: &Job, file: &File, settings: &Settings, page: &StatusPage) -> (Answer, Option<OwnedFd>) {
     let number = job.number;
     #[cfg(debug_assertions)]
     fault::before(job);
-    let counted = range::count(file, job.range, How { rules, io: job.io, last: job.last }, |bytes| {
+    let beat = |bytes| {
         page.beat();
         page.set_progress(job.log, bytes);
         #[cfg(debug_assertions)]
         fault::between(job);
-    });
-    let result = counted.and_then(|counted| {
+    };
+    let how = How { rules: settings.rules(), io: job.io, last: job.last };
+    let counted = match job.stream {
+        None => range::count(file, job.range, how, beat).map(|counted| (counted, None)),
+        Some(stream) => count_stream(file, stream, how.rules, settings.expanded(), beat).map_err(Trouble::Io),
+    };
+    let result = counted.and_then(|(counted, damage)| {
         #[allow(unused_mut, reason = "debug builds can damage it")]
-        let mut bytes = encode(job, &counted);
+        let mut bytes = encode(job, &counted, damage);
         #[cfg(debug_assertions)]
         fault::damage(&mut bytes);
         Sealed::write(&bytes).map_err(Trouble::Io)
@@ -87,4 +93,11 @@ fn answer(job: &Job, file: &File, rules: Rules, page: &StatusPage) -> (Answer, O
         Err(Trouble::Shorter) => (Answer::Shorter { job: number }, None),
         Err(Trouble::Io(error)) => (Answer::Failed { job: number, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None),
     }
+}
+
+/// Counts a compressed log. Says why it ended, if that was before its end.
+fn count_stream(file: &File, stream: Stream, rules: Rules, limits: Limits, beat: impl FnMut(u64)) -> io::Result<(Counted, Option<Damage>)> {
+    let mut decoder = Decoder::open(file.try_clone()?, stream.format, limits)?;
+    let counted = range::count_stream(&mut decoder, rules, stream.probe, beat)?;
+    Ok((counted, decoder.damage()))
 }

@@ -1,0 +1,179 @@
+//! Keeps logs in the store, with a thread of its own: a disk that hangs stops no counting and no heartbeat.
+//!
+//! What is written is a snapshot: the numbers of one moment, shared with the sums and copied only if those go on meanwhile. The thread does one task after another
+//! and reports on each.
+//! Deliberately absent: when a log is written. The saves decide that.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::log::Day;
+use crate::store::{Host, Meta, Partial, Trouble, encode, folder};
+use crate::sys::socket::lifeline;
+use crate::tally::Clients;
+
+/// The clients of a log by day.
+pub type DayClients = Vec<(Option<Day>, Arc<Clients>)>;
+
+/// What the thread is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Writes partials. Without clients: those that the log's partial has already.
+    Write(Vec<(Meta, Option<DayClients>)>),
+    /// Removes a log's partial.
+    Remove(u64),
+    /// Reads the clients of a log back from a partial: of one day, or of all.
+    Load(PathBuf, u64, Option<Option<Day>>),
+}
+
+/// What the thread has done.
+#[derive(Debug)]
+pub enum Report {
+    /// For each log that was to be written: how long it took, and whether it went.
+    Wrote(Vec<(u64, Duration, io::Result<()>)>),
+    /// A partial was removed, or could not be.
+    Removed(u64, io::Result<()>),
+    /// The clients of a log. An error: its partial cannot be used.
+    Loaded(u64, Option<Option<Day>>, Result<Vec<(Option<Day>, Clients)>, String>),
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub struct Keeper {
+    tasks: Sender<Task>,
+    reports: Receiver<Report>,
+    wake: File,
+    /// Tasks that were given and not reported on.
+    open: usize,
+    since: Instant,
+}
+
+impl Keeper {
+    /// Starts the thread, for the partials of a host in a state folder.
+    ///
+    /// # Errors
+    /// If the system has no thread or no descriptors for it.
+    pub fn start(state: &Path, host: &Host) -> io::Result<Keeper> {
+        let shelf = Shelf { state: state.to_owned(), host: host.clone(), folder: folder::of(state, host) };
+        let (tasks, todo) = channel();
+        let (done, reports) = channel();
+        let (wake, waker) = lifeline()?;
+        let mut waker = File::from(waker);
+        std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+            for task in todo {
+                // Who is not there to hear it is dead, and so is this thread soon.
+                if done.send(shelf.perform(task)).is_err() || waker.write_all(&[1]).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Keeper { tasks, reports, wake: wake.into(), open: 0, since: Instant::now() })
+    }
+
+    /// Becomes readable when there is a report.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Is there nothing that the thread has to do?
+    pub fn is_idle(&self) -> bool {
+        self.open == 0
+    }
+
+    /// For how long the thread has been at one task.
+    pub fn at_it_for(&self) -> Duration {
+        if self.open == 0 { Duration::ZERO } else { self.since.elapsed() }
+    }
+
+    /// Gives the thread a task.
+    pub fn give(&mut self, task: Task) {
+        if self.open == 0 {
+            self.since = Instant::now();
+        }
+        if self.tasks.send(task).is_ok() {
+            self.open += 1;
+        }
+    }
+
+    /// What the thread has done since this was last asked.
+    pub fn reports(&mut self) -> Vec<Report> {
+        let reports: Vec<Report> = self.reports.try_iter().collect();
+        // One byte for each: so many can be read without waiting, and the next is not missed.
+        for _ in &reports {
+            let _ = self.wake.read(&mut [0]);
+            self.open -= 1;
+            self.since = Instant::now();
+        }
+        reports
+    }
+
+    /// Waits for the next report, no longer than so long.
+    pub fn wait(&mut self, patience: Duration) -> Option<Report> {
+        let report = self.reports.recv_timeout(patience).ok()?;
+        let _ = self.wake.read(&mut [0]);
+        self.open -= 1;
+        Some(report)
+    }
+}
+
+/// Where the partials are.
+struct Shelf {
+    state: PathBuf,
+    host: Host,
+    folder: PathBuf,
+}
+
+impl Shelf {
+    fn perform(&self, task: Task) -> Report {
+        match task {
+            Task::Write(snapshots) => Report::Wrote(self.write(snapshots)),
+            Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
+            Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day)),
+        }
+    }
+
+    fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>) -> Vec<(u64, Duration, io::Result<()>)> {
+        let (mut files, mut reports) = (Vec::new(), Vec::new());
+        for (meta, clients) in snapshots {
+            let (log, start) = (meta.log, Instant::now());
+            let encoded = match clients {
+                Some(clients) => bytes_of(&meta, &clients),
+                None => load(&folder::path(&self.folder, log), None).map_err(io::Error::other).and_then(|days| {
+                    let clients: DayClients = days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect();
+                    bytes_of(&meta, &clients)
+                }),
+            };
+            match encoded {
+                Ok(bytes) => files.push((log, bytes, start.elapsed())),
+                Err(error) => reports.push((log, start.elapsed(), Err(error))),
+            }
+        }
+        let start = Instant::now();
+        // It may have been removed, or not have been there when the daemon started.
+        let made = if self.folder.is_dir() { Ok(()) } else { folder::make(&self.state, &self.host).map(drop) };
+        let all: Vec<(u64, &[u8])> = files.iter().map(|(log, bytes, _)| (*log, &bytes[..])).collect();
+        let written = match made {
+            Ok(()) => folder::write_all(&self.folder, &all),
+            Err(error) => all.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect(),
+        };
+        let each = start.elapsed() / u32::try_from(files.len().max(1)).unwrap_or(1);
+        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written)));
+        reports
+    }
+}
+
+fn bytes_of(meta: &Meta, clients: &[(Option<Day>, Arc<Clients>)]) -> io::Result<Vec<u8>> {
+    let days: Vec<(Option<Day>, &Clients)> = clients.iter().map(|(day, clients)| (*day, &**clients)).collect();
+    encode(meta, &days).map_err(io::Error::other)
+}
+
+fn load(path: &Path, day: Option<Option<Day>>) -> Result<Vec<(Option<Day>, Clients)>, String> {
+    let partial = File::open(path).map_err(Trouble::from).and_then(Partial::open).map_err(|trouble| trouble.to_string())?;
+    let days: Vec<Option<Day>> = day.map_or_else(|| partial.meta().days.keys().copied().collect(), |day| vec![day]);
+    days.into_iter().map(|day| partial.to_clients(day).map(|clients| (day, clients)).map_err(|trouble| trouble.to_string())).collect()
+}

@@ -1,0 +1,314 @@
+//! Which logs are the same content: under another name, in another file, compressed, as a copy that is whole or not.
+//!
+//! A log whose whole content is the beginning of another log counts within that one. If the file of a log goes and another file has its content, that is where the log
+//! is from then on. So the lines of a content count once, whatever happens to its files.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::super::content::{Look, Shown};
+use super::{Event, Ledger, Log, turn};
+use crate::sample::{Sample, UNSEEN, block};
+
+/// The counted logs by the hash of their first block, and those that are too short to have one.
+type Index = HashMap<Option<u64>, Vec<u64>>;
+
+impl Ledger {
+    /// Tells the logs of which nothing is counted yet from those that are known.
+    pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
+        let untold = |log: &Log| !log.gone && !log.is_counted() && !log.deleted && log.size > 0 && (log.told != Some(log.size) || log.format.is_some());
+        let ids: Vec<u64> = self.logs.iter().filter(|(_, log)| untold(log)).map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let mut index: Index = HashMap::new();
+        for (id, log) in self.logs.iter().filter(|(_, log)| log.is_counted()) {
+            index.entry(log.content.blocks.first().copied().filter(|hash| *hash != UNSEEN)).or_default().push(*id);
+        }
+        for id in ids {
+            match self.logs.get(&id).map(|log| log.format.is_some()) {
+                Some(true) => self.know_again(id, now, look),
+                Some(false) => self.tell(id, &index, now, look),
+                None => {}
+            }
+        }
+    }
+
+    /// May two logs be the same content? Only in one watched folder: what two hosts have alike is of two logs. A file that was moved takes its log along, and what
+    /// was found in a folder that is not watched any more may be anywhere.
+    fn may_be_kin(&self, one: &Log, other: &Log) -> bool {
+        let moved = (other.gone || other.missed) && (other.file == one.file || !self.policy.folders.contains(&other.folder));
+        one.folder == other.folder || moved
+    }
+
+    /// A compressed file of which nothing is counted may be a log that is known, moved: then it needs not be decoded.
+    fn know_again(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+        let Some(log) = self.logs.get(&id) else { return };
+        let place = log.place();
+        let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
+        let known = self.logs.iter().find(|(_, other)| {
+            (other.gone || other.missed)
+                && other.format == log.format
+                && other.size == log.size
+                && self.may_be_kin(log, other)
+                && !other.raw.is_empty()
+                && other.raw.iter().all(&mut same)
+        });
+        if let Some((known, _)) = known {
+            self.inherit(*known, id, now);
+        }
+    }
+
+    /// A plain file of which nothing is counted: is it a log that is known, or a copy of one?
+    fn tell(&mut self, id: u64, index: &Index, now: Duration, look: &mut impl Look) {
+        let Some(log) = self.logs.get(&id) else { return };
+        let (place, size) = (log.place(), log.size);
+        let (at, length) = block(0);
+        let first = if size < u64::from(length) { Ok(None) } else { look.sample(&place, at, length) };
+        let (known, kin, unknown) = match &first {
+            Ok(first) => {
+                let candidates = index.get(&first.map(|first| first.hash)).into_iter().chain(index.get(&None)).flatten();
+                let (mut known, mut kin, mut unknown) = (None, None, false);
+                for other_id in candidates {
+                    let Some(other) = self.logs.get(other_id).filter(|other| self.may_be_kin(log, other)) else { continue };
+                    let is_there = !other.gone && !other.missed;
+                    let begins = match other.content.to <= size {
+                        true => other.content.begins_file(&place, size, true, look),
+                        false => other.content.begins_with_file(&place, size, other.plain_place().as_ref(), look),
+                    };
+                    unknown |= begins.is_err();
+                    if !begins.unwrap_or(false) {
+                        continue;
+                    }
+                    let slot = if !is_there && other.content.to <= size { &mut known } else { &mut kin };
+                    let rank = (other.content.to, other.name == log.name, other.within.is_none());
+                    if slot.is_none_or(|(_, before)| before < rank) {
+                        *slot = Some((*other_id, rank));
+                    }
+                }
+                (known, kin, unknown)
+            }
+            // It cannot be looked at: then it is what was there, if anything was.
+            Err(_) => {
+                let same = self.logs.iter().find(|(_, other)| {
+                    (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder
+                });
+                (same.map(|(id, other)| (*id, (other.content.to, true, true))), None, true)
+            }
+        };
+        if let Some((known, _)) = known {
+            return self.inherit(known, id, now);
+        }
+        let root = kin.and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.within.unwrap_or(kin))).filter(|root| *root != id);
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        if let Err(error) = &first {
+            log.unreadable = error.raw_os_error();
+        } else if !unknown {
+            (log.told, log.unreadable) = (Some(size), None);
+        }
+        self.set_within(id, root);
+    }
+
+    /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
+    pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
+        let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
+        let (mut held, mut outer, mut probe) = (Vec::new(), None, None);
+        for (other_id, other) in self.logs.iter().filter(|(other, log)| **other != id && log.is_counted()) {
+            if !self.may_be_kin(log, other) {
+                continue;
+            }
+            if other.content.to <= log.content.to {
+                let shown = match (other.content.begins(&log.content), other.content.anchor) {
+                    (Shown::Likely, Some(anchor)) => match log.probed.iter().find(|(sample, _)| (sample.at, sample.length) == (anchor.at, anchor.length)) {
+                        Some((sample, _)) => *sample == anchor,
+                        None => {
+                            probe = probe.or(Some(anchor));
+                            continue;
+                        }
+                    },
+                    (shown, _) => shown != Shown::Other,
+                };
+                if shown {
+                    held.push(*other_id);
+                }
+            } else {
+                let shown = match (log.content.begins(&other.content), log.content.anchor, other.plain_place()) {
+                    (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
+                    (Shown::Likely, ..) => !log.content.blocks.is_empty(),
+                    (shown, ..) => shown == Shown::Same,
+                };
+                if shown {
+                    outer = Some(other.within.unwrap_or(*other_id));
+                }
+            }
+        }
+        if let Some(probe) = probe {
+            let probed = [log.probed.clone(), vec![(probe, false)]].concat();
+            self.void(id);
+            if let Some(log) = self.logs.get_mut(&id) {
+                log.probed = probed;
+            }
+            self.consider(id, now);
+            return false;
+        }
+        let to = log.content.to;
+        let Some(log) = self.logs.get_mut(&id) else { return true };
+        log.told = Some(log.size);
+        self.changed.insert(id);
+        if outer.is_some() {
+            self.set_within(id, outer);
+            return true;
+        }
+        let (gone, there): (Vec<u64>, Vec<u64>) = held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
+        let longest =
+            |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
+        // The copy that is there counts on; else this file is where the log is now.
+        let mut id = id;
+        if let Some(same) = longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to)) {
+            let root = self.logs.get(&same).and_then(|log| log.within).unwrap_or(same);
+            self.set_within(id, Some(root));
+        } else {
+            if let Some(known) = longest(self, &gone) {
+                self.take_over(known, id);
+                id = known;
+            }
+            there.into_iter().for_each(|other| self.set_within(other, Some(id)));
+        }
+        gone.into_iter().filter(|other| *other != id).for_each(|other| self.drop_log(other));
+        true
+    }
+
+    /// A log was counted further: does it still count within another one, or others within it?
+    pub fn kin(&mut self, id: u64, look: &mut impl Look) {
+        if self.inner.is_empty() {
+            return;
+        }
+        let pairs: Vec<(u64, u64)> =
+            self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?.within?))).filter(|(inner, outer)| *inner == id || *outer == id).collect();
+        for (inner, outer) in pairs {
+            let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
+            if one.within != Some(outer) || !one.is_counted() {
+                continue;
+            }
+            let outgrown = one.content.to > two.content.to;
+            let (short, long) = if outgrown { (two, one) } else { (one, two) };
+            let same = match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
+                (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
+                (shown, ..) => shown != Shown::Other,
+            };
+            let is_gone = two.gone;
+            match (same, outgrown) {
+                (true, false) => {}
+                (true, true) => {
+                    self.set_within(inner, None);
+                    let others: Vec<u64> = self.inner.iter().copied().filter(|id| self.logs.get(id).is_some_and(|log| log.within == Some(outer))).collect();
+                    others.into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
+                    if is_gone {
+                        self.drop_log(outer);
+                    }
+                }
+                (false, _) => self.set_within(inner, None),
+            }
+        }
+        self.replace();
+    }
+
+    fn set_within(&mut self, id: u64, outer: Option<u64>) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        if log.within != outer {
+            log.within = outer;
+            self.changed.insert(id);
+        }
+        if outer.is_some() {
+            self.inner.insert(id)
+        } else {
+            self.inner.remove(&id)
+        };
+    }
+
+    /// A file that has the content of a log whose own is gone.
+    pub(super) fn heir(&self, id: u64, look: &mut impl Look) -> Option<u64> {
+        let log = self.logs.get(&id)?;
+        let inner = self
+            .inner
+            .iter()
+            .filter_map(|inner| Some((*inner, self.logs.get(inner)?)))
+            .filter(|(_, inner)| inner.within == Some(id) && !inner.gone && !inner.missed);
+        let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
+            Some(place) => log.content.begins_file(&place, inner.size, true, look).unwrap_or(false),
+            None => inner.content.to == log.content.to,
+        });
+        heirs.next().map(|(heir, _)| heir)
+    }
+
+    /// A log is in another log's file from now on: that has its content, and perhaps more, of which nothing counted.
+    pub(super) fn inherit(&mut self, id: u64, heir: u64, now: Duration) {
+        let Some(from) = self.take_file(id, heir) else { return };
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        if log.format != from.format {
+            // What was counted of it stands; only a plain file may have more.
+            (log.format, log.caught_up) = (from.format, from.format.is_some());
+        }
+        if log.raw.is_empty() || from.is_counted() {
+            log.raw = from.raw;
+        }
+        if log.format.is_none() {
+            log.raw.clear();
+        }
+        log.doubted = false;
+        let goes_on = log.format.is_none() && log.unterminated && log.size > log.content.to;
+        let again = std::mem::take(&mut log.old) || goes_on;
+        self.events.push(Event::Dropped(heir));
+        if again {
+            self.void(id);
+        }
+        self.consider(id, now);
+    }
+
+    /// What was counted as one log is another one's, whose file is gone.
+    fn take_over(&mut self, id: u64, from: u64) {
+        let Some(from_log) = self.take_file(id, from) else { return };
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        log.generation += 1;
+        (log.content, log.quarantine, log.damage, log.raw) = (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
+        (log.format, log.told, log.caught_up, log.is_final, log.unterminated) = (from_log.format, from_log.told, true, true, false);
+        (log.within, log.probed) = (None, Vec::new());
+        self.inner.remove(&id);
+        self.events.push(Event::Moved { from, to: id });
+    }
+
+    /// Takes a log off the list; another one is in its file then. Whoever counted within it counts within that one.
+    fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
+        let gone = self.logs.remove(&from)?;
+        self.turns.remove(&turn(from, &gone));
+        self.inner.remove(&from);
+        self.changed.extend([from, id]);
+        let others: Vec<u64> = self.inner.iter().copied().filter(|other| self.logs.get(other).is_some_and(|log| log.within == Some(from))).collect();
+        others.into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        let log = self.logs.get_mut(&id)?;
+        log.rotated |= log.name != gone.name;
+        (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
+        (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
+        (log.gone, log.missed, log.told) = (false, false, Some(gone.size));
+        self.events.push(Event::Renamed(id));
+        Some(gone)
+    }
+
+    /// A log is forgotten, with its numbers. Those that counted within it count by themselves.
+    pub(super) fn drop_log(&mut self, id: u64) {
+        let Some(log) = self.logs.remove(&id) else { return };
+        self.turns.remove(&turn(id, &log));
+        self.inner.remove(&id);
+        self.changed.insert(id);
+        self.events.push(Event::Dropped(id));
+        let mut orphans: Vec<u64> = self.inner.iter().copied().filter(|other| self.logs.get(other).is_some_and(|log| log.within == Some(id))).collect();
+        orphans.sort_by_key(|orphan| std::cmp::Reverse(self.logs.get(orphan).map(|log| log.content.to)));
+        let mut roots: Vec<u64> = Vec::new();
+        for orphan in orphans {
+            let Some(content) = self.logs.get(&orphan).map(|log| &log.content) else { continue };
+            let root = roots.iter().copied().find(|root| self.logs.get(root).is_some_and(|log| content.begins(&log.content) != Shown::Other));
+            self.set_within(orphan, root);
+            roots.extend(root.is_none().then_some(orphan));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! One log as the ledger knows it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::content::{Content, Place};
+use super::super::scan::FileId;
+use super::super::work::Work;
+use super::Done;
+use crate::board::{LogState, Reason};
+use crate::decode::{Damage, Format};
+use crate::log::{Day, day_of_name};
+use crate::range::{LastLine, Range};
+use crate::sample::Sample;
+
+/// A log: its content, and where that is now.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The watched folder it belongs to: only there the same content is the same log.
+    pub folder: Vec<u8>,
+    /// Its name as reported.
+    pub name: Vec<u8>,
+    /// Where it is, or was.
+    pub path: PathBuf,
+    /// Device and inode: where it is, or was.
+    pub file: FileId,
+    /// It is in no file that is there; its numbers stay.
+    pub gone: bool,
+    /// What compresses it.
+    pub format: Option<Format>,
+    /// The day in its name.
+    pub day: Option<Day>,
+    /// Other names of the same file.
+    pub links: Vec<Vec<u8>>,
+    /// The file's size when it was last looked at.
+    pub size: u64,
+    /// When it was last changed, as the file system says.
+    pub changed: Duration,
+    /// What has been counted of it.
+    pub content: Content,
+    /// Of a compressed log: samples of the file itself, by which it is known again without decoding it.
+    pub raw: Vec<Sample>,
+    /// A higher number is another content.
+    pub generation: u64,
+    /// What could not be counted.
+    pub quarantine: Vec<(Range, Reason)>,
+    /// Why a compressed log ended before its end.
+    pub damage: Option<Damage>,
+    /// It cannot be opened: the system's error number.
+    pub unreadable: Option<i32>,
+    /// The log that this one is the beginning of: it counts within that one.
+    pub within: Option<u64>,
+    /// It was taken back: it counts no more, wherever it is found.
+    pub deleted: bool,
+    /// An unfinished last line was counted.
+    pub unterminated: bool,
+    /// It has had another name before: it will not grow for long.
+    pub rotated: bool,
+    /// It was counted by other rules: if it is there, it is counted again.
+    pub old: bool,
+    /// When its file was last seen to be another one than at the look before.
+    pub(super) seen: Duration,
+    /// Has its writer closed it, as far as is known?
+    pub(super) closed: bool,
+    /// It was told from other logs that begin alike, as far as it was then.
+    pub(super) told: Option<u64>,
+    /// What was found where a compressed log was looked at for another one's end.
+    pub(super) probed: Vec<(Sample, bool)>,
+    /// What it was last is believed only after a look at it.
+    pub(super) doubted: bool,
+    /// The latest look at the folders did not find it.
+    pub(super) missed: bool,
+    pub(super) is_final: bool,
+    /// Has it ever been counted up to its end?
+    pub(super) caught_up: bool,
+    /// The size at which its last line was found to be unfinished.
+    pub(super) held_at: Option<u64>,
+    pub(super) plan: Option<Plan>,
+}
+
+/// The bytes of a log that are being counted.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    /// Tells it from every other plan.
+    pub(super) serial: u64,
+    pub(super) to: u64,
+    pub(super) last: LastLine,
+    pub(super) todo: VecDeque<Work>,
+    /// Up to where everything is merged.
+    pub(super) next: u64,
+    /// What came back before its turn: a log's numbers are always those of a beginning of it.
+    pub(super) waiting: BTreeMap<u64, Piece>,
+}
+
+/// A range that is through.
+#[derive(Debug, Clone)]
+pub(super) enum Piece {
+    /// Counted by this job.
+    Counted(u64, Range, Box<Done>),
+    /// Given up.
+    Hole(Range, Reason),
+}
+
+impl Log {
+    /// A log that was counted in an earlier life.
+    pub fn counted(folder: Vec<u8>, name: Vec<u8>, file: FileId, format: Option<Format>, size: u64, changed: Duration, content: Content) -> Log {
+        Log {
+            path: PathBuf::new(),
+            day: day_of_name(&name),
+            // Of a log that may have grown since, that is seen when it is found.
+            caught_up: format.is_some() || content.to >= size,
+            told: Some(size),
+            seen: changed,
+            doubted: true,
+            content,
+            ..Log::new(folder, name, file, format, size, changed)
+        }
+    }
+
+    /// A log of which nothing is counted.
+    pub(super) fn new(folder: Vec<u8>, name: Vec<u8>, file: FileId, format: Option<Format>, size: u64, changed: Duration) -> Log {
+        Log {
+            folder,
+            day: day_of_name(&name),
+            name,
+            path: PathBuf::new(),
+            file,
+            gone: false,
+            format,
+            links: Vec::new(),
+            size,
+            changed,
+            content: Content::default(),
+            raw: Vec::new(),
+            generation: 0,
+            quarantine: Vec::new(),
+            damage: None,
+            unreadable: None,
+            within: None,
+            deleted: false,
+            unterminated: false,
+            rotated: false,
+            old: false,
+            seen: Duration::ZERO,
+            closed: false,
+            told: None,
+            probed: Vec::new(),
+            doubted: false,
+            missed: false,
+            is_final: false,
+            caught_up: false,
+            held_at: None,
+            plan: None,
+        }
+    }
+
+    /// What it is to the daemon.
+    pub fn state(&self) -> LogState {
+        match self {
+            Log { deleted: true, .. } => LogState::Skipped,
+            Log { gone: true, .. } => LogState::Gone,
+            Log { within: Some(_), .. } => LogState::Duplicate,
+            Log { quarantine, .. } if !quarantine.is_empty() => LogState::Quarantined,
+            Log { caught_up: false, .. } => LogState::Counting,
+            Log { is_final: true, .. } => LogState::Final,
+            _ => LogState::Live,
+        }
+    }
+
+    /// Do its lines count in the days? Not those of a log that is the beginning of another, and not before it is known whether it is.
+    pub fn counts(&self) -> bool {
+        self.within.is_none() && !self.deleted && self.told.is_some()
+    }
+
+    /// Is all of it in the numbers?
+    pub fn is_complete(&self) -> bool {
+        self.caught_up && self.uncounted() == 0 && self.quarantine.is_empty() && self.unreadable.is_none() && self.damage.is_none()
+    }
+
+    /// Bytes that are known and not counted. A line that is held back is not among them, nor is what cannot be read.
+    pub fn pending(&self) -> u64 {
+        if self.gone || self.deleted || self.unreadable.is_some() { 0 } else { self.uncounted() }
+    }
+
+    fn uncounted(&self) -> u64 {
+        match (&self.plan, self.format) {
+            (Some(plan), _) => self.size.max(plan.to) - plan.next,
+            (None, Some(_)) if self.caught_up => 0,
+            (None, Some(_)) => self.size,
+            (None, None) => self.size.saturating_sub(self.held_at.unwrap_or(0).max(self.content.to)),
+        }
+    }
+
+    /// Where its file is, or was.
+    pub fn place(&self) -> Place {
+        Place { path: self.path.clone(), file: self.file }
+    }
+
+    /// Where its bytes can be looked at as they are.
+    pub(super) fn plain_place(&self) -> Option<Place> {
+        (!self.gone && !self.missed && self.format.is_none()).then(|| self.place())
+    }
+
+    /// What must stand in its file, or that is another content: its first and its last bytes.
+    pub fn ends(&self) -> Vec<Sample> {
+        if self.format.is_some() {
+            return self.raw.clone();
+        }
+        let (at, length) = crate::sample::block(0);
+        let first = self.content.blocks.first().filter(|hash| **hash != crate::sample::UNSEEN).map(|hash| Sample { at, length, hash: *hash });
+        first.into_iter().chain(self.content.anchor).collect()
+    }
+
+    /// Why something of it is not counted.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Log { deleted: true, .. } => Reason::Deleted,
+            Log { unreadable: Some(errno), .. } => Reason::Unreadable(*errno),
+            Log { damage: Some(damage), .. } => Reason::Damage(*damage),
+            Log { quarantine, .. } => quarantine.first().map_or(Reason::Nothing, |(_, reason)| *reason),
+        }
+    }
+
+    /// Is there anything to keep of it once its file is gone?
+    pub(super) fn is_counted(&self) -> bool {
+        self.content.to > 0
+    }
+}

@@ -1,0 +1,200 @@
+//! What the folders hold is taken in: files that are known, that have other names now, that hold something else, that are new, that are gone.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::super::content::{Look, Place};
+use super::super::scan::{FileId, Found};
+use super::{Event, Ledger, Log, turn};
+use crate::log::day_of_name;
+
+/// A look at the folders.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What is in them, by name.
+    pub found: &'a BTreeMap<Vec<u8>, Found>,
+    /// Was everything looked at just now? Else what is missing may only have been renamed meanwhile.
+    pub full: bool,
+    /// The folders that could not be read: nothing of them is gone.
+    pub troubled: &'a [usize],
+}
+
+/// The names of one file in one folder.
+type Names<'a> = BTreeMap<(usize, FileId), Vec<&'a Found>>;
+
+impl Ledger {
+    /// The folders were looked at, at the time `now`.
+    pub fn see(&mut self, view: View<'_>, now: Duration, look: &mut impl Look) {
+        let mut names: Names<'_> = BTreeMap::new();
+        view.found.values().for_each(|found| names.entry((found.folder, found.file)).or_default().push(found));
+        self.missing = false;
+        let (mut owned, mut lost) = (HashSet::new(), Vec::new());
+        let taken: HashSet<(usize, &[u8])> = view.found.values().map(|found| (found.folder, &found.name[..])).collect();
+        let folders: HashMap<Vec<u8>, usize> = self.policy.folders.iter().enumerate().map(|(at, folder)| (folder.clone(), at)).collect();
+        let present: Vec<u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, _)| *id).collect();
+        for id in present {
+            let Some(log) = self.logs.get(&id) else { continue };
+            let key = folders.get(&log.folder).map(|folder| (*folder, log.file));
+            match key.and_then(|key| Some((key, names.get(&key)?))) {
+                Some((key, found)) => {
+                    let main = found.iter().find(|found| found.name == log.name).unwrap_or(&found[0]);
+                    if !owned.contains(&key) && self.is_still(log, main, look) {
+                        owned.insert(key);
+                        self.see_again(id, main, found, now, look);
+                    } else {
+                        lost.push(id);
+                    }
+                }
+                // Of a folder that cannot be read, nothing is known.
+                None if key.is_some_and(|(folder, _)| view.troubled.contains(&folder)) => {}
+                None => {
+                    let is_taken = key.is_some_and(|(folder, _)| taken.contains(&(folder, &log.name[..])));
+                    let Some(log) = self.logs.get_mut(&id) else { continue };
+                    // A file that is renamed while the folder is read may be in it under neither name, so one look is not enough.
+                    if is_taken || (view.full && log.missed) {
+                        lost.push(id);
+                    } else {
+                        log.missed = true;
+                        self.missing = true;
+                    }
+                }
+            }
+        }
+        lost.into_iter().for_each(|id| self.lose(id, now, look));
+        let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains(key)).collect();
+        new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
+        self.tell_all(now, look);
+        self.replace();
+        self.consider_all(now);
+    }
+
+    /// Does a file that is where a log was still hold what was counted of it?
+    fn is_still(&self, log: &Log, found: &Found, look: &mut impl Look) -> bool {
+        let unchanged = (log.size, log.changed) == (found.size, found.changed);
+        if !log.is_counted() || (unchanged && log.name == found.name && !log.doubted) {
+            return true;
+        }
+        let place = Place { path: found.path.clone(), file: found.file };
+        if log.format.is_some() {
+            return log.size == found.size && log.raw.iter().all(|raw| look.sample(&place, raw.at, raw.length).map_or(true, |now| now == Some(*raw)));
+        }
+        let grew = log.name == found.name && found.size > log.size && !log.doubted;
+        // What grew is looked at before more of it is counted; so is what cannot be looked at now.
+        found.size >= log.content.to && (grew || log.content.begins_file(&place, found.size, false, look).unwrap_or(true))
+    }
+
+    /// A log is there, perhaps under another name.
+    fn see_again(&mut self, id: u64, found: &Found, names: &[&Found], now: Duration, look: &mut impl Look) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let links: Vec<Vec<u8>> = names.iter().filter(|link| link.name != found.name).map(|link| link.name.clone()).collect();
+        if log.links != links || log.missed || log.doubted || log.closed != found.closed {
+            self.changed.insert(id);
+        }
+        (log.links, log.missed, log.doubted) = (links, false, false);
+        if std::mem::take(&mut log.old) {
+            self.void(id);
+        }
+        self.rename(id, found);
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        log.closed = found.closed;
+        if (log.size, log.changed) == (found.size, found.changed) {
+            return;
+        }
+        (log.size, log.changed, log.seen) = (found.size, found.changed, now);
+        self.changed.insert(id);
+        if !log.is_counted() {
+            // What is written anew may become anything.
+            let format = look.format(&log.place()).unwrap_or(log.format);
+            if log.format.is_some() || format.is_some() {
+                self.turns.remove(&turn(id, log));
+                (log.plan, log.caught_up, log.told, log.held_at) = (None, false, None, None);
+                log.quarantine.clear();
+            }
+            log.format = format;
+        }
+        if log.plan.as_ref().is_some_and(|plan| plan.to > log.size) {
+            self.turns.remove(&turn(id, log));
+            log.plan = None;
+        }
+        if log.format.is_none() && log.unterminated && log.size > log.content.to {
+            self.void(id);
+        }
+    }
+
+    fn rename(&mut self, id: u64, found: &Found) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        log.path.clone_from(&found.path);
+        if log.name != found.name {
+            let waiting = self.turns.remove(&turn(id, log));
+            (log.name, log.day, log.rotated) = (found.name.clone(), day_of_name(&found.name), true);
+            if waiting {
+                self.turns.insert(turn(id, log));
+            }
+            self.events.push(Event::Renamed(id));
+            self.changed.insert(id);
+        }
+    }
+
+    /// A log's file is gone, or holds something else. If another file has the same content, that is its file now; else what was counted of it stays.
+    pub(super) fn lose(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        self.turns.remove(&turn(id, log));
+        (log.gone, log.missed, log.doubted, log.unreadable, log.plan, log.held_at) = (true, false, false, None, None, None);
+        log.links.clear();
+        self.changed.insert(id);
+        if !log.is_counted() || log.within.is_some() {
+            return self.drop_log(id);
+        }
+        if let Some(heir) = self.heir(id, look) {
+            self.inherit(id, heir, now);
+        }
+    }
+
+    /// A job's log is not what it was when it was counted: its file holds something else.
+    pub fn lose_content(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+        self.lose(id, now, look);
+        self.missing = true;
+    }
+
+    fn see_new(&mut self, names: &[&Found], now: Duration, look: &mut impl Look) {
+        let Some(found) = names.first() else { return };
+        let id = self.new_id(found);
+        let place = Place { path: found.path.clone(), file: found.file };
+        let folder = self.policy.folders.get(found.folder).cloned().unwrap_or_default();
+        let log = Log {
+            path: found.path.clone(),
+            links: names.iter().skip(1).map(|link| link.name.clone()).collect(),
+            // What was not seen to change has been as it is since it was changed.
+            seen: found.changed.min(now),
+            closed: found.closed,
+            ..Log::new(folder, found.name.clone(), found.file, look.format(&place).unwrap_or(None), found.size, found.changed)
+        };
+        self.logs.insert(id, log);
+        self.changed.insert(id);
+    }
+
+    fn new_id(&self, found: &Found) -> u64 {
+        let mut bytes = found.name.clone();
+        bytes.extend_from_slice(&found.file.0.to_le_bytes());
+        bytes.extend_from_slice(&found.file.1.to_le_bytes());
+        let mut id = xxhash_rust::xxh3::xxh3_64(&bytes);
+        while id == 0 || self.logs.contains_key(&id) || self.reserved.contains(&id) {
+            id = id.wrapping_add(1);
+        }
+        id
+    }
+
+    /// Under a name with a date, new content replaces what the name held before, once there is a whole line of it. Under a name without one, the old lines
+    /// were counted and stay.
+    pub(super) fn replace(&mut self) {
+        let dated = |gone: bool| self.logs.iter().filter(move |(_, log)| log.gone == gone && log.day.is_some());
+        let gone: Vec<u64> = dated(true).map(|(id, _)| *id).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let present: HashSet<(&[u8], &[u8])> = dated(false).filter(|(_, log)| log.is_counted()).map(|(_, log)| (&log.folder[..], &log.name[..])).collect();
+        let is_replaced = |id: &u64| self.logs.get(id).is_some_and(|log| present.contains(&(&log.folder[..], &log.name[..])));
+        let replaced: Vec<u64> = gone.into_iter().filter(is_replaced).collect();
+        replaced.into_iter().for_each(|id| self.drop_log(id));
+    }
+}

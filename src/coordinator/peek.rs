@@ -1,0 +1,56 @@
+//! Looks into logs: what stands at a place, what compresses a file.
+
+use std::fs::File;
+use std::io;
+
+use super::content::{Look, Place};
+use super::scan::{self, FileId};
+use crate::decode::{self, Format};
+use crate::sample::{SAMPLE_BYTES, Sample};
+
+/// Opens files to look into them. The latest one stays open: several looks follow each other, most often.
+#[derive(Debug, Default)]
+pub struct Peek {
+    open: Option<(FileId, File)>,
+}
+
+impl Peek {
+    /// Closes what is open.
+    pub fn forget(&mut self) {
+        self.open = None;
+    }
+
+    fn file(&mut self, place: &Place) -> io::Result<&File> {
+        if self.open.as_ref().is_none_or(|(file, _)| *file != place.file) {
+            self.open = Some((place.file, scan::open(&place.path, place.file)?));
+        }
+        self.open.as_ref().map(|(_, file)| file).ok_or_else(|| io::Error::other("nothing is open"))
+    }
+}
+
+impl Look for Peek {
+    fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {
+        Sample::take(self.file(place)?, at, length)
+    }
+
+    fn format(&mut self, place: &Place) -> io::Result<Option<Format>> {
+        decode::format(self.file(place)?)
+    }
+}
+
+/// Does the file hold all of these bytes still?
+pub fn all_hold(samples: &[Sample], file: &File) -> io::Result<bool> {
+    for sample in samples {
+        if !sample.holds(file)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The two ends of a file: by them a compressed log is known again without decoding it.
+pub fn raw_samples(file: &File, size: u64) -> io::Result<Vec<Sample>> {
+    let length = size.min(SAMPLE_BYTES as u64);
+    let ends = [Sample::take(file, 0, length as u32)?, Sample::take(file, size - length, length as u32)?];
+    Ok(ends.into_iter().flatten().collect())
+}

@@ -1,0 +1,152 @@
+//! What the store knows of earlier lives: taken over before the first byte of a log is read.
+//!
+//! Whatever is there, the coordinator starts. What cannot be believed is put aside and said; what a newer version wrote is left as it is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::content::Content;
+use super::ledger::{Ledger, Log};
+use super::saves::{Saves, mark};
+use super::sums::{Kept, Sums};
+use crate::board::Reason;
+use crate::config::Settings;
+use crate::decode::Format;
+use crate::log::day_of_name;
+use crate::store::{Entry, Hole, Host, Identity, Meta, State, Trouble, folder, read_meta};
+use crate::tally::{Rules, Totals};
+
+/// Takes over what the store has. Calls `beat` now and then. Says where the partials of other hosts are, by the numbers that their logs have here.
+pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut Sums, saves: &mut Saves, beat: impl Fn()) -> HashMap<u64, PathBuf> {
+    let mut foreign = HashMap::new();
+    let entries = match folder::list(&settings.state) {
+        Ok(entries) => entries,
+        Err(error) => {
+            warn!(%error, "cannot read the store; everything is counted again");
+            return foreign;
+        }
+    };
+    let (mut logs, now) = (0, Instant::now());
+    for entry in &entries {
+        beat();
+        let own = entry.host == *host;
+        match File::open(&entry.path).map_err(Trouble::from).and_then(read_meta) {
+            Ok(meta) if own && meta.log == entry.log => {
+                logs += 1;
+                let (id, deleted) = (meta.log, meta.state == State::Deleted);
+                let log = log_of(&meta, settings.rules());
+                sums.restore(id, log.day, &kept_of(&meta));
+                let is_stored = !log.old;
+                let state = log.clone();
+                ledger.restore(id, log);
+                saves.found(id, is_stored.then(|| mark(&state)), now);
+                saves.note(id, Some(&state), now);
+                if deleted {
+                    sums.remove(id);
+                }
+            }
+            // Of another host: its logs count in the days; nothing else is known of them here.
+            Ok(meta) if !own && meta.counts() => {
+                let id = foreign_id(entry);
+                sums.restore(id, day_of_name(&meta.name), &kept_of(&meta));
+                sums.set_counts(id, true);
+                foreign.insert(id, entry.path.clone());
+            }
+            Ok(_) if !own => {}
+            Err(Trouble::Newer(version)) => {
+                warn!(path = %entry.path.display(), version, "a newer tallyd wrote this; it is left as it is, and its log is counted again");
+                ledger.reserve(entry.log);
+            }
+            Ok(_) => set_aside(&entry.path, "it is another log's"),
+            Err(trouble) if own => set_aside(&entry.path, &trouble.to_string()),
+            Err(trouble) => warn!(path = %entry.path.display(), %trouble, "cannot use what another host has stored"),
+        }
+    }
+    if logs > 0 {
+        info!(logs, took_ms = now.elapsed().as_millis() as u64, "took over what was stored");
+    }
+    foreign
+}
+
+/// A partial that cannot be used gets a name that nobody takes for one: its log is counted again, if it is there.
+pub fn set_aside(path: &Path, why: &str) {
+    let aside = path.with_extension("damaged");
+    match std::fs::rename(path, &aside) {
+        Ok(()) => {
+            warn!(path = %path.display(), why, aside = %aside.display(), "a stored log cannot be used: it is set aside, and counted again if it is there")
+        }
+        Err(error) => warn!(path = %path.display(), why, %error, "a stored log cannot be used, nor be set aside"),
+    }
+}
+
+/// The number under which another host's log is known.
+fn foreign_id(entry: &Entry) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(entry.host.to_string().as_bytes(), entry.log)
+}
+
+fn kept_of(meta: &Meta) -> Kept {
+    Kept { totals: Totals { blank: meta.blank, ..meta.totals }, blank_bytes: meta.blank_bytes, days: meta.days.clone(), clients: None }
+}
+
+/// The log that a partial tells of.
+fn log_of(meta: &Meta, rules: Rules) -> Log {
+    let Identity { file, size, changed, encoding, blocks, anchor, raw } = &meta.identity;
+    let format = Format::from_code(*encoding);
+    let reason = Reason::from_word(meta.reason);
+    let damage = if let Reason::Damage(damage) = reason { Some(damage) } else { None };
+    let content = Content { to: meta.counted_to, blocks: blocks.clone(), anchor: *anchor };
+    // What was given up may count by now: a new version may have learned it.
+    let old = meta.rules != rules || (!meta.holes.is_empty() && meta.writer != env!("CARGO_PKG_VERSION"));
+    let mut log = Log::counted(meta.folder.clone(), meta.name.clone(), *file, format, *size, *changed, content);
+    (log.gone, log.deleted) = (meta.state == State::Gone, meta.state == State::Deleted);
+    log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
+    (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
+    (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
+    log
+}
+
+/// What is stored of a log, beside its clients.
+pub fn meta_of(id: u64, log: &Log, kept: &Kept, rules: Rules, written_at: u64) -> Meta {
+    let state = match log.state() {
+        _ if log.deleted => State::Deleted,
+        crate::board::LogState::Gone => State::Gone,
+        crate::board::LogState::Final => State::Final,
+        crate::board::LogState::Counting => State::Counting,
+        _ => State::Live,
+    };
+    let nothing = BTreeMap::new();
+    Meta {
+        log: id,
+        writer: env!("CARGO_PKG_VERSION").to_owned(),
+        rules,
+        name: log.name.clone(),
+        folder: log.folder.clone(),
+        identity: Identity {
+            file: log.file,
+            size: log.size,
+            changed: log.changed,
+            encoding: log.format.map_or(0, Format::code),
+            blocks: log.content.blocks.clone(),
+            anchor: log.content.anchor,
+            raw: log.raw.clone(),
+        },
+        generation: log.generation,
+        counted_to: log.content.to,
+        holes: log.quarantine.iter().map(|(range, reason)| Hole { range: *range, reason: reason.to_word() }).collect(),
+        blank: kept.totals.blank,
+        blank_bytes: kept.blank_bytes,
+        days: if log.deleted { nothing } else { kept.days.clone() },
+        totals: kept.totals,
+        state,
+        complete: log.is_complete(),
+        unterminated: log.unterminated,
+        rotated: log.rotated,
+        reason: log.reason().to_word(),
+        duplicate_of: 0,
+        written_at,
+    }
+}

@@ -1,0 +1,226 @@
+//! Which logs must be written to the store, and when.
+//!
+//! A log is written when it has been counted, and while it grows at most every second and at most a twentieth of the time. After an error everything that failed is
+//! tried again, less and less often.
+//! Pure. Deliberately absent: what is written, and who writes it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::ledger::Log;
+
+/// A log that grows is written no more often than this.
+const EVERY: Duration = Duration::from_secs(1);
+/// After a write, there is rest for so many times as long.
+const REST: u32 = 20;
+/// The longest wait after errors.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So many logs are written at once, so that the folder is synced once for all of them.
+pub const BATCH: usize = 64;
+
+/// A number that changes when what is stored of a log does.
+pub type Mark = u64;
+
+/// What is known of the stored state of all logs.
+#[derive(Debug, Default)]
+pub struct Saves {
+    logs: HashMap<u64, Save>,
+}
+
+#[derive(Debug)]
+struct Save {
+    /// What the log is now; `None`: it is not to be in the store.
+    wanted: Option<Mark>,
+    /// What the store has, if it has anything.
+    stored: Option<Mark>,
+    /// What is being written.
+    writing: Option<Option<Mark>>,
+    due: Instant,
+    not_before: Instant,
+    failures: u32,
+    /// When it last changed.
+    grown: Instant,
+}
+
+/// What is to be done with a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Todo {
+    /// Write it.
+    Write,
+    /// Remove what is stored of it.
+    Remove,
+}
+
+impl Saves {
+    /// A log was found in the store.
+    pub fn found(&mut self, id: u64, mark: Option<Mark>, now: Instant) {
+        self.logs.insert(id, Save { wanted: mark, stored: Some(mark.unwrap_or(0)), writing: None, due: now, not_before: now, failures: 0, grown: now });
+    }
+
+    /// A log may have changed, or be no more.
+    pub fn note(&mut self, id: u64, log: Option<&Log>, now: Instant) {
+        let wanted = log.filter(|log| is_kept(log)).map(mark);
+        if wanted.is_none() && !self.logs.contains_key(&id) {
+            return;
+        }
+        let save = self.logs.entry(id).or_insert(Save { wanted: None, stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now });
+        if save.wanted != wanted {
+            if !save.is_dirty() {
+                // A log that is being counted for the first time will be different in a moment.
+                let first = save.stored.is_none() && log.is_some_and(|log| log.pending() > 0);
+                save.due = if first { now + EVERY } else { now };
+            } else if log.is_some_and(|log| log.pending() == 0) && save.stored.is_none() {
+                save.due = now;
+            }
+            (save.wanted, save.grown) = (wanted, now);
+        }
+        if save.is_forgotten() {
+            self.logs.remove(&id);
+        }
+    }
+
+    /// What is due now, the longest due first. It is being done from now on.
+    pub fn take_due(&mut self, now: Instant, all: bool, bytes_max: usize, bytes: impl Fn(u64) -> usize) -> Vec<(u64, Todo)> {
+        let mut due: Vec<(Instant, u64)> = self
+            .logs
+            .iter()
+            .filter(|(_, save)| save.is_dirty() && save.writing.is_none() && (all || save.when() <= now))
+            .map(|(id, save)| (save.when(), *id))
+            .collect();
+        due.sort_unstable();
+        due.truncate(BATCH);
+        let (mut todo, mut sum) = (Vec::new(), 0);
+        for (_, id) in due {
+            if sum > bytes_max {
+                break;
+            }
+            sum += bytes(id);
+            if let Some(save) = self.logs.get_mut(&id) {
+                save.writing = Some(save.wanted);
+                todo.push((id, if save.wanted.is_some() { Todo::Write } else { Todo::Remove }));
+            }
+        }
+        todo
+    }
+
+    /// It was done, or could not be.
+    pub fn done(&mut self, id: u64, took: Duration, well: bool, now: Instant) {
+        let Some(save) = self.logs.get_mut(&id) else { return };
+        let Some(written) = save.writing.take() else { return };
+        if well {
+            (save.stored, save.failures) = (written, 0);
+            save.not_before = now + EVERY.max(took * REST);
+        } else {
+            save.failures = save.failures.saturating_add(1);
+            save.not_before = now + PATIENCE.min(Duration::from_millis(250) * (1 << save.failures.min(5)));
+        }
+        save.due = now;
+        if save.is_forgotten() {
+            self.logs.remove(&id);
+        }
+    }
+
+    /// When the next log is due. `None`: all that is known is stored or being written.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.logs.values().filter(|save| save.is_dirty() && save.writing.is_none()).map(Save::when).min()
+    }
+
+    /// How many logs are not in the store as they are.
+    pub fn behind(&self) -> u64 {
+        self.logs.values().filter(|save| save.is_dirty()).count() as u64
+    }
+
+    /// Could the latest write of any log not be done?
+    pub fn is_failing(&self) -> bool {
+        self.logs.values().any(|save| save.failures > 0)
+    }
+
+    /// Is a log in the store as it is?
+    pub fn is_stored(&self, id: u64) -> bool {
+        self.logs.get(&id).is_some_and(|save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none())
+    }
+
+    /// When a log last changed.
+    pub fn grown(&self, id: u64) -> Option<Instant> {
+        self.logs.get(&id).map(|save| save.grown)
+    }
+}
+
+impl Save {
+    fn is_dirty(&self) -> bool {
+        self.wanted != self.stored
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.wanted.is_none() && self.stored.is_none() && self.writing.is_none()
+    }
+
+    fn when(&self) -> Instant {
+        self.due.max(self.not_before)
+    }
+}
+
+/// Is a log in the store? One that counts, or that was taken back; a copy is counted again from its file.
+fn is_kept(log: &Log) -> bool {
+    log.deleted || (log.counts() && (log.content.to > 0 || !log.quarantine.is_empty()))
+}
+
+/// See [`Mark`].
+pub fn mark(log: &Log) -> Mark {
+    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, .. } = log;
+    let text = format!(
+        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {} {:?}",
+        content.to,
+        log.is_complete(),
+        log.state()
+    );
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes()) | 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(saves: &mut Saves, now: Instant, all: bool) -> Vec<(u64, Todo)> {
+        saves.take_due(now, all, 0, |_| 0)
+    }
+
+    fn save(now: Instant) -> Saves {
+        let mut saves = Saves::default();
+        saves.logs.insert(1, Save { wanted: Some(5), stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now });
+        saves
+    }
+
+    #[test]
+    fn a_log_that_grows_is_written_a_twentieth_of_the_time() {
+        let now = Instant::now();
+        let mut saves = save(now);
+        assert_eq!(take(&mut saves, now, false), [(1, Todo::Write)]);
+        assert_eq!((take(&mut saves, now, true), saves.is_stored(1), saves.behind()), (vec![], false, 1));
+        saves.done(1, Duration::from_millis(100), true, now);
+        assert!(saves.is_stored(1) && saves.next_due().is_none());
+        // It grew while it was written.
+        saves.logs.get_mut(&1).unwrap().wanted = Some(7);
+        assert_eq!(take(&mut saves, now + Duration::from_millis(1_999), false), []);
+        assert_eq!(take(&mut saves, now + Duration::from_millis(2_000), false), [(1, Todo::Write)]);
+    }
+
+    #[test]
+    fn what_failed_is_tried_again() {
+        let now = Instant::now();
+        let mut saves = save(now);
+        take(&mut saves, now, false);
+        saves.done(1, Duration::ZERO, false, now);
+        assert!(saves.is_failing() && !saves.is_stored(1));
+        let due = saves.next_due().unwrap();
+        assert!(due > now && due <= now + PATIENCE);
+        assert_eq!(take(&mut saves, due, false), [(1, Todo::Write)]);
+        saves.done(1, Duration::ZERO, true, due);
+        assert!(!saves.is_failing());
+        // It is no more.
+        saves.note(1, None, due);
+        assert_eq!(take(&mut saves, due + EVERY, false), [(1, Todo::Remove)]);
+        saves.done(1, Duration::ZERO, true, due);
+        assert!(saves.logs.is_empty());
+    }
+}

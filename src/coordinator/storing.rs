@@ -1,0 +1,303 @@
+//! The store as the coordinator's loop sees it: what is taken over, what is written when, which clients are in memory.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{info, warn};
+
+use super::keeper::{DayClients, Keeper, Report, Task};
+use super::ledger::{Ledger, Log};
+use super::restore::{meta_of, restore, set_aside};
+use super::saves::{Saves, Todo};
+use super::sums::{PartKey, Sums};
+use crate::board::Header;
+use crate::config::Settings;
+use crate::log::Day;
+use crate::store::{Host, Meta, folder};
+use crate::tally::{Clients, Rules};
+
+/// A write that takes longer is said to hang.
+const HANGS_AFTER: Duration = Duration::from_secs(5);
+/// When the daemon stops, so much time is taken to write what is not written.
+const FINISH: Duration = Duration::from_millis(1_000);
+/// So many bytes of clients are written at once.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// The store, its keeper, and the memory budget.
+#[derive(Debug)]
+pub struct Storing {
+    folder: PathBuf,
+    rules: Rules,
+    budget: usize,
+    keeper: Keeper,
+    saves: Saves,
+    /// Partials of other hosts, by the number their logs have here.
+    foreign: HashMap<u64, PathBuf>,
+    loading: HashSet<(u64, Option<Option<Day>>)>,
+    /// Counted up with each write.
+    generation: u64,
+    stored_at: u64,
+    error: i32,
+    complained: bool,
+    changed: bool,
+    pressed: bool,
+}
+
+/// What came of a log whose clients were wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// They are there.
+    Loaded,
+    /// They cannot be read.
+    Damaged,
+}
+
+impl Storing {
+    /// Takes over what is stored, and starts the keeper.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub fn open(settings: &Settings, ledger: &mut Ledger, sums: &mut Sums, beat: impl Fn()) -> io::Result<Storing> {
+        let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
+        if let Err(error) = folder::open_own(&settings.state, &host) {
+            warn!(%error, "cannot use the store; it is tried again with each write");
+        }
+        let mut saves = Saves::default();
+        let foreign = restore(settings, &host, ledger, sums, &mut saves, beat);
+        Ok(Storing {
+            rules: settings.rules(),
+            budget: settings.memory_budget as usize,
+            keeper: Keeper::start(&settings.state, &host)?,
+            folder: folder::of(&settings.state, &host),
+            saves,
+            foreign,
+            loading: HashSet::new(),
+            // Not 0, and not what a predecessor had: whoever reads the store must look again.
+            generation: milliseconds(),
+            stored_at: 0,
+            error: 0,
+            complained: false,
+            changed: true,
+            pressed: false,
+        })
+    }
+
+    /// Becomes readable when the keeper has done something.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.keeper.fd()
+    }
+
+    /// When something is due to be written.
+    pub fn next_due(&self) -> Option<Instant> {
+        if self.keeper.is_idle() { self.saves.next_due() } else { None }
+    }
+
+    /// Is there more in memory than there should be, and will writing help?
+    pub fn is_pressed(&self) -> bool {
+        self.pressed && !self.saves.is_failing()
+    }
+
+    /// Did what the header says of the store change since this was last asked?
+    pub fn take_changed(&mut self) -> bool {
+        let hangs = self.keeper.at_it_for() > HANGS_AFTER;
+        if hangs != (self.error == libc::ETIMEDOUT) {
+            self.error = if hangs { libc::ETIMEDOUT } else { 0 };
+            self.changed = true;
+        }
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Some logs have changed.
+    pub fn note(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger) {
+        let now = Instant::now();
+        changed.iter().for_each(|id| self.saves.note(*id, ledger.log(*id), now));
+    }
+
+    /// A header, with what is to be said of the store.
+    pub fn header(&self, header: Header) -> Header {
+        Header { state_error: self.error, unstored: self.saves.behind(), stored: self.generation, stored_at: self.stored_at, ..header }
+    }
+
+    /// Asks for the clients of an absent log: of one day, or all.
+    pub fn load(&mut self, log: u64, day: Option<Option<Day>>) {
+        if self.loading.insert((log, day)) {
+            let path = self.foreign.get(&log).cloned().unwrap_or_else(|| folder::path(&self.folder, log));
+            self.keeper.give(Task::Load(path, log, day));
+        }
+    }
+
+    /// Asks for what unions need.
+    pub fn want(&mut self, sums: &Sums) {
+        let wants: Vec<PartKey> = sums.wants();
+        for (log, day) in wants {
+            if !self.loading.contains(&(log, None)) {
+                self.load(log, Some(day));
+            }
+        }
+    }
+
+    /// Makes the unions that the stored numbers do not tell.
+    pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) {
+        let days = sums.take_changed_days();
+        for day in days.iter().copied() {
+            sums.day(day);
+            self.want(sums);
+            // One day after the other, so that no more than one is in memory.
+            while !self.keeper.is_idle() {
+                beat();
+                if let Some(report) = self.keeper.wait(Duration::from_millis(500)) {
+                    self.take(report, sums);
+                }
+            }
+            sums.day(day);
+            sums.settle(day);
+        }
+        days.into_iter().for_each(|day| sums.touch(day));
+    }
+
+    /// Takes what the keeper has done. Says of which logs the clients are there now, or cannot be had.
+    pub fn hear(&mut self, sums: &mut Sums) -> Vec<(u64, Outcome)> {
+        let reports = self.keeper.reports();
+        reports.into_iter().filter_map(|report| self.take(report, sums)).collect()
+    }
+
+    fn take(&mut self, report: Report, sums: &mut Sums) -> Option<(u64, Outcome)> {
+        let now = Instant::now();
+        match report {
+            Report::Wrote(logs) => {
+                for (log, took, written) in logs {
+                    self.saves.done(log, took, written.is_ok(), now);
+                    self.note_error(written.err());
+                }
+                None
+            }
+            Report::Removed(log, removed) => {
+                self.saves.done(log, Duration::ZERO, removed.is_ok(), now);
+                self.note_error(removed.err());
+                None
+            }
+            Report::Loaded(log, day, loaded) => {
+                self.loading.remove(&(log, day));
+                match (loaded, day) {
+                    (Ok(days), None) => {
+                        sums.load(log, days);
+                        Some((log, Outcome::Loaded))
+                    }
+                    (Ok(days), Some(_)) => {
+                        let fill = |(day, clients): (Option<Day>, Clients)| sums.fill((log, day), &clients);
+                        days.into_iter().for_each(fill);
+                        // Of the union that they were for, nothing but a day's row changes.
+                        Some((log, Outcome::Loaded))
+                    }
+                    (Err(error), _) => {
+                        match self.foreign.remove(&log) {
+                            Some(path) => {
+                                warn!(path = %path.display(), error, "cannot use what another host has stored");
+                                sums.remove(log);
+                            }
+                            None => set_aside(&folder::path(&self.folder, log), &error),
+                        }
+                        Some((log, Outcome::Damaged))
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_error(&mut self, error: Option<io::Error>) {
+        (self.changed, self.generation) = (true, self.generation + 1);
+        match error {
+            Some(error) => {
+                self.error = error.raw_os_error().unwrap_or(libc::EIO);
+                if !std::mem::replace(&mut self.complained, true) {
+                    warn!(folder = %self.folder.display(), %error, "cannot write the store; counting goes on, and it is tried again");
+                }
+            }
+            None if !self.saves.is_failing() => {
+                self.error = 0;
+                if std::mem::take(&mut self.complained) {
+                    info!("the store can be written again");
+                }
+                if self.saves.behind() == 0 {
+                    self.stored_at = milliseconds();
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Writes what is due, and lets go of clients that are stored if there are too many in memory.
+    pub fn save(&mut self, ledger: &mut Ledger, sums: &mut Sums) {
+        if self.keeper.is_idle() {
+            self.give_due(ledger, sums, false);
+        }
+        let memory = sums.memory();
+        self.pressed = memory > self.budget;
+        if self.pressed {
+            self.evict(memory, ledger, sums);
+            self.pressed = sums.memory() > self.budget && self.saves.behind() > 0;
+        }
+    }
+
+    fn give_due(&mut self, ledger: &Ledger, sums: &mut Sums, all: bool) {
+        let mut snapshots: Vec<(Meta, Option<DayClients>)> = Vec::new();
+        for (id, todo) in self.saves.take_due(Instant::now(), all, BATCH_BYTES, |id| sums.memory_of(id)) {
+            match (todo, ledger.log(id)) {
+                (Todo::Write, Some(log)) => {
+                    let kept = sums.keep(id);
+                    let clients = if log.deleted { Some(Vec::new()) } else { kept.clients.clone() };
+                    snapshots.push((meta_of(id, log, &kept, self.rules, milliseconds()), clients));
+                }
+                _ => self.keeper.give(Task::Remove(id)),
+            }
+        }
+        if !snapshots.is_empty() {
+            self.keeper.give(Task::Write(snapshots));
+        }
+    }
+
+    /// The least recently grown go first.
+    fn evict(&mut self, mut memory: usize, ledger: &Ledger, sums: &mut Sums) {
+        let is_quiet = |(_, log): &(u64, &Log)| log.gone || log.pending() == 0;
+        let mut logs: Vec<(Instant, u64)> = ledger
+            .logs()
+            .filter(is_quiet)
+            .filter(|(id, _)| self.saves.is_stored(*id) && !sums.is_absent(*id))
+            .filter_map(|(id, _)| Some((self.saves.grown(id)?, id)))
+            .collect();
+        logs.sort_unstable();
+        for (_, id) in logs {
+            if memory <= self.budget / 4 * 3 {
+                return;
+            }
+            memory = memory.saturating_sub(sums.memory_of(id));
+            sums.evict(id);
+        }
+    }
+
+    /// The daemon stops: writes what can be written in a moment.
+    pub fn finish(&mut self, ledger: &mut Ledger, sums: &mut Sums) {
+        let end = Instant::now() + FINISH;
+        let changed = ledger.take_changed();
+        self.note(&changed, ledger);
+        loop {
+            if self.keeper.is_idle() {
+                self.give_due(ledger, sums, true);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if self.keeper.is_idle() || left.is_zero() {
+                return;
+            }
+            if let Some(report) = self.keeper.wait(left) {
+                self.take(report, sums);
+            }
+        }
+    }
+}
+
+fn milliseconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+}
