@@ -211,7 +211,7 @@ impl Partial {
     fn numbers(&self, group: &Group, column: usize) -> Result<Vec<u64>, Trouble> {
         let mut numbers = Vec::with_capacity(group.rows);
         self.pages(group, column, |mut page, count, encoding| match encoding {
-            Encoding::DELTA_BINARY_PACKED if column != HOURS => delta::unpack(&mut page, count, &mut numbers),
+            Encoding::DELTA_BINARY_PACKED if column != HOURS => delta::unpack(&mut page, count, |number| numbers.push(number)),
             Encoding::PLAIN if column == HOURS => {
                 let (words, []) = page.as_chunks() else { return None };
                 numbers.extend(words.iter().map(|word| u64::from(u32::from_le_bytes(*word))));
