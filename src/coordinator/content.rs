@@ -70,13 +70,7 @@ impl Content {
             return Shown::Other;
         }
         match (self.anchor, other.anchor) {
-            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => {
-                if one.hash == two.hash {
-                    Shown::Same
-                } else {
-                    Shown::Other
-                }
-            }
+            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => if one.hash == two.hash { Shown::Same } else { Shown::Other },
             _ => Shown::Likely,
         }
     }

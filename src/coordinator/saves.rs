@@ -81,12 +81,8 @@ impl Saves {
 
     /// What is due now, the longest due first. It is being done from now on.
     pub fn take_due(&mut self, now: Instant, all: bool, bytes_max: usize, bytes: impl Fn(u64) -> usize) -> Vec<(u64, Todo)> {
-        let mut due: Vec<(Instant, u64)> = self
-            .logs
-            .iter()
-            .filter(|(_, save)| save.is_dirty() && save.writing.is_none() && (all || save.when() <= now))
-            .map(|(id, save)| (save.when(), *id))
-            .collect();
+        let mut due: Vec<(Instant, u64)> =
+            self.logs.iter().filter(|(_, save)| save.is_dirty() && save.writing.is_none() && (all || save.when() <= now)).map(|(id, save)| (save.when(), *id)).collect();
         due.sort_unstable();
         due.truncate(BATCH);
         let (mut todo, mut sum) = (Vec::new(), 0);

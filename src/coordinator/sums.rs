@@ -285,9 +285,7 @@ impl Sums {
 
     /// What is to be stored of a log.
     pub fn keep(&mut self, log: u64) -> Kept {
-        let Some(sum) = self.logs.get_mut(&log) else {
-            return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) };
-        };
+        let Some(sum) = self.logs.get_mut(&log) else { return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) } };
         let totals = sum.totals();
         let days = sum.parts.iter().map(|(day, part)| (*day, part.totals)).collect();
         let clients = sum.parts.iter().map(|(day, part)| Some((*day, Arc::clone(part.clients.as_ref()?)))).collect();
@@ -400,16 +398,7 @@ mod tests {
         let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold, stream: None };
         let head = Sample { at: 0, length: 1, hash: 0 };
         let tail = Sample { at: range.to() - 1, ..head };
-        let counted = Counted {
-            tally: tally(bytes, Rules::default()),
-            end: range.to(),
-            held: false,
-            unterminated: false,
-            head,
-            tail,
-            blocks: (0, Vec::new()),
-            probe: None,
-        };
+        let counted = Counted { tally: tally(bytes, Rules::default()), end: range.to(), held: false, unterminated: false, head, tail, blocks: (0, Vec::new()), probe: None };
         let result = encode(&job, &counted, None);
         sums.add(log, name_day, &ResultView::check(&result, &job).unwrap());
         sums.set_counts(log, true);

@@ -47,12 +47,7 @@ impl Ledger {
         let place = log.place();
         let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
-            (other.gone || other.missed)
-                && other.format == log.format
-                && other.size == log.size
-                && self.may_be_kin(log, other)
-                && !other.raw.is_empty()
-                && other.raw.iter().all(&mut same)
+            (other.gone || other.missed) && other.format == log.format && other.size == log.size && self.may_be_kin(log, other) && !other.raw.is_empty() && other.raw.iter().all(&mut same)
         });
         if let Some((known, _)) = known {
             self.inherit(*known, id, now);
@@ -90,9 +85,7 @@ impl Ledger {
             }
             // It cannot be looked at: then it is what was there, if anything was.
             Err(_) => {
-                let same = self.logs.iter().find(|(_, other)| {
-                    (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder
-                });
+                let same = self.logs.iter().find(|(_, other)| (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder);
                 (same.map(|(id, other)| (*id, (other.content.to, true, true))), None, true)
             }
         };
@@ -160,8 +153,7 @@ impl Ledger {
             return true;
         }
         let (gone, there): (Vec<u64>, Vec<u64>) = held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
-        let longest =
-            |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
+        let longest = |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
         // The copy that is there counts on; else this file is where the log is now.
         let mut id = id;
         if let Some(same) = longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to)) {
@@ -183,8 +175,7 @@ impl Ledger {
         if self.inner.is_empty() {
             return;
         }
-        let pairs: Vec<(u64, u64)> =
-            self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?.within?))).filter(|(inner, outer)| *inner == id || *outer == id).collect();
+        let pairs: Vec<(u64, u64)> = self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?.within?))).filter(|(inner, outer)| *inner == id || *outer == id).collect();
         for (inner, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
             if one.within != Some(outer) || !one.is_counted() {
@@ -219,21 +210,13 @@ impl Ledger {
             log.within = outer;
             self.changed.insert(id);
         }
-        if outer.is_some() {
-            self.inner.insert(id)
-        } else {
-            self.inner.remove(&id)
-        };
+        if outer.is_some() { self.inner.insert(id) } else { self.inner.remove(&id) };
     }
 
     /// A file that has the content of a log whose own is gone.
     pub(super) fn heir(&self, id: u64, look: &mut impl Look) -> Option<u64> {
         let log = self.logs.get(&id)?;
-        let inner = self
-            .inner
-            .iter()
-            .filter_map(|inner| Some((*inner, self.logs.get(inner)?)))
-            .filter(|(_, inner)| inner.within == Some(id) && !inner.gone && !inner.missed);
+        let inner = self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?))).filter(|(_, inner)| inner.within == Some(id) && !inner.gone && !inner.missed);
         let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
             Some(place) => log.content.begins_file(&place, inner.size, true, look).unwrap_or(false),
             None => inner.content.to == log.content.to,
