@@ -15,6 +15,9 @@ use crate::sys::map::read_at;
 /// The longest sample, in bytes.
 pub const SAMPLE_BYTES: usize = 1024;
 
+/// Up to here the blocks leave nothing out.
+pub const START_BYTES: u64 = 4096;
+
 /// The grid, in stretches of equal steps: blocks of `length` bytes at `from`, `from + step`, and so on up to the next stretch.
 const GRID: [Stretch; 4] = [
     Stretch { first: 0, from: 0, step: 16, length: 16 },
@@ -82,8 +85,10 @@ pub fn block(number: usize) -> (u64, u32) {
 
 /// How many blocks lie within the first `bytes` bytes. They are the first ones of the grid.
 pub fn blocks_within(bytes: u64) -> usize {
-    let stretch = GRID.iter().rev().find(|stretch| stretch.from + stretch.length <= bytes);
-    stretch.map_or(0, |stretch| stretch.first + (bytes - stretch.from - stretch.length) / stretch.step + 1) as usize
+    let Some(at) = GRID.iter().rposition(|stretch| stretch.from + stretch.length <= bytes) else { return 0 };
+    let stretch = &GRID[at];
+    let count = stretch.first + (bytes - stretch.from - stretch.length) / stretch.step + 1;
+    GRID.get(at + 1).map_or(count, |next| count.min(next.first)) as usize
 }
 
 /// A block that was not seen, because it could not be counted.

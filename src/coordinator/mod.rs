@@ -591,7 +591,10 @@ impl<'a> Coordinator<'a> {
         if self.stale && (idle || self.published.elapsed() >= PUBLISH_EVERY) {
             let changed = self.ledger.take_changed();
             self.storing.note(&changed, &self.ledger);
+            // A file that holds something else than before is looked at soon: what is in it is not known.
+            let pending = u64::from(self.ledger.is_missing_any());
             let header = self.storing.header(Header {
+                pending,
                 scanned: self.scanned,
                 troubled: self.troubled.len() as u64,
                 watching: self.watching,

@@ -146,7 +146,7 @@ impl Publisher {
             self.show_days(ledger, sums);
         }
         let full = self.logs.full || self.days.full || self.shares.full;
-        let pending = if self.behind.is_empty() { pending } else { pending.max(1) };
+        let pending = if self.behind.is_empty() { pending.max(header.pending) } else { pending.max(1) };
         let header = Header { pending, full, ..header };
         self.board.set_header(&header, std::mem::take(&mut self.wrote));
     }

@@ -88,7 +88,10 @@ pub struct Kept {
 impl Sums {
     /// Adds a result of a log whose name says `name_day`. Its clients must not be absent.
     pub fn add(&mut self, log: u64, name_day: Option<Day>, result: &ResultView<'_>) {
-        let sum = self.logs.entry(log).or_insert_with(|| LogSum { name_day, ..LogSum::default() });
+        let sum = self.logs.entry(log).or_default();
+        if sum.parts.is_empty() {
+            sum.name_day = name_day;
+        }
         sum.blank += result.blank;
         sum.blank_bytes += result.blank_bytes;
         sum.union.sizes = None;

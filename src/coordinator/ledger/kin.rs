@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::content::{Look, Shown};
 use super::{Event, Ledger, Log, turn};
-use crate::sample::{Sample, UNSEEN, block};
+use crate::sample::{Sample, UNSEEN};
 
 /// The counted logs by the hash of their first block, and those that are too short to have one.
 type Index = HashMap<Option<u64>, Vec<u64>>;
@@ -58,15 +58,20 @@ impl Ledger {
     fn tell(&mut self, id: u64, index: &Index, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
         let (place, size) = (log.place(), log.size);
-        let (at, length) = block(0);
-        let first = if size < u64::from(length) { Ok(None) } else { look.sample(&place, at, length) };
-        let (known, kin, unknown) = match &first {
-            Ok(first) => {
-                let candidates = index.get(&first.map(|first| first.hash)).into_iter().chain(index.get(&None)).flatten();
+        let start = look.start(&place, size);
+        let (known, kin, unknown) = match &start {
+            Ok(start) => {
+                let first = start.first().copied();
+                let alike = first.and_then(|first| index.get(&Some(first)));
+                let candidates = alike.into_iter().chain(index.get(&None)).flatten();
                 let (mut known, mut kin, mut unknown) = (None, None, false);
                 for other_id in candidates {
-                    let Some(other) = self.logs.get(other_id).filter(|other| self.may_be_kin(log, other)) else { continue };
+                    let Some(other) = self.logs.get(other_id).filter(|other| other.content.may_start(start) && self.may_be_kin(log, other)) else { continue };
                     let is_there = !other.gone && !other.missed;
+                    if is_there && other.within.is_some() {
+                        // It is the beginning of one that is looked at too.
+                        continue;
+                    }
                     let begins = match other.content.to <= size {
                         true => other.content.begins_file(&place, size, true, look),
                         false => other.content.begins_with_file(&place, size, other.plain_place().as_ref(), look),
@@ -94,7 +99,7 @@ impl Ledger {
         }
         let root = kin.and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.within.unwrap_or(kin))).filter(|root| *root != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if let Err(error) = &first {
+        if let Err(error) = &start {
             log.unreadable = error.raw_os_error();
         } else if !unknown {
             (log.told, log.unreadable) = (Some(size), None);
@@ -172,10 +177,8 @@ impl Ledger {
 
     /// A log was counted further: does it still count within another one, or others within it?
     pub fn kin(&mut self, id: u64, look: &mut impl Look) {
-        if self.inner.is_empty() {
-            return;
-        }
-        let pairs: Vec<(u64, u64)> = self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?.within?))).filter(|(inner, outer)| *inner == id || *outer == id).collect();
+        let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
+        let pairs: Vec<(u64, u64)> = own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
         for (inner, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
             if one.within != Some(outer) || !one.is_counted() {
@@ -192,8 +195,7 @@ impl Ledger {
                 (true, false) => {}
                 (true, true) => {
                     self.set_within(inner, None);
-                    let others: Vec<u64> = self.inner.iter().copied().filter(|id| self.logs.get(id).is_some_and(|log| log.within == Some(outer))).collect();
-                    others.into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
+                    self.inner_of(outer).into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
                     if is_gone {
                         self.drop_log(outer);
                     }
@@ -201,22 +203,41 @@ impl Ledger {
                 (false, _) => self.set_within(inner, None),
             }
         }
-        self.replace();
     }
 
-    fn set_within(&mut self, id: u64, outer: Option<u64>) {
+    /// The logs that count within a log.
+    fn inner_of(&self, id: u64) -> Vec<u64> {
+        self.inner.get(&id).map_or(Vec::new(), |inner| inner.iter().copied().collect())
+    }
+
+    pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if log.within != outer {
-            log.within = outer;
+        let before = std::mem::replace(&mut log.within, outer);
+        if before != outer {
             self.changed.insert(id);
+            self.note_within(id, before, outer);
         }
-        if outer.is_some() { self.inner.insert(id) } else { self.inner.remove(&id) };
+    }
+
+    /// A log counts within another one than before.
+    fn note_within(&mut self, id: u64, before: Option<u64>, outer: Option<u64>) {
+        if let Some(before) = before
+            && let Some(inner) = self.inner.get_mut(&before)
+        {
+            inner.remove(&id);
+            if inner.is_empty() {
+                self.inner.remove(&before);
+            }
+        }
+        if let Some(outer) = outer {
+            self.inner.entry(outer).or_default().insert(id);
+        }
     }
 
     /// A file that has the content of a log whose own is gone.
     pub(super) fn heir(&self, id: u64, look: &mut impl Look) -> Option<u64> {
         let log = self.logs.get(&id)?;
-        let inner = self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?))).filter(|(_, inner)| inner.within == Some(id) && !inner.gone && !inner.missed);
+        let inner = self.inner.get(&id)?.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?))).filter(|(_, inner)| !inner.gone && !inner.missed);
         let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
             Some(place) => log.content.begins_file(&place, inner.size, true, look).unwrap_or(false),
             None => inner.content.to == log.content.to,
@@ -255,8 +276,8 @@ impl Ledger {
         log.generation += 1;
         (log.content, log.quarantine, log.damage, log.raw) = (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
         (log.format, log.told, log.caught_up, log.is_final, log.unterminated) = (from_log.format, from_log.told, true, true, false);
-        (log.within, log.probed) = (None, Vec::new());
-        self.inner.remove(&id);
+        log.probed = Vec::new();
+        self.set_within(id, None);
         self.events.push(Event::Moved { from, to: id });
     }
 
@@ -264,10 +285,10 @@ impl Ledger {
     fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
         let gone = self.logs.remove(&from)?;
         self.turns.remove(&turn(from, &gone));
-        self.inner.remove(&from);
+        self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
-        let others: Vec<u64> = self.inner.iter().copied().filter(|other| self.logs.get(other).is_some_and(|log| log.within == Some(from))).collect();
-        others.into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        self.inner_of(from).into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        self.gone_dated.remove(&id);
         let log = self.logs.get_mut(&id)?;
         log.rotated |= log.name != gone.name;
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
@@ -281,10 +302,11 @@ impl Ledger {
     pub(super) fn drop_log(&mut self, id: u64) {
         let Some(log) = self.logs.remove(&id) else { return };
         self.turns.remove(&turn(id, &log));
-        self.inner.remove(&id);
+        self.note_within(id, log.within, None);
+        self.gone_dated.remove(&id);
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));
-        let mut orphans: Vec<u64> = self.inner.iter().copied().filter(|other| self.logs.get(other).is_some_and(|log| log.within == Some(id))).collect();
+        let mut orphans = self.inner_of(id);
         orphans.sort_by_key(|orphan| std::cmp::Reverse(self.logs.get(orphan).map(|log| log.content.to)));
         let mut roots: Vec<u64> = Vec::new();
         for orphan in orphans {

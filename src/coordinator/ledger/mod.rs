@@ -134,8 +134,10 @@ pub struct Ledger {
     events: Vec<Event>,
     /// Of which logs it was last said that they count in the days.
     counting: BTreeSet<u64>,
-    /// The logs that are the beginnings of others.
-    inner: BTreeSet<u64>,
+    /// The logs that are the beginnings of others, by those.
+    inner: BTreeMap<u64, BTreeSet<u64>>,
+    /// The logs that are gone and had names with dates.
+    gone_dated: BTreeSet<u64>,
     /// Is a log missing that may be found at another look?
     missing: bool,
     /// Is there a log that will be due for something though nothing happens to it?
@@ -157,7 +159,8 @@ impl Ledger {
             changed: BTreeSet::new(),
             events: Vec::new(),
             counting: BTreeSet::new(),
-            inner: BTreeSet::new(),
+            inner: BTreeMap::new(),
+            gone_dated: BTreeSet::new(),
             missing: false,
             waits: false,
         }
@@ -165,8 +168,8 @@ impl Ledger {
 
     /// Takes over a log from the store. It is believed to be where it was after a look at it only.
     pub fn restore(&mut self, id: u64, log: Log) {
-        if log.within.is_some() {
-            self.inner.insert(id);
+        if log.gone && log.day.is_some() {
+            self.gone_dated.insert(id);
         }
         self.logs.insert(id, Log { doubted: true, ..log });
         self.changed.insert(id);
@@ -402,7 +405,7 @@ impl Ledger {
             // Half a line was counted as the last one, and is none.
             self.void(id);
         }
-        self.replace();
+        self.replace(id);
         self.consider(id, now);
     }
 

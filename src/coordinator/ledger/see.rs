@@ -64,7 +64,10 @@ impl Ledger {
         let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains(key)).collect();
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
         self.tell_all(now, look);
-        self.replace();
+        if !self.gone_dated.is_empty() {
+            let ids: Vec<u64> = self.logs.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.replace(id));
+        }
         self.consider_all(now);
     }
 
@@ -145,6 +148,9 @@ impl Ledger {
         if !log.is_counted() || log.within.is_some() {
             return self.drop_log(id);
         }
+        if log.day.is_some() {
+            self.gone_dated.insert(id);
+        }
         if let Some(heir) = self.heir(id, look) {
             self.inherit(id, heir, now);
         }
@@ -186,15 +192,10 @@ impl Ledger {
 
     /// Under a name with a date, new content replaces what the name held before, once there is a whole line of it. Under a name without one, the old lines
     /// were counted and stay.
-    pub(super) fn replace(&mut self) {
-        let dated = |gone: bool| self.logs.iter().filter(move |(_, log)| log.gone == gone && log.day.is_some());
-        let gone: Vec<u64> = dated(true).map(|(id, _)| *id).collect();
-        if gone.is_empty() {
-            return;
-        }
-        let present: HashSet<(&[u8], &[u8])> = dated(false).filter(|(_, log)| log.is_counted()).map(|(_, log)| (&log.folder[..], &log.name[..])).collect();
-        let is_replaced = |id: &u64| self.logs.get(id).is_some_and(|log| present.contains(&(&log.folder[..], &log.name[..])));
-        let replaced: Vec<u64> = gone.into_iter().filter(is_replaced).collect();
+    pub(super) fn replace(&mut self, id: u64) {
+        let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.gone_dated.is_empty()) else { return };
+        let before = |id: &u64| self.logs.get(id).is_some_and(|other| (&other.folder, &other.name) == (&log.folder, &log.name));
+        let replaced: Vec<u64> = self.gone_dated.iter().copied().filter(before).collect();
         replaced.into_iter().for_each(|id| self.drop_log(id));
     }
 }
