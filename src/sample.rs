@@ -112,7 +112,7 @@ pub struct Sampler {
 
 impl Sampler {
     /// A sampler of the blocks that end behind `from`. What comes first stands at the offset `from`, less the bytes in front that
-    /// [`Sampler::wanted_before`] asks for.
+    /// [`Sampler::wanted_from`] asks for.
     pub fn new(from: u64) -> Sampler {
         let first = blocks_within(from);
         Sampler { next: first, begun: Vec::new(), at: from.min(block(first).0), first, hashes: Vec::new() }

@@ -202,6 +202,8 @@ impl Storing {
                                 warn!(path = %path.display(), error, "cannot use what another host has stored");
                                 sums.remove(log);
                             }
+                            // It was a copy for a while, and those are not stored.
+                            None if !folder::path(&self.folder, log).exists() => {}
                             None => set_aside(&folder::path(&self.folder, log), &error),
                         }
                         Some((log, Outcome::Damaged))
