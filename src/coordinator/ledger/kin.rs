@@ -179,24 +179,36 @@ impl Ledger {
     fn meet(&mut self, id: u64, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some()) else { return };
         log.met = true;
-        let (key, is_stream) = (first_of(log), log.format.is_some());
+        let is_stream = log.format.is_some();
+        self.firsts.entry(first_of(log)).or_default().insert(id);
+        // A compressed one was compared with all that there are.
+        if !is_stream {
+            self.compare(id, look);
+        }
+    }
+
+    /// Logs that counted within one that is no more: do they count within another one?
+    pub(super) fn place_orphans(&mut self, look: &mut impl Look) {
+        while let Some(id) = self.orphans.pop_first() {
+            self.compare(id, look);
+        }
+    }
+
+    /// Looks for the logs that have the same beginning as one that counts by itself.
+    fn compare(&mut self, id: u64, look: &mut impl Look) {
+        let Some(key) = self.logs.get(&id).map(first_of) else { return };
         let logs = &self.logs;
         let alike = self.firsts.entry(key).or_default();
         alike.retain(|other| logs.get(other).is_some_and(|log| log.is_counted() && first_of(log) == key));
-        alike.insert(id);
-        if is_stream {
-            // It was compared with all.
-            return;
-        }
         let short = if key.is_some() { self.firsts.get(&None) } else { None };
         let others: Vec<u64> = self.firsts[&key].iter().chain(short.into_iter().flatten()).copied().filter(|other| *other != id).collect();
         for other_id in others {
             let (Some(log), Some(other)) = (self.logs.get(&id), self.logs.get(&other_id)) else { continue };
             // What is the beginning of another one is told by that one.
-            if log.within.is_some() {
+            if !log.counts() || !log.is_counted() {
                 return;
             }
-            if other.within.is_some() || !other.counts() || !other.is_counted() || other.folder != log.folder {
+            if !other.counts() || !other.is_counted() || other.folder != log.folder {
                 continue;
             }
             let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
@@ -223,6 +235,7 @@ impl Ledger {
     /// A log was counted further: does it still count within another one, or others within it?
     pub fn kin(&mut self, id: u64, look: &mut impl Look) {
         self.meet(id, look);
+        self.place_orphans(look);
         if self.inner.is_empty() {
             return;
         }
@@ -253,9 +266,10 @@ impl Ledger {
             }
         }
         self.replace();
+        self.place_orphans(look);
     }
 
-    fn set_within(&mut self, id: u64, outer: Option<u64>) {
+    pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         if log.within != outer {
             log.within = outer;
@@ -344,5 +358,6 @@ impl Ledger {
             self.set_within(orphan, root);
             roots.extend(root.is_none().then_some(orphan));
         }
+        self.orphans.extend(roots);
     }
 }

@@ -136,6 +136,8 @@ pub struct Ledger {
     counting: BTreeSet<u64>,
     /// The logs that are the beginnings of others.
     inner: BTreeSet<u64>,
+    /// Logs that counted within one that is no more, and by themselves since.
+    orphans: BTreeSet<u64>,
     /// The logs that have been counted, by the hash of their first block. Some are not what they were.
     firsts: HashMap<Option<u64>, BTreeSet<u64>>,
     /// Is a log missing that may be found at another look?
@@ -160,6 +162,7 @@ impl Ledger {
             events: Vec::new(),
             counting: BTreeSet::new(),
             inner: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             firsts: HashMap::new(),
             missing: false,
             waits: false,

@@ -66,6 +66,7 @@ impl Ledger {
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
         self.tell_all(now, look);
         self.replace();
+        self.place_orphans(look);
         self.consider_all(now);
     }
 
@@ -101,6 +102,10 @@ impl Ledger {
         if (log.size, log.changed) == (found.size, found.changed) {
             return;
         }
+        if log.size == found.size {
+            // Whatever stands behind what was counted may be other than it was.
+            log.held_at = None;
+        }
         (log.size, log.changed, log.seen) = (found.size, found.changed, now);
         self.changed.insert(id);
         if !log.is_counted() {
@@ -117,7 +122,12 @@ impl Ledger {
             self.turns.remove(&turn(id, log));
             log.plan = None;
         }
-        if log.format.is_none() && log.unterminated && log.size > log.content.to {
+        let (is_empty, goes_on) = (log.size == 0, log.format.is_none() && log.unterminated && log.size > log.content.to);
+        if is_empty {
+            // An empty log is nobody's duplicate.
+            self.set_within(id, None);
+        }
+        if goes_on {
             self.void(id);
         }
     }
