@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use nix::libc::{SIGKILL, SIGTERM};
 use serde_json::Value;
 use support::{Daemon, Folder, signal};
+use tallyd::sample::{block, blocks_within};
 use tallyd::store::{State, folder, read_meta};
 
 /// How long the daemon may take until it says what is true.
@@ -790,6 +791,7 @@ impl Run {
                 }
             }
         }
+        self.part();
         if self.daemon.is_none() {
             self.down = self.down.saturating_sub(1);
             if self.down == 0 {
@@ -797,6 +799,27 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// By what is kept of a content that is in no plain file, not all others can be told from it. Contents that have parted go on until they can be.
+    fn part(&mut self) {
+        let ids: Vec<u64> = self.inodes.iter().filter(|(_, inode)| !inode.packed).map(|(id, _)| *id).collect();
+        for id in ids {
+            loop {
+                let inode = &self.inodes[&id];
+                let own = &inode.bytes[..inode.whole_lines()];
+                let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| &inode.bytes);
+                let mut others = others.chain(&self.past).chain(self.gone.iter().map(|gone| &gone.bytes));
+                if !others.any(|other| (!other.starts_with(own) || !other.starts_with(&inode.bytes)) && may_begin(own, other)) {
+                    break;
+                }
+                let name = self.names_of(id)[0].clone();
+                let mut bytes = std::mem::take(&mut self.inodes.get_mut(&id).unwrap().rest);
+                bytes.extend(self.lines(10));
+                self.say(format!("  append {} bytes to {name}, by which it can be told from others", bytes.len()));
+                self.append(&name, &bytes);
+            }
+        }
     }
 
     fn start(&mut self) {
@@ -1026,6 +1049,10 @@ impl Run {
             let same_names: Vec<String> = equal.iter().flat_map(|id| self.names_of(**id)).collect();
             let own_names: Vec<&String> = if own.is_empty() { names.iter().collect() } else { same_names.iter().collect() };
             let duplicates = own_names.iter().filter(|name| rows[name.as_str()]["state"] == "duplicate").count();
+            if own.is_empty() && !self.inodes[id].bytes.is_empty() {
+                // Its half line may be the beginning of one that counts, or not.
+                continue;
+            }
             let must = if longer && !own.is_empty() { own_names.len() } else { own_names.len() - 1 };
             if duplicates != must {
                 let states: Vec<_> = own_names.iter().map(|name| (*name, &rows[name.as_str()]["state"], &rows[name.as_str()]["duplicate_of"])).collect();
@@ -1097,6 +1124,12 @@ impl Run {
         self.say("  (all is stored)".into());
         Ok(())
     }
+}
+
+/// Do the samples that are taken of it fail to show that it is no beginning of the other?
+fn may_begin(one: &[u8], other: &[u8]) -> bool {
+    let blocks = (0..blocks_within(one.len() as u64)).map(block);
+    one.len() <= other.len() && blocks.map(|(at, length)| at as usize..at as usize + length as usize).all(|range| one[range.clone()] == other[range])
 }
 
 fn pack(program: &str, bytes: &[u8]) -> Vec<u8> {

@@ -104,7 +104,8 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
     (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
     (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
-    log
+    let held = meta.complete && format.is_none() && meta.counted_to < *size;
+    if held { log.with_held_line() } else { log }
 }
 
 /// What is stored of a log, beside its clients.

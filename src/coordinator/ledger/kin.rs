@@ -170,17 +170,29 @@ impl Ledger {
     fn meet(&mut self, id: u64, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some()) else { return };
         log.met = true;
-        if log.format.is_some() {
-            // It was compared with all.
-            return;
+        // A compressed one was compared with all that there are.
+        if log.format.is_none() {
+            self.compare(id, look);
         }
+    }
+
+    /// Logs that counted within one that is no more: do they count within another one?
+    pub(super) fn place_orphans(&mut self, look: &mut impl Look) {
+        while let Some(id) = self.orphans.pop_first() {
+            self.compare(id, look);
+        }
+    }
+
+    /// Looks for the logs that have the same beginning as one that counts by itself.
+    fn compare(&mut self, id: u64, look: &mut impl Look) {
+        let Some(log) = self.logs.get(&id) else { return };
         let counts = |other: &u64| *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted());
-        let others: Vec<u64> = self.alike.of(&self.logs[&id].content.blocks).filter(counts).take(ALIKE_MAX).collect();
+        let others: Vec<u64> = self.alike.of(&log.content.blocks).filter(counts).take(ALIKE_MAX).collect();
         let mut looks = LOOKS_MAX;
         for other_id in others {
             let (Some(log), Some(other)) = (self.logs.get(&id), self.logs.get(&other_id)) else { continue };
             // What is the beginning of another one is told by that one.
-            if log.within.is_some() {
+            if !log.counts() || !log.is_counted() {
                 return;
             }
             if other.folder != log.folder || !other.counts() {
@@ -212,6 +224,7 @@ impl Ledger {
     /// A log was counted further: does it still count within another one, or others within it?
     pub fn kin(&mut self, id: u64, look: &mut impl Look) {
         self.meet(id, look);
+        self.place_orphans(look);
         let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
         let pairs: Vec<(u64, u64)> = own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
         for (inner, outer) in pairs {
@@ -238,6 +251,7 @@ impl Ledger {
                 (false, _) => self.set_within(inner, None),
             }
         }
+        self.place_orphans(look);
     }
 
     /// The logs that count within a log.
@@ -353,5 +367,6 @@ impl Ledger {
             self.set_within(orphan, root);
             roots.extend(root.is_none().then_some(orphan));
         }
+        self.orphans.extend(roots);
     }
 }

@@ -120,6 +120,11 @@ impl Log {
         }
     }
 
+    /// All of it was counted in an earlier life, but the half line at its end.
+    pub fn with_held_line(self) -> Log {
+        Log { caught_up: true, held_at: Some(self.size), ..self }
+    }
+
     /// A log of which nothing is counted.
     pub(super) fn new(folder: Vec<u8>, name: Vec<u8>, file: FileId, format: Option<Format>, size: u64, changed: Duration) -> Log {
         Log {

@@ -138,6 +138,8 @@ pub struct Ledger {
     counting: BTreeSet<u64>,
     /// The logs that are the beginnings of others, by those.
     inner: BTreeMap<u64, BTreeSet<u64>>,
+    /// Logs that counted within one that is no more, and by themselves since.
+    orphans: BTreeSet<u64>,
     /// The logs of which something is counted.
     alike: Alike,
     /// The logs that are gone and had names with dates.
@@ -164,6 +166,7 @@ impl Ledger {
             events: Vec::new(),
             counting: BTreeSet::new(),
             inner: BTreeMap::new(),
+            orphans: BTreeSet::new(),
             alike: Alike::default(),
             gone_dated: BTreeSet::new(),
             missing: false,

@@ -69,6 +69,7 @@ impl Ledger {
             let ids: Vec<u64> = self.logs.keys().copied().collect();
             ids.into_iter().for_each(|id| self.replace(id));
         }
+        self.place_orphans(look);
         self.consider_all(now);
     }
 
@@ -104,6 +105,10 @@ impl Ledger {
         if (log.size, log.changed) == (found.size, found.changed) {
             return;
         }
+        if log.size == found.size {
+            // Whatever stands behind what was counted may be other than it was.
+            log.held_at = None;
+        }
         (log.size, log.changed, log.seen) = (found.size, found.changed, now);
         self.changed.insert(id);
         if !log.is_counted() {
@@ -120,7 +125,12 @@ impl Ledger {
             self.turns.remove(&turn(id, log));
             log.plan = None;
         }
-        if log.format.is_none() && log.unterminated && log.size > log.content.to {
+        let (is_empty, goes_on) = (log.size == 0, log.format.is_none() && log.unterminated && log.size > log.content.to);
+        if is_empty {
+            // An empty log is nobody's duplicate.
+            self.set_within(id, None);
+        }
+        if goes_on {
             self.void(id);
         }
     }
