@@ -36,6 +36,8 @@ pub struct Inflight {
     path: PathBuf,
     file: Option<File>,
     written: String,
+    /// Could it not be written, and was that said?
+    failing: bool,
 }
 
 impl Inflight {
@@ -43,7 +45,7 @@ impl Inflight {
     pub fn open(state: &Path) -> (Inflight, Vec<Suspect>) {
         let path = state.join("inflight");
         let left = fs::read_to_string(&path).unwrap_or_default();
-        let mut inflight = Inflight { file: None, written: String::new(), path };
+        let mut inflight = Inflight { file: None, written: String::new(), failing: false, path };
         match File::options().write(true).create(true).truncate(false).open(&inflight.path) {
             Ok(file) => inflight.file = Some(file),
             Err(error) => inflight.complain(&error),
@@ -59,10 +61,16 @@ impl Inflight {
         let Some(file) = &self.file else { return };
         if text != self.written {
             // A death between the two leaves a line that is cut, or one too many: both only tell of a range that was in flight.
-            if let Err(error) = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64)) {
-                self.complain(&error);
-            }
+            let written = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
             self.written = text;
+            match written {
+                Ok(()) => self.failing = false,
+                Err(error) if !self.failing => {
+                    self.complain(&error);
+                    self.failing = true;
+                }
+                Err(_) => {}
+            }
         }
     }
 

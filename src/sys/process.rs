@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{ForkResult, Pid, getpid, getppid};
 
@@ -106,6 +107,12 @@ pub fn cpu_time_ns(pid: i32) -> u64 {
     // Fields 14 and 15 of proc_pid_stat(5): user and system time in ticks, of which Linux has 100 a second on every machine.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
     fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * 10_000_000
+}
+
+/// Lets this process have so many bytes of memory of its own. Then it gets no more, and ends by its own doing instead of being picked by the system, with whatever else is
+/// in its container. Mapped files do not count.
+pub fn limit_memory(bytes: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?)
 }
 
 /// The user this process runs as.

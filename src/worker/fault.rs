@@ -4,7 +4,8 @@
 //!
 //! - `damage`: a result is damaged before it is sealed.
 //! - `pause`: a worker waits after each piece of a range, without a sign of life, until the file is gone.
-//! - `crash`: a worker that is given a range with the byte at the offset `TALLYD_FAULT_AT` dies of SIGABRT.
+//! - `crash`, `spin`, `eat`: a worker that is given a range with the byte at the offset `TALLYD_FAULT_AT` dies of SIGABRT, is busy without an end, takes memory
+//!   without an end.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -20,10 +21,19 @@ fn asked(name: &str) -> bool {
 
 /// Before a job.
 pub fn before(job: &Job) {
-    if asked("crash") {
-        let poison = std::env::var("TALLYD_FAULT_AT").ok().and_then(|at| at.parse().ok()).unwrap_or(0);
-        if job.range.from() <= poison && poison < job.range.to() {
-            std::process::abort();
+    let Some(fault) = ["crash", "spin", "eat"].into_iter().find(|fault| asked(fault)) else { return };
+    let poison = std::env::var("TALLYD_FAULT_AT").ok().and_then(|at| at.parse().ok()).unwrap_or(0);
+    if !(job.range.from() <= poison && poison < job.range.to()) {
+        return;
+    }
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    loop {
+        match fault {
+            "crash" => std::process::abort(),
+            "spin" => {
+                std::hint::black_box(job.range.len());
+            }
+            _ => eaten.push(std::hint::black_box(vec![1; 16 << 20])),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, Stream, encode};
 use crate::range::{self, Counted, How, Trouble};
 use crate::sys::memory::Sealed;
+use crate::sys::process::limit_memory;
 use crate::sys::socket::{Channel, Received, wait};
 use crate::tally::Rules;
 
@@ -39,6 +40,7 @@ pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
 
 fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result<()> {
     let page = heritage.enter(Role::Worker(number), Some(std::os::fd::AsRawFd::as_raw_fd(&coordinator.as_fd())))?;
+    limit_memory(heritage.settings.worker_memory)?;
     loop {
         page.set_activity(Activity::Idle);
         page.beat();
