@@ -18,6 +18,13 @@ pub(super) fn first_of(log: &Log) -> Option<u64> {
     log.content.blocks.first().copied().filter(|hash| *hash != UNSEEN)
 }
 
+/// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something else by now.
+fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
+    let (place, own) = (log.plain_place()?, log.content.anchor?);
+    let mut is_there = |sample: &Sample| look.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample));
+    if is_there(&own)? { is_there(sample) } else { None }
+}
+
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
     pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
@@ -130,12 +137,7 @@ impl Ledger {
                     held.push(*other_id);
                 }
             } else {
-                let shown = match (log.content.begins(&other.content), log.content.anchor, other.plain_place()) {
-                    (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
-                    (Shown::Likely, ..) => !log.content.blocks.is_empty(),
-                    (shown, ..) => shown == Shown::Same,
-                };
-                if shown {
+                if self.is_beginning(id, *other_id, look) {
                     outer = Some(other.within.unwrap_or(*other_id));
                 }
             }
@@ -225,10 +227,9 @@ impl Ledger {
     /// Is what was counted of a log the beginning of what was counted of another one?
     fn is_beginning(&self, short: u64, long: u64, look: &mut impl Look) -> bool {
         let (Some(short), Some(long)) = (self.logs.get(&short), self.logs.get(&long)) else { return false };
-        match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
-            (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
-            (Shown::Likely, ..) => !short.content.blocks.is_empty(),
-            (shown, ..) => shown == Shown::Same,
+        match (short.content.begins(&long.content), short.content.anchor) {
+            (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(!short.content.blocks.is_empty()),
+            (shown, _) => shown == Shown::Same,
         }
     }
 
@@ -247,9 +248,9 @@ impl Ledger {
             }
             let outgrown = one.content.to > two.content.to;
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
-            let same = match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
-                (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
-                (shown, ..) => shown != Shown::Other,
+            let same = match (short.content.begins(&long.content), short.content.anchor) {
+                (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(true),
+                (shown, _) => shown != Shown::Other,
             };
             let is_gone = two.gone;
             match (same, outgrown) {
@@ -262,7 +263,11 @@ impl Ledger {
                         self.drop_log(outer);
                     }
                 }
-                (false, _) => self.set_within(inner, None),
+                (false, _) => {
+                    self.set_within(inner, None);
+                    // It may go the way of another one.
+                    self.orphans.insert(inner);
+                }
             }
         }
         self.replace();

@@ -210,12 +210,13 @@ impl Ledger {
     /// Under a name with a date, new content replaces what the name held before, once there is a whole line of it. Under a name without one, the old lines
     /// were counted and stay.
     pub(super) fn replace(&mut self) {
-        let dated = |gone: bool| self.logs.iter().filter(move |(_, log)| log.gone == gone && log.day.is_some());
-        let gone: Vec<u64> = dated(true).map(|(id, _)| *id).collect();
+        let gone: Vec<u64> = self.logs.iter().filter(|(_, log)| log.gone && log.day.is_some()).map(|(id, _)| *id).collect();
         if gone.is_empty() {
             return;
         }
-        let present: HashSet<(&[u8], &[u8])> = dated(false).filter(|(_, log)| log.is_counted()).map(|(_, log)| (&log.folder[..], &log.name[..])).collect();
+        let counted = self.logs.values().filter(|log| !log.gone && log.is_counted());
+        let names = counted.flat_map(|log| log.links.iter().chain([&log.name]).map(|name| (&log.folder[..], &name[..])));
+        let present: HashSet<(&[u8], &[u8])> = names.collect();
         let is_replaced = |id: &u64| self.logs.get(id).is_some_and(|log| present.contains(&(&log.folder[..], &log.name[..])));
         let replaced: Vec<u64> = gone.into_iter().filter(is_replaced).collect();
         replaced.into_iter().for_each(|id| self.drop_log(id));
