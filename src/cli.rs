@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Given, RuleName, Settings};
 use crate::count::Counts;
+use crate::log::Day;
 use crate::show::{self, Row};
 use crate::stored;
 use crate::supervisor::Exit;
@@ -34,6 +35,8 @@ enum Command {
     Verify(Verify),
     /// Show what the running daemon does: its processes, its logs, what is left to count
     Status(Status),
+    /// Print the numbers over a range of days from a state folder, without a daemon
+    Report(Report),
     /// Look at what a state folder holds, without a daemon
     #[command(subcommand)]
     Store(Store),
@@ -85,6 +88,21 @@ struct Status {
     at: At,
 }
 
+#[derive(Args, Debug)]
+struct Report {
+    /// The first day, as 2021-03-22 [default: the first there is, and what has no day if there is no last one either]
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    from: Option<Day>,
+    /// The last day
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    to: Option<Day>,
+    #[command(flatten)]
+    state: StateFolder,
+    /// Print JSON, as GET /api/v1/range does
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Subcommand, Debug)]
 enum Store {
     /// List the partials: what is stored of each log
@@ -129,6 +147,7 @@ pub fn run() -> ExitCode {
         Command::Count(count) => self::count(&count),
         Command::Verify(verify) => self::verify(&verify),
         Command::Status(status) => self::status(&status),
+        Command::Report(report) => self::report(&report),
         Command::Store(store) => self::store(&store),
         Command::Healthcheck(at) => healthcheck(&at),
     }
@@ -198,15 +217,32 @@ fn status(asked: &Status) -> ExitCode {
     }
 }
 
+fn day(text: &str) -> Result<Day, &'static str> {
+    Day::parse(text).ok_or("a day is written as 2021-03-22")
+}
+
+fn report(asked: &Report) -> ExitCode {
+    let Report { from, to, state, json } = asked;
+    if from.zip(*to).is_some_and(|(from, to)| from > to) {
+        complain("--from is after --to: there is no such range");
+        return ExitCode::FAILURE;
+    }
+    tell(&stored::report(&state.state, *from, *to, *json))
+}
+
 fn store(asked: &Store) -> ExitCode {
-    let stored::Answer { text, notes, errors } = match asked {
+    tell(&match asked {
         Store::Ls { state, json } => stored::ls(&state.state, *json),
         Store::Check(state) => stored::check(&state.state),
         Store::Export { state, to } => stored::export(&state.state, to),
-    };
+    })
+}
+
+fn tell(answer: &stored::Answer) -> ExitCode {
+    let stored::Answer { text, notes, errors } = answer;
     let _ = io::stdout().write_all(text.as_bytes());
     notes.iter().for_each(|note| complain(note));
-    fail_if_any(&errors)
+    fail_if_any(errors)
 }
 
 fn healthcheck(at: &At) -> ExitCode {

@@ -15,6 +15,9 @@ use crate::sys::map::read_at;
 /// The longest sample, in bytes.
 pub const SAMPLE_BYTES: usize = 1024;
 
+/// Up to here the blocks leave nothing out.
+pub const START_BYTES: u64 = 4096;
+
 /// The grid, in stretches of equal steps: blocks of `length` bytes at `from`, `from + step`, and so on up to the next stretch.
 const GRID: [Stretch; 4] = [
     Stretch { first: 0, from: 0, step: 16, length: 16 },
@@ -109,7 +112,7 @@ pub struct Sampler {
 
 impl Sampler {
     /// A sampler of the blocks that end behind `from`. What comes first stands at the offset `from`, less the bytes in front that
-    /// [`Sampler::wanted_before`] asks for.
+    /// [`Sampler::wanted_from`] asks for.
     pub fn new(from: u64) -> Sampler {
         let first = blocks_within(from);
         Sampler { next: first, begun: Vec::new(), at: from.min(block(first).0), first, hashes: Vec::new() }
@@ -170,7 +173,10 @@ mod tests {
             assert_eq!((blocks_within(at + u64::from(length) - 1), blocks_within(at + u64::from(length))), (number, number + 1));
             before = (at, length);
         }
-        assert_eq!((block(3), block(4), block(66), block(67), block(81), block(82)), ((48, 16), (64, 64), (4032, 64), (4096, 256), (61_440, 256), (65_536, 1024)));
+        assert_eq!(
+            (block(3), block(4), block(66), block(67), block(81), block(82)),
+            ((48, 16), (64, 64), (4032, 64), (4096, 256), (61_440, 256), (65_536, 1024))
+        );
         assert_eq!((blocks_within(0), blocks_within(15), blocks_within(4096)), (0, 0, 67));
     }
 

@@ -1,17 +1,20 @@
-//! `tallyd store`: what a state folder holds, without a daemon. It may be in use by one: a partial is replaced whole, so what is read is always one that was.
+//! `tallyd store` and `tallyd report`: what a state folder holds, without a daemon. It may be in use by one: a partial is replaced whole, so what is read is always one that was.
 //!
 //! A partial that is damaged is an error of its own; so is one that cannot be read. One of a newer version is spoken of, and no error: it is as it should be, for somebody else.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::count::progress;
-use crate::log::{shown, shown_to_people};
-use crate::show::{columns, thousands};
+use crate::log::{Day, shown, shown_to_people};
+use crate::show::{UNDATED, columns, day_fields, thousands};
 use crate::store::folder::{self, Entry};
+use crate::store::span::{self, Numbers, Share, Span, Stored};
+use crate::store::unite::{self, Part};
 use crate::store::{Meta, Partial, Trouble, read_meta, utc};
 
 /// What a command has to say.
@@ -173,6 +176,95 @@ fn for_each(answer: &mut Answer, state: &Path, mut act: impl FnMut(&mut Answer, 
         bar.inc(size);
     }
     bar.finish_and_clear();
+}
+
+/// `tallyd report`: the numbers over the days from the one to the other, both inclusive; a line for each day and one over all, or the object that `GET /api/v1/range` gives.
+pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -> Answer {
+    let mut answer = Answer::default();
+    let mut logs = Vec::new();
+    for entry in answer.list(state) {
+        let read = File::open(&entry.path).map_err(Trouble::from).and_then(read_meta);
+        if let Some(meta) = answer.take(&entry.path, read) {
+            logs.push(Stored { path: entry.path, meta });
+        }
+    }
+    let span = if from.is_none() && to.is_none() { Span::All } else { Span::Days(from, to) };
+    let (days, all) = unite_days(&mut answer, &mut logs, span);
+    // What could not be read may have had lines of any day.
+    let complete = answer.errors.is_empty() && answer.notes.is_empty() && span::is_complete(&logs, span);
+    if as_json {
+        let day = |day: Option<Day>| day.map(|day| day.to_string());
+        let mut object = serde_json::Map::from_iter([("from".to_owned(), json!(day(from))), ("to".to_owned(), json!(day(to)))]);
+        object.append(&mut day_fields(&all.totals));
+        object.extend([("files".to_owned(), json!(all.files)), ("complete".to_owned(), json!(complete))]);
+        answer.text = serde_json::to_string_pretty(&object).expect("keys are strings") + "\n";
+    } else {
+        let line = |name: String, Numbers { totals, files }: &Numbers| {
+            let numbers = [totals.requests(), totals.unique_clients(), totals.malformed, totals.bytes, *files].map(thousands);
+            let [requests, clients, malformed, bytes, files] = numbers;
+            [name, requests, clients, malformed, bytes, files]
+        };
+        let mut cells = vec![["day", "requests", "unique clients", "malformed", "bytes", "logs"].map(str::to_owned)];
+        cells.extend(days.iter().map(|(day, numbers)| line(day.map_or(UNDATED.to_owned(), |day| day.to_string()), numbers)));
+        cells.push(line(format!("all {}", thousands(days.len() as u64)), &all));
+        answer.text = columns(&cells);
+        if !complete {
+            answer.notes.push("not everything of these days is in the numbers: a log is still being counted, or could not be read".to_owned());
+        }
+    }
+    answer
+}
+
+/// The numbers of each day that is asked for, undated last, and those over all of them.
+///
+/// A log that is replaced meanwhile is read again; one that cannot be decoded is left out, and spoken of.
+fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(Option<Day>, Numbers)>, Numbers) {
+    let mut parts: BTreeMap<(PathBuf, Option<Day>), Part> = BTreeMap::new();
+    loop {
+        let shares = span::shares(logs, span);
+        let of_days: Vec<(&[Share], (Numbers, bool))> =
+            shares.chunk_by(|one, two| one.reported == two.reported).map(|shares| (shares, span::sum(logs, shares))).collect();
+        let (mut all, all_known) = span::sum(logs, &shares);
+        let key = |share: &Share| (logs[share.log].path.clone(), share.day);
+        // What the footers know by themselves is not decoded.
+        let wanted = of_days.iter().filter(|(_, (_, known))| !all_known || !known).flat_map(|(shares, _)| *shares);
+        let missing: Vec<Share> = wanted.filter(|share| !parts.contains_key(&key(share))).copied().collect();
+        let mut wrong = BTreeMap::new();
+        for (share, part) in missing.iter().zip(unite::decode(logs, &missing, false)) {
+            match part {
+                Ok(part) => drop(parts.insert(key(share), part)),
+                Err(trouble) => drop(wrong.insert(share.log, trouble)),
+            }
+        }
+        if wrong.is_empty() {
+            let united = |shares: &[Share]| unite::unite(&shares.iter().filter_map(|share| parts.get(&key(share))).collect::<Vec<_>>());
+            let mut days = Vec::new();
+            for (shares, (mut numbers, known)) in of_days {
+                if !known {
+                    numbers.totals.set_sizes(united(shares));
+                }
+                days.push((shares[0].reported, numbers));
+            }
+            if !all_known {
+                all.totals.set_sizes(united(&shares));
+            }
+            days.sort_by_key(|(day, _)| (day.is_none(), *day));
+            return (days, all);
+        }
+        // From behind, so that places stay.
+        for (log, trouble) in wrong.into_iter().rev() {
+            let path = logs[log].path.clone();
+            parts.retain(|(part, _), _| *part != path);
+            let again = match trouble {
+                Trouble::Replaced => File::open(&path).map_err(Trouble::from).and_then(read_meta),
+                trouble => Err(trouble),
+            };
+            match answer.take(&path, again) {
+                Some(meta) => logs[log].meta = meta,
+                None => drop(logs.remove(log)),
+            }
+        }
+    }
 }
 
 fn shown_path(path: &Path) -> String {

@@ -15,7 +15,7 @@ fn counts_right_while(harm: impl Fn(&Daemon) + Sync, times: usize) {
     let daemon = Daemon::start(&[]);
     let (piece, truth) = block(60_000, 20_000, 1);
     let repeats = 40_000_000 / piece.len() + 1;
-    let truth = Truth { total: truth.total * repeats as u64, ip: truth.ip };
+    let truth = Truth { total: truth.total * repeats as u64 + 1, ip: truth.ip + 1 };
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..times {
@@ -25,6 +25,8 @@ fn counts_right_while(harm: impl Fn(&Daemon) + Sync, times: usize) {
         });
         for log in 1..=8 {
             let mut file = File::create(daemon.log(&format!("2021030{log}.log"))).unwrap();
+            // Each log begins with a line of its own: else they would be copies of one.
+            writeln!(file, "10.0.0.{log} - - [22/Mar/2021:00:00:00 +0100] first").unwrap();
             for _ in 0..repeats {
                 // In uneven writes, so that there are half lines to be seen, and no faster than the harm.
                 let (one, two) = piece.split_at(piece.len() / 3);
@@ -41,7 +43,7 @@ fn counts_right_while(harm: impl Fn(&Daemon) + Sync, times: usize) {
     assert!(["worker", "coordinator", "api"].iter().map(|role| daemon.restarts(role)).sum::<u64>() >= times as u64 / 2);
     let days = daemon.get("/api/v1/days");
     let day = wait_until("the day is complete", || Some(daemon.get("/api/v1/days/2021-03-22")).filter(|day| day["complete"] == true));
-    assert_eq!((day["requests"].as_u64(), day["unique_ips"].as_u64(), day["files"].as_u64()), (Some(truth.total * 8), Some(truth.ip), Some(8)), "{days}");
+    assert_eq!((day["requests"].as_u64(), day["unique_ips"].as_u64(), day["files"].as_u64()), (Some(truth.total * 8), Some(truth.ip + 7), Some(8)), "{days}");
     assert_eq!(daemon.get("/api/v1/status")["quarantine"], serde_json::json!([]));
 }
 
@@ -66,28 +68,24 @@ fn the_api_is_killed_20_times() {
     counts_right_while(|daemon| kill_one(daemon, "api"), 20);
 }
 
+/// With a store, a new coordinator has the numbers before it looks at a log; what is not stored yet is on the board still.
 #[test]
-fn the_numbers_stay_while_a_new_coordinator_counts_again() {
-    let folder = Folder::new();
-    let daemon = Daemon::start_with_fault(folder, "pause", &[], &["--range-mib", "1"]);
+fn the_numbers_stay_when_the_coordinator_dies() {
+    let daemon = Daemon::start(&["--range-mib", "1"]);
     let (bytes, truth) = block(60_000, 1_000, 3);
     fs::write(daemon.log("20210322.log"), &bytes).unwrap();
     daemon.wait_for("20210322.log", truth);
     let id = daemon.file("20210322.log").unwrap()["id"].clone();
-    // The workers stop in the middle, so what the new coordinator knows stays less than what was known.
-    fs::write(daemon.folder.join("faults/pause"), b"").unwrap();
-    daemon.pids("coordinator").into_iter().for_each(|pid| signal(pid, SIGKILL));
-    let status = wait_until("the new coordinator has looked at the folder", || {
-        let status = daemon.get("/api/v1/status");
-        (daemon.restarts("coordinator") == 1 && status["pending_bytes"].as_u64() > Some(0)).then_some(status)
-    });
-    assert_eq!(daemon.reported("20210322.log"), Some((truth.total, truth.ip)), "{status}");
-    assert_eq!(daemon.file("20210322.log").unwrap()["complete"], false);
-    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], truth.total);
-    fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
-    wait_until("the log is complete again", || daemon.file("20210322.log").filter(|file| file["complete"] == true));
-    daemon.wait_for("20210322.log", truth);
-    assert_eq!(daemon.file("20210322.log").unwrap()["id"], id);
+    for death in 1..=5 {
+        daemon.pids("coordinator").into_iter().for_each(|pid| signal(pid, SIGKILL));
+        wait_until("there is a new coordinator, and it has looked at the folder", || {
+            assert_eq!(daemon.reported("20210322.log"), Some((truth.total, truth.ip)));
+            assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], truth.total);
+            (daemon.restarts("coordinator") == death && daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
+        });
+        wait_until("the log is complete", || daemon.file("20210322.log").filter(|file| file["complete"] == true));
+        assert_eq!(daemon.file("20210322.log").unwrap()["id"], id);
+    }
 }
 
 #[test]

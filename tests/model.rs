@@ -43,7 +43,6 @@ const NAMES: [&str; 11] = [
     "x-20210325.log",
 ];
 
-
 fn is_dated(name: &str) -> bool {
     tallyd::log::day_of_name(name.as_bytes()).is_some()
 }
@@ -340,7 +339,8 @@ impl Run {
             let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
             let (client, day) = (mixed % 500, 20 + number / 7 % 5);
             let pad = "x".repeat((number % 61) as usize);
-            writeln!(bytes, "10.7.{}.{} - - [{day}/Mar/2021:{:02}:10:00 +0000] \"GET /{number}{pad} HTTP/1.1\" 200 1", client / 250, client % 250, number % 24).unwrap();
+            writeln!(bytes, "10.7.{}.{} - - [{day}/Mar/2021:{:02}:10:00 +0000] \"GET /{number}{pad} HTTP/1.1\" 200 1", client / 250, client % 250, number % 24)
+                .unwrap();
         }
         bytes
     }
@@ -523,7 +523,8 @@ impl Run {
                 }
             }
             Act::Finish(pick, lines) => {
-                let halves: Vec<String> = self.names.iter().filter(|(_, id)| !self.inodes[id].rest.is_empty() && !self.inodes[id].packed).map(|(name, _)| name.clone()).collect();
+                let halves: Vec<String> =
+                    self.names.iter().filter(|(_, id)| !self.inodes[id].rest.is_empty() && !self.inodes[id].packed).map(|(name, _)| name.clone()).collect();
                 if !halves.is_empty() {
                     let name = &halves[pick % halves.len()];
                     self.say(format!("finish the half line of {name}, and {lines} lines more"));
@@ -961,7 +962,8 @@ impl Run {
         // One gone content may be the beginning of another.
         let all = std::mem::take(&mut self.gone);
         for (at, gone) in all.iter().enumerate() {
-            let within = |(other, longer): (usize, &Gone)| other != at && longer.bytes.starts_with(&gone.bytes) && (longer.bytes.len() > gone.bytes.len() || other < at);
+            let within =
+                |(other, longer): (usize, &Gone)| other != at && longer.bytes.starts_with(&gone.bytes) && (longer.bytes.len() > gone.bytes.len() || other < at);
             if !all.iter().enumerate().any(within) {
                 self.gone.push(gone.clone());
             }
@@ -1038,7 +1040,8 @@ impl Run {
         let bytes = |id: &u64| &self.inodes[id].bytes[..counted[id].0];
         let replaced = |gone: &Gone| is_dated(&gone.name) && self.names.get(&gone.name).is_some_and(|id| counted[id].0 > 0);
         let mut gone: Vec<&[u8]> = Vec::new();
-        let mut left: Vec<&Gone> = self.gone.iter().filter(|gone| !replaced(gone) && !self.inodes.keys().any(|id| bytes(id).starts_with(&gone.bytes))).collect();
+        let mut left: Vec<&Gone> =
+            self.gone.iter().filter(|gone| !replaced(gone) && !self.inodes.keys().any(|id| bytes(id).starts_with(&gone.bytes))).collect();
         left.sort_by_key(|gone| std::cmp::Reverse(gone.bytes.len()));
         for one in left {
             if !gone.iter().any(|other| other.starts_with(&one.bytes)) {
@@ -1052,7 +1055,8 @@ impl Run {
         for id in self.inodes.keys() {
             let own = bytes(id);
             let names = self.names_of(*id);
-            let longer = gone.iter().any(|gone| gone.starts_with(own)) || self.inodes.keys().any(|other| bytes(other).len() > own.len() && bytes(other).starts_with(own));
+            let longer = gone.iter().any(|gone| gone.starts_with(own))
+                || self.inodes.keys().any(|other| bytes(other).len() > own.len() && bytes(other).starts_with(own));
             let equal: Vec<&u64> = self.inodes.keys().filter(|other| bytes(other) == own).collect();
             if !own.is_empty() && !longer && equal[0] == id {
                 sum.add(counted[id].1);
@@ -1076,7 +1080,8 @@ impl Run {
                 }
             }
         }
-        let mut found: Vec<(u64, u64)> = files.iter().filter(|row| row["state"] == "gone").map(|row| (row["total"].as_u64().unwrap(), row["ip"].as_u64().unwrap())).collect();
+        let mut found: Vec<(u64, u64)> =
+            files.iter().filter(|row| row["state"] == "gone").map(|row| (row["total"].as_u64().unwrap(), row["ip"].as_u64().unwrap())).collect();
         let mut wanted: Vec<(u64, u64)> = gone_numbers.iter().map(|numbers| (numbers.total(), numbers.ip())).collect();
         found.sort_unstable();
         wanted.sort_unstable();
@@ -1085,7 +1090,8 @@ impl Run {
             return Err(format!("these (total, ip) must be gone: {wanted:?}, these are: {found:?}; {names:?}; {files:#?}"));
         }
         let listed = days["days"].as_array().unwrap().iter().filter(|day| day["requests"] != 0);
-        let listed: Vec<(&str, [Option<u64>; 3])> = listed.map(|day| (day["day"].as_str().unwrap(), ["requests", "bytes", "unique_ips"].map(|key| day[key].as_u64()))).collect();
+        let listed: Vec<(&str, [Option<u64>; 3])> =
+            listed.map(|day| (day["day"].as_str().unwrap(), ["requests", "bytes", "unique_ips"].map(|key| day[key].as_u64()))).collect();
         let wanted: Vec<(&str, [Option<u64>; 3])> =
             sum.days.iter().map(|(day, (requests, bytes, clients))| (day.as_str(), [Some(*requests), Some(*bytes), Some(clients.len() as u64)])).collect();
         if listed != wanted {
@@ -1108,9 +1114,14 @@ impl Run {
         contents.sort();
         contents.dedup();
         contents.extend(self.gone.iter().map(|gone| (true, gone.bytes.clone())));
-        let within = |bytes: &Vec<u8>| contents.iter().any(|(_, other)| other.len() > bytes.len() && other.starts_with(bytes)) || self.gone.iter().any(|gone| gone.bytes == *bytes);
-        let mut wanted: Vec<(bool, u64, u64)> =
-            contents.iter().filter(|(gone, bytes)| *gone || !within(bytes)).map(|(gone, bytes)| (*gone, bytes.len() as u64, Numbers::of(bytes).total())).collect();
+        let within = |bytes: &Vec<u8>| {
+            contents.iter().any(|(_, other)| other.len() > bytes.len() && other.starts_with(bytes)) || self.gone.iter().any(|gone| gone.bytes == *bytes)
+        };
+        let mut wanted: Vec<(bool, u64, u64)> = contents
+            .iter()
+            .filter(|(gone, bytes)| *gone || !within(bytes))
+            .map(|(gone, bytes)| (*gone, bytes.len() as u64, Numbers::of(bytes).total()))
+            .collect();
         wanted.sort_unstable();
         let state = self.daemon.as_ref().expect("it runs").folder.join("state");
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The store as others see it: partials on disk, read by DuckDB, and the commands `tallyd store ls`, `check` and `export`.
+//! The store as others see it: partials on disk, read by DuckDB, and the commands `tallyd report` and `tallyd store`.
 
 mod support;
 
@@ -21,51 +21,52 @@ fn day(text: &str) -> Option<Day> {
     Day::parse(text)
 }
 
-fn add(clients: &mut Clients, key: Key<'_>, requests: u64) {
-    clients.add(key, Usage { requests, ..Usage::default() });
+/// The requests of one of the clients of this number.
+fn requests_of(number: u32) -> u64 {
+    1 + u64::from(number) % 5
 }
 
-/// So many clients of each kind from a number on, each with a few requests; and these requests.
-fn clients(from: u32, count: u32) -> (Clients, u64) {
-    let (mut clients, mut sum) = (Clients::default(), 0);
-    for number in from..from + count {
-        let (ipv6, name) = (format!("2001:db8::{number:x}"), format!("host-{number}.example"));
-        for key in [Key::V4(number.wrapping_mul(0x9e37_79b1)), Key::Bytes(ipv6.as_bytes()), Key::Bytes(name.as_bytes())] {
-            let requests = 1 + u64::from(number) % 5;
-            add(&mut clients, key, requests);
-            sum += requests;
-        }
-    }
-    (clients, sum)
+/// The requests of so many numbers, each of which is a client of each kind.
+fn requests(from: u32, count: u32) -> u64 {
+    (from..from + count).map(|number| 3 * requests_of(number)).sum()
 }
 
-/// Writes the partial of a log that has these clients.
-fn store(state: &Path, host: &str, log: u64, name: &str, days: &[(Option<Day>, (Clients, u64))]) {
+/// Writes the partial of a log: by day, which numbers are its clients, from the one on so many. All is asked at six o'clock, in lines of 100 bytes.
+fn store(state: &Path, host: &str, log: u64, name: &str, days: &[(Option<Day>, u32, u32)]) {
     let mut meta = Meta { log, name: name.into(), state: State::Final, complete: true, written_at: 1_616_394_324_000, ..Meta::default() };
-    let mut all = Clients::default();
-    for (day, (clients, requests)) in days {
-        let mut totals = Totals::default();
-        if day.is_some() {
-            (totals.parsed, totals.hours[6]) = (*requests, *requests);
-        } else {
-            totals.malformed = *requests;
+    let (mut sets, mut all) = (Vec::new(), Clients::default());
+    for (day, from, count) in days {
+        let (mut clients, sum) = (Clients::default(), requests(*from, *count));
+        for number in *from..from + count {
+            let (ipv6, name) = (format!("2001:db8::{number:x}"), format!("host-{number}.example"));
+            let requests = requests_of(number);
+            for key in [Key::V4(number.wrapping_mul(0x9e37_79b1)), Key::Bytes(ipv6.as_bytes()), Key::Bytes(name.as_bytes())] {
+                clients.add(key, Usage { requests, bytes: 100 * requests, hours: u32::from(day.is_some()) << 6 });
+            }
         }
-        totals.set_clients(clients);
+        let mut totals = Totals { bytes: 100 * sum, ..Totals::default() };
+        if day.is_some() {
+            (totals.parsed, totals.hours[6]) = (sum, sum);
+        } else {
+            totals.malformed = sum;
+        }
+        totals.set_clients(&clients);
         meta.totals = meta.totals.plus(&totals);
         meta.days.insert(*day, totals);
-        all.merge(clients);
+        all.merge(&clients);
+        sets.push((*day, clients));
     }
     meta.totals.set_clients(&all);
-    let days: Vec<_> = days.iter().map(|(day, (clients, _))| (*day, clients)).collect();
+    let days: Vec<_> = sets.iter().map(|(day, clients)| (*day, clients)).collect();
     let folder = folder::open_own(state, &Host::new(host).unwrap()).unwrap();
     folder::write(&folder, log, &encode(&meta, &days).unwrap()).unwrap();
 }
 
 /// Four logs of two hosts: three days, one of them in two logs with some of the same clients; one log without rows.
 fn some(state: &Path) {
-    store(state, "local", 1, "20210322.log", &[(None, clients(0, 10)), (day("2021-03-22"), clients(100, 500))]);
-    store(state, "local", 2, "20210323.log", &[(day("2021-03-22"), clients(500, 300)), (day("2021-03-23"), clients(0, 50))]);
-    store(state, "web-2", 0xfedc_ba98_7654_3210, "access.log", &[(day("1969-12-31"), clients(7, 1))]);
+    store(state, "local", 1, "20210322.log", &[(None, 0, 10), (day("2021-03-22"), 100, 500)]);
+    store(state, "local", 2, "20210323.log", &[(day("2021-03-22"), 500, 300), (day("2021-03-23"), 0, 50)]);
+    store(state, "web-2", 0xfedc_ba98_7654_3210, "access.log", &[(day("1969-12-31"), 7, 1)]);
     store(state, "web-2", 4, "empty.log", &[]);
 }
 
@@ -120,7 +121,6 @@ print(json.dumps({
     ];
     let types: Vec<Vec<&str>> = types.iter().map(|line| line.split(' ').collect()).collect();
     assert_eq!(found["types"], json!(types));
-    let requests = |from, count| clients(from, count).1;
     let days = json!([
         [null, requests(0, 10), 30],
         ["1969-12-31", requests(7, 1), 3],
@@ -158,6 +158,67 @@ print(json.dumps({
         texts
     };
     assert_eq!(sorted(found["rows"].as_array().unwrap()), sorted(&rows));
+}
+
+/// Runs `tallyd report --json` with these words.
+#[track_caller]
+fn report(words: &[&str], state: &Path) -> Value {
+    let output = tallyd().args(["report", "--json"]).args(words).arg("--state").arg(state).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_range_is_reported_without_a_daemon() {
+    let state = Folder::new();
+    some(state.path());
+    let (first, second) = (requests(0, 10) + requests(100, 500) + requests(500, 300), requests(0, 50));
+    let mut hours = [0; 24];
+    hours[6] = requests(100, 500) + requests(500, 300) + second;
+    let want = json!({
+        "from": "2021-03-22", "to": "2021-03-23", "requests": first + second, "parsed": hours[6], "malformed": requests(0, 10), "unique_ips": 2250, "ipv4": 750, "ipv6": 750,
+        "other": 750, "bytes": 100 * (first + second), "requests_by_hour": hours, "files": 2, "complete": true,
+    });
+    let range = report(&["--from", "2021-03-22", "--to", "2021-03-23"], state.path());
+    assert_eq!(range, want);
+    assert_eq!(range.as_object().unwrap().keys().collect::<Vec<_>>(), want.as_object().unwrap().keys().collect::<Vec<_>>());
+    let check = |words: &[&str], unique: u64, files: u64| {
+        let range = report(words, state.path());
+        assert_eq!((&range["unique_ips"], &range["files"]), (&json!(unique), &json!(files)), "{words:?}");
+    };
+    check(&[], 2250, 3);
+    check(&["--from", "2021-03-23"], 150, 1);
+    check(&["--to", "2021-03-21"], 3, 1);
+    check(&["--from", "2021-03-22", "--to", "2021-03-22"], 2130, 2);
+    check(&["--from", "2022-01-01"], 0, 0);
+    let output = tallyd().args(["report", "--state"]).arg(state.path()).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 5, "{table}");
+    assert_eq!((lines[1][0], lines[1][2]), ("1969-12-31", "3"));
+    assert_eq!((lines[2][0], lines[2][2]), ("2021-03-22", "2,130"));
+    assert_eq!(lines[4][..2], ["all", "3"]);
+    assert_eq!(lines[4][3], "2,250");
+    for words in [["--from", "22.3.2021"], ["--from", "2021-02-30"]] {
+        assert_eq!(tallyd().arg("report").args(words).output().unwrap().status.code(), Some(2));
+    }
+    let backwards = tallyd().args(["report", "--from", "2021-03-23", "--to", "2021-03-22", "--state"]).arg(state.path()).output().unwrap();
+    assert_eq!(backwards.status.code(), Some(1));
+}
+
+#[test]
+fn a_range_leaves_out_what_is_damaged_and_says_so() {
+    let state = Folder::new();
+    some(state.path());
+    let path = folder::path(&folder::of(state.path(), &Host::new("local").unwrap()), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[1_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let output = tallyd().args(["report", "--json", "--from", "2021-03-22", "--state"]).arg(state.path()).output().unwrap();
+    let range: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&range["unique_ips"], &range["files"], &range["complete"]), (&json!(350 * 3), &json!(1), &json!(false)));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("0000000000000001.parquet: it is damaged"));
 }
 
 /// Runs `tallyd store` with these words: its exit code, and what it printed on stdout and stderr.

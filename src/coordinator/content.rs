@@ -39,6 +39,8 @@ pub struct Place {
 pub trait Look {
     /// What stands in a file at an offset now, as its bytes are, or `None` if it ends before.
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>>;
+    /// The hashes of the blocks of the grid within the first bytes of a file: those of its first 4 KiB, or of all of it if it is shorter.
+    fn start(&mut self, place: &Place, size: u64) -> io::Result<Vec<u64>>;
     /// What compresses a file.
     fn format(&mut self, place: &Place) -> io::Result<Option<Format>>;
 }
@@ -70,9 +72,20 @@ impl Content {
             return Shown::Other;
         }
         match (self.anchor, other.anchor) {
-            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => if one.hash == two.hash { Shown::Same } else { Shown::Other },
+            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => {
+                if one.hash == two.hash {
+                    Shown::Same
+                } else {
+                    Shown::Other
+                }
+            }
             _ => Shown::Likely,
         }
+    }
+
+    /// May a file that starts with these blocks begin alike? Most that do not are told at once.
+    pub fn may_start(&self, start: &[u64]) -> bool {
+        self.blocks.iter().zip(start).all(|(one, two)| one == two || *one == UNSEEN)
     }
 
     /// Does a file of `size` bytes begin with this content? `closely`: all that is known of it is looked for, not only its two ends.
@@ -102,10 +115,16 @@ impl Content {
         }
         let length = size.min(crate::sample::SAMPLE_BYTES as u64);
         let (at, length) = (size - length, length as u32);
-        match own.map(|own| look.sample(own, at, length)) {
-            Some(Ok(Some(tail))) => Ok(look.sample(place, at, length)? == Some(tail)),
-            _ => Ok(count > 0),
-        }
+        let tail = own.and_then(|own| {
+            let there = look.sample(own, at, length).ok()??;
+            // Its file may hold something else by now: then it is no witness.
+            let anchor = self.anchor?;
+            (look.sample(own, anchor.at, anchor.length).ok()? == Some(anchor)).then_some(there)
+        });
+        Ok(match tail {
+            Some(tail) => look.sample(place, at, length)? == Some(tail),
+            None => count > 0,
+        })
     }
 
     /// Does the file have the first `count` blocks?

@@ -148,8 +148,12 @@ impl<'a> Coordinator<'a> {
         ledger.suspect(left);
         let mut sums = Sums::default();
         let storing = Storing::open(settings, &mut ledger, &mut sums, || page.beat())?;
-        let scope =
-            Scope { folders: settings.logs.clone(), recursive: settings.recursive, include: settings.include.set().clone(), exclude: settings.exclude.set().clone() };
+        let scope = Scope {
+            folders: settings.logs.clone(),
+            recursive: settings.recursive,
+            include: settings.include.set().clone(),
+            exclude: settings.exclude.set().clone(),
+        };
         let now = Instant::now();
         let mut coordinator = Coordinator {
             heritage,
@@ -591,7 +595,10 @@ impl<'a> Coordinator<'a> {
         if self.stale && (idle || self.published.elapsed() >= PUBLISH_EVERY) {
             let changed = self.ledger.take_changed();
             self.storing.note(&changed, &self.ledger);
+            // A file that holds something else than before is looked at soon: what is in it is not known.
+            let pending = u64::from(self.ledger.is_missing_any());
             let header = self.storing.header(Header {
+                pending,
                 scanned: self.scanned,
                 troubled: self.troubled.len() as u64,
                 watching: self.watching,

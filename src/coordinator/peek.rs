@@ -6,7 +6,8 @@ use std::io;
 use super::content::{Look, Place};
 use super::scan::{self, FileId};
 use crate::decode::{self, Format};
-use crate::sample::{SAMPLE_BYTES, Sample};
+use crate::sample::{SAMPLE_BYTES, START_BYTES, Sample, Sampler};
+use crate::sys::map::read_at;
 
 /// Opens files to look into them. The latest one stays open: several looks follow each other, most often.
 #[derive(Debug, Default)]
@@ -31,6 +32,15 @@ impl Peek {
 impl Look for Peek {
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {
         Sample::take(self.file(place)?, at, length)
+    }
+
+    fn start(&mut self, place: &Place, size: u64) -> io::Result<Vec<u64>> {
+        let mut buffer = [0; START_BYTES as usize];
+        let wanted = buffer.get_mut(..size.min(START_BYTES) as usize).unwrap_or_default();
+        let length = read_at(self.file(place)?, wanted, 0)?;
+        let mut sampler = Sampler::new(0);
+        sampler.take(0, &wanted[..length]);
+        Ok(sampler.into_blocks().1)
     }
 
     fn format(&mut self, place: &Place) -> io::Result<Option<Format>> {

@@ -4,7 +4,7 @@
 //! tried again, less and less often.
 //! Pure. Deliberately absent: what is written, and who writes it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::ledger::Log;
@@ -25,6 +25,12 @@ pub type Mark = u64;
 #[derive(Debug, Default)]
 pub struct Saves {
     logs: HashMap<u64, Save>,
+    /// The logs that are to be written, by when.
+    waiting: BTreeSet<(Instant, u64)>,
+    /// How many are being written.
+    writing: usize,
+    /// The logs whose latest write failed.
+    failing: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -63,38 +69,36 @@ impl Saves {
         if wanted.is_none() && !self.logs.contains_key(&id) {
             return;
         }
-        let save = self.logs.entry(id).or_insert(Save { wanted: None, stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now });
+        let fresh = Save { wanted: None, stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now };
+        let save = self.logs.entry(id).or_insert(fresh);
         if save.wanted != wanted {
+            self.waiting.remove(&(save.when(), id));
+            let counts_on = log.is_some_and(|log| log.pending() > 0);
             if !save.is_dirty() {
                 // A log that is being counted for the first time will be different in a moment.
-                let first = save.stored.is_none() && log.is_some_and(|log| log.pending() > 0);
-                save.due = if first { now + EVERY } else { now };
-            } else if log.is_some_and(|log| log.pending() == 0) && save.stored.is_none() {
+                save.due = if save.stored.is_none() && counts_on { now + EVERY } else { now };
+            } else if !counts_on && save.stored.is_none() {
                 save.due = now;
             }
             (save.wanted, save.grown) = (wanted, now);
         }
-        if save.is_forgotten() {
-            self.logs.remove(&id);
-        }
+        self.settle(id);
     }
 
-    /// What is due now, the longest due first. It is being done from now on.
+    /// What is due now, the longest due first, as long as it has not more than `bytes_max` bytes. It is being done from now on.
     pub fn take_due(&mut self, now: Instant, all: bool, bytes_max: usize, bytes: impl Fn(u64) -> usize) -> Vec<(u64, Todo)> {
-        let mut due: Vec<(Instant, u64)> =
-            self.logs.iter().filter(|(_, save)| save.is_dirty() && save.writing.is_none() && (all || save.when() <= now)).map(|(id, save)| (save.when(), *id)).collect();
-        due.sort_unstable();
-        due.truncate(BATCH);
         let (mut todo, mut sum) = (Vec::new(), 0);
-        for (_, id) in due {
-            if sum > bytes_max {
-                break;
-            }
+        while let Some((when, id)) = self.waiting.first().copied()
+            && (all || when <= now)
+            && todo.len() < BATCH
+            && sum <= bytes_max
+        {
+            self.waiting.pop_first();
+            let Some(save) = self.logs.get_mut(&id) else { continue };
+            save.writing = Some(save.wanted);
+            self.writing += 1;
             sum += bytes(id);
-            if let Some(save) = self.logs.get_mut(&id) {
-                save.writing = Some(save.wanted);
-                todo.push((id, if save.wanted.is_some() { Todo::Write } else { Todo::Remove }));
-            }
+            todo.push((id, if save.wanted.is_some() { Todo::Write } else { Todo::Remove }));
         }
         todo
     }
@@ -103,32 +107,44 @@ impl Saves {
     pub fn done(&mut self, id: u64, took: Duration, well: bool, now: Instant) {
         let Some(save) = self.logs.get_mut(&id) else { return };
         let Some(written) = save.writing.take() else { return };
+        self.writing -= 1;
         if well {
             (save.stored, save.failures) = (written, 0);
             save.not_before = now + EVERY.max(took * REST);
+            self.failing.remove(&id);
         } else {
             save.failures = save.failures.saturating_add(1);
             save.not_before = now + PATIENCE.min(Duration::from_millis(250) * (1 << save.failures.min(5)));
+            self.failing.insert(id);
         }
         save.due = now;
+        self.settle(id);
+    }
+
+    /// Puts a log where it belongs: among those that are to be written, or among those that are forgotten.
+    fn settle(&mut self, id: u64) {
+        let Some(save) = self.logs.get(&id) else { return };
         if save.is_forgotten() {
             self.logs.remove(&id);
+            self.failing.remove(&id);
+        } else if save.is_dirty() && save.writing.is_none() {
+            self.waiting.insert((save.when(), id));
         }
     }
 
     /// When the next log is due. `None`: all that is known is stored or being written.
     pub fn next_due(&self) -> Option<Instant> {
-        self.logs.values().filter(|save| save.is_dirty() && save.writing.is_none()).map(Save::when).min()
+        self.waiting.first().map(|(when, _)| *when)
     }
 
     /// How many logs are not in the store as they are.
     pub fn behind(&self) -> u64 {
-        self.logs.values().filter(|save| save.is_dirty()).count() as u64
+        (self.waiting.len() + self.writing) as u64
     }
 
     /// Could the latest write of any log not be done?
     pub fn is_failing(&self) -> bool {
-        self.logs.values().any(|save| save.failures > 0)
+        !self.failing.is_empty()
     }
 
     /// Is a log in the store as it is?
@@ -184,6 +200,7 @@ mod tests {
     fn save(now: Instant) -> Saves {
         let mut saves = Saves::default();
         saves.logs.insert(1, Save { wanted: Some(5), stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now });
+        saves.settle(1);
         saves
     }
 
@@ -197,6 +214,7 @@ mod tests {
         assert!(saves.is_stored(1) && saves.next_due().is_none());
         // It grew while it was written.
         saves.logs.get_mut(&1).unwrap().wanted = Some(7);
+        saves.settle(1);
         assert_eq!(take(&mut saves, now + Duration::from_millis(1_999), false), []);
         assert_eq!(take(&mut saves, now + Duration::from_millis(2_000), false), [(1, Todo::Write)]);
     }

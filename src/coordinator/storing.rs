@@ -21,6 +21,8 @@ use crate::tally::{Clients, Rules};
 
 /// A write that takes longer is said to hang.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
+/// How often the memory is measured.
+const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// When the daemon stops, so much time is taken to write what is not written.
 const FINISH: Duration = Duration::from_millis(1_000);
 /// So many bytes of clients are written at once.
@@ -44,6 +46,7 @@ pub struct Storing {
     complained: bool,
     changed: bool,
     pressed: bool,
+    measured: Instant,
 }
 
 /// What came of a log whose clients were wanted.
@@ -82,6 +85,7 @@ impl Storing {
             complained: false,
             changed: true,
             pressed: false,
+            measured: Instant::now(),
         })
     }
 
@@ -198,6 +202,8 @@ impl Storing {
                                 warn!(path = %path.display(), error, "cannot use what another host has stored");
                                 sums.remove(log);
                             }
+                            // It was a copy for a while, and those are not stored.
+                            None if !folder::path(&self.folder, log).exists() => {}
                             None => set_aside(&folder::path(&self.folder, log), &error),
                         }
                         Some((log, Outcome::Damaged))
@@ -234,6 +240,10 @@ impl Storing {
         if self.keeper.is_idle() {
             self.give_due(ledger, sums, false);
         }
+        if self.measured.elapsed() < MEASURE_EVERY {
+            return;
+        }
+        self.measured = Instant::now();
         let memory = sums.memory();
         self.pressed = memory > self.budget;
         if self.pressed {

@@ -2,11 +2,16 @@
 
 use std::ops::Range;
 
+use parquet::basic::Encoding;
+use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::{ColumnReaderImpl, get_column_reader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type};
+use parquet::errors::{ParquetError, Result as Parquet};
+use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::partial::{DAY, DIMENSION, DayRows, Group, KIND, Partial, without_panic};
 use super::rows::{self, DataHash};
+use super::source::Chunk;
 use super::{Trouble, date};
 use crate::log::{Kind, kind};
 use crate::tally::Totals;
@@ -20,11 +25,6 @@ impl Partial {
     /// # Errors
     /// If anything is not as it was written.
     pub fn check(&self) -> Result<(), Trouble> {
-        self.check_rows(rows::USAGE_IS_WHOLE)
-    }
-
-    /// Likewise; bytes and hours of clients are compared with those of their day if `whole`.
-    pub(super) fn check_rows(&self, whole: bool) -> Result<(), Trouble> {
         if self.source_start()? != *b"PAR1" {
             return Err(Trouble::Damaged("it does not start as a Parquet file"));
         }
@@ -56,7 +56,7 @@ impl Partial {
             if !right {
                 return Err(Trouble::Damaged("its rows are not in their order"));
             }
-            if requests != totals.requests() || whole && (bytes != totals.bytes || hours != seen_hours(&totals)) {
+            if requests != totals.requests() || bytes != totals.bytes || hours != seen_hours(&totals) {
                 return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
             }
         }
@@ -83,7 +83,7 @@ impl Partial {
     /// Are the values of a column these, each so many times?
     fn check_runs<T: DataType>(&self, group: &Group, column: usize, runs: Vec<(Option<T::T>, usize)>) -> Result<(), Trouble> {
         let wrong = || Trouble::Damaged("a column that follows from the others does not");
-        let pages = Box::new(self.reader(group, column)?);
+        let pages = Box::new(Constant { pages: self.reader(group, column)?, rows: group.rows });
         let descriptor = self.column(group, column);
         let mut reader: ColumnReaderImpl<T> = without_panic(|| Ok(get_typed_column_reader(get_column_reader(descriptor, pages))))?;
         let (mut levels, mut values) = (Vec::new(), Vec::new());
@@ -101,6 +101,39 @@ impl Partial {
             }
         }
         Ok(())
+    }
+}
+
+/// The pages of a column that has a dictionary, and never more values in it than rows: the library makes room for as many as a page claims.
+struct Constant {
+    pages: SerializedPageReader<Chunk>,
+    rows: usize,
+}
+
+impl Iterator for Constant {
+    type Item = Parquet<Page>;
+
+    fn next(&mut self) -> Option<Parquet<Page>> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for Constant {
+    fn get_next_page(&mut self) -> Parquet<Option<Page>> {
+        let page = self.pages.get_next_page()?;
+        let right = page.as_ref().is_none_or(|page| {
+            let encoded = page.is_dictionary_page() || matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+            encoded && page.num_values() as usize <= self.rows
+        });
+        if right { Ok(page) } else { Err(ParquetError::General("not as it is written here".to_owned())) }
+    }
+
+    fn peek_next_page(&mut self) -> Parquet<Option<PageMetadata>> {
+        self.pages.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Parquet<()> {
+        self.pages.skip_next_page()
     }
 }
 

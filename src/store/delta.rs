@@ -6,8 +6,8 @@
 /// The number of values in a block, and the most of them that are taken: writers have 128 or 256.
 const BLOCK_MAX: u64 = 1 << 16;
 
-/// Appends exactly `count` numbers to `numbers`, and takes their bytes from `bytes`. Numbers of 32 bits stand in the lower halves; what is above is not to be used.
-pub(super) fn unpack(bytes: &mut &[u8], count: usize, numbers: &mut Vec<u64>) -> Option<()> {
+/// Shows exactly `count` numbers, and takes their bytes from `bytes`. Numbers of 32 bits stand in the lower halves; what is above is not to be used.
+pub(super) fn unpack(bytes: &mut &[u8], count: usize, mut take: impl FnMut(u64)) -> Option<()> {
     let (block, miniblocks, total) = (varint(bytes)?, varint(bytes)?, varint(bytes)?);
     let mut number = zigzag(bytes)?;
     if total != count as u64 || block == 0 || block > BLOCK_MAX || miniblocks == 0 || block % miniblocks != 0 || block / miniblocks % 32 != 0 {
@@ -16,7 +16,7 @@ pub(super) fn unpack(bytes: &mut &[u8], count: usize, numbers: &mut Vec<u64>) ->
     let (miniblocks, values) = (usize::try_from(miniblocks).ok()?, usize::try_from(block / miniblocks).ok()?);
     let mut left = count;
     if left > 0 {
-        numbers.push(number);
+        take(number);
         left -= 1;
     }
     while left > 0 {
@@ -30,12 +30,21 @@ pub(super) fn unpack(bytes: &mut &[u8], count: usize, numbers: &mut Vec<u64>) ->
                 return None;
             }
             let packed = bytes.split_off(..values / 8 * width)?;
-            let take = left.min(values);
-            for at in 0..take {
-                number = number.wrapping_add(least).wrapping_add(bits(packed, at * width, width));
-                numbers.push(number);
+            let here = left.min(values);
+            left -= here;
+            let mut next = |more: u64| {
+                number = number.wrapping_add(least).wrapping_add(more);
+                take(number);
+            };
+            if width > 7 {
+                (0..here).for_each(|at| next(bits(packed, at * width, width)));
+                continue;
             }
-            left -= take;
+            // Eight of them are in one word.
+            for first in (0..here).step_by(8) {
+                let word = bits(packed, first * width, width * 8);
+                (0..8.min(here - first)).for_each(|at| next(word >> (at * width) & !(u64::MAX << width)));
+            }
         }
     }
     Some(())
@@ -63,18 +72,23 @@ fn bits(packed: &[u8], at: usize, width: usize) -> u64 {
 
 /// Reads the `count` keys of a page, none longer than `longest`. Each is shown with how many of its first bytes it has from the one before.
 pub(super) fn keys(mut bytes: &[u8], count: usize, longest: usize, mut take: impl FnMut(usize, &[u8]) -> Option<()>) -> Option<()> {
-    let (mut prefixes, mut suffixes) = (Vec::new(), Vec::new());
-    unpack(&mut bytes, count, &mut prefixes)?;
-    unpack(&mut bytes, count, &mut suffixes)?;
-    let mut key = Vec::with_capacity(longest.min(64));
+    // Most suffixes are short: they are copied as if they all had this length, which takes no call.
+    const COPIED: usize = 16;
+    let (mut prefixes, mut suffixes) = (Vec::<u32>::new(), Vec::<u32>::new());
+    unpack(&mut bytes, count, |prefix| prefixes.push(prefix as u32))?;
+    unpack(&mut bytes, count, |suffix| suffixes.push(suffix as u32))?;
+    let (mut key, mut length) = (vec![0; longest + COPIED], 0);
     for (prefix, suffix) in prefixes.into_iter().zip(suffixes) {
-        let (prefix, suffix) = (prefix as u32 as usize, suffix as u32 as usize);
-        if prefix > key.len() || suffix > longest - prefix.min(longest) {
+        let (prefix, suffix) = (prefix as usize, suffix as usize);
+        if prefix > length || suffix > longest - prefix {
             return None;
         }
-        key.truncate(prefix);
-        key.extend_from_slice(bytes.split_off(..suffix)?);
-        take(prefix, &key)?;
+        match bytes.first_chunk::<COPIED>() {
+            Some(chunk) if suffix <= COPIED => key[prefix..prefix + COPIED].copy_from_slice(chunk),
+            _ => key[prefix..prefix + suffix].copy_from_slice(bytes.get(..suffix)?),
+        }
+        (bytes, length) = (&bytes[suffix..], prefix + suffix);
+        take(prefix, &key[..length])?;
     }
     Some(())
 }
@@ -105,7 +119,7 @@ mod tests {
         // 7, 5, 3, 1, 2, 3, 4, 5 as one block of 128 in 4 miniblocks: first value 7, least delta -2, deltas less that 0 0 0 3 3 3 3, in 2 bits each.
         let bytes = [0x80, 1, 4, 8, 14, 3, 2, 0, 0, 0, 0b1100_0000, 0b0011_1111, 0, 0, 0, 0, 0, 0];
         let (mut rest, mut numbers) = (&bytes[..], Vec::new());
-        assert_eq!(unpack(&mut rest, 8, &mut numbers), Some(()));
+        assert_eq!(unpack(&mut rest, 8, |number| numbers.push(number)), Some(()));
         assert_eq!((numbers, rest.len()), (vec![7, 5, 3, 1, 2, 3, 4, 5], 0));
     }
 
@@ -113,15 +127,15 @@ mod tests {
     fn nothing_is_taken_that_is_not_there() {
         let bytes = [0x80, 1, 4, 8, 14, 3, 2, 0, 0, 0, 0b1100_0000, 0b0011_1111, 0, 0, 0, 0, 0, 0];
         for length in 0..bytes.len() {
-            assert_eq!(unpack(&mut &bytes[..length], 8, &mut Vec::new()), None, "{length}");
+            assert_eq!(unpack(&mut &bytes[..length], 8, drop), None, "{length}");
         }
-        assert_eq!(unpack(&mut &bytes[..], 7, &mut Vec::new()), None);
+        assert_eq!(unpack(&mut &bytes[..], 7, drop), None);
         for (at, byte) in [(1, 0), (2, 0), (2, 3), (6, 65)] {
             let mut wrong = bytes;
             wrong[at] = byte;
-            assert_eq!(unpack(&mut &wrong[..], 8, &mut Vec::new()), None, "{at}");
+            assert_eq!(unpack(&mut &wrong[..], 8, drop), None, "{at}");
         }
-        assert_eq!(unpack(&mut &[0xff; 20][..], 8, &mut Vec::new()), None);
+        assert_eq!(unpack(&mut &[0xff; 20][..], 8, drop), None);
     }
 
     #[test]

@@ -165,19 +165,14 @@ pub(super) fn place_of_footer_check(text: &str) -> Option<usize> {
     Some(checksums + text.get(checksums..)?.find(key)? + key.len())
 }
 
-/// The version that a text says, if it is JSON that has one.
-pub(super) fn version(text: &str) -> Option<u64> {
-    serde_json::from_str::<WireVersion>(text).ok().map(|wire| wire.version)
-}
-
 /// Reads the text of a footer.
 ///
 /// # Errors
 /// `Damaged` or `Newer`.
 pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
-    match version(text) {
-        Some(VERSION) => {}
-        Some(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
+    match serde_json::from_str(text).map(|WireVersion { version }| version) {
+        Ok(VERSION) => {}
+        Ok(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
         _ => return Err(Trouble::Damaged("its JSON cannot be read")),
     }
     let body = text.rfind(CHECKSUMS).and_then(|at| text.get(..at)).ok_or(Trouble::Damaged("its JSON has no checksums"))?;

@@ -17,7 +17,7 @@
 //!   dimension, length of the kind (u8), kind, length of the key (u16, little-endian), key, requests, bytes (u64, little-endian), hours (u32, little-endian).
 //!
 //! So a flipped bit or a torn write means [`Trouble::Damaged`], never a wrong number; a newer version is told apart from that, and left alone.
-//! Deliberately absent: threads, clocks, which partials are to be written and when.
+//! Deliberately absent: clocks, which partials are to be written and when; and threads, but for rayon's in [`unite`].
 
 mod check;
 mod date;
@@ -28,12 +28,16 @@ mod footer;
 mod hex;
 mod json;
 mod meta;
+#[cfg(test)]
+mod model;
 mod order;
 mod partial;
 mod rows;
 mod source;
+pub mod span;
 #[cfg(test)]
 mod tests;
+pub mod unite;
 
 use std::io;
 
@@ -56,6 +60,9 @@ pub enum Trouble {
     /// A later tallyd wrote it. It must never be overwritten or deleted.
     #[error("it is of version {0} of the format, and this tallyd knows version {VERSION}")]
     Newer(u64),
+    /// There is another one now in its place.
+    #[error("it was replaced meanwhile")]
+    Replaced,
     /// The file could not be read.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::encode::{COLUMNS, GROUP_ROWS_MAX};
 use super::footer::{self, Footer};
 use super::source::{Chunk, Source};
-use super::{Meta, Trouble, delta, rows};
+use super::{Meta, Trouble, delta};
 use crate::log::{CLIENT_BYTES_MAX, Day, Kind, leading_ipv4};
 use crate::tally::{Clients, Key, Usage};
 
@@ -153,9 +153,9 @@ impl Partial {
             clients.reserve((rows.ends[0] - rows.from) as usize, (rows.to() - rows.ends[0]) as usize);
         }
         self.rows(day, |kind, key, usage| match (kind, leading_ipv4(key)) {
-            (Kind::Ipv4, Some((address, length))) if length == key.len() => rows::add(&mut clients, Key::V4(address), usage),
+            (Kind::Ipv4, Some((address, length))) if length == key.len() => clients.add(Key::V4(address), usage),
             (Kind::Ipv4, _) => right = false,
-            _ => rows::add(&mut clients, Key::Bytes(key), usage),
+            _ => clients.add(Key::Bytes(key), usage),
         })?;
         if right { Ok(clients) } else { Err(Trouble::Damaged("a client is not of the kind it is listed under")) }
     }
@@ -198,11 +198,20 @@ impl Partial {
         })
     }
 
+    /// The requests of the rows of a day that are in a row group.
+    pub(super) fn requests_of(&self, group: &Group, day: &DayRows) -> Result<Vec<u64>, Trouble> {
+        let mut requests = self.numbers(group, REQUESTS)?;
+        let place = |row: u64| (row.clamp(group.from, group.from + group.rows as u64) - group.from) as usize;
+        requests.truncate(place(day.to()));
+        requests.drain(..place(day.from));
+        Ok(requests)
+    }
+
     /// The numbers of a column.
     fn numbers(&self, group: &Group, column: usize) -> Result<Vec<u64>, Trouble> {
         let mut numbers = Vec::with_capacity(group.rows);
         self.pages(group, column, |mut page, count, encoding| match encoding {
-            Encoding::DELTA_BINARY_PACKED if column != HOURS => delta::unpack(&mut page, count, &mut numbers),
+            Encoding::DELTA_BINARY_PACKED if column != HOURS => delta::unpack(&mut page, count, |number| numbers.push(number)),
             Encoding::PLAIN if column == HOURS => {
                 let (words, []) = page.as_chunks() else { return None };
                 numbers.extend(words.iter().map(|word| u64::from(u32::from_le_bytes(*word))));

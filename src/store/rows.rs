@@ -9,14 +9,6 @@ use crate::tally::{Clients, Key, Usage};
 /// The one dimension that there is.
 pub(super) const DIMENSION: &str = "client";
 
-/// Do the tables of clients know bytes and hours? Else these are 0 in every row, and are not compared with the day's.
-pub(super) const USAGE_IS_WHOLE: bool = true;
-
-/// The other way.
-pub(super) fn add(clients: &mut Clients, key: Key<'_>, usage: Usage) {
-    clients.add(key, usage);
-}
-
 /// The kind as a word of the column `kind`.
 pub(super) fn word(kind: Kind) -> &'static str {
     match kind {
@@ -30,10 +22,10 @@ pub(super) fn word(kind: Kind) -> &'static str {
 pub(super) fn sorted(clients: &Clients, mut take: impl FnMut(Kind, &[u8], Usage)) {
     let mut v4 = Vec::with_capacity(usize::try_from(clients.ipv4()).unwrap_or(0));
     let mut rest = Vec::with_capacity(clients.len() - v4.capacity());
-    for (key, known) in clients.iter() {
+    for (key, usage) in clients.iter() {
         match key {
-            Key::V4(address) => v4.push((order::rank(address), known)),
-            Key::Bytes(bytes) => rest.push((!is_ipv6(bytes), bytes, known)),
+            Key::V4(address) => v4.push((order::rank(address), usage)),
+            Key::Bytes(bytes) => rest.push((!is_ipv6(bytes), bytes, usage)),
         }
     }
     v4.sort_unstable_by_key(|(rank, _)| *rank);
@@ -97,7 +89,7 @@ mod tests {
                 Some((address, length)) if length == key.len() => Key::V4(address),
                 _ => Key::Bytes(key.as_bytes()),
             };
-            add(&mut clients, key, Usage { requests: 1, ..Usage::default() });
+            clients.add(key, Usage { requests: 1, ..Usage::default() });
         }
         let mut rows = Vec::new();
         sorted(&clients, |kind, key, _| rows.push(format!("{} {}", word(kind), str::from_utf8(key).unwrap())));

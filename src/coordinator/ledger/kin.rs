@@ -3,20 +3,17 @@
 //! A log whose whole content is the beginning of another log counts within that one. If the file of a log goes and another file has its content, that is where the log
 //! is from then on. So the lines of a content count once, whatever happens to its files.
 
-use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use super::super::content::{Look, Shown};
 use super::{Event, Ledger, Log, turn};
-use crate::sample::{Sample, UNSEEN, block};
+use crate::sample::Sample;
 
-/// The counted logs by the hash of their first block, and those that are too short to have one.
-type Index = HashMap<Option<u64>, Vec<u64>>;
-
-/// By what a log is found among those that are like it.
-pub(super) fn first_of(log: &Log) -> Option<u64> {
-    log.content.blocks.first().copied().filter(|hash| *hash != UNSEEN)
-}
+/// So many logs that begin alike are looked at: more are no logs that differ, but lines of a few bytes.
+const ALIKE_MAX: usize = 1_000;
+/// So many of them are opened for it.
+const LOOKS_MAX: usize = 100;
 
 /// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something else by now.
 fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
@@ -33,14 +30,10 @@ impl Ledger {
         if ids.is_empty() {
             return;
         }
-        let mut index: Index = HashMap::new();
-        for (id, log) in self.logs.iter().filter(|(_, log)| log.is_counted()) {
-            index.entry(first_of(log)).or_default().push(*id);
-        }
         for id in ids {
             match self.logs.get(&id).map(|log| log.format.is_some()) {
                 Some(true) => self.know_again(id, now, look),
-                Some(false) => self.tell(id, &index, now, look),
+                Some(false) => self.tell(id, now, look),
                 None => {}
             }
         }
@@ -59,7 +52,12 @@ impl Ledger {
         let place = log.place();
         let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
-            (other.gone || other.missed) && other.format == log.format && other.size == log.size && self.may_be_kin(log, other) && !other.raw.is_empty() && other.raw.iter().all(&mut same)
+            (other.gone || other.missed)
+                && other.format == log.format
+                && other.size == log.size
+                && self.may_be_kin(log, other)
+                && !other.raw.is_empty()
+                && other.raw.iter().all(&mut same)
         });
         if let Some((known, _)) = known {
             self.inherit(*known, id, now);
@@ -67,17 +65,18 @@ impl Ledger {
     }
 
     /// A plain file of which nothing is counted: is it a log that is known, or a copy of one?
-    fn tell(&mut self, id: u64, index: &Index, now: Duration, look: &mut impl Look) {
+    fn tell(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
         let (place, size) = (log.place(), log.size);
-        let (at, length) = block(0);
-        let first = if size < u64::from(length) { Ok(None) } else { look.sample(&place, at, length) };
-        let (known, kin, unknown) = match &first {
-            Ok(first) => {
-                let candidates = index.get(&first.map(|first| first.hash)).into_iter().chain(index.get(&None)).flatten();
+        let start = look.start(&place, size);
+        let (known, kin, unknown) = match &start {
+            Ok(start) => {
+                // What is the beginning of another one is told by that one.
+                let counts = |other: &u64| self.logs.get(other).is_some_and(|log| log.gone || log.missed || log.within.is_none());
+                let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
                 let (mut known, mut kin, mut unknown) = (None, None, false);
                 for other_id in candidates {
-                    let Some(other) = self.logs.get(other_id).filter(|other| self.may_be_kin(log, other)) else { continue };
+                    let Some(other) = self.logs.get(&other_id).filter(|other| other.content.may_start(start) && self.may_be_kin(log, other)) else { continue };
                     let is_there = !other.gone && !other.missed;
                     let begins = match other.content.to <= size {
                         true => other.content.begins_file(&place, size, true, look),
@@ -90,14 +89,21 @@ impl Ledger {
                     let slot = if !is_there && other.content.to <= size { &mut known } else { &mut kin };
                     let rank = (other.content.to, other.name == log.name, other.within.is_none());
                     if slot.is_none_or(|(_, before)| before < rank) {
-                        *slot = Some((*other_id, rank));
+                        *slot = Some((other_id, rank));
                     }
                 }
                 (known, kin, unknown)
             }
+            // It has another name by now, which the next look will show.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.missing = true;
+                return;
+            }
             // It cannot be looked at: then it is what was there, if anything was.
             Err(_) => {
-                let same = self.logs.iter().find(|(_, other)| (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder);
+                let same = self.logs.iter().find(|(_, other)| {
+                    (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder
+                });
                 (same.map(|(id, other)| (*id, (other.content.to, true, true))), None, true)
             }
         };
@@ -106,7 +112,7 @@ impl Ledger {
         }
         let root = kin.and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.within.unwrap_or(kin))).filter(|root| *root != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if let Err(error) = &first {
+        if let Err(error) = &start {
             log.unreadable = error.raw_os_error();
         } else if !unknown {
             (log.told, log.unreadable) = (Some(size), None);
@@ -117,11 +123,9 @@ impl Ledger {
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
         let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
-        let (mut held, mut outer, mut probe) = (Vec::new(), None, None);
-        for (other_id, other) in self.logs.iter().filter(|(other, log)| **other != id && log.is_counted()) {
-            if !self.may_be_kin(log, other) {
-                continue;
-            }
+        let (mut held, mut outer, mut probe, mut looks) = (Vec::new(), None, None, LOOKS_MAX);
+        for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
+            let Some(other) = self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other)) else { continue };
             if other.content.to <= log.content.to {
                 let shown = match (other.content.begins(&log.content), other.content.anchor) {
                     (Shown::Likely, Some(anchor)) => match log.probed.iter().find(|(sample, _)| (sample.at, sample.length) == (anchor.at, anchor.length)) {
@@ -134,12 +138,10 @@ impl Ledger {
                     (shown, _) => shown != Shown::Other,
                 };
                 if shown {
-                    held.push(*other_id);
+                    held.push(other_id);
                 }
-            } else {
-                if self.is_beginning(id, *other_id, look) {
-                    outer = Some(other.within.unwrap_or(*other_id));
-                }
+            } else if self.is_beginning(id, other_id, &mut looks, look) {
+                outer = Some(other.within.unwrap_or(other_id));
             }
         }
         if let Some(probe) = probe {
@@ -160,7 +162,8 @@ impl Ledger {
             return true;
         }
         let (gone, there): (Vec<u64>, Vec<u64>) = held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
-        let longest = |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
+        let longest =
+            |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
         // The copy that is there counts on; else this file is where the log is now.
         let mut id = id;
         if let Some(same) = longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to)) {
@@ -181,10 +184,8 @@ impl Ledger {
     fn meet(&mut self, id: u64, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some()) else { return };
         log.met = true;
-        let is_stream = log.format.is_some();
-        self.firsts.entry(first_of(log)).or_default().insert(id);
         // A compressed one was compared with all that there are.
-        if !is_stream {
+        if log.format.is_none() {
             self.compare(id, look);
         }
     }
@@ -198,25 +199,22 @@ impl Ledger {
 
     /// Looks for the logs that have the same beginning as one that counts by itself.
     fn compare(&mut self, id: u64, look: &mut impl Look) {
-        let Some(key) = self.logs.get(&id).map(first_of) else { return };
-        let logs = &self.logs;
-        let alike = self.firsts.entry(key).or_default();
-        alike.retain(|other| logs.get(other).is_some_and(|log| log.is_counted() && first_of(log) == key));
-        let short = if key.is_some() { self.firsts.get(&None) } else { None };
-        let others: Vec<u64> = self.firsts[&key].iter().chain(short.into_iter().flatten()).copied().filter(|other| *other != id).collect();
+        let Some(log) = self.logs.get(&id) else { return };
+        let counts = |other: &u64| *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted());
+        let others: Vec<u64> = self.alike.of(&log.content.blocks).filter(counts).take(ALIKE_MAX).collect();
+        let mut looks = LOOKS_MAX;
         for other_id in others {
             let (Some(log), Some(other)) = (self.logs.get(&id), self.logs.get(&other_id)) else { continue };
             // What is the beginning of another one is told by that one.
             if !log.counts() || !log.is_counted() {
                 return;
             }
-            if !other.counts() || !other.is_counted() || other.folder != log.folder {
+            if other.folder != log.folder || !other.counts() {
                 continue;
             }
             let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
-            if self.is_beginning(inner, outer, look) {
-                let deeper: Vec<u64> = self.inner.iter().copied().filter(|deep| self.logs.get(deep).is_some_and(|log| log.within == Some(inner))).collect();
-                deeper.into_iter().chain([inner]).for_each(|deep| self.set_within(deep, Some(outer)));
+            if self.is_beginning(inner, outer, &mut looks, look) {
+                self.inner_of(inner).into_iter().chain([inner]).for_each(|deep| self.set_within(deep, Some(outer)));
                 if self.logs.get(&inner).is_some_and(|log| log.gone) {
                     self.drop_log(inner);
                 }
@@ -225,10 +223,13 @@ impl Ledger {
     }
 
     /// Is what was counted of a log the beginning of what was counted of another one?
-    fn is_beginning(&self, short: u64, long: u64, look: &mut impl Look) -> bool {
+    fn is_beginning(&self, short: u64, long: u64, looks: &mut usize, look: &mut impl Look) -> bool {
         let (Some(short), Some(long)) = (self.logs.get(&short), self.logs.get(&long)) else { return false };
         match (short.content.begins(&long.content), short.content.anchor) {
-            (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(!short.content.blocks.is_empty()),
+            (Shown::Likely, Some(anchor)) => {
+                *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
+                *looks > 0 && holds(long, &anchor, look).unwrap_or(!short.content.blocks.is_empty())
+            }
             (shown, _) => shown == Shown::Same,
         }
     }
@@ -237,10 +238,8 @@ impl Ledger {
     pub fn kin(&mut self, id: u64, look: &mut impl Look) {
         self.meet(id, look);
         self.place_orphans(look);
-        if self.inner.is_empty() {
-            return;
-        }
-        let pairs: Vec<(u64, u64)> = self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?.within?))).filter(|(inner, outer)| *inner == id || *outer == id).collect();
+        let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
+        let pairs: Vec<(u64, u64)> = own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
         for (inner, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
             if one.within != Some(outer) || !one.is_counted() {
@@ -257,8 +256,7 @@ impl Ledger {
                 (true, false) => {}
                 (true, true) => {
                     self.set_within(inner, None);
-                    let others: Vec<u64> = self.inner.iter().copied().filter(|id| self.logs.get(id).is_some_and(|log| log.within == Some(outer))).collect();
-                    others.into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
+                    self.inner_of(outer).into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
                     if is_gone {
                         self.drop_log(outer);
                     }
@@ -270,23 +268,42 @@ impl Ledger {
                 }
             }
         }
-        self.replace();
         self.place_orphans(look);
+    }
+
+    /// The logs that count within a log.
+    fn inner_of(&self, id: u64) -> Vec<u64> {
+        self.inner.get(&id).map_or(Vec::new(), |inner| inner.iter().copied().collect())
     }
 
     pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if log.within != outer {
-            log.within = outer;
+        let before = std::mem::replace(&mut log.within, outer);
+        if before != outer {
             self.changed.insert(id);
+            self.note_within(id, before, outer);
         }
-        if outer.is_some() { self.inner.insert(id) } else { self.inner.remove(&id) };
+    }
+
+    /// A log counts within another one than before.
+    fn note_within(&mut self, id: u64, before: Option<u64>, outer: Option<u64>) {
+        if let Some(before) = before
+            && let Some(inner) = self.inner.get_mut(&before)
+        {
+            inner.remove(&id);
+            if inner.is_empty() {
+                self.inner.remove(&before);
+            }
+        }
+        if let Some(outer) = outer {
+            self.inner.entry(outer).or_default().insert(id);
+        }
     }
 
     /// A file that has the content of a log whose own is gone.
     pub(super) fn heir(&self, id: u64, look: &mut impl Look) -> Option<u64> {
         let log = self.logs.get(&id)?;
-        let inner = self.inner.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?))).filter(|(_, inner)| inner.within == Some(id) && !inner.gone && !inner.missed);
+        let inner = self.inner.get(&id)?.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?))).filter(|(_, inner)| !inner.gone && !inner.missed);
         let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
             Some(place) => log.content.begins_file(&place, inner.size, true, look).unwrap_or(false),
             None => inner.content.to == log.content.to,
@@ -323,10 +340,11 @@ impl Ledger {
         let Some(from_log) = self.take_file(id, from) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.generation += 1;
+        self.alike.insert(id, &from_log.content.blocks);
         (log.content, log.quarantine, log.damage, log.raw) = (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
         (log.format, log.told, log.caught_up, log.is_final, log.unterminated) = (from_log.format, from_log.told, true, true, false);
-        (log.within, log.probed) = (None, Vec::new());
-        self.inner.remove(&id);
+        log.probed = Vec::new();
+        self.set_within(id, None);
         self.events.push(Event::Moved { from, to: id });
     }
 
@@ -334,10 +352,11 @@ impl Ledger {
     fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
         let gone = self.logs.remove(&from)?;
         self.turns.remove(&turn(from, &gone));
-        self.inner.remove(&from);
+        self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
-        let others: Vec<u64> = self.inner.iter().copied().filter(|other| self.logs.get(other).is_some_and(|log| log.within == Some(from))).collect();
-        others.into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        self.inner_of(from).into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        self.alike.remove(from);
+        self.gone_dated.remove(&id);
         let log = self.logs.get_mut(&id)?;
         log.rotated |= log.name != gone.name;
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
@@ -351,10 +370,12 @@ impl Ledger {
     pub(super) fn drop_log(&mut self, id: u64) {
         let Some(log) = self.logs.remove(&id) else { return };
         self.turns.remove(&turn(id, &log));
-        self.inner.remove(&id);
+        self.note_within(id, log.within, None);
+        self.alike.remove(id);
+        self.gone_dated.remove(&id);
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));
-        let mut orphans: Vec<u64> = self.inner.iter().copied().filter(|other| self.logs.get(other).is_some_and(|log| log.within == Some(id))).collect();
+        let mut orphans = self.inner_of(id);
         orphans.sort_by_key(|orphan| std::cmp::Reverse(self.logs.get(orphan).map(|log| log.content.to)));
         let mut roots: Vec<u64> = Vec::new();
         for orphan in orphans {

@@ -7,6 +7,7 @@
 //!
 //! `see` takes in what the folders hold; `kin` decides which logs are the same content; here is what is to be counted.
 
+mod alike;
 mod kin;
 mod log;
 mod see;
@@ -27,6 +28,7 @@ use crate::range::{Io, LastLine, Probe, Range};
 use crate::sample::{Sample, blocks_within};
 use crate::sys::process::Death;
 
+use alike::Alike;
 pub use log::Log;
 use log::{Piece, Plan};
 pub use see::View;
@@ -134,12 +136,14 @@ pub struct Ledger {
     events: Vec<Event>,
     /// Of which logs it was last said that they count in the days.
     counting: BTreeSet<u64>,
-    /// The logs that are the beginnings of others.
-    inner: BTreeSet<u64>,
+    /// The logs that are the beginnings of others, by those.
+    inner: BTreeMap<u64, BTreeSet<u64>>,
     /// Logs that counted within one that is no more, and by themselves since.
     orphans: BTreeSet<u64>,
-    /// The logs that have been counted, by the hash of their first block. Some are not what they were.
-    firsts: HashMap<Option<u64>, BTreeSet<u64>>,
+    /// The logs of which something is counted.
+    alike: Alike,
+    /// The logs that are gone and had names with dates.
+    gone_dated: BTreeSet<u64>,
     /// Is a log missing that may be found at another look?
     missing: bool,
     /// Is there a log that will be due for something though nothing happens to it?
@@ -161,9 +165,10 @@ impl Ledger {
             changed: BTreeSet::new(),
             events: Vec::new(),
             counting: BTreeSet::new(),
-            inner: BTreeSet::new(),
+            inner: BTreeMap::new(),
             orphans: BTreeSet::new(),
-            firsts: HashMap::new(),
+            alike: Alike::default(),
+            gone_dated: BTreeSet::new(),
             missing: false,
             waits: false,
         }
@@ -171,11 +176,11 @@ impl Ledger {
 
     /// Takes over a log from the store. It is believed to be where it was after a look at it only.
     pub fn restore(&mut self, id: u64, log: Log) {
-        if log.within.is_some() {
-            self.inner.insert(id);
+        if log.gone && log.day.is_some() {
+            self.gone_dated.insert(id);
         }
         if log.is_counted() {
-            self.firsts.entry(kin::first_of(&log)).or_default().insert(id);
+            self.alike.insert(id, &log.content.blocks);
         }
         self.logs.insert(id, Log { doubted: true, met: log.is_counted(), ..log });
         self.changed.insert(id);
@@ -378,6 +383,7 @@ impl Ledger {
         let Some(Piece::Counted(_, range, done)) = plan.waiting.remove(&plan.next) else { return };
         let to = end_of(&done, range, log.format.is_some());
         log.content.grow(to, done.blocks.0, &done.blocks.1, anchor);
+        self.alike.insert(id, &log.content.blocks);
         (log.unterminated, log.unreadable, log.damage) = (log.unterminated | done.unterminated, None, done.damage);
         log.held_at = done.held.then(|| done.tail.reach());
         plan.next = range.to();
@@ -411,7 +417,7 @@ impl Ledger {
             // Half a line was counted as the last one, and is none.
             self.void(id);
         }
-        self.replace();
+        self.replace(id);
         self.consider(id, now);
     }
 
@@ -512,6 +518,7 @@ impl Ledger {
         (log.unterminated, log.caught_up, log.unreadable) = (false, false, None);
         log.quarantine.clear();
         log.met = false;
+        self.alike.remove(id);
         if log.format.is_some() {
             log.told = None;
         }

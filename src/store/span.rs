@@ -1,0 +1,102 @@
+//! Which days of which logs a question is about, and the numbers that are sums.
+//!
+//! A log's requests without a time stamp are reported under the day in its name; those of a log without one are *undated*, and in no range with a first or last day.
+
+use std::path::PathBuf;
+
+use super::{Meta, State};
+use crate::log::{Day, day_of_name};
+use crate::tally::Totals;
+
+/// A partial, and what it says beside its rows.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says.
+    pub meta: Meta,
+}
+
+/// Days that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Everything, dated or not.
+    All,
+    /// What has no day.
+    Undated,
+    /// From the one to the other, both inclusive; without one, from the first or to the last there is.
+    Days(Option<Day>, Option<Day>),
+}
+
+/// A day of a log that takes part in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The place of the log among those given.
+    pub log: usize,
+    /// The day as the lines say.
+    pub day: Option<Day>,
+    /// The day it is reported under.
+    pub reported: Option<Day>,
+}
+
+/// The numbers over some days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers {
+    /// The sums; the clients united.
+    pub totals: Totals,
+    /// How many logs have lines of these days.
+    pub files: u64,
+}
+
+impl Span {
+    /// Is a reported day among them?
+    pub fn has(self, day: Option<Day>) -> bool {
+        match (self, day) {
+            (Span::All, _) | (Span::Undated, None) => true,
+            (Span::Days(from, to), Some(day)) => from.is_none_or(|from| from <= day) && to.is_none_or(|to| day <= to),
+            (Span::Undated, Some(_)) | (Span::Days(..), None) => false,
+        }
+    }
+}
+
+/// The days of logs that take part: by reported day, those without one first, and by log.
+pub fn shares(logs: &[Stored], span: Span) -> Vec<Share> {
+    let mut shares = Vec::new();
+    for (log, Stored { meta, .. }) in logs.iter().enumerate().filter(|(_, stored)| stored.meta.counts()) {
+        let name_day = day_of_name(&meta.name);
+        let all = meta.days.iter().filter(|(_, totals)| totals.requests() > 0).map(|(day, _)| Share { log, day: *day, reported: day.or(name_day) });
+        shares.extend(all.filter(|share| span.has(share.reported)));
+    }
+    shares.sort_by_key(|share| (share.reported, share.log, share.day));
+    shares
+}
+
+/// What these shares add up to. The numbers of distinct clients are there only if no union is needed: if it is one share, or all there is of one log; else they are 0 and this
+/// says false.
+pub fn sum(logs: &[Stored], shares: &[Share]) -> (Numbers, bool) {
+    let totals = |share: &Share| logs.get(share.log).and_then(|stored| stored.meta.days.get(&share.day)).copied().unwrap_or_default();
+    let mut files: Vec<usize> = shares.iter().map(|share| share.log).collect();
+    files.sort_unstable();
+    files.dedup();
+    let sum = shares.iter().fold(Totals::default(), |sum, share| sum.plus(&totals(share)));
+    let mut numbers = Numbers { totals: sum, files: files.len() as u64 };
+    let known = match (shares, &files[..]) {
+        ([], _) => Some(Totals::default()),
+        ([share], _) => Some(totals(share)),
+        (_, [log]) => logs.get(*log).map(|stored| &stored.meta).filter(|meta| meta.days.len() == shares.len()).map(|meta| meta.totals),
+        _ => None,
+    };
+    if let Some(Totals { ipv4, ipv6, other, .. }) = known {
+        (numbers.totals.ipv4, numbers.totals.ipv6, numbers.totals.other) = (ipv4, ipv6, other);
+    }
+    (numbers, known.is_some())
+}
+
+/// Is all of these days counted? Not if a log that may have more lines of them is not: one that was never counted to its end may have lines of any day, another one of its own days.
+pub fn is_complete(logs: &[Stored], span: Span) -> bool {
+    logs.iter().map(|stored| &stored.meta).filter(|meta| meta.counts() && !meta.complete).all(|meta| {
+        let name_day = day_of_name(&meta.name);
+        let own = meta.days.keys().map(|day| day.or(name_day)).chain(name_day.map(Some));
+        meta.state != State::Counting && !own.into_iter().any(|day| span.has(day))
+    })
+}
