@@ -72,7 +72,13 @@ impl Content {
             return Shown::Other;
         }
         match (self.anchor, other.anchor) {
-            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => if one.hash == two.hash { Shown::Same } else { Shown::Other },
+            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => {
+                if one.hash == two.hash {
+                    Shown::Same
+                } else {
+                    Shown::Other
+                }
+            }
             _ => Shown::Likely,
         }
     }
@@ -109,10 +115,16 @@ impl Content {
         }
         let length = size.min(crate::sample::SAMPLE_BYTES as u64);
         let (at, length) = (size - length, length as u32);
-        match own.map(|own| look.sample(own, at, length)) {
-            Some(Ok(Some(tail))) => Ok(look.sample(place, at, length)? == Some(tail)),
-            _ => Ok(count > 0),
-        }
+        let tail = own.and_then(|own| {
+            let there = look.sample(own, at, length).ok()??;
+            // Its file may hold something else by now: then it is no witness.
+            let anchor = self.anchor?;
+            (look.sample(own, anchor.at, anchor.length).ok()? == Some(anchor)).then_some(there)
+        });
+        Ok(match tail {
+            Some(tail) => look.sample(place, at, length)? == Some(tail),
+            None => count > 0,
+        })
     }
 
     /// Does the file have the first `count` blocks?

@@ -148,8 +148,12 @@ impl<'a> Coordinator<'a> {
         ledger.suspect(left);
         let mut sums = Sums::default();
         let storing = Storing::open(settings, &mut ledger, &mut sums, || page.beat())?;
-        let scope =
-            Scope { folders: settings.logs.clone(), recursive: settings.recursive, include: settings.include.set().clone(), exclude: settings.exclude.set().clone() };
+        let scope = Scope {
+            folders: settings.logs.clone(),
+            recursive: settings.recursive,
+            include: settings.include.set().clone(),
+            exclude: settings.exclude.set().clone(),
+        };
         let now = Instant::now();
         let mut coordinator = Coordinator {
             heritage,

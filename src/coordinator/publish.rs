@@ -213,10 +213,15 @@ impl Publisher {
             let Some(row) = self.logs.of(link) else { continue };
             let (day, totals) = (crate::log::day_of_name(name), sums.log(id));
             let (size, counted_to, complete) = (log.size, log.content.to, log.is_complete());
-            let like = LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, complete, ..LogRow::default() };
+            let like =
+                LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, complete, ..LogRow::default() };
             self.board.set_log(row, &LogRow { file: log.file, totals, ..like });
         }
-        if names.is_empty() { self.shown_links.remove(&id) } else { self.shown_links.insert(id, names) };
+        if names.is_empty() {
+            self.shown_links.remove(&id)
+        } else {
+            self.shown_links.insert(id, names)
+        };
     }
 
     /// Shows what is left out of the folders, and why.
@@ -275,7 +280,11 @@ impl Publisher {
         for day in changed {
             match sums.day(day) {
                 Some(DayNumbers { totals, files, whole }) => {
-                    if whole { self.open_days.remove(&day) } else { self.open_days.insert(day) };
+                    if whole {
+                        self.open_days.remove(&day)
+                    } else {
+                        self.open_days.insert(day)
+                    };
                     self.show_day(DayRow { used: true, day, files, complete: whole && unsettled.settles(day), totals });
                 }
                 None => {

@@ -76,7 +76,9 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
 pub fn set_aside(path: &Path, why: &str) {
     let aside = path.with_extension("damaged");
     match std::fs::rename(path, &aside) {
-        Ok(()) => warn!(path = %path.display(), why, aside = %aside.display(), "a stored log cannot be used: it is set aside, and counted again if it is there"),
+        Ok(()) => {
+            warn!(path = %path.display(), why, aside = %aside.display(), "a stored log cannot be used: it is set aside, and counted again if it is there")
+        }
         Err(error) => warn!(path = %path.display(), why, %error, "a stored log cannot be used, nor be set aside"),
     }
 }

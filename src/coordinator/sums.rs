@@ -270,6 +270,11 @@ impl Sums {
     /// The clients of an absent log are back.
     pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) {
         for (day, clients) in days {
+            // The log may have become another content since they were asked for: then they are not its clients.
+            let absent = |part: &Part| part.clients.is_none() && part.totals.sizes() == clients.sizes();
+            if !self.logs.get(&log).and_then(|sum| sum.parts.get(&day)).is_some_and(absent) {
+                continue;
+            }
             self.fill((log, day), &clients);
             if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)) {
                 part.clients = Some(Arc::new(clients));
@@ -288,7 +293,9 @@ impl Sums {
 
     /// What is to be stored of a log.
     pub fn keep(&mut self, log: u64) -> Kept {
-        let Some(sum) = self.logs.get_mut(&log) else { return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) } };
+        let Some(sum) = self.logs.get_mut(&log) else {
+            return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) };
+        };
         let totals = sum.totals();
         let days = sum.parts.iter().map(|(day, part)| (*day, part.totals)).collect();
         let clients = sum.parts.iter().map(|(day, part)| Some((*day, Arc::clone(part.clients.as_ref()?)))).collect();
@@ -401,7 +408,16 @@ mod tests {
         let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold, stream: None };
         let head = Sample { at: 0, length: 1, hash: 0 };
         let tail = Sample { at: range.to() - 1, ..head };
-        let counted = Counted { tally: tally(bytes, Rules::default()), end: range.to(), held: false, unterminated: false, head, tail, blocks: (0, Vec::new()), probe: None };
+        let counted = Counted {
+            tally: tally(bytes, Rules::default()),
+            end: range.to(),
+            held: false,
+            unterminated: false,
+            head,
+            tail,
+            blocks: (0, Vec::new()),
+            probe: None,
+        };
         let result = encode(&job, &counted, None);
         sums.add(log, name_day, &ResultView::check(&result, &job).unwrap());
         sums.set_counts(log, true);

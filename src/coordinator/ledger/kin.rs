@@ -3,6 +3,7 @@
 //! A log whose whole content is the beginning of another log counts within that one. If the file of a log goes and another file has its content, that is where the log
 //! is from then on. So the lines of a content count once, whatever happens to its files.
 
+use std::io;
 use std::time::Duration;
 
 use super::super::content::{Look, Shown};
@@ -13,6 +14,13 @@ use crate::sample::Sample;
 const ALIKE_MAX: usize = 1_000;
 /// So many of them are opened for it.
 const LOOKS_MAX: usize = 100;
+
+/// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something else by now.
+fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
+    let (place, own) = (log.plain_place()?, log.content.anchor?);
+    let mut is_there = |sample: &Sample| look.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample));
+    if is_there(&own)? { is_there(sample) } else { None }
+}
 
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
@@ -44,7 +52,12 @@ impl Ledger {
         let place = log.place();
         let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
-            (other.gone || other.missed) && other.format == log.format && other.size == log.size && self.may_be_kin(log, other) && !other.raw.is_empty() && other.raw.iter().all(&mut same)
+            (other.gone || other.missed)
+                && other.format == log.format
+                && other.size == log.size
+                && self.may_be_kin(log, other)
+                && !other.raw.is_empty()
+                && other.raw.iter().all(&mut same)
         });
         if let Some((known, _)) = known {
             self.inherit(*known, id, now);
@@ -81,9 +94,16 @@ impl Ledger {
                 }
                 (known, kin, unknown)
             }
+            // It has another name by now, which the next look will show.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.missing = true;
+                return;
+            }
             // It cannot be looked at: then it is what was there, if anything was.
             Err(_) => {
-                let same = self.logs.iter().find(|(_, other)| (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder);
+                let same = self.logs.iter().find(|(_, other)| {
+                    (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder
+                });
                 (same.map(|(id, other)| (*id, (other.content.to, true, true))), None, true)
             }
         };
@@ -103,7 +123,7 @@ impl Ledger {
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
         let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
-        let (mut held, mut outer, mut probe) = (Vec::new(), None, None);
+        let (mut held, mut outer, mut probe, mut looks) = (Vec::new(), None, None, LOOKS_MAX);
         for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
             let Some(other) = self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other)) else { continue };
             if other.content.to <= log.content.to {
@@ -120,15 +140,8 @@ impl Ledger {
                 if shown {
                     held.push(other_id);
                 }
-            } else {
-                let shown = match (log.content.begins(&other.content), log.content.anchor, other.plain_place()) {
-                    (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
-                    (Shown::Likely, ..) => !log.content.blocks.is_empty(),
-                    (shown, ..) => shown == Shown::Same,
-                };
-                if shown {
-                    outer = Some(other.within.unwrap_or(other_id));
-                }
+            } else if self.is_beginning(id, other_id, &mut looks, look) {
+                outer = Some(other.within.unwrap_or(other_id));
             }
         }
         if let Some(probe) = probe {
@@ -149,7 +162,8 @@ impl Ledger {
             return true;
         }
         let (gone, there): (Vec<u64>, Vec<u64>) = held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
-        let longest = |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
+        let longest =
+            |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
         // The copy that is there counts on; else this file is where the log is now.
         let mut id = id;
         if let Some(same) = longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to)) {
@@ -211,13 +225,12 @@ impl Ledger {
     /// Is what was counted of a log the beginning of what was counted of another one?
     fn is_beginning(&self, short: u64, long: u64, looks: &mut usize, look: &mut impl Look) -> bool {
         let (Some(short), Some(long)) = (self.logs.get(&short), self.logs.get(&long)) else { return false };
-        match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
-            (Shown::Likely, Some(anchor), Some(place)) => {
-                *looks = looks.saturating_sub(1);
-                *looks > 0 && look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor))
+        match (short.content.begins(&long.content), short.content.anchor) {
+            (Shown::Likely, Some(anchor)) => {
+                *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
+                *looks > 0 && holds(long, &anchor, look).unwrap_or(!short.content.blocks.is_empty())
             }
-            (Shown::Likely, ..) => !short.content.blocks.is_empty(),
-            (shown, ..) => shown == Shown::Same,
+            (shown, _) => shown == Shown::Same,
         }
     }
 
@@ -234,9 +247,9 @@ impl Ledger {
             }
             let outgrown = one.content.to > two.content.to;
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
-            let same = match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
-                (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
-                (shown, ..) => shown != Shown::Other,
+            let same = match (short.content.begins(&long.content), short.content.anchor) {
+                (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(true),
+                (shown, _) => shown != Shown::Other,
             };
             let is_gone = two.gone;
             match (same, outgrown) {
@@ -248,7 +261,11 @@ impl Ledger {
                         self.drop_log(outer);
                     }
                 }
-                (false, _) => self.set_within(inner, None),
+                (false, _) => {
+                    self.set_within(inner, None);
+                    // It may go the way of another one.
+                    self.orphans.insert(inner);
+                }
             }
         }
         self.place_orphans(look);
