@@ -194,8 +194,6 @@ impl Ledger {
         self.reserved.insert(id);
     }
 
-    /// The logs of which a range has ended a worker, as far as they are being counted.
-    struck: BTreeSet<u64>,
     /// Ranges that were in flight when an earlier coordinator died: that death counts against them as a kill.
     pub fn suspect(&mut self, ranges: Vec<Suspect>) {
         self.suspects = ranges.into_iter().map(|suspect| Suspect { kills: suspect.kills.saturating_add(suspect.flying.into()), ..suspect }).collect();
