@@ -285,6 +285,8 @@ struct Run {
     replaced: BTreeSet<String>,
     /// The store must follow before the daemon is killed.
     unsafe_to_kill: bool,
+    /// Something is gone within another content, which the daemon must see before that one is replaced.
+    must_see: bool,
     /// There was a second name since all was settled.
     linked: BTreeSet<u64>,
     said: Vec<String>,
@@ -311,6 +313,7 @@ impl Run {
             killed: false,
             replaced: BTreeSet::new(),
             unsafe_to_kill: false,
+            must_see: false,
             linked: BTreeSet::new(),
             said: Vec::new(),
         };
@@ -392,10 +395,21 @@ impl Run {
         self.may_move(name)?;
         if self.daemon.is_none() {
             let inode = &self.inodes[&id];
-            return Ok(inode.known.is_some() && (!self.killed || inode.stored) && !self.linked.contains(&id) && self.may_move(name)?);
+            return Ok(inode.known.is_some()
+                && !self.within_dated(id, &inode.bytes)
+                && (!self.killed || inode.stored)
+                && !self.linked.contains(&id)
+                && self.may_move(name)?);
         }
         if self.inodes[&id].known.is_none() || self.linked.contains(&id) {
             self.catch_up(id)?;
+        }
+        // Does it count within something that is being replaced, or by itself already?
+        let bytes = &self.inodes[&id].bytes;
+        let outer = self.gone.iter().filter(|gone| is_dated(&gone.name) && gone.bytes.starts_with(bytes));
+        let new: Vec<u64> = outer.filter_map(|gone| self.names.get(&gone.name).copied()).filter(|new| self.inodes[new].known.is_none()).collect();
+        for new in new {
+            self.catch_up(new)?;
         }
         Ok(true)
     }
@@ -425,7 +439,16 @@ impl Run {
         let there = self.inodes.iter().any(|(other, inode)| *other != id && inode.known.is_some_and(|known| inode.bytes[..known].starts_with(&bytes)));
         if !bytes.is_empty() && !there && !self.gone.iter().any(|gone| gone.bytes.starts_with(&bytes)) {
             self.gone.push(Gone { name: name.to_owned(), bytes, stored });
+        } else if self.within_dated(id, &bytes) {
+            self.must_see = true;
         }
+    }
+
+    /// Is this the beginning of a content that may be replaced?
+    fn within_dated(&self, id: u64, bytes: &[u8]) -> bool {
+        let there = self.names.iter().filter(|(name, other)| **other != id && is_dated(name)).map(|(_, other)| &self.inodes[other].bytes);
+        let mut dated = there.chain(self.gone.iter().filter(|gone| is_dated(&gone.name)).map(|gone| &gone.bytes));
+        dated.any(|dated| dated.starts_with(bytes))
     }
 
     fn unlink(&mut self, name: &str) {
@@ -799,6 +822,10 @@ impl Run {
             }
         }
         self.part();
+        if std::mem::take(&mut self.must_see) && self.daemon.is_some() {
+            self.settle()?;
+            self.say("  (all is settled)".into());
+        }
         if self.daemon.is_none() {
             self.down = self.down.saturating_sub(1);
             if self.down == 0 {
