@@ -121,7 +121,7 @@ impl Ledger {
         if (log.size, log.changed) == (found.size, found.changed) {
             return;
         }
-        if log.size == found.size {
+        if log.size >= found.size {
             // Whatever stands behind what was counted may be other than it was.
             log.held_at = None;
         }
