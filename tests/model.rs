@@ -180,6 +180,7 @@ impl Way {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 struct Numbers {
     days: BTreeMap<String, (u64, u64, HashSet<Vec<u8>>)>,
+    hours: [u64; 24],
 }
 
 impl Numbers {
@@ -193,6 +194,8 @@ impl Numbers {
             entry.0 += 1;
             entry.1 += line.len() as u64;
             entry.2.insert(client);
+            let hour = std::str::from_utf8(&line[at + 13..][..2]).expect("it is of digits");
+            numbers.hours[hour.parse::<usize>().expect("it is of digits")] += 1;
         }
         numbers
     }
@@ -396,7 +399,7 @@ impl Run {
         if self.daemon.is_none() {
             let inode = &self.inodes[&id];
             return Ok(inode.known.is_some()
-                && !self.within_dated(id, &inode.bytes)
+                && !self.is_within(id, &inode.bytes)
                 && (!self.killed || inode.stored)
                 && !self.linked.contains(&id)
                 && self.may_move(name)?);
@@ -439,16 +442,15 @@ impl Run {
         let there = self.inodes.iter().any(|(other, inode)| *other != id && inode.known.is_some_and(|known| inode.bytes[..known].starts_with(&bytes)));
         if !bytes.is_empty() && !there && !self.gone.iter().any(|gone| gone.bytes.starts_with(&bytes)) {
             self.gone.push(Gone { name: name.to_owned(), bytes, stored });
-        } else if self.within_dated(id, &bytes) {
+        } else if !bytes.is_empty() {
             self.must_see = true;
         }
     }
 
-    /// Is this the beginning of a content that may be replaced?
-    fn within_dated(&self, id: u64, bytes: &[u8]) -> bool {
-        let there = self.names.iter().filter(|(name, other)| **other != id && is_dated(name)).map(|(_, other)| &self.inodes[other].bytes);
-        let mut dated = there.chain(self.gone.iter().filter(|gone| is_dated(&gone.name)).map(|gone| &gone.bytes));
-        dated.any(|dated| dated.starts_with(bytes))
+    /// Does something else begin with this?
+    fn is_within(&self, id: u64, bytes: &[u8]) -> bool {
+        let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| &inode.bytes);
+        others.chain(self.gone.iter().map(|gone| &gone.bytes)).any(|other| other.starts_with(bytes))
     }
 
     fn unlink(&mut self, name: &str) {
@@ -811,11 +813,13 @@ impl Run {
                         self.make_safe_to_kill()?;
                     }
                     let daemon = self.daemon.as_ref().unwrap();
-                    if let Some(pid) = daemon.pids(role).first() {
+                    let before = daemon.pids(role);
+                    if let Some(pid) = before.first() {
                         signal(*pid, SIGKILL);
                     }
                     self.say(format!("kill -9 the {role}"));
                     if role == "coordinator" {
+                        self.wait_for_another_coordinator(before.first().copied())?;
                         self.forget_what_is_not_stored();
                     }
                 }
@@ -870,6 +874,22 @@ impl Run {
     fn forget_what_is_not_stored(&mut self) {
         for inode in self.inodes.values_mut().filter(|inode| !inode.stored) {
             (inode.known, inode.rotated) = (None, None);
+        }
+    }
+
+    /// What the dead one showed is not known to its successor.
+    fn wait_for_another_coordinator(&self, before: Option<i32>) -> Outcome {
+        let start = Instant::now();
+        loop {
+            let status = self.get("/api/v1/status");
+            let is_new = |process: &&Value| process["role"] == "coordinator" && process["pid"].as_i64().is_some_and(|pid| Some(pid as i32) != before);
+            if status["processes"].as_array().unwrap().iter().find(is_new).is_some_and(|process| process["state"] != "starting") {
+                return Ok(());
+            }
+            if start.elapsed() > Duration::from_millis(PATIENCE_MS.load(Ordering::Relaxed)) {
+                return Err(format!("there is no new coordinator: {status}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -948,6 +968,7 @@ impl Run {
                         && row["total"] == numbers.total()
                         && row["ip"] == numbers.ip()
                         && row["bytes"] == bytes_of(numbers)
+                        && row["requests_by_hour"] == serde_json::json!(numbers.hours)
                         && row["state"] != "counting"
                         && row["complete"] == true
                 })

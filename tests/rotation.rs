@@ -616,3 +616,18 @@ fn a_log_of_which_half_a_line_was_counted_is_rewritten() {
         scene.step("rewritten, and longer", |logs| fs::write(logs.join(name), &two).unwrap(), Now { names: &[(name, &two)], days: &[&one, &two] });
     });
 }
+
+#[test]
+fn a_half_line_is_cut_off_and_the_log_goes_on() {
+    in_each_mode(&[], |scene| {
+        let (one, two) = (lines(1, 30), lines(2, 1));
+        let name = "access.log";
+        let (half, both) = (join(&[&one, &lines(3, 1), b"10.9.9.9 - - [22/Mar/2021:10:00:00 +0100] half"]), join(&[&one, &lines(3, 1), &two]));
+        let whole = join(&[&one, &lines(3, 1)]);
+        scene.step("half a line", |logs| fs::write(logs.join(name), join(&[&half, &[b'x'; 200]])).unwrap(), Now { names: &[(name, &whole)], days: &[&whole] });
+        let cut = |logs: &Path| File::options().write(true).open(logs.join(name)).unwrap().set_len(whole.len() as u64).unwrap();
+        scene.step("cut off", cut, Now { names: &[(name, &whole)], days: &[&whole] });
+        // Shorter than it was with the half line.
+        scene.step("it goes on", |logs| append(&logs.join(name), &two), Now { names: &[(name, &both)], days: &[&both] });
+    });
+}
