@@ -245,7 +245,8 @@ impl Ledger {
             if one.within != Some(outer) || !one.is_counted() {
                 continue;
             }
-            let outgrown = one.content.to > two.content.to;
+            // A copy that has become whole is where the log is, if that has no file any more.
+            let outgrown = one.content.to > two.content.to || (two.gone && one.content.to == two.content.to);
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(true),
