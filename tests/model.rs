@@ -432,6 +432,11 @@ impl Run {
         Ok(true)
     }
 
+    /// The names of one file have dates, or none has: else it is not said whether new content in it replaces the old.
+    fn may_be_called(&self, from: &str, to: &str) -> bool {
+        is_dated(from) == is_dated(to) || self.names_of(self.names[from]).len() == 1
+    }
+
     /// What a file held is destroyed: it is gone, if nothing that is there has it.
     fn destroy(&mut self, name: &str) {
         let id = self.names[name];
@@ -562,7 +567,7 @@ impl Run {
             Act::Rename(pick, to) => {
                 if let Some(from) = self.pick(pick) {
                     let to = self.new_name(&from, to);
-                    if self.names.contains_key(&to) || !self.may_move(&from)? {
+                    if self.names.contains_key(&to) || !self.may_be_called(&from, &to) || !self.may_move(&from)? {
                         return Ok(());
                     }
                     self.say(format!("rename {from} to {to}"));
@@ -708,7 +713,12 @@ impl Run {
             }
             Act::Swap(one, two) => {
                 let (Some(one), Some(two)) = (self.pick(one), self.pick(two)) else { return Ok(()) };
-                if self.names[&one] == self.names[&two] || !self.may_move(&one)? || !self.may_move(&two)? {
+                if self.names[&one] == self.names[&two]
+                    || !self.may_be_called(&one, &two)
+                    || !self.may_be_called(&two, &one)
+                    || !self.may_move(&one)?
+                    || !self.may_move(&two)?
+                {
                     return Ok(());
                 }
                 self.say(format!("swap {one} and {two}"));
