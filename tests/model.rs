@@ -180,6 +180,7 @@ impl Way {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 struct Numbers {
     days: BTreeMap<String, (u64, u64, HashSet<Vec<u8>>)>,
+    hours: [u64; 24],
 }
 
 impl Numbers {
@@ -193,6 +194,8 @@ impl Numbers {
             entry.0 += 1;
             entry.1 += line.len() as u64;
             entry.2.insert(client);
+            let hour = std::str::from_utf8(&line[at + 13..][..2]).expect("it is of digits");
+            numbers.hours[hour.parse::<usize>().expect("it is of digits")] += 1;
         }
         numbers
     }
@@ -285,6 +288,8 @@ struct Run {
     replaced: BTreeSet<String>,
     /// The store must follow before the daemon is killed.
     unsafe_to_kill: bool,
+    /// Something is gone within another content, which the daemon must see before that one is replaced.
+    must_see: bool,
     /// There was a second name since all was settled.
     linked: BTreeSet<u64>,
     said: Vec<String>,
@@ -311,6 +316,7 @@ impl Run {
             killed: false,
             replaced: BTreeSet::new(),
             unsafe_to_kill: false,
+            must_see: false,
             linked: BTreeSet::new(),
             said: Vec::new(),
         };
@@ -392,10 +398,21 @@ impl Run {
         self.may_move(name)?;
         if self.daemon.is_none() {
             let inode = &self.inodes[&id];
-            return Ok(inode.known.is_some() && (!self.killed || inode.stored) && !self.linked.contains(&id) && self.may_move(name)?);
+            return Ok(inode.known.is_some()
+                && !self.is_within(id, &inode.bytes)
+                && (!self.killed || inode.stored)
+                && !self.linked.contains(&id)
+                && self.may_move(name)?);
         }
         if self.inodes[&id].known.is_none() || self.linked.contains(&id) {
             self.catch_up(id)?;
+        }
+        // Does it count within something that is being replaced, or by itself already?
+        let bytes = &self.inodes[&id].bytes;
+        let outer = self.gone.iter().filter(|gone| is_dated(&gone.name) && gone.bytes.starts_with(bytes));
+        let new: Vec<u64> = outer.filter_map(|gone| self.names.get(&gone.name).copied()).filter(|new| self.inodes[new].known.is_none()).collect();
+        for new in new {
+            self.catch_up(new)?;
         }
         Ok(true)
     }
@@ -415,6 +432,11 @@ impl Run {
         Ok(true)
     }
 
+    /// The names of one file have dates, or none has: else it is not said whether new content in it replaces the old.
+    fn may_be_called(&self, from: &str, to: &str) -> bool {
+        is_dated(from) == is_dated(to) || self.names_of(self.names[from]).len() == 1
+    }
+
     /// What a file held is destroyed: it is gone, if nothing that is there has it.
     fn destroy(&mut self, name: &str) {
         let id = self.names[name];
@@ -425,7 +447,15 @@ impl Run {
         let there = self.inodes.iter().any(|(other, inode)| *other != id && inode.known.is_some_and(|known| inode.bytes[..known].starts_with(&bytes)));
         if !bytes.is_empty() && !there && !self.gone.iter().any(|gone| gone.bytes.starts_with(&bytes)) {
             self.gone.push(Gone { name: name.to_owned(), bytes, stored });
+        } else if !bytes.is_empty() {
+            self.must_see = true;
         }
+    }
+
+    /// Does something else begin with this?
+    fn is_within(&self, id: u64, bytes: &[u8]) -> bool {
+        let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| &inode.bytes);
+        others.chain(self.gone.iter().map(|gone| &gone.bytes)).any(|other| other.starts_with(bytes))
     }
 
     fn unlink(&mut self, name: &str) {
@@ -537,7 +567,7 @@ impl Run {
             Act::Rename(pick, to) => {
                 if let Some(from) = self.pick(pick) {
                     let to = self.new_name(&from, to);
-                    if self.names.contains_key(&to) || !self.may_move(&from)? {
+                    if self.names.contains_key(&to) || !self.may_be_called(&from, &to) || !self.may_move(&from)? {
                         return Ok(());
                     }
                     self.say(format!("rename {from} to {to}"));
@@ -683,7 +713,12 @@ impl Run {
             }
             Act::Swap(one, two) => {
                 let (Some(one), Some(two)) = (self.pick(one), self.pick(two)) else { return Ok(()) };
-                if self.names[&one] == self.names[&two] || !self.may_move(&one)? || !self.may_move(&two)? {
+                if self.names[&one] == self.names[&two]
+                    || !self.may_be_called(&one, &two)
+                    || !self.may_be_called(&two, &one)
+                    || !self.may_move(&one)?
+                    || !self.may_move(&two)?
+                {
                     return Ok(());
                 }
                 self.say(format!("swap {one} and {two}"));
@@ -788,17 +823,23 @@ impl Run {
                         self.make_safe_to_kill()?;
                     }
                     let daemon = self.daemon.as_ref().unwrap();
-                    if let Some(pid) = daemon.pids(role).first() {
+                    let before = daemon.pids(role);
+                    if let Some(pid) = before.first() {
                         signal(*pid, SIGKILL);
                     }
                     self.say(format!("kill -9 the {role}"));
                     if role == "coordinator" {
+                        self.wait_for_another_coordinator(before.first().copied())?;
                         self.forget_what_is_not_stored();
                     }
                 }
             }
         }
         self.part();
+        if std::mem::take(&mut self.must_see) && self.daemon.is_some() {
+            self.settle()?;
+            self.say("  (all is settled)".into());
+        }
         if self.daemon.is_none() {
             self.down = self.down.saturating_sub(1);
             if self.down == 0 {
@@ -843,6 +884,22 @@ impl Run {
     fn forget_what_is_not_stored(&mut self) {
         for inode in self.inodes.values_mut().filter(|inode| !inode.stored) {
             (inode.known, inode.rotated) = (None, None);
+        }
+    }
+
+    /// What the dead one showed is not known to its successor.
+    fn wait_for_another_coordinator(&self, before: Option<i32>) -> Outcome {
+        let start = Instant::now();
+        loop {
+            let status = self.get("/api/v1/status");
+            let is_new = |process: &&Value| process["role"] == "coordinator" && process["pid"].as_i64().is_some_and(|pid| Some(pid as i32) != before);
+            if status["processes"].as_array().unwrap().iter().find(is_new).is_some_and(|process| process["state"] != "starting") {
+                return Ok(());
+            }
+            if start.elapsed() > Duration::from_millis(PATIENCE_MS.load(Ordering::Relaxed)) {
+                return Err(format!("there is no new coordinator: {status}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -921,6 +978,7 @@ impl Run {
                         && row["total"] == numbers.total()
                         && row["ip"] == numbers.ip()
                         && row["bytes"] == bytes_of(numbers)
+                        && row["requests_by_hour"] == serde_json::json!(numbers.hours)
                         && row["state"] != "counting"
                         && row["complete"] == true
                 })

@@ -30,8 +30,8 @@ struct Scene<'a> {
     options: &'a [&'a str],
     mode: Mode,
     ended: u32,
-    /// How many requests the days had last.
-    requests: u64,
+    /// How many requests the days had, if nothing was done since that was seen.
+    requests: Option<u64>,
 }
 
 /// What must be true: the names that are reported, each with what is counted of it, and the contents that count in the days.
@@ -44,15 +44,35 @@ impl Scene<'_> {
     fn end(&mut self) -> Folder {
         let number = if self.ended.is_multiple_of(2) { SIGTERM } else { SIGKILL };
         self.ended += 1;
-        if number == SIGKILL {
+        if number == SIGKILL
+            && let Some(requests) = self.requests
+        {
             // What vanishes before it is stored is nowhere then.
-            self.wait_for_store();
+            self.wait_for_store(requests);
         }
         self.daemon.take().expect("it runs").end(number)
     }
 
     fn start(&mut self, folder: Folder) {
         self.daemon = Some(Daemon::start_in(folder, self.options, &[]));
+    }
+
+    /// Does something in the folder of logs, of which nothing vanishes, and waits for nothing.
+    fn hasty_step(&mut self, act: impl Fn(&Path)) {
+        self.requests = None;
+        if self.mode == Mode::Running {
+            return act(&self.daemon().logs());
+        }
+        let number = if self.ended.is_multiple_of(2) { SIGTERM } else { SIGKILL };
+        self.ended += 1;
+        if self.mode == Mode::EndedAfterEachStep {
+            act(&self.daemon().logs());
+        }
+        let folder = self.daemon.take().expect("it runs").end(number);
+        if self.mode == Mode::DownDuringEachStep {
+            act(&folder.join("logs"));
+        }
+        self.start(folder);
     }
 
     /// Does something in the folder of logs. Then this must be so.
@@ -96,7 +116,7 @@ impl Scene<'_> {
                 days.map(|day| (day["requests"].as_u64().unwrap(), day["unique_ips"].as_u64().unwrap(), day["complete"].as_bool().unwrap())).collect();
             let wanted = if requests == 0 { vec![] } else { vec![(requests, unique, true)] };
             if status["pending_bytes"] == 0 && reported == names && counted == wanted {
-                self.requests = requests;
+                self.requests = Some(requests);
                 return;
             }
             let files = self.daemon().get("/api/v1/files");
@@ -109,12 +129,12 @@ impl Scene<'_> {
         }
     }
 
-    fn wait_for_store(&self) {
+    fn wait_for_store(&self, requests: u64) {
         let state = self.daemon().folder.join("state");
         support::wait_until("all is stored", || {
             let entries = folder::list(&state).ok()?;
             let metas = entries.iter().filter_map(|entry| read_meta(File::open(&entry.path).ok()?).ok()).filter(|meta| meta.state != State::Deleted);
-            (metas.map(|meta| meta.totals.requests()).sum::<u64>() == self.requests).then_some(())
+            (metas.map(|meta| meta.totals.requests()).sum::<u64>() == requests).then_some(())
         });
     }
 
@@ -138,7 +158,7 @@ fn in_each_mode(options: &[&str], case: impl Fn(&mut Scene<'_>) + Sync) {
             let case = &case;
             scope.spawn(move || {
                 let daemon = Daemon::start(options);
-                case(&mut Scene { daemon: Some(daemon), options, mode, ended: 0, requests: 0 });
+                case(&mut Scene { daemon: Some(daemon), options, mode, ended: 0, requests: Some(0) });
             });
         }
     });
@@ -345,7 +365,11 @@ fn thirty_rotations_with_delaycompress() {
             let names: Vec<(String, &[u8])> = (0..=round).map(|at| (name(round - at), &contents[at][..])).collect();
             let names: Vec<(&str, &[u8])> = names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
             let days: Vec<&[u8]> = contents[..=round].iter().map(|bytes| &bytes[..]).collect();
-            scene.step(&format!("rotation {round}"), rotate, Now { names: &names, days: &days });
+            if round % 5 == 0 {
+                scene.step(&format!("rotation {round}"), rotate, Now { names: &names, days: &days });
+            } else {
+                scene.hasty_step(rotate);
+            }
         }
     });
 }
@@ -353,10 +377,10 @@ fn thirty_rotations_with_delaycompress() {
 #[test]
 fn two_logs_with_the_same_first_64_kib_are_two() {
     in_each_mode(&[], |scene| {
-        let base = lines(1, 900);
+        let base = lines(1, 1_000);
         assert!(base.len() > 64 << 10);
         // What is kept of a log that is gone, or compressed, tells them apart where the next sample is.
-        let (one, two, three) = (join(&[&base, &lines(2, 900)]), join(&[&base, &lines(3, 1_000)]), join(&[&base, &lines(4, 1_100)]));
+        let (one, two, three) = (join(&[&base, &lines(2, 1_100)]), join(&[&base, &lines(3, 1_200)]), join(&[&base, &lines(4, 1_300)]));
         let (a, b, c) = ("a.log", "b.log", "c.log");
         scene.step("one", |logs| fs::write(logs.join(a), &one).unwrap(), Now { names: &[(a, &one)], days: &[&one] });
         scene.step("two", |logs| fs::write(logs.join(b), &two).unwrap(), Now { names: &[(a, &one), (b, &two)], days: &[&one, &two] });
@@ -426,7 +450,9 @@ fn a_copy_counts_once_until_it_goes_its_own_way() {
         let one = lines(1, 300);
         let (more, other) = (lines(2, 5), lines(3, 7));
         scene.step("a log", |logs| fs::write(logs.join("a.log"), &one).unwrap(), Now { names: &[("a.log", &one)], days: &[&one] });
-        let copy = |logs: &Path| drop(fs::copy(logs.join("a.log"), logs.join("b.log")).unwrap());
+        let copy = |logs: &Path| {
+            fs::copy(logs.join("a.log"), logs.join("b.log")).unwrap();
+        };
         scene.step("a copy", copy, Now { names: &[("a.log", &one), ("b.log", &one)], days: &[&one] });
         let (a, b) = (scene.file("a.log"), scene.file("b.log"));
         // After a restart, either may be the copy.
@@ -578,5 +604,30 @@ fn a_half_line_that_is_lost_does_not_keep_its_day_open() {
         let name = "access.log";
         scene.step("half a line", |logs| fs::write(logs.join(name), join(&[&one, &halves(2).0])).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
         scene.step("deleted", |logs| fs::remove_file(logs.join(name)).unwrap(), Now { names: &[], days: &[&one] });
+    });
+}
+
+#[test]
+fn a_log_of_which_half_a_line_was_counted_is_rewritten() {
+    in_each_mode(&["--final-after-s", "1"], |scene| {
+        let (one, two) = (join(&[&lines(1, 30), &halves(2).0]), lines(3, 100));
+        let name = "access.log";
+        scene.step("half a line", |logs| fs::write(logs.join(name), &one).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
+        scene.step("rewritten, and longer", |logs| fs::write(logs.join(name), &two).unwrap(), Now { names: &[(name, &two)], days: &[&one, &two] });
+    });
+}
+
+#[test]
+fn a_half_line_is_cut_off_and_the_log_goes_on() {
+    in_each_mode(&[], |scene| {
+        let (one, two) = (lines(1, 30), lines(2, 1));
+        let name = "access.log";
+        let (half, both) = (join(&[&one, &lines(3, 1), b"10.9.9.9 - - [22/Mar/2021:10:00:00 +0100] half"]), join(&[&one, &lines(3, 1), &two]));
+        let whole = join(&[&one, &lines(3, 1)]);
+        scene.step("half a line", |logs| fs::write(logs.join(name), join(&[&half, &[b'x'; 200]])).unwrap(), Now { names: &[(name, &whole)], days: &[&whole] });
+        let cut = |logs: &Path| File::options().write(true).open(logs.join(name)).unwrap().set_len(whole.len() as u64).unwrap();
+        scene.step("cut off", cut, Now { names: &[(name, &whole)], days: &[&whole] });
+        // Shorter than it was with the half line.
+        scene.step("it goes on", |logs| append(&logs.join(name), &two), Now { names: &[(name, &both)], days: &[&both] });
     });
 }

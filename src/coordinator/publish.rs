@@ -136,7 +136,10 @@ impl Publisher {
         if scanned {
             // What the predecessor knew and is not there any more is lost.
             for id in std::mem::take(&mut self.inherited_logs) {
-                if ledger.log(id).is_none() {
+                // A second name's row, or that of what is left out, is no log's, and may be shown again already.
+                if self.shows(id) {
+                    self.behind.remove(&id);
+                } else if ledger.log(id).is_none() {
                     self.hide_log(id);
                 }
             }
@@ -154,6 +157,12 @@ impl Publisher {
     /// Is this the first time that everything is counted?
     pub fn announce(&self) -> bool {
         self.board.announce()
+    }
+
+    /// Is this the row of a second name, or of something that is left out?
+    fn shows(&self, id: u64) -> bool {
+        let mut links = self.shown_links.iter().flat_map(|(log, names)| names.iter().map(|name| row_id(name, *log)));
+        links.any(|row| row == id) || self.shown_skipped.keys().any(|name| row_id(name, 0) == id)
     }
 
     fn show_log(&mut self, id: u64, log: &Log, sums: &mut Sums) {

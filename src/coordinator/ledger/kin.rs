@@ -245,7 +245,8 @@ impl Ledger {
             if one.within != Some(outer) || !one.is_counted() {
                 continue;
             }
-            let outgrown = one.content.to > two.content.to;
+            // A copy that has become whole is where the log is, if that has no file any more.
+            let outgrown = one.content.to > two.content.to || (two.gone && one.content.to == two.content.to);
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(true),
@@ -358,6 +359,9 @@ impl Ledger {
         self.alike.remove(from);
         self.gone_dated.remove(&id);
         let log = self.logs.get_mut(&id)?;
+        // What was planned or held back was of its own file.
+        self.turns.remove(&turn(id, log));
+        (log.plan, log.held_at) = (None, None);
         log.rotated |= log.name != gone.name;
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
