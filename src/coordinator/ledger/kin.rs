@@ -135,7 +135,8 @@ impl Ledger {
                             continue;
                         }
                     },
-                    (shown, _) => shown != Shown::Other,
+                    (Shown::Likely, None) => other.content.shares_blocks(&log.content),
+                    (shown, _) => shown == Shown::Same,
                 };
                 if shown {
                     held.push(other_id);
@@ -228,7 +229,7 @@ impl Ledger {
         match (short.content.begins(&long.content), short.content.anchor) {
             (Shown::Likely, Some(anchor)) => {
                 *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
-                *looks > 0 && holds(long, &anchor, look).unwrap_or(!short.content.blocks.is_empty())
+                *looks > 0 && holds(long, &anchor, look).unwrap_or_else(|| short.content.shares_blocks(&long.content))
             }
             (shown, _) => shown == Shown::Same,
         }
