@@ -53,6 +53,7 @@ impl Ledger {
         let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
             (other.gone || other.missed)
+                && other.is_counted()
                 && other.format == log.format
                 && other.size == log.size
                 && self.may_be_kin(log, other)
@@ -353,6 +354,7 @@ impl Ledger {
     /// Takes a log off the list; another one is in its file then. Whoever counted within it counts within that one.
     fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
         let gone = self.logs.remove(&from)?;
+        self.counting.remove(&from);
         self.turns.remove(&turn(from, &gone));
         self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
@@ -374,6 +376,8 @@ impl Ledger {
     /// A log is forgotten, with its numbers. Those that counted within it count by themselves.
     pub(super) fn drop_log(&mut self, id: u64) {
         let Some(log) = self.logs.remove(&id) else { return };
+        // The same look may find another log to which this id is given.
+        self.counting.remove(&id);
         self.turns.remove(&turn(id, &log));
         self.note_within(id, log.within, None);
         self.alike.remove(id);
