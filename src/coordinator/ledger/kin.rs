@@ -216,7 +216,7 @@ impl Ledger {
             }
             let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
             if self.is_beginning(inner, outer, &mut looks, look) {
-                self.inner_of(inner).into_iter().chain([inner]).for_each(|deep| self.set_within(deep, Some(outer)));
+                self.set_within(inner, Some(outer));
                 if self.logs.get(&inner).is_some_and(|log| log.gone) {
                     self.drop_log(inner);
                 }
@@ -259,7 +259,9 @@ impl Ledger {
                 (true, false) => {}
                 (true, true) => {
                     self.set_within(inner, None);
-                    self.inner_of(outer).into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
+                    self.set_within(outer, Some(inner));
+                    // There may be others that go on alike.
+                    self.orphans.insert(inner);
                     if is_gone {
                         self.drop_log(outer);
                     }
@@ -279,12 +281,17 @@ impl Ledger {
         self.inner.get(&id).map_or(Vec::new(), |inner| inner.iter().copied().collect())
     }
 
+    /// A log counts within another one, or by itself. Whoever counted within it goes along: there is one outermost log, and all others are within that.
     pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
+        let outer = outer.map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer)).filter(|outer| *outer != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
         let before = std::mem::replace(&mut log.within, outer);
         if before != outer {
             self.changed.insert(id);
             self.note_within(id, before, outer);
+        }
+        if outer.is_some() {
+            self.inner_of(id).into_iter().for_each(|inner| self.set_within(inner, outer));
         }
     }
 
@@ -358,7 +365,10 @@ impl Ledger {
         self.turns.remove(&turn(from, &gone));
         self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
-        self.inner_of(from).into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        if self.logs.get(&id)?.within == Some(from) {
+            self.set_within(id, gone.within);
+        }
+        self.inner_of(from).into_iter().for_each(|other| self.set_within(other, Some(id)));
         self.alike.remove(from);
         self.gone_dated.remove(&id);
         let log = self.logs.get_mut(&id)?;
