@@ -374,7 +374,7 @@ impl Ledger {
         let log = self.logs.get_mut(&id)?;
         // What was planned or held back was of its own file.
         self.turns.remove(&turn(id, log));
-        (log.plan, log.held_at) = (None, None);
+        (log.plan, log.held_at, log.unreadable) = (None, None, None);
         log.rotated |= log.name != gone.name;
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
