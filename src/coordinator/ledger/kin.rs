@@ -239,6 +239,7 @@ impl Ledger {
     /// A log was counted further: does it still count within another one, or others within it?
     pub fn kin(&mut self, id: u64, look: &mut impl Look) {
         self.meet(id, look);
+        self.replace(id);
         self.place_orphans(look);
         let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
         let pairs: Vec<(u64, u64)> = own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();

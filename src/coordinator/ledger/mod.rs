@@ -443,7 +443,6 @@ impl Ledger {
             // Half a line was counted as the last one, and is none.
             self.void(id);
         }
-        self.replace(id);
         self.consider(id, now);
     }
 
