@@ -121,6 +121,15 @@ impl Ledger {
         if (log.size, log.changed) == (found.size, found.changed) {
             return;
         }
+        // What is written anew may become anything.
+        let format = match if log.is_counted() { Ok(log.format) } else { look.format(&log.place()) } {
+            // It has another name by now, which the next look will show.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.missing = true;
+                return;
+            }
+            format => format.unwrap_or(log.format),
+        };
         if log.size >= found.size {
             // Whatever stands behind what was counted may be other than it was.
             log.held_at = None;
@@ -128,8 +137,6 @@ impl Ledger {
         (log.size, log.changed, log.seen) = (found.size, found.changed, now);
         self.changed.insert(id);
         if !log.is_counted() {
-            // What is written anew may become anything.
-            let format = look.format(&log.place()).unwrap_or(log.format);
             if log.format.is_some() || format.is_some() {
                 self.turns.remove(&turn(id, log));
                 (log.plan, log.caught_up, log.told, log.held_at) = (None, false, None, None);
