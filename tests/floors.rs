@@ -46,7 +46,11 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     (&["globset"], &["coordinator/", "config.rs"], "which names are taken is settled with the settings and asked where folders are looked into"),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     // What is in `store/unite` is used by commands, and by the api process: the last of its line, which forks nothing.
-    (&["rayon"], &["count.rs", "store/unite.rs", "store/unite/", "api/ranges/"], "the daemon forks: no process of it may have threads that it does not know of"),
+    (
+        &["rayon"],
+        &["count.rs", "store/unite.rs", "store/unite/", "api/ranges/"],
+        "the daemon forks: no process of it may have threads that it does not know of",
+    ),
 ];
 
 /// Where no thread is started: the supervisor forks, and a worker or the coordinator that is killed is to be one thing.

@@ -210,7 +210,11 @@ fn line(client: &str, day: u32) -> String {
 fn several() -> Truth {
     let mut truth = Truth::default();
     let dated = |numbers, day, hour| lines(numbers, Some((day, hour)));
-    truth.log("web1/20210322.log", Some("2021-03-22"), &[dated(0..400, 22, 0), lines(390..420, None), dated(300..500, 22, 23), dated(400..450, 23, 0)].concat());
+    truth.log(
+        "web1/20210322.log",
+        Some("2021-03-22"),
+        &[dated(0..400, 22, 0), lines(390..420, None), dated(300..500, 22, 23), dated(400..450, 23, 0)].concat(),
+    );
     truth.log("web1/20210323.log", Some("2021-03-23"), &dated(440..900, 23, 12));
     truth.log("web2/20210322.log", Some("2021-03-22"), &dated(200..600, 22, 6));
     truth.log("web2/access.log", None, &[dated(700..800, 24, 1), lines(5_000..5_100, None), dated(0..10, 27, 2)].concat());
@@ -257,7 +261,8 @@ fn a_range_is_the_exact_union_over_days_folders_and_hosts() {
             }
             if from.is_some() || to.is_some() {
                 let words = [from.map(|day| ["--from", day]), to.map(|day| ["--to", day])];
-                let output = tallyd().args(["report", "--json"]).args(words.into_iter().flatten().flatten()).current_dir(daemon.folder.path()).output().unwrap();
+                let output =
+                    tallyd().args(["report", "--json"]).args(words.into_iter().flatten().flatten()).current_dir(daemon.folder.path()).output().unwrap();
                 assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), truth.range(from, to), "{from:?} to {to:?}");
             }
         }
@@ -301,7 +306,8 @@ fn what_cannot_be_asked_is_refused() {
     ] {
         assert_eq!(status(&daemon, "GET", &format!("/api/v1/{path}"), &[]), (400, "bad-parameter".to_owned()), "{path}");
     }
-    for (method, path) in [("POST", "/api/v1/range"), ("DELETE", "/api/v1/top/clients"), ("GET", "/api/v1/rescan"), ("POST", "/api/v1/files/0000000000000001")] {
+    for (method, path) in [("POST", "/api/v1/range"), ("DELETE", "/api/v1/top/clients"), ("GET", "/api/v1/rescan"), ("POST", "/api/v1/files/0000000000000001")]
+    {
         assert_eq!(status(&daemon, method, path, &[]), (405, "method-not-allowed".to_owned()), "{method} {path}");
     }
     assert_eq!(ask(&daemon, "/api/v1/range"), Truth::default().range(None, None));
@@ -439,7 +445,9 @@ fn nobody_changes_anything_without_the_token() {
     }
     let daemon = with_token(&[]);
     for (method, path) in [("DELETE", "/api/v1/files/0000000000000001"), ("POST", "/api/v1/rescan")] {
-        for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", TOKEN)], &[("authorization", "Basic a-token-of-32-bytes-for-the-tests")]] {
+        for headers in
+            [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", TOKEN)], &[("authorization", "Basic a-token-of-32-bytes-for-the-tests")]]
+        {
             let (status, answered, _) = daemon.ask(method, path, headers).unwrap();
             assert_eq!((status, answered["www-authenticate"].to_str().unwrap()), (401, "Bearer"), "{method} {headers:?}");
         }
@@ -554,7 +562,9 @@ fn a_log_that_is_gone_can_be_taken_back() {
 fn a_duplicate_and_what_is_left_out_cannot_be_taken_back() {
     let daemon = with_token(&[("access.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))), ("copy.log", &line("1.1.1.1", 22)), (".hidden", "x\n")]);
     fs::hard_link(daemon.log("access.log"), daemon.log("second.log")).unwrap();
-    wait_until("both are duplicates", || (daemon.file("copy.log")?["state"] == "duplicate" && daemon.file("second.log")?["state"] == "duplicate").then_some(()));
+    wait_until("both are duplicates", || {
+        (daemon.file("copy.log")?["state"] == "duplicate" && daemon.file("second.log")?["state"] == "duplicate").then_some(())
+    });
     let first = id_of(&daemon, "access.log");
     for name in ["copy.log", "second.log"] {
         let id = id_of(&daemon, name);

@@ -622,5 +622,5 @@ pub fn end_of(done: &Done, range: Range, is_stream: bool) -> u64 {
     if done.held || is_stream { done.end } else { done.end.max(range.to()) }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
