@@ -83,6 +83,11 @@ impl Content {
         }
     }
 
+    /// Was any block of both seen? If not, all that is known is that nothing speaks against it.
+    pub fn shares_blocks(&self, other: &Content) -> bool {
+        self.blocks.iter().zip(&other.blocks).any(|(one, two)| *one != UNSEEN && *two != UNSEEN)
+    }
+
     /// May a file that starts with these blocks begin alike? Most that do not are told at once.
     pub fn may_start(&self, start: &[u64]) -> bool {
         self.blocks.iter().zip(start).all(|(one, two)| one == two || *one == UNSEEN)
@@ -93,7 +98,8 @@ impl Content {
     /// # Errors
     /// If the file cannot be read.
     pub fn begins_file(&self, place: &Place, size: u64, closely: bool, look: &mut impl Look) -> io::Result<bool> {
-        if size < self.to {
+        let is_known = self.anchor.is_some() || self.blocks.iter().any(|hash| *hash != UNSEEN);
+        if size < self.to || (closely && !is_known) {
             return Ok(false);
         }
         if let Some(anchor) = self.anchor
@@ -123,7 +129,7 @@ impl Content {
         });
         Ok(match tail {
             Some(tail) => look.sample(place, at, length)? == Some(tail),
-            None => count > 0,
+            None => self.blocks[..count].iter().any(|hash| *hash != UNSEEN),
         })
     }
 
@@ -153,6 +159,12 @@ mod tests {
         });
         let start = bytes.len().saturating_sub(1024);
         Content { to, blocks: blocks.collect(), anchor: (to > 0).then(|| Sample::of(start as u64, &bytes[start..])) }
+    }
+
+    #[test]
+    fn what_was_not_seen_is_like_nothing() {
+        let hole = Content { to: 64, blocks: vec![UNSEEN; 4], anchor: None };
+        assert!(!hole.shares_blocks(&content(&[7; 64])) && content(&[7; 64]).shares_blocks(&content(&[8; 64])));
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl Ledger {
         let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
             (other.gone || other.missed)
+                && other.is_counted()
                 && other.format == log.format
                 && other.size == log.size
                 && self.may_be_kin(log, other)
@@ -135,7 +136,8 @@ impl Ledger {
                             continue;
                         }
                     },
-                    (shown, _) => shown != Shown::Other,
+                    (Shown::Likely, None) => other.content.shares_blocks(&log.content),
+                    (shown, _) => shown == Shown::Same,
                 };
                 if shown {
                     held.push(other_id);
@@ -214,7 +216,7 @@ impl Ledger {
             }
             let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
             if self.is_beginning(inner, outer, &mut looks, look) {
-                self.inner_of(inner).into_iter().chain([inner]).for_each(|deep| self.set_within(deep, Some(outer)));
+                self.set_within(inner, Some(outer));
                 if self.logs.get(&inner).is_some_and(|log| log.gone) {
                     self.drop_log(inner);
                 }
@@ -228,7 +230,7 @@ impl Ledger {
         match (short.content.begins(&long.content), short.content.anchor) {
             (Shown::Likely, Some(anchor)) => {
                 *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
-                *looks > 0 && holds(long, &anchor, look).unwrap_or(!short.content.blocks.is_empty())
+                *looks > 0 && holds(long, &anchor, look).unwrap_or_else(|| short.content.shares_blocks(&long.content))
             }
             (shown, _) => shown == Shown::Same,
         }
@@ -257,7 +259,9 @@ impl Ledger {
                 (true, false) => {}
                 (true, true) => {
                     self.set_within(inner, None);
-                    self.inner_of(outer).into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
+                    self.set_within(outer, Some(inner));
+                    // There may be others that go on alike.
+                    self.orphans.insert(inner);
                     if is_gone {
                         self.drop_log(outer);
                     }
@@ -277,12 +281,17 @@ impl Ledger {
         self.inner.get(&id).map_or(Vec::new(), |inner| inner.iter().copied().collect())
     }
 
+    /// A log counts within another one, or by itself. Whoever counted within it goes along: there is one outermost log, and all others are within that.
     pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
+        let outer = outer.map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer)).filter(|outer| *outer != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
         let before = std::mem::replace(&mut log.within, outer);
         if before != outer {
             self.changed.insert(id);
             self.note_within(id, before, outer);
+        }
+        if outer.is_some() {
+            self.inner_of(id).into_iter().for_each(|inner| self.set_within(inner, outer));
         }
     }
 
@@ -352,16 +361,20 @@ impl Ledger {
     /// Takes a log off the list; another one is in its file then. Whoever counted within it counts within that one.
     fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
         let gone = self.logs.remove(&from)?;
+        self.counting.remove(&from);
         self.turns.remove(&turn(from, &gone));
         self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
-        self.inner_of(from).into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        if self.logs.get(&id)?.within == Some(from) {
+            self.set_within(id, gone.within);
+        }
+        self.inner_of(from).into_iter().for_each(|other| self.set_within(other, Some(id)));
         self.alike.remove(from);
         self.gone_dated.remove(&id);
         let log = self.logs.get_mut(&id)?;
         // What was planned or held back was of its own file.
         self.turns.remove(&turn(id, log));
-        (log.plan, log.held_at) = (None, None);
+        (log.plan, log.held_at, log.unreadable) = (None, None, None);
         log.rotated |= log.name != gone.name;
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
@@ -373,6 +386,8 @@ impl Ledger {
     /// A log is forgotten, with its numbers. Those that counted within it count by themselves.
     pub(super) fn drop_log(&mut self, id: u64) {
         let Some(log) = self.logs.remove(&id) else { return };
+        // The same look may find another log to which this id is given.
+        self.counting.remove(&id);
         self.turns.remove(&turn(id, &log));
         self.note_within(id, log.within, None);
         self.alike.remove(id);

@@ -290,6 +290,10 @@ impl Ledger {
         };
         let Some(range) = range.filter(|_| !held) else {
             log.caught_up |= log.pending() == 0 && log.held_at.is_none_or(|size| log.size <= size);
+            if log.uncounted() == 0 && log.unreadable.take().is_some() {
+                // There is nothing left to read.
+                self.changed.insert(id);
+            }
             return;
         };
         let mut given_up = Vec::new();
@@ -305,9 +309,14 @@ impl Ledger {
         if log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty()) {
             self.turns.insert(turn(id, log));
         }
+        if given_up.is_empty() {
+            return;
+        }
         for work in given_up {
             self.give_up(id, work, Reason::Signal(libc::SIGKILL));
         }
+        // If nothing else is to be done of it, no answer will come that passes over them.
+        self.ready(id, now);
     }
 
     /// The next job, if there is one. `tails_only`: of the logs that were counted up to their ends before.
@@ -355,11 +364,17 @@ impl Ledger {
         }
     }
 
+    /// The log of a flight, if that is still counted as it was when the job was given out.
+    fn flying(&self, number: u64) -> Option<u64> {
+        let flight = self.flights.get(&number)?;
+        let plan = self.logs.get(&flight.log)?.plan.as_ref()?;
+        (plan.serial == flight.plan).then_some(flight.log)
+    }
+
     /// Is a job's result still wanted, now or later?
     pub fn wants(&self, number: u64, log: u64) -> bool {
         let plan = self.logs.get(&log).and_then(|log| log.plan.as_ref());
-        let flies = self.flights.get(&number).is_some_and(|flight| plan.is_some_and(|plan| plan.serial == flight.plan));
-        flies || plan.is_some_and(|plan| plan.waiting.values().any(|piece| matches!(piece, Piece::Counted(job, ..) if *job == number)))
+        self.flying(number).is_some() || plan.is_some_and(|plan| plan.waiting.values().any(|piece| matches!(piece, Piece::Counted(job, ..) if *job == number)))
     }
 
     /// The job of a log whose numbers are to be merged now, if its turn has come.
@@ -448,7 +463,7 @@ impl Ledger {
 
     /// A job's bytes could not be read. What is left of its log is put aside until the folder is next looked at.
     pub fn failed(&mut self, number: u64, errno: i32) {
-        let Some(id) = self.flights.get(&number).map(|flight| flight.log) else { return };
+        let Some(id) = self.flying(number) else { return self.put_back(number) };
         // Of all errors, this one is the range's own.
         if errno == libc::EIO {
             self.strike(number, Reason::Unreadable(errno));
@@ -466,7 +481,7 @@ impl Ledger {
 
     /// A job's log cannot be opened. What is left of it is put aside until the folder is next looked at.
     pub fn cannot_open(&mut self, number: u64, errno: i32) {
-        let Some(id) = self.flights.get(&number).map(|flight| flight.log) else { return };
+        let Some(id) = self.flying(number) else { return self.put_back(number) };
         self.put_back(number);
         // Renamed or removed since it was found, most often: the next look will tell.
         if errno != libc::ENOENT {
@@ -607,5 +622,5 @@ pub fn end_of(done: &Done, range: Range, is_stream: bool) -> u64 {
     if done.held || is_stream { done.end } else { done.end.max(range.to()) }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
