@@ -126,7 +126,10 @@ pub fn list(state: &Path) -> io::Result<Vec<Entry>> {
             continue;
         }
         for name in names(&path)? {
-            if let Some(log) = name.strip_suffix(SUFFIX).and_then(id) {
+            // What is no file is no partial: to open a pipe would be to wait for whoever writes it.
+            if let Some(log) = name.strip_suffix(SUFFIX).and_then(id)
+                && path.join(&name).is_file()
+            {
                 entries.push(Entry { host: host.clone(), log, path: path.join(name) });
             }
         }
@@ -207,6 +210,8 @@ mod tests {
         }
         fs::create_dir_all(state.join("partials/v1/nohost/x")).unwrap();
         fs::write(state.join("partials/v1/host=file"), "").unwrap();
+        fs::create_dir(own.join("0000000000000005.parquet")).unwrap();
+        nix::unistd::mkfifo(&own.join("0000000000000006.parquet"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let found: Vec<_> = list(&state).unwrap().into_iter().map(|entry| (entry.host.to_string(), entry.log, fs::read(entry.path).unwrap())).collect();
         let want = [("a", u64::MAX, &b"other"[..]), ("local", 1, b"one"), ("local", 2, b"two again")];
         assert_eq!(found, want.map(|(host, log, bytes)| (host.to_owned(), log, bytes.to_vec())));
