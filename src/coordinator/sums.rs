@@ -271,7 +271,8 @@ impl Sums {
     pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) {
         for (day, clients) in days {
             self.fill((log, day), &clients);
-            if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)) {
+            // What was counted anew meanwhile is right, and what was stored of it is not.
+            if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)).filter(|part| part.clients.is_none()) {
                 part.clients = Some(Arc::new(clients));
             }
         }
@@ -288,7 +289,9 @@ impl Sums {
 
     /// What is to be stored of a log.
     pub fn keep(&mut self, log: u64) -> Kept {
-        let Some(sum) = self.logs.get_mut(&log) else { return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) } };
+        let Some(sum) = self.logs.get_mut(&log) else {
+            return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) };
+        };
         let totals = sum.totals();
         let days = sum.parts.iter().map(|(day, part)| (*day, part.totals)).collect();
         let clients = sum.parts.iter().map(|(day, part)| Some((*day, Arc::clone(part.clients.as_ref()?)))).collect();
@@ -401,7 +404,16 @@ mod tests {
         let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold, stream: None };
         let head = Sample { at: 0, length: 1, hash: 0 };
         let tail = Sample { at: range.to() - 1, ..head };
-        let counted = Counted { tally: tally(bytes, Rules::default()), end: range.to(), held: false, unterminated: false, head, tail, blocks: (0, Vec::new()), probe: None };
+        let counted = Counted {
+            tally: tally(bytes, Rules::default()),
+            end: range.to(),
+            held: false,
+            unterminated: false,
+            head,
+            tail,
+            blocks: (0, Vec::new()),
+            probe: None,
+        };
         let result = encode(&job, &counted, None);
         sums.add(log, name_day, &ResultView::check(&result, &job).unwrap());
         sums.set_counts(log, true);
