@@ -326,7 +326,7 @@ fn a_range_that_eats_memory_ends_its_worker_only() {
 #[test]
 fn a_quarantine_outlives_restarts_and_ends_when_it_is_asked_for() {
     let (folder, bytes, truth, _) = poisoned("crash");
-    let token = "a token of more than 16 bytes";
+    let token = "0123456789abcdef0123456789";
     let variables = [("TALLYD_FAULT_AT", "5000000"), ("TALLYD_TOKEN", token)];
     let mut daemon = Daemon::start_with_fault(folder, "crash", &variables, &[]);
     let (range, missing) = quarantined(&daemon, &bytes);

@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::ranges::{self, Ranges};
 use super::problem::Problem;
-use super::{Sources, changes};
+use super::ranges::{self, Ranges};
 use super::wire::{self, json};
+use super::{Sources, changes};
 use crate::board::{Activity, DayRow, LogRow, LogState, Reason, Watching};
 use crate::heritage::Role;
 use crate::log::{Day, shown};

@@ -75,14 +75,24 @@ mod tests {
         for shown in [&b"Bearer 0123456789abcdef"[..], b"bearer 0123456789abcdef", b"Bearer  0123456789abcdef "] {
             assert!(token.is_shown(shown), "{}", shown.escape_ascii());
         }
-        for shown in [&b""[..], b"Bearer", b"Bearer ", b"0123456789abcdef", b"Basic 0123456789abcdef", b"Bearer 0123456789abcdeg", b"Bearer 0123456789abcdef0", b"Bearer 0123456789abcde"] {
+        for shown in [
+            &b""[..],
+            b"Bearer",
+            b"Bearer ",
+            b"0123456789abcdef",
+            b"Basic 0123456789abcdef",
+            b"Bearer 0123456789abcdeg",
+            b"Bearer 0123456789abcdef0",
+            b"Bearer 0123456789abcde",
+        ] {
             assert!(!token.is_shown(shown), "{}", shown.escape_ascii());
         }
     }
 
     #[test]
     fn a_token_that_cannot_be_is_refused_with_the_remedy() {
-        for (token, word) in [(&b""[..], "no token"), (b"0123456789abcde", "15 bytes"), (b"0123456789abcdef g", "visible"), (b"0123456789abcde\xff", "visible")] {
+        for (token, word) in [(&b""[..], "no token"), (b"0123456789abcde", "15 bytes"), (b"0123456789abcdef g", "visible"), (b"0123456789abcde\xff", "visible")]
+        {
             let Err(error) = Token::new(token, "token_file x") else { panic!("{}", token.escape_ascii()) };
             assert!(error.starts_with("token_file x: ") && error.contains(word) && error.contains("openssl rand"), "{error}");
         }

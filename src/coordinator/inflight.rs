@@ -57,10 +57,9 @@ impl Inflight {
 
     /// Notes what is in flight now.
     pub fn note(&mut self, flights: impl Iterator<Item = Suspect>) {
-        let lines = flights
-            .map(|Suspect { file: (device, inode), range, strikes, kills, flying }| {
-                format!("{device} {inode} {} {} {strikes} {kills} {}\n", range.from(), range.to(), u8::from(flying))
-            });
+        let lines = flights.map(|Suspect { file: (device, inode), range, strikes, kills, flying }| {
+            format!("{device} {inode} {} {} {strikes} {kills} {}\n", range.from(), range.to(), u8::from(flying))
+        });
         let text = [format!("{HEAD}\n")].into_iter().chain(lines).collect::<String>();
         let Some(file) = &self.file else { return };
         if text != self.written {

@@ -27,6 +27,8 @@ pub enum Task {
     Write(Vec<(Meta, Option<DayClients>)>),
     /// Removes a log's partial.
     Remove(u64),
+    /// Looks whether the folder of partials is there, and makes it if it is not.
+    Look,
     /// Reads the clients of a log back from a partial: of one day, or of all.
     Load(PathBuf, u64, Option<Option<Day>>),
 }
@@ -34,12 +36,31 @@ pub enum Task {
 /// What the thread has done.
 #[derive(Debug)]
 pub enum Report {
-    /// For each log that was to be written: how long it took, and whether it went.
-    Wrote(Vec<(u64, Duration, io::Result<()>)>),
+    /// What came of the logs that were to be written.
+    Wrote {
+        /// For each of them: how long it took, and whether it went.
+        logs: Vec<(u64, Duration, Result<(), NotWritten>)>,
+        /// The folder was not there, and was made: nothing is stored of any other log.
+        made: bool,
+    },
     /// A partial was removed, or could not be.
     Removed(u64, io::Result<()>),
+    /// The folder is there. `made`: it was not.
+    Looked {
+        /// See [`Report::Wrote`].
+        made: bool,
+    },
     /// The clients of a log. An error: its partial cannot be used.
     Loaded(u64, Option<Option<Day>>, Result<Vec<(Option<Day>, Clients)>, String>),
+}
+
+/// Why a log was not written.
+#[derive(Debug)]
+pub enum NotWritten {
+    /// The system could not do it. It may be able to later.
+    Failed(io::Error),
+    /// Its clients are in its partial only, and that cannot be used.
+    Lost(String),
 }
 
 /// The way to the thread.
@@ -131,39 +152,50 @@ struct Shelf {
 impl Shelf {
     fn perform(&self, task: Task) -> Report {
         match task {
-            Task::Write(snapshots) => Report::Wrote(self.write(snapshots)),
+            Task::Write(snapshots) => {
+                // It may have been removed, or not have been there when the daemon started.
+                let made = self.make();
+                Report::Wrote { made: matches!(made, Ok(true)), logs: self.write(snapshots, made.map(drop)) }
+            }
             Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
-            Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day)),
+            Task::Look => Report::Looked { made: self.make().unwrap_or(false) },
+            Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(|trouble| trouble.to_string())),
         }
     }
 
-    fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>) -> Vec<(u64, Duration, io::Result<()>)> {
+    /// Makes the folder if it is not there. Says whether it was not.
+    fn make(&self) -> io::Result<bool> {
+        if self.folder.is_dir() { Ok(false) } else { folder::make(&self.state, &self.host).map(|_| true) }
+    }
+
+    fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>, made: io::Result<()>) -> Vec<(u64, Duration, Result<(), NotWritten>)> {
         let (mut files, mut reports) = (Vec::new(), Vec::new());
         for (meta, clients) in snapshots {
             let (log, start) = (meta.log, Instant::now());
-            let encoded = match clients {
-                Some(clients) => bytes_of(&meta, &clients),
-                None => load(&folder::path(&self.folder, log), None).map_err(io::Error::other).and_then(|days| {
-                    let clients: DayClients = days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect();
-                    bytes_of(&meta, &clients)
-                }),
-            };
+            let encoded = clients.map_or_else(|| self.stored(log), Ok).and_then(|clients| bytes_of(&meta, &clients).map_err(NotWritten::Failed));
             match encoded {
                 Ok(bytes) => files.push((log, bytes, start.elapsed())),
                 Err(error) => reports.push((log, start.elapsed(), Err(error))),
             }
         }
         let start = Instant::now();
-        // It may have been removed, or not have been there when the daemon started.
-        let made = if self.folder.is_dir() { Ok(()) } else { folder::make(&self.state, &self.host).map(drop) };
         let all: Vec<(u64, &[u8])> = files.iter().map(|(log, bytes, _)| (*log, &bytes[..])).collect();
         let written = match made {
             Ok(()) => folder::write_all(&self.folder, &all),
-            Err(error) => all.iter().map(|_| Err(io::Error::new(error.kind(), error.to_string()))).collect(),
+            Err(error) => all.iter().map(|_| Err(again(&error))).collect(),
         };
         let each = start.elapsed() / u32::try_from(files.len().max(1)).unwrap_or(1);
-        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written)));
+        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written.map_err(NotWritten::Failed))));
         reports
+    }
+
+    /// The clients that a log's partial has.
+    fn stored(&self, log: u64) -> Result<DayClients, NotWritten> {
+        match load(&folder::path(&self.folder, log), None) {
+            Ok(days) => Ok(days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect()),
+            Err(Trouble::Io(error)) if error.kind() != io::ErrorKind::NotFound => Err(NotWritten::Failed(error)),
+            Err(trouble) => Err(NotWritten::Lost(trouble.to_string())),
+        }
     }
 }
 
@@ -172,8 +204,13 @@ fn bytes_of(meta: &Meta, clients: &[(Option<Day>, Arc<Clients>)]) -> io::Result<
     encode(meta, &days).map_err(io::Error::other)
 }
 
-fn load(path: &Path, day: Option<Option<Day>>) -> Result<Vec<(Option<Day>, Clients)>, String> {
-    let partial = File::open(path).map_err(Trouble::from).and_then(Partial::open).map_err(|trouble| trouble.to_string())?;
+fn load(path: &Path, day: Option<Option<Day>>) -> Result<Vec<(Option<Day>, Clients)>, Trouble> {
+    let partial = File::open(path).map_err(Trouble::from).and_then(Partial::open)?;
     let days: Vec<Option<Day>> = day.map_or_else(|| partial.meta().days.keys().copied().collect(), |day| vec![day]);
-    days.into_iter().map(|day| partial.to_clients(day).map(|clients| (day, clients)).map_err(|trouble| trouble.to_string())).collect()
+    days.into_iter().map(|day| partial.to_clients(day).map(|clients| (day, clients))).collect()
+}
+
+/// The same error once more. With the system's number, by which people are told.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }

@@ -335,7 +335,7 @@ struct Unsettled {
 impl Unsettled {
     fn of(ledger: &Ledger, sums: &Sums) -> Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
-        for (id, log) in ledger.logs().filter(|(_, log)| !log.is_complete()) {
+        for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
             let never_counted = log.content.to == 0 || log.state() == LogState::Counting || log.unreadable.is_some();
             unsettled.all |= never_counted && log.pending() > 0;
             unsettled.days.extend(sums.days_of(id));

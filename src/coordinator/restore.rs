@@ -20,14 +20,37 @@ use crate::log::day_of_name;
 use crate::store::{Entry, Hole, Host, Identity, Meta, State, Trouble, folder, read_meta};
 use crate::tally::{Rules, Totals};
 
-/// Takes over what the store has. Calls `beat` now and then. Says where the partials of other hosts are, by the numbers that their logs have here.
-pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut Sums, saves: &mut Saves, beat: impl Fn()) -> HashMap<u64, PathBuf> {
-    let mut foreign = HashMap::new();
+/// What must be known of the store for as long as the coordinator lives.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// Where the partials of other hosts are, by the numbers that their logs have here.
+    pub foreign: HashMap<u64, PathBuf>,
+    /// How the logs were counted that were counted otherwise than it is done now.
+    pub before: HashMap<u64, Before>,
+}
+
+/// How a log was counted: by which rules, by which version.
+#[derive(Debug, Clone)]
+pub struct Before {
+    rules: Rules,
+    writer: String,
+}
+
+impl Before {
+    /// How it is done by this version.
+    pub fn now(rules: Rules) -> Before {
+        Before { rules, writer: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}
+
+/// Takes over what the store has. Calls `beat` now and then.
+pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut Sums, saves: &mut Saves, beat: impl Fn()) -> Restored {
+    let (mut foreign, mut before) = (HashMap::new(), HashMap::new());
     let entries = match folder::list(&settings.state) {
         Ok(entries) => entries,
         Err(error) => {
             warn!(%error, "cannot read the store; everything is counted again");
-            return foreign;
+            return Restored::default();
         }
     };
     let (mut logs, now) = (0, Instant::now());
@@ -40,10 +63,12 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
                 let (id, deleted) = (meta.log, meta.state == State::Deleted);
                 let log = log_of(&meta, settings.rules());
                 sums.restore(id, log.day, &kept_of(&meta));
-                let is_stored = !log.old;
+                if log.old {
+                    before.insert(id, Before { rules: meta.rules, writer: meta.writer.clone() });
+                }
                 let state = log.clone();
                 ledger.restore(id, log);
-                saves.found(id, is_stored.then(|| mark(&state)), now);
+                saves.found(id, Some(mark(&state)), now);
                 saves.note(id, Some(&state), now);
                 if deleted {
                     sums.remove(id);
@@ -69,7 +94,7 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
     if logs > 0 {
         info!(logs, took_ms = now.elapsed().as_millis() as u64, "took over what was stored");
     }
-    foreign
+    Restored { foreign, before }
 }
 
 /// A partial that cannot be used gets a name that nobody takes for one: its log is counted again, if it is there.
@@ -111,7 +136,7 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
 }
 
 /// What is stored of a log, beside its clients.
-pub fn meta_of(id: u64, log: &Log, kept: &Kept, rules: Rules, written_at: u64) -> Meta {
+pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> Meta {
     let state = match log.state() {
         _ if log.deleted => State::Deleted,
         crate::board::LogState::Gone => State::Gone,
@@ -122,8 +147,8 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, rules: Rules, written_at: u64) -
     let nothing = BTreeMap::new();
     Meta {
         log: id,
-        writer: env!("CARGO_PKG_VERSION").to_owned(),
-        rules,
+        writer: by.writer,
+        rules: by.rules,
         name: log.name.clone(),
         folder: log.folder.clone(),
         identity: Identity {

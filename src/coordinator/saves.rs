@@ -121,6 +121,17 @@ impl Saves {
         self.settle(id);
     }
 
+    /// Nothing is in the store any more, but what `kept` says was written just now. Everything is to be written again.
+    pub fn lost_all(&mut self, kept: impl Fn(u64) -> bool, now: Instant) {
+        let ids: Vec<u64> = self.logs.iter().filter(|(id, save)| save.stored.is_some() && save.writing.is_none() && !kept(**id)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(save) = self.logs.get_mut(&id) else { continue };
+            self.waiting.remove(&(save.when(), id));
+            (save.stored, save.due) = (None, now);
+            self.settle(id);
+        }
+    }
+
     /// Puts a log where it belongs: among those that are to be written, or among those that are forgotten.
     fn settle(&mut self, id: u64) {
         let Some(save) = self.logs.get(&id) else { return };
@@ -236,5 +247,19 @@ mod tests {
         assert_eq!(take(&mut saves, due + EVERY, false), [(1, Todo::Remove)]);
         saves.done(1, Duration::ZERO, true, due);
         assert!(saves.logs.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_in_the_store_any_more_is_written_again() {
+        let now = Instant::now();
+        let mut saves = Saves::default();
+        for (id, mark) in [(1, Some(5)), (2, Some(6)), (3, None)] {
+            saves.found(id, mark, now);
+        }
+        saves.lost_all(|id| id == 2, now);
+        assert_eq!((saves.is_stored(1), saves.is_stored(2), saves.behind()), (false, true, 1));
+        assert_eq!(take(&mut saves, now, false), [(1, Todo::Write)]);
+        // What is not wanted need not be removed.
+        assert!(!saves.logs.contains_key(&3));
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
-use super::keeper::{DayClients, Keeper, Report, Task};
+use super::keeper::{DayClients, Keeper, NotWritten, Report, Task};
 use super::ledger::{Ledger, Log};
-use super::restore::{meta_of, restore, set_aside};
+use super::restore::{Before, Restored, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
 use super::sums::{PartKey, Sums};
 use crate::board::Header;
@@ -25,6 +25,8 @@ const HANGS_AFTER: Duration = Duration::from_secs(5);
 const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// When the daemon stops, so much time is taken to write what is not written.
 const FINISH: Duration = Duration::from_millis(1_000);
+/// How often it is looked whether the store is there at all.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// So many bytes of clients are written at once.
 const BATCH_BYTES: usize = 16 << 20;
 
@@ -38,6 +40,8 @@ pub struct Storing {
     saves: Saves,
     /// Partials of other hosts, by the number their logs have here.
     foreign: HashMap<u64, PathBuf>,
+    /// How the logs were counted that were counted otherwise than it is done now.
+    before: HashMap<u64, Before>,
     loading: HashSet<(u64, Option<Option<Day>>)>,
     /// Counted up with each write.
     generation: u64,
@@ -47,6 +51,7 @@ pub struct Storing {
     changed: bool,
     pressed: bool,
     measured: Instant,
+    looked: Instant,
 }
 
 /// What came of a log whose clients were wanted.
@@ -69,7 +74,7 @@ impl Storing {
             warn!(%error, "cannot use the store; it is tried again with each write");
         }
         let mut saves = Saves::default();
-        let foreign = restore(settings, &host, ledger, sums, &mut saves, beat);
+        let Restored { foreign, before } = restore(settings, &host, ledger, sums, &mut saves, beat);
         Ok(Storing {
             rules: settings.rules(),
             budget: settings.memory_budget as usize,
@@ -77,6 +82,7 @@ impl Storing {
             folder: folder::of(&settings.state, &host),
             saves,
             foreign,
+            before,
             loading: HashSet::new(),
             // Not 0, and not what a predecessor had: whoever reads the store must look again.
             generation: milliseconds(),
@@ -86,6 +92,7 @@ impl Storing {
             changed: true,
             pressed: false,
             measured: Instant::now(),
+            looked: Instant::now(),
         })
     }
 
@@ -153,6 +160,7 @@ impl Storing {
             while !self.keeper.is_idle() {
                 beat();
                 if let Some(report) = self.keeper.wait(Duration::from_millis(500)) {
+                    // What cannot be had is asked for again in the loop, and found out there.
                     self.take(report, sums);
                 }
             }
@@ -165,36 +173,53 @@ impl Storing {
     /// Takes what the keeper has done. Says of which logs the clients are there now, or cannot be had.
     pub fn hear(&mut self, sums: &mut Sums) -> Vec<(u64, Outcome)> {
         let reports = self.keeper.reports();
-        reports.into_iter().filter_map(|report| self.take(report, sums)).collect()
+        reports.into_iter().flat_map(|report| self.take(report, sums)).collect()
     }
 
-    fn take(&mut self, report: Report, sums: &mut Sums) -> Option<(u64, Outcome)> {
+    fn take(&mut self, report: Report, sums: &mut Sums) -> Vec<(u64, Outcome)> {
         let now = Instant::now();
         match report {
-            Report::Wrote(logs) => {
+            Report::Wrote { logs, made } => {
+                if made {
+                    self.lost_all(|id| logs.iter().any(|(log, _, written)| *log == id && written.is_ok()));
+                }
+                let mut outcomes = Vec::new();
                 for (log, took, written) in logs {
                     self.saves.done(log, took, written.is_ok(), now);
-                    self.note_error(written.err());
+                    match written {
+                        Ok(()) => self.note_error(None),
+                        Err(NotWritten::Failed(error)) => self.note_error(Some(error)),
+                        Err(NotWritten::Lost(why)) => {
+                            self.put_aside(log, &why);
+                            outcomes.push((log, Outcome::Damaged));
+                        }
+                    }
                 }
-                None
+                outcomes
             }
             Report::Removed(log, removed) => {
                 self.saves.done(log, Duration::ZERO, removed.is_ok(), now);
                 self.note_error(removed.err());
-                None
+                Vec::new()
+            }
+            Report::Looked { made } => {
+                if made {
+                    self.lost_all(|_| false);
+                }
+                Vec::new()
             }
             Report::Loaded(log, day, loaded) => {
                 self.loading.remove(&(log, day));
                 match (loaded, day) {
                     (Ok(days), None) => {
                         sums.load(log, days);
-                        Some((log, Outcome::Loaded))
+                        vec![(log, Outcome::Loaded)]
                     }
                     (Ok(days), Some(_)) => {
                         let fill = |(day, clients): (Option<Day>, Clients)| sums.fill((log, day), &clients);
                         days.into_iter().for_each(fill);
                         // Of the union that they were for, nothing but a day's row changes.
-                        Some((log, Outcome::Loaded))
+                        vec![(log, Outcome::Loaded)]
                     }
                     (Err(error), _) => {
                         match self.foreign.remove(&log) {
@@ -202,15 +227,27 @@ impl Storing {
                                 warn!(path = %path.display(), error, "cannot use what another host has stored");
                                 sums.remove(log);
                             }
-                            // It was a copy for a while, and those are not stored.
-                            None if !folder::path(&self.folder, log).exists() => {}
-                            None => set_aside(&folder::path(&self.folder, log), &error),
+                            None => self.put_aside(log, &error),
                         }
-                        Some((log, Outcome::Damaged))
+                        vec![(log, Outcome::Damaged)]
                     }
                 }
             }
         }
+    }
+
+    /// Sets a log's partial aside, if there is one: it was a copy for a while, and those are not stored; or the folder is gone.
+    fn put_aside(&self, log: u64, why: &str) {
+        let path = folder::path(&self.folder, log);
+        if path.exists() {
+            set_aside(&path, why);
+        }
+    }
+
+    fn lost_all(&mut self, kept: impl Fn(u64) -> bool) {
+        warn!(folder = %self.folder.display(), "the store was not there any more; all that is known is written again");
+        (self.changed, self.generation) = (true, self.generation + 1);
+        self.saves.lost_all(kept, Instant::now());
     }
 
     fn note_error(&mut self, error: Option<io::Error>) {
@@ -240,6 +277,14 @@ impl Storing {
         if self.keeper.is_idle() {
             self.give_due(ledger, sums, false);
         }
+        if self.complained && !self.saves.is_failing() {
+            // What could not be written is not to be written any more.
+            self.note_error(None);
+        }
+        if self.keeper.is_idle() && self.looked.elapsed() >= LOOK_EVERY {
+            self.looked = Instant::now();
+            self.keeper.give(Task::Look);
+        }
         if self.measured.elapsed() < MEASURE_EVERY {
             return;
         }
@@ -259,7 +304,10 @@ impl Storing {
                 (Todo::Write, Some(log)) => {
                     let kept = sums.keep(id);
                     let clients = if log.deleted { Some(Vec::new()) } else { kept.clients.clone() };
-                    snapshots.push((meta_of(id, log, &kept, self.rules, milliseconds()), clients));
+                    // Until a log is counted again, its numbers are those of the old way, whatever else changes of it.
+                    let before = if log.old { self.before.get(&id).cloned() } else { self.before.remove(&id).and(None) };
+                    let by = before.unwrap_or_else(|| Before::now(self.rules));
+                    snapshots.push((meta_of(id, log, &kept, by, milliseconds()), clients));
                 }
                 _ => self.keeper.give(Task::Remove(id)),
             }

@@ -276,7 +276,8 @@ impl Sums {
                 continue;
             }
             self.fill((log, day), &clients);
-            if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)) {
+            // What was counted anew meanwhile is right, and what was stored of it is not.
+            if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)).filter(|part| part.clients.is_none()) {
                 part.clients = Some(Arc::new(clients));
             }
         }

@@ -144,6 +144,8 @@ pub fn list_of(state: &Path, host: &Host) -> io::Result<Vec<Entry>> {
     let folder = of(state, host);
     let ids = names(&folder)?.into_iter().filter_map(|name| Some((name.strip_suffix(SUFFIX).and_then(id)?, name)));
     let mut entries: Vec<Entry> = ids.map(|(log, name)| Entry { host: host.clone(), log, path: folder.join(name) }).collect();
+    // What is no file is no partial: to open a pipe would be to wait for whoever writes it.
+    entries.retain(|entry| entry.path.is_file());
     entries.sort();
     Ok(entries)
 }
@@ -220,6 +222,8 @@ mod tests {
         }
         fs::create_dir_all(state.join("partials/v1/nohost/x")).unwrap();
         fs::write(state.join("partials/v1/host=file"), "").unwrap();
+        fs::create_dir(own.join("0000000000000005.parquet")).unwrap();
+        nix::unistd::mkfifo(&own.join("0000000000000006.parquet"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let found: Vec<_> = list(&state).unwrap().into_iter().map(|entry| (entry.host.to_string(), entry.log, fs::read(entry.path).unwrap())).collect();
         let want = [("a", u64::MAX, &b"other"[..]), ("local", 1, b"one"), ("local", 2, b"two again")];
         assert_eq!(found, want.map(|(host, log, bytes)| (host.to_owned(), log, bytes.to_vec())));

@@ -185,7 +185,11 @@ impl Ranges {
 }
 
 /// Puts an answer where the next who asks will find it. Gives the place back if there is none.
-fn keep(mut last: OwnedMutexGuard<Option<Last>>, version: u64, outcome: Result<Outcome, Replaced>) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, Replaced>) {
+fn keep(
+    mut last: OwnedMutexGuard<Option<Last>>,
+    version: u64,
+    outcome: Result<Outcome, Replaced>,
+) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, Replaced>) {
     let outcome = outcome.map(Arc::new);
     if let Ok(outcome) = &outcome {
         *last = Some(Last { version, outcome: Arc::clone(outcome), at: Instant::now() });
