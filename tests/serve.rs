@@ -510,8 +510,8 @@ fn twenty_thousand_logs_are_counted() {
     let folder = Folder::new();
     fs::create_dir_all(folder.join("logs")).unwrap();
     for number in 0..20_000 {
-        // Each has another line; the very same line in all would be copies of one log.
-        fs::write(folder.join(&format!("logs/{number}.log")), format!("1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] {number}\n")).unwrap();
+        // Each has a line of its own; the very same line in all would be copies of one log.
+        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)).unwrap();
     }
     let daemon = Daemon::start_in(folder, &[], &[]);
     wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
