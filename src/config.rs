@@ -38,7 +38,7 @@ pub struct Settings {
     pub state: PathBuf,
     /// Where the API answers.
     pub listen: SocketAddr,
-    /// The file with the token that who asks the API has to show.
+    /// The file with the token that who changes something through the API has to show.
     pub token_file: Option<PathBuf>,
     /// How many processes count.
     pub workers: usize,
@@ -103,7 +103,7 @@ pub struct Given {
     /// Answer on other addresses than loopback though nobody has to show a token
     #[arg(long, env = "TALLYD_INSECURE_NO_AUTH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     insecure_no_auth: Option<bool>,
-    /// The file with the token that who asks the API has to show; TALLYD_TOKEN is the token itself [default: none]
+    /// The file with the token that who changes something through the API has to show; TALLYD_TOKEN is the token itself, and wins [default: none]
     #[arg(long, value_name = "FILE", env = "TALLYD_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// How many processes count, 1 to 256 [default: the CPUs tallyd may use]
@@ -292,7 +292,7 @@ impl Settings {
         let listen = address(listen.as_deref().unwrap_or("127.0.0.1:8080"), &listen_origin)?;
         if !listen.ip().is_loopback() && !setting!(insecure_no_auth).0.unwrap_or(false) {
             return Err(BadSetting(format!(
-                "{listen_origin}{listen} can be reached from other machines, and this version knows no tokens: listen on 127.0.0.1 behind a proxy that \
+                "{listen_origin}{listen} can be reached from other machines, and reading needs no token in this version: listen on 127.0.0.1 behind a proxy that \
                  checks who asks, or say --insecure-no-auth if everybody may ask"
             )));
         }

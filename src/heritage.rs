@@ -89,6 +89,8 @@ pub struct Heritage {
     pub started: u64,
     /// What `ps` shows.
     pub title: Option<Title>,
+    /// The token that the environment gave. Only the api keeps it.
+    pub token: Option<File>,
 }
 
 impl Heritage {
@@ -112,6 +114,7 @@ impl Heritage {
             lock,
             started: now.map_or(0, |time| time.as_secs()),
             title: None,
+            token: None,
         })
     }
 
@@ -130,6 +133,7 @@ impl Heritage {
             Role::Api => {
                 keep.extend([self.board.as_raw_fd(), self.roster.as_raw_fd(), self.listener.as_raw_fd(), self.requests.0.as_fd().as_raw_fd()]);
                 keep.extend(self.pages.iter().map(SharedMemory::as_raw_fd));
+                keep.extend(self.token.iter().map(AsRawFd::as_raw_fd));
             }
         }
         close_all_but(&keep)?;

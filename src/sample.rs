@@ -173,7 +173,10 @@ mod tests {
             assert_eq!((blocks_within(at + u64::from(length) - 1), blocks_within(at + u64::from(length))), (number, number + 1));
             before = (at, length);
         }
-        assert_eq!((block(3), block(4), block(66), block(67), block(81), block(82)), ((48, 16), (64, 64), (4032, 64), (4096, 256), (61_440, 256), (65_536, 1024)));
+        assert_eq!(
+            (block(3), block(4), block(66), block(67), block(81), block(82)),
+            ((48, 16), (64, 64), (4032, 64), (4096, 256), (61_440, 256), (65_536, 1024))
+        );
         assert_eq!((blocks_within(0), blocks_within(15), blocks_within(4096)), (0, 0, 67));
     }
 

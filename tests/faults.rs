@@ -289,3 +289,81 @@ fn only_one_writes_the_board() {
         assert_eq!(rights(pid), Vec::<String>::new());
     }
 }
+
+/// A folder with a log of which the range with the byte 5,000,000 is poison, another one, and what they hold.
+fn poisoned(fault: &str) -> (Folder, Vec<u8>, Truth, Truth) {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.join("faults")).unwrap();
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    fs::write(folder.join("faults").join(fault), b"").unwrap();
+    let (bytes, truth) = block(100_000, 1_000, 11);
+    fs::write(folder.join("logs/20210322.log"), &bytes).unwrap();
+    let (small, small_truth) = block(10, 10, 12);
+    fs::write(folder.join("logs/20210323.log"), &small).unwrap();
+    (folder, bytes, truth, small_truth)
+}
+
+/// The quarantined range, once it is small and everything else is counted; and how many lines start in it.
+fn quarantined(daemon: &Daemon, bytes: &[u8]) -> (serde_json::Value, u64) {
+    let range = wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
+    wait_until("all else is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    let (from, to) = (range["from"].as_u64().unwrap() as usize, range["to"].as_u64().unwrap() as usize);
+    assert!(from <= 5_000_000 && 5_000_000 < to && to - from <= 4096, "{range}");
+    (range, (from..to).filter(|at| *at == 0 || bytes[at - 1] == b'\n').count() as u64)
+}
+
+#[test]
+fn a_range_that_eats_memory_ends_its_worker_only() {
+    let (folder, bytes, truth, small_truth) = poisoned("eat");
+    let daemon = Daemon::start_with_fault(folder, "eat", &[("TALLYD_FAULT_AT", "5000000")], &["--worker-memory-mib", "128"]);
+    let (range, missing) = quarantined(&daemon, &bytes);
+    assert!(range["reason"].as_str().unwrap().contains("SIGABRT"), "{range}");
+    assert_eq!(daemon.reported("20210322.log").unwrap().0, truth.total - missing);
+    assert_eq!(daemon.reported("20210323.log"), Some((small_truth.total, small_truth.ip)));
+    assert_eq!(daemon.restarts("coordinator"), 0);
+}
+
+#[test]
+fn a_quarantine_outlives_restarts_and_ends_when_it_is_asked_for() {
+    let (folder, bytes, truth, _) = poisoned("crash");
+    let token = "0123456789abcdef0123456789";
+    let variables = [("TALLYD_FAULT_AT", "5000000"), ("TALLYD_TOKEN", token)];
+    let mut daemon = Daemon::start_with_fault(folder, "crash", &variables, &[]);
+    let (range, missing) = quarantined(&daemon, &bytes);
+    for number in [SIGTERM, SIGKILL] {
+        wait_until("it is stored", || (daemon.get("/api/v1/status")["unstored_files"] == 0).then_some(()));
+        let folder = daemon.end(number);
+        daemon = Daemon::start_with_fault(folder, "crash", &variables, &[]);
+        let status = wait_until("the folder was looked at", || Some(daemon.get("/api/v1/status")).filter(|status| status["pending_bytes"] == 0));
+        assert_eq!(status["quarantine"][0]["from"], range["from"]);
+        assert_eq!(daemon.file("20210322.log").unwrap()["state"], "quarantined");
+        assert_eq!(daemon.reported("20210322.log").unwrap().0, truth.total - missing);
+        // It was not tried again.
+        assert_eq!(daemon.restarts("worker"), 0);
+    }
+    fs::remove_file(daemon.folder.join("faults/crash")).unwrap();
+    let bearer = format!("Bearer {token}");
+    assert_eq!(daemon.ask("POST", "/api/v1/rescan", &[("Authorization", &bearer)]).unwrap().0, 202);
+    wait_until("it is counted", || daemon.file("20210322.log").filter(|file| file["complete"] == true));
+    assert_eq!(daemon.reported("20210322.log"), Some((truth.total, truth.ip)));
+}
+
+/// Each time that a worker has died of it, everything is killed: what is known of the range is in the note of what is in flight, and in the store.
+#[test]
+fn a_quarantine_is_found_though_the_whole_daemon_dies_each_time() {
+    let (mut folder, bytes, truth, _) = poisoned("crash");
+    for death in 0.. {
+        assert!(death < 100, "it is not found");
+        let daemon = Daemon::start_with_fault(folder, "crash", &[("TALLYD_FAULT_AT", "5000000")], &[]);
+        let found = wait_until("a worker has died, or nothing is left to count", || {
+            let done = daemon.get("/api/v1/status")["pending_bytes"] == 0;
+            (done || daemon.restarts("worker") > 0).then_some(done)
+        });
+        if found {
+            let (_, missing) = quarantined(&daemon, &bytes);
+            assert_eq!(daemon.reported("20210322.log").unwrap().0, truth.total - missing);
+            return;
+        }
+        folder = daemon.end(SIGKILL);
+    }
+}

@@ -230,7 +230,9 @@ fn what_is_no_log_is_left_out() {
     wait_until("the gz file is looked at", || daemon.file("packed.log").filter(|file| file["reason"].is_string()));
     assert_eq!(daemon.get("/api/v1/report"), json!({"20210322.log": {"total": 1, "ip": 1}, "packed.log": {"total": 0, "ip": 0}}));
     let left_out = |name: &str| daemon.file(name).map(|file| (file["state"].clone(), file["reason"].clone()));
-    for (name, reason) in [("pipe.log", "not a regular file"), ("link.log", "a link out of the folder"), (".hidden.log", "hidden"), ("x.log.tmp", "a temporary name")] {
+    for (name, reason) in
+        [("pipe.log", "not a regular file"), ("link.log", "a link out of the folder"), (".hidden.log", "hidden"), ("x.log.tmp", "a temporary name")]
+    {
         assert_eq!(left_out(name), Some((json!("skipped"), json!(format!("left out: {reason}")))), "{name}");
     }
     assert_eq!(daemon.get("/api/v1/status")["skipped"], 7);
@@ -465,7 +467,9 @@ fn a_log_that_is_rewritten_with_the_same_end_is_another_one() {
     fs::write(daemon.log("20210401.log"), log(b"1.2.3.4 - - [01/Apr/2021:06:25:24 +0100] x\n")).unwrap();
     daemon.wait_for("20210401.log", truth(140, 2));
     fs::write(daemon.log("20210401.log"), log(b"9.9.9.9 - - [02/Apr/2021:06:25:24 +0100] y\n")).unwrap();
-    wait_until("it is replaced", || (daemon.ask("GET", "/api/v1/days/2021-04-02", &[]).is_some_and(|(_, _, body)| body.contains("\"requests\":100,"))).then_some(()));
+    wait_until("it is replaced", || {
+        (daemon.ask("GET", "/api/v1/days/2021-04-02", &[]).is_some_and(|(_, _, body)| body.contains("\"requests\":100,"))).then_some(())
+    });
     assert!(!daemon.get("/api/v1/days").to_string().contains("2021-04-01"));
 }
 

@@ -5,17 +5,13 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{Folder, tallyd};
+use support::{Folder, duckdb, tallyd};
 use tallyd::log::Day;
 use tallyd::store::folder::{self, Host};
 use tallyd::store::{Meta, Partial, State, encode};
 use tallyd::tally::{Clients, Key, Totals, Usage};
-
-/// Where `tests/run` puts it.
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python");
 
 fn day(text: &str) -> Option<Day> {
     Day::parse(text)
@@ -68,25 +64,6 @@ fn some(state: &Path) {
     store(state, "local", 2, "20210323.log", &[(day("2021-03-22"), 500, 300), (day("2021-03-23"), 0, 50)]);
     store(state, "web-2", 0xfedc_ba98_7654_3210, "access.log", &[(day("1969-12-31"), 7, 1)]);
     store(state, "web-2", 4, "empty.log", &[]);
-}
-
-/// What a program in Python prints as JSON, or nothing if DuckDB is not there.
-fn duckdb(program: &str, glob: &str) -> Option<Value> {
-    let there = Command::new(PYTHON).args(["-c", "import duckdb"]).output();
-    match there {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            eprintln!("SKIPPED: {PYTHON} has no DuckDB; tests/run installs it. It says: {}", String::from_utf8_lossy(&output.stderr));
-            return None;
-        }
-        Err(error) => {
-            eprintln!("SKIPPED: DuckDB is looked for in target/venv, where tests/run installs it; {PYTHON}: {error}");
-            return None;
-        }
-    }
-    let output = Command::new(PYTHON).args(["-c", program, glob]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
 #[test]

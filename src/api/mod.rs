@@ -1,14 +1,18 @@
-//! The api process: reads the board, answers over HTTP. It writes nothing.
+//! The api process: reads the board and the store, answers over HTTP. It writes nothing; what is to be changed it asks the coordinator for.
 //!
 //! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
 
+mod changes;
 mod problem;
+mod ranges;
 mod routes;
 mod serve;
+mod token;
 mod wire;
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,36 +20,63 @@ use tracing::error;
 
 use crate::board::{Activity, BoardReader, Roster, StatusPage};
 use crate::heritage::{Heritage, Role};
+use crate::journal;
+use crate::store::{Host, folder};
 use crate::sys::process::unblock_stop;
-use crate::sys::socket::wait;
+use crate::sys::socket::{Channel, wait};
+
+use ranges::Ranges;
+use token::Token;
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
+/// How the process ends if a setting keeps it from starting: the supervisor then ends everything.
+const SETTING: i32 = 2;
 
 /// Runs the api until it is told to stop or the supervisor is gone. Says its exit code.
 pub fn run(heritage: &Heritage) -> i32 {
-    match answer(heritage) {
-        Ok(()) => 0,
-        Err(error) => {
-            error!(%error, "the api cannot go on");
-            1
+    let failed = |error: io::Error| {
+        error!(%error, "the api cannot go on");
+        1
+    };
+    let own = match heritage.enter(Role::Api, None) {
+        Ok(own) => own,
+        Err(error) => return failed(error),
+    };
+    match Token::read(heritage.token.as_ref(), heritage.settings.token_file.as_deref()) {
+        Ok(token) => answer(heritage, own, token).map_or_else(failed, |()| 0),
+        Err(sentence) => {
+            journal::say(&format!("tallyd: {sentence}\n"));
+            SETTING
         }
     }
 }
 
 /// What the routes read.
 struct Sources {
-    board: BoardReader,
+    board: Arc<BoardReader>,
+    ranges: Arc<Ranges>,
+    /// What who changes something has to show.
+    token: Option<Token>,
+    /// The way to the coordinator.
+    requests: Channel,
+    /// The folder of the own partials.
+    partials: PathBuf,
     roster: Roster,
     pages: Vec<StatusPage>,
     own: StatusPage,
     started: u64,
 }
 
-fn answer(heritage: &Heritage) -> io::Result<()> {
-    let own = heritage.enter(Role::Api, None)?;
+fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Result<()> {
+    let settings = &heritage.settings;
+    let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
     let sources = Arc::new(Sources {
-        board: BoardReader::open(&heritage.board, heritage.board_size)?,
+        board: Arc::new(BoardReader::open(&heritage.board, heritage.board_size)?),
+        partials: folder::of(&settings.state, &host),
+        ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, heritage.started)),
+        token,
+        requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
         own,
@@ -78,6 +109,9 @@ fn answer(heritage: &Heritage) -> io::Result<()> {
             stop.recv().await;
         })
         .await;
-        Ok(())
-    })
+        io::Result::Ok(())
+    })?;
+    // A range that is being worked out is not waited for.
+    runtime.shutdown_background();
+    Ok(())
 }

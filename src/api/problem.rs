@@ -29,6 +29,21 @@ impl Problem {
         Problem { status: StatusCode::METHOD_NOT_ALLOWED, code: "method-not-allowed", title: "The path has no such method", detail }
     }
 
+    /// Nobody may change anything.
+    pub(super) fn no_token_set() -> Problem {
+        let detail = "set TALLYD_TOKEN or token_file and start tallyd again; without a token nobody can change anything".to_owned();
+        Problem { status: StatusCode::FORBIDDEN, code: "no-token-set", title: "No token is set", detail }
+    }
+
+    pub(super) fn unauthorized() -> Problem {
+        let detail = "show the token: Authorization: Bearer TOKEN".to_owned();
+        Problem { status: StatusCode::UNAUTHORIZED, code: "unauthorized", title: "The token is missing or wrong", detail }
+    }
+
+    pub(super) fn conflict(detail: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::CONFLICT, code: "conflict", title: "That cannot be done to it", detail: detail.into() }
+    }
+
     pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
         Problem { status: StatusCode::SERVICE_UNAVAILABLE, code: "not-ready", title: "Not yet", detail: detail.into() }
     }
@@ -46,6 +61,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -9,15 +9,16 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::Sources;
 use super::problem::Problem;
+use super::ranges::{self, Ranges};
 use super::wire::{self, json};
+use super::{Sources, changes};
 use crate::board::{Activity, DayRow, LogRow, LogState, Reason, Watching};
 use crate::heritage::Role;
 use crate::log::{Day, shown};
@@ -25,28 +26,33 @@ use crate::show::UNDATED;
 
 const FILES_PER_PAGE: usize = 1_000;
 const FILES_PER_PAGE_MAX: usize = 10_000;
+/// How many clients are told if nobody says how many.
+const TOP: usize = 10;
 
-struct Api {
-    sources: Arc<Sources>,
+pub(super) struct Api {
+    pub(super) sources: Arc<Sources>,
     /// The last report and the generation it is of.
     report: Mutex<Option<(u64, Bytes)>>,
     /// Has everything been counted once?
     ready: AtomicBool,
 }
 
-type Shared = State<Arc<Api>>;
+pub(super) type Shared = State<Arc<Api>>;
 
 pub(super) fn router(sources: Arc<Sources>) -> Router {
     let api = Arc::new(Api { sources, report: Mutex::default(), ready: AtomicBool::new(false) });
     let data = Router::new()
         .route("/api/v1/report", get(report))
         .route("/api/v1/files", get(files))
-        .route("/api/v1/files/{id}", get(file))
+        .route("/api/v1/files/{id}", get(file).delete(changes::delete))
         .route("/api/v1/days", get(days))
         .route("/api/v1/days/{day}", get(day))
         .layer(from_fn_with_state(Arc::clone(&api), tagged));
     Router::new()
         .merge(data)
+        .route("/api/v1/range", get(range))
+        .route("/api/v1/top/clients", get(top_clients))
+        .route("/api/v1/rescan", post(changes::rescan))
         .route("/api/v1/status", get(status))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -69,18 +75,28 @@ async fn every_answer(State(api): Shared, request: Request, next: Next) -> Respo
 /// Data answers carry the board's generation as their tag: while it lasts, nothing has changed.
 async fn tagged(State(api): Shared, request: Request, next: Next) -> Response {
     let tag = format!("\"{:x}-{:x}\"", api.sources.started, api.sources.board.header().generation);
-    let asked = request.headers().get(header::IF_NONE_MATCH).and_then(|asked| asked.to_str().ok());
-    let same = asked.is_some_and(|asked| asked.split(',').map(str::trim).any(|asked| asked == "*" || asked.trim_start_matches("W/") == tag));
+    let same = is_known(request.headers(), &tag);
     let mut response = next.run(request).await;
     if same && response.status() == StatusCode::OK {
         response = StatusCode::NOT_MODIFIED.into_response();
     }
-    if matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED)
-        && let Ok(tag) = HeaderValue::from_str(&tag)
-    {
-        response.headers_mut().insert(header::ETAG, tag);
+    if matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED) {
+        put_tag(&mut response, &tag);
     }
     response
+}
+
+/// Does who asks have the answer with this tag?
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let asked = headers.get(header::IF_NONE_MATCH).and_then(|asked| asked.to_str().ok());
+    let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();
+    asked.is_some_and(|asked| asked.split(',').map(str::trim).any(|asked| asked == "*" || bare(asked) == bare(tag)))
+}
+
+fn put_tag(response: &mut Response, tag: &str) {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
 }
 
 fn answer(body: impl Into<Bytes>) -> Response {
@@ -88,7 +104,7 @@ fn answer(body: impl Into<Bytes>) -> Response {
 }
 
 /// The parameters of a query, all known and each what it should be.
-fn parameters<P>(query: Result<Query<P>, QueryRejection>) -> Result<P, Problem> {
+pub(super) fn parameters<P>(query: Result<Query<P>, QueryRejection>) -> Result<P, Problem> {
     query.map(|Query(parameters)| parameters).map_err(|error| {
         let text = error.body_text();
         Problem::bad_parameter(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text))
@@ -96,13 +112,13 @@ fn parameters<P>(query: Result<Query<P>, QueryRejection>) -> Result<P, Problem> 
 }
 
 /// The part of the path that names something.
-fn path_part(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub(super) fn path_part(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter("the path: it must be UTF-8 when percent-decoded"))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoParameters {}
+pub(super) struct NoParameters {}
 
 async fn report(State(api): Shared, query: Result<Query<NoParameters>, QueryRejection>) -> Result<Response, Problem> {
     parameters(query)?;
@@ -181,13 +197,7 @@ struct DaysQuery {
 
 async fn days(State(api): Shared, query: Result<Query<DaysQuery>, QueryRejection>) -> Result<Response, Problem> {
     let DaysQuery { from, to } = parameters(query)?;
-    let bound = |name, text: Option<String>| text.map(|text| parse_date(name, &text)).transpose();
-    let (from, to) = (bound("from", from)?, bound("to", to)?);
-    if let (Some(from), Some(to)) = (from, to)
-        && from > to
-    {
-        return Err(Problem::bad_parameter(format!("from: {from} is after to: {to}")));
-    }
+    let ranges::Days { from, to } = parse_days(from, to)?;
     let mut days = api.sources.board.days()?;
     if from.is_some() || to.is_some() {
         days.retain(|row| row.day.is_some_and(|day| from.is_none_or(|from| from <= day) && to.is_none_or(|to| day <= to)));
@@ -203,6 +213,54 @@ async fn day(State(api): Shared, path: Result<Path<String>, PathRejection>, quer
     let row: Option<DayRow> = api.sources.board.days()?.into_iter().find(|row| row.day == wanted);
     let row = row.ok_or_else(|| Problem::not_found(format!("there is nothing of {}", wire::day_name(wanted))))?;
     Ok(answer(json(&wire::DayOfAll::from(&row))))
+}
+
+async fn range(State(api): Shared, headers: HeaderMap, query: Result<Query<DaysQuery>, QueryRejection>) -> Result<Response, Problem> {
+    let DaysQuery { from, to } = parameters(query)?;
+    let days = parse_days(from, to)?;
+    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days).await?;
+    let bound = |day: Option<Day>| day.map(|day| day.to_string());
+    let numbers = wire::Numbers::from(&outcome.numbers.totals);
+    let body = json(&wire::Range { from: bound(days.from), to: bound(days.to), numbers, files: outcome.numbers.files, complete, as_of: &as_of });
+    Ok(unless_known(&headers, &tag, body))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopQuery {
+    from: Option<String>,
+    to: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn top_clients(State(api): Shared, headers: HeaderMap, query: Result<Query<TopQuery>, QueryRejection>) -> Result<Response, Problem> {
+    let TopQuery { from, to, limit } = parameters(query)?;
+    let limit = limit.unwrap_or(TOP);
+    if !(1..=Ranges::TOP_MAX).contains(&limit) {
+        return Err(Problem::bad_parameter(format!("limit: {limit} is not within 1 to {}", Ranges::TOP_MAX)));
+    }
+    let days = parse_days(from, to)?;
+    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.top(&api.sources.board, days).await?;
+    let clients = outcome.top.iter().take(limit).map(wire::Client::from).collect();
+    Ok(unless_known(&headers, &tag, json(&wire::TopClients { clients, complete, as_of: &as_of })))
+}
+
+/// An answer with its tag, or that it is the one that who asks has.
+fn unless_known(headers: &HeaderMap, tag: &str, body: Vec<u8>) -> Response {
+    let mut response = if is_known(headers, tag) { StatusCode::NOT_MODIFIED.into_response() } else { answer(body) };
+    put_tag(&mut response, tag);
+    response
+}
+
+fn parse_days(from: Option<String>, to: Option<String>) -> Result<ranges::Days, Problem> {
+    let bound = |name, text: Option<String>| text.map(|text| parse_date(name, &text)).transpose();
+    let (from, to) = (bound("from", from)?, bound("to", to)?);
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
+        return Err(Problem::bad_parameter(format!("from: {from} is after to: {to}")));
+    }
+    Ok(ranges::Days { from, to })
 }
 
 fn parse_date(name: &str, text: &str) -> Result<Day, Problem> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::board::{DayRow, LogRow, Quarantine, Reason, ShareRow};
 use crate::log::{Day, shown};
 use crate::show::UNDATED;
+use crate::store::unite::Top;
 use crate::tally::Totals;
 
 /// A value as JSON. Its map keys are strings and its numbers finite, so it always has one.
@@ -174,6 +175,40 @@ impl From<&DayRow> for DayOfAll {
 #[derive(Serialize)]
 pub(super) struct Days {
     pub(super) days: Vec<DayOfAll>,
+}
+
+/// Several days, their clients united.
+#[derive(Serialize)]
+pub(super) struct Range<'a> {
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+    #[serde(flatten)]
+    pub(super) numbers: Numbers,
+    /// How many logs have lines of them.
+    pub(super) files: u64,
+    pub(super) complete: bool,
+    pub(super) as_of: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct TopClients<'a> {
+    pub(super) clients: Vec<Client>,
+    pub(super) complete: bool,
+    pub(super) as_of: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Client {
+    client: String,
+    requests: u64,
+    /// On how many days it asked.
+    days: u64,
+}
+
+impl From<&Top> for Client {
+    fn from(top: &Top) -> Client {
+        Client { client: shown(&top.client), requests: top.requests, days: top.days }
+    }
 }
 
 #[derive(Serialize)]

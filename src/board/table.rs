@@ -78,15 +78,8 @@ pub enum LogState {
 }
 
 impl LogState {
-    const ALL: [LogState; 7] = [
-        LogState::Counting,
-        LogState::Live,
-        LogState::Final,
-        LogState::Gone,
-        LogState::Duplicate,
-        LogState::Quarantined,
-        LogState::Skipped,
-    ];
+    const ALL: [LogState; 7] =
+        [LogState::Counting, LogState::Live, LogState::Final, LogState::Gone, LogState::Duplicate, LogState::Quarantined, LogState::Skipped];
 
     /// In a word.
     pub fn name(self) -> &'static str {

@@ -72,9 +72,20 @@ impl Content {
             return Shown::Other;
         }
         match (self.anchor, other.anchor) {
-            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => if one.hash == two.hash { Shown::Same } else { Shown::Other },
+            (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => {
+                if one.hash == two.hash {
+                    Shown::Same
+                } else {
+                    Shown::Other
+                }
+            }
             _ => Shown::Likely,
         }
+    }
+
+    /// Was any block of both seen? If not, all that is known is that nothing speaks against it.
+    pub fn shares_blocks(&self, other: &Content) -> bool {
+        self.blocks.iter().zip(&other.blocks).any(|(one, two)| *one != UNSEEN && *two != UNSEEN)
     }
 
     /// May a file that starts with these blocks begin alike? Most that do not are told at once.
@@ -87,7 +98,8 @@ impl Content {
     /// # Errors
     /// If the file cannot be read.
     pub fn begins_file(&self, place: &Place, size: u64, closely: bool, look: &mut impl Look) -> io::Result<bool> {
-        if size < self.to {
+        let is_known = self.anchor.is_some() || self.blocks.iter().any(|hash| *hash != UNSEEN);
+        if size < self.to || (closely && !is_known) {
             return Ok(false);
         }
         if let Some(anchor) = self.anchor
@@ -109,10 +121,16 @@ impl Content {
         }
         let length = size.min(crate::sample::SAMPLE_BYTES as u64);
         let (at, length) = (size - length, length as u32);
-        match own.map(|own| look.sample(own, at, length)) {
-            Some(Ok(Some(tail))) => Ok(look.sample(place, at, length)? == Some(tail)),
-            _ => Ok(count > 0),
-        }
+        let tail = own.and_then(|own| {
+            let there = look.sample(own, at, length).ok()??;
+            // Its file may hold something else by now: then it is no witness.
+            let anchor = self.anchor?;
+            (look.sample(own, anchor.at, anchor.length).ok()? == Some(anchor)).then_some(there)
+        });
+        Ok(match tail {
+            Some(tail) => look.sample(place, at, length)? == Some(tail),
+            None => self.blocks[..count].iter().any(|hash| *hash != UNSEEN),
+        })
     }
 
     /// Does the file have the first `count` blocks?
@@ -141,6 +159,12 @@ mod tests {
         });
         let start = bytes.len().saturating_sub(1024);
         Content { to, blocks: blocks.collect(), anchor: (to > 0).then(|| Sample::of(start as u64, &bytes[start..])) }
+    }
+
+    #[test]
+    fn what_was_not_seen_is_like_nothing() {
+        let hole = Content { to: 64, blocks: vec![UNSEEN; 4], anchor: None };
+        assert!(!hole.shares_blocks(&content(&[7; 64])) && content(&[7; 64]).shares_blocks(&content(&[8; 64])));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::scan::FileId;
 use crate::range::Range;
 
-const HEAD: &str = concat!("tallyd ", env!("CARGO_PKG_VERSION"), " inflight: device inode from to strikes kills");
+const HEAD: &str = concat!("tallyd ", env!("CARGO_PKG_VERSION"), " inflight: device inode from to strikes kills flying");
 
 /// A range that was or is in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,8 @@ pub struct Suspect {
     pub strikes: u32,
     /// How often in a row its worker was killed.
     pub kills: u32,
+    /// Was a worker at it? Else it waits for one, and is known to be dangerous.
+    pub flying: bool,
 }
 
 /// The note.
@@ -55,8 +57,9 @@ impl Inflight {
 
     /// Notes what is in flight now.
     pub fn note(&mut self, flights: impl Iterator<Item = Suspect>) {
-        let lines = flights
-            .map(|Suspect { file: (device, inode), range, strikes, kills }| format!("{device} {inode} {} {} {strikes} {kills}\n", range.from(), range.to()));
+        let lines = flights.map(|Suspect { file: (device, inode), range, strikes, kills, flying }| {
+            format!("{device} {inode} {} {} {strikes} {kills} {}\n", range.from(), range.to(), u8::from(flying))
+        });
         let text = [format!("{HEAD}\n")].into_iter().chain(lines).collect::<String>();
         let Some(file) = &self.file else { return };
         if text != self.written {
@@ -90,9 +93,9 @@ fn parse(text: &str) -> Vec<Suspect> {
     let Some(lines) = text.strip_prefix(HEAD) else { return Vec::new() };
     let suspect = |line: &str| {
         let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
-        let [device, inode, from, to, strikes, kills] = numbers[..] else { return None };
+        let [device, inode, from, to, strikes, kills, flying] = numbers[..] else { return None };
         let range = Range::new(from, to)?;
-        Some(Suspect { file: (device, inode), range, strikes: u32::try_from(strikes).ok()?, kills: u32::try_from(kills).ok()? })
+        Some(Suspect { file: (device, inode), range, strikes: u32::try_from(strikes).ok()?, kills: u32::try_from(kills).ok()?, flying: flying == 1 })
     };
     lines.lines().filter_map(suspect).collect()
 }
@@ -105,7 +108,7 @@ mod tests {
     fn what_was_in_flight_is_known_after_a_death_and_not_after_a_stop() {
         let state = std::env::temp_dir().join(format!("tallyd-inflight-{}", std::process::id()));
         fs::create_dir_all(&state).unwrap();
-        let suspect = |from, kills| Suspect { file: (1, 2), range: Range::new(from, from + 9).unwrap(), strikes: 1, kills };
+        let suspect = |from, kills| Suspect { file: (1, 2), range: Range::new(from, from + 9).unwrap(), strikes: 1, kills, flying: kills > 0 };
         let (mut inflight, left) = Inflight::open(&state);
         assert_eq!(left, []);
         inflight.note([suspect(0, 0), suspect(100, 3)].into_iter());
@@ -114,11 +117,11 @@ mod tests {
         assert_eq!(left, [suspect(100, 3)]);
         inflight.forget();
         assert_eq!(Inflight::open(&state).1, []);
-        for text in ["", "x", "tallyd 0.0.0 inflight: device inode from to strikes kills\n1 2 3 4 5 6\n"] {
+        for text in ["", "x", "tallyd 0.0.0 inflight: device inode from to strikes kills flying\n1 2 3 4 5 6 1\n"] {
             fs::write(state.join("inflight"), text).unwrap();
             assert_eq!(Inflight::open(&state).1, [], "{text:?}");
         }
-        fs::write(state.join("inflight"), format!("{HEAD}\n1 2 3\n1 2 9 9 0 0\n1 2 3 4 5 x\n1 2 0 9 1 7\n")).unwrap();
+        fs::write(state.join("inflight"), format!("{HEAD}\n1 2 3\n1 2 9 9 0 0 1\n1 2 3 4 5 x 1\n1 2 0 9 1 7 1\n")).unwrap();
         assert_eq!(Inflight::open(&state).1, [suspect(0, 7)]);
         fs::remove_dir_all(&state).unwrap();
     }

@@ -148,8 +148,12 @@ impl<'a> Coordinator<'a> {
         ledger.suspect(left);
         let mut sums = Sums::default();
         let storing = Storing::open(settings, &mut ledger, &mut sums, || page.beat())?;
-        let scope =
-            Scope { folders: settings.logs.clone(), recursive: settings.recursive, include: settings.include.set().clone(), exclude: settings.exclude.set().clone() };
+        let scope = Scope {
+            folders: settings.logs.clone(),
+            recursive: settings.recursive,
+            include: settings.include.set().clone(),
+            exclude: settings.exclude.set().clone(),
+        };
         let now = Instant::now();
         let mut coordinator = Coordinator {
             heritage,
@@ -193,7 +197,7 @@ impl<'a> Coordinator<'a> {
             self.storing.save(&mut self.ledger, &mut self.sums);
             let busy = self.hands.iter().flatten().any(|hand| hand.flight.is_some());
             self.page.set_activity(if busy { Activity::Working } else { Activity::Idle });
-            self.inflight.note(self.ledger.flights());
+            self.inflight.note(self.ledger.suspects());
             match self.wait()? {
                 Next::GoOn => {}
                 Next::Stop => {
@@ -442,7 +446,7 @@ impl<'a> Coordinator<'a> {
                     let raw = if next.job.stream.is_some() { peek::raw_samples(&file, next.job.range.to())? } else { Vec::new() };
                     Ok((file, same, raw))
                 });
-                self.inflight.note(self.ledger.flights());
+                self.inflight.note(self.ledger.suspects());
                 match opened {
                     Ok((file, true, raw)) => match channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
                         Ok(()) => {

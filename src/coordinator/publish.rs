@@ -136,7 +136,10 @@ impl Publisher {
         if scanned {
             // What the predecessor knew and is not there any more is lost.
             for id in std::mem::take(&mut self.inherited_logs) {
-                if ledger.log(id).is_none() {
+                // A second name's row, or that of what is left out, is no log's, and may be shown again already.
+                if self.shows(id) {
+                    self.behind.remove(&id);
+                } else if ledger.log(id).is_none() {
                     self.hide_log(id);
                 }
             }
@@ -154,6 +157,12 @@ impl Publisher {
     /// Is this the first time that everything is counted?
     pub fn announce(&self) -> bool {
         self.board.announce()
+    }
+
+    /// Is this the row of a second name, or of something that is left out?
+    fn shows(&self, id: u64) -> bool {
+        let mut links = self.shown_links.iter().flat_map(|(log, names)| names.iter().map(|name| row_id(name, *log)));
+        links.any(|row| row == id) || self.shown_skipped.keys().any(|name| row_id(name, 0) == id)
     }
 
     fn show_log(&mut self, id: u64, log: &Log, sums: &mut Sums) {
@@ -213,10 +222,15 @@ impl Publisher {
             let Some(row) = self.logs.of(link) else { continue };
             let (day, totals) = (crate::log::day_of_name(name), sums.log(id));
             let (size, counted_to, complete) = (log.size, log.content.to, log.is_complete());
-            let like = LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, complete, ..LogRow::default() };
+            let like =
+                LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, complete, ..LogRow::default() };
             self.board.set_log(row, &LogRow { file: log.file, totals, ..like });
         }
-        if names.is_empty() { self.shown_links.remove(&id) } else { self.shown_links.insert(id, names) };
+        if names.is_empty() {
+            self.shown_links.remove(&id)
+        } else {
+            self.shown_links.insert(id, names)
+        };
     }
 
     /// Shows what is left out of the folders, and why.
@@ -275,7 +289,11 @@ impl Publisher {
         for day in changed {
             match sums.day(day) {
                 Some(DayNumbers { totals, files, whole }) => {
-                    if whole { self.open_days.remove(&day) } else { self.open_days.insert(day) };
+                    if whole {
+                        self.open_days.remove(&day)
+                    } else {
+                        self.open_days.insert(day)
+                    };
                     self.show_day(DayRow { used: true, day, files, complete: whole && unsettled.settles(day), totals });
                 }
                 None => {
@@ -317,7 +335,7 @@ struct Unsettled {
 impl Unsettled {
     fn of(ledger: &Ledger, sums: &Sums) -> Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
-        for (id, log) in ledger.logs().filter(|(_, log)| !log.is_complete()) {
+        for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
             let never_counted = log.content.to == 0 || log.state() == LogState::Counting || log.unreadable.is_some();
             unsettled.all |= never_counted && log.pending() > 0;
             unsettled.days.extend(sums.days_of(id));

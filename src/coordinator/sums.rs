@@ -270,6 +270,11 @@ impl Sums {
     /// The clients of an absent log are back.
     pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) {
         for (day, clients) in days {
+            // The log may have become another content since they were asked for: then they are not its clients.
+            let absent = |part: &Part| part.clients.is_none() && part.totals.sizes() == clients.sizes();
+            if !self.logs.get(&log).and_then(|sum| sum.parts.get(&day)).is_some_and(absent) {
+                continue;
+            }
             self.fill((log, day), &clients);
             // What was counted anew meanwhile is right, and what was stored of it is not.
             if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)).filter(|part| part.clients.is_none()) {

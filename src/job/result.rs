@@ -8,8 +8,8 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Job;
-use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
 use crate::decode::Damage;
+use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
 use crate::range::Counted;
 use crate::sample::{Sample, blocks_within};
 use crate::tally::{Key, Tally, Usage};

@@ -119,21 +119,33 @@ pub fn remove(folder: &Path, log: u64) -> io::Result<()> {
 /// If a folder cannot be read.
 pub fn list(state: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for folder in names(&state.join(PARTIALS))? {
-        let Some(host) = folder.strip_prefix(HOST).and_then(Host::new) else { continue };
-        let path = of(state, &host);
-        if !path.is_dir() {
-            continue;
-        }
-        for name in names(&path)? {
-            // What is no file is no partial: to open a pipe would be to wait for whoever writes it.
-            if let Some(log) = name.strip_suffix(SUFFIX).and_then(id)
-                && path.join(&name).is_file()
-            {
-                entries.push(Entry { host: host.clone(), log, path: path.join(name) });
-            }
-        }
+    for host in hosts(state)? {
+        entries.append(&mut list_of(state, &host)?);
     }
+    Ok(entries)
+}
+
+/// The hosts that have a folder of partials, sorted.
+///
+/// # Errors
+/// If the folder of them cannot be read.
+pub fn hosts(state: &Path) -> io::Result<Vec<Host>> {
+    let mut hosts: Vec<Host> = names(&state.join(PARTIALS))?.iter().filter_map(|name| name.strip_prefix(HOST).and_then(Host::new)).collect();
+    hosts.retain(|host| of(state, host).is_dir());
+    hosts.sort();
+    Ok(hosts)
+}
+
+/// The partials of a host, sorted by id. One without a folder has none.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn list_of(state: &Path, host: &Host) -> io::Result<Vec<Entry>> {
+    let folder = of(state, host);
+    let ids = names(&folder)?.into_iter().filter_map(|name| Some((name.strip_suffix(SUFFIX).and_then(id)?, name)));
+    let mut entries: Vec<Entry> = ids.map(|(log, name)| Entry { host: host.clone(), log, path: folder.join(name) }).collect();
+    // What is no file is no partial: to open a pipe would be to wait for whoever writes it.
+    entries.retain(|entry| entry.path.is_file());
     entries.sort();
     Ok(entries)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::encode::Writer;
 use super::span::{Numbers, Share, Span, Stored, is_complete, shares, sum};
-use super::unite::{Part, Top, decode, top, unite};
+use super::unite::{Part, Top, Union, decode, top, unite};
 use super::*;
 use crate::log::{Day, Kind, day_of_name, kind};
 use crate::tally::union::Sizes;
@@ -116,7 +116,18 @@ fn answer(logs: &[Stored], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
     }
     numbers.totals.set_sizes(united);
     let tagged: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(&parts).collect();
-    (numbers, top(&tagged, limit))
+    let tops = top(&tagged, limit);
+    // Batch by batch it is the same, wherever the batches are cut.
+    for batch in [1, 3] {
+        let (mut plain, mut summed) = (Union::default(), Union::default());
+        for parts in tagged.chunks(batch) {
+            plain.fold(parts, false);
+            summed.fold(parts, true);
+        }
+        assert_eq!((plain.sizes(), summed.sizes()), (united, united));
+        assert_eq!(summed.top(limit), tops);
+    }
+    (numbers, tops)
 }
 
 /// Likewise, by the plain program.

@@ -2,9 +2,11 @@
 //!
 //! A *part* is the clients of one day of one log, decoded: sorted, so that parts are united stretch by stretch, by all cores, without a table of hashes. IPv4 clients are numbers (their
 //! ranks, which are sorted as rows are) and are counted by first octet, in a map of 2^24 bits that stays in the second cache; texts are merged in stretches of some thousands.
-//! Parts are what a caller keeps, to answer the next question without decoding.
+//! Parts are what a caller keeps, to answer the next question without decoding. Where all parts of a range would be too much memory, a [`Union`] takes them batch by batch.
 //!
 //! Rayon is at home here, for this is used by the commands, and by the api process, which forks nothing.
+
+mod fold;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -18,6 +20,8 @@ use super::span::{Share, Stored};
 use super::{Partial, Trouble, order};
 use crate::log::{Day, Kind, leading_ipv4};
 use crate::tally::union::Sizes;
+
+pub use fold::Union;
 
 /// So many addresses of a stretch are worth the map of bits; fewer are sorted.
 const MAP_WORTH: usize = 8 << 10;
@@ -79,7 +83,12 @@ impl Part {
         let Some(rows) = partial.rows_of(day) else { return Ok(Part::default()) };
         let groups: Vec<&Group> = partial.groups_of(rows).collect();
         let pieces: Vec<Part> = groups.par_iter().map(|group| Part::of_group(partial, group, rows, with_requests)).collect::<Result<_, _>>()?;
-        pieces.into_iter().try_fold(Part::default(), Part::followed_by).ok_or(Trouble::Damaged("its rows are not in their order"))
+        let several = pieces.len() > 1;
+        let mut part = pieces.into_iter().try_fold(Part::default(), Part::followed_by).ok_or(Trouble::Damaged("its rows are not in their order"))?;
+        if several {
+            part.shrink();
+        }
+        Ok(part)
     }
 
     fn of_group(partial: &Partial, group: &Group, day: &DayRows, with_requests: bool) -> Result<Part, Trouble> {
@@ -120,20 +129,34 @@ impl Part {
         Sizes { ipv4: self.v4.len() as u64, ipv6: self.ipv6.ends.len() as u64, other: self.other.ends.len() as u64 }
     }
 
+    /// Gives back the memory that grew for more.
+    fn shrink(&mut self) {
+        self.v4.shrink_to_fit();
+        self.requests.shrink_to_fit();
+        for texts in [&mut self.ipv6, &mut self.other] {
+            texts.bytes.shrink_to_fit();
+            texts.ends.shrink_to_fit();
+        }
+    }
+
     /// The memory it takes, in bytes.
     pub fn bytes_used(&self) -> usize {
         let texts = |texts: &Texts| texts.bytes.capacity() + texts.ends.capacity() * size_of::<usize>();
         size_of::<Part>() + self.v4.capacity() * size_of::<u32>() + texts(&self.ipv6) + texts(&self.other) + self.requests.capacity() * size_of::<u64>()
     }
 
-    /// The requests of a client of a kind, by its place among these.
+    /// The place of a client among all, by its place among those of its kind.
+    fn place(&self, kind: Kind, at: usize) -> usize {
+        match kind {
+            Kind::Ipv4 => at,
+            Kind::Ipv6 => self.v4.len() + at,
+            Kind::Other => self.v4.len() + self.ipv6.ends.len() + at,
+        }
+    }
+
+    /// The requests of a client, by its place among those of its kind.
     fn requests(&self, kind: Kind, at: usize) -> u64 {
-        let before = match kind {
-            Kind::Ipv4 => 0,
-            Kind::Ipv6 => self.v4.len(),
-            Kind::Other => self.v4.len() + self.ipv6.ends.len(),
-        };
-        self.requests.get(before + at).copied().unwrap_or(0)
+        self.requests.get(self.place(kind, at)).copied().unwrap_or(0)
     }
 
     /// The addresses with this place of the first octet, and where they start.
@@ -153,9 +176,14 @@ impl Texts {
     fn push(&mut self, text: &[u8]) -> Option<()> {
         let last = self.ends.len().checked_sub(1).map(|last| self.get(last));
         let right = last.is_none_or(|last| last < text);
+        self.add(text);
+        right.then_some(())
+    }
+
+    /// Adds a text that stands behind all others.
+    fn add(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.ends.push(self.bytes.len());
-        right.then_some(())
     }
 
     fn append(&mut self, next: &Texts) -> Option<()> {

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::heritage::Heritage;
 use crate::journal;
 use crate::sys::process::uid;
+use crate::sys::secret::take_variable;
 use crate::sys::socket::lifeline;
 use crate::sys::title::Title;
 
@@ -45,6 +46,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(3);
 
 /// Opens all that the daemon needs, and the writing end of the children's lifeline.
 pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, String)> {
+    // Before anything copies the environment, and so for the workers.
+    let token = take_variable(c"TALLYD_TOKEN");
     let title = Title::take();
     journal::open(settings.log_format, settings.log_level);
     journal::set_role("supervisor");
@@ -70,6 +73,7 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     let failure = |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
     let (reading, writing) = lifeline().map_err(failure)?;
     let mut heritage = Heritage::new(settings, listener, reading, lock).map_err(failure)?;
+    heritage.token = token.map_err(failure)?;
     match title {
         Ok(title) => {
             title.set("tallyd: supervisor");

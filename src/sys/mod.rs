@@ -6,6 +6,7 @@
 pub mod map;
 pub mod memory;
 pub mod process;
+pub mod secret;
 pub mod signal;
 pub mod socket;
 pub mod title;

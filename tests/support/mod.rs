@@ -12,6 +12,28 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// Where `tests/run` puts it.
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python");
+
+/// What a program in Python prints as JSON, given this as its first argument; or nothing if DuckDB is not there.
+pub fn duckdb(program: &str, argument: &str) -> Option<Value> {
+    let there = Command::new(PYTHON).args(["-c", "import duckdb"]).output();
+    match there {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            eprintln!("SKIPPED: {PYTHON} has no DuckDB; tests/run installs it. It says: {}", String::from_utf8_lossy(&output.stderr));
+            return None;
+        }
+        Err(error) => {
+            eprintln!("SKIPPED: DuckDB is looked for in target/venv, where tests/run installs it; {PYTHON}: {error}");
+            return None;
+        }
+    }
+    let output = Command::new(PYTHON).args(["-c", program, argument]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
 /// How long a condition may take. Long, for machines that are busy; nothing waits that long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

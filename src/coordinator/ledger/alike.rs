@@ -85,7 +85,8 @@ mod tests {
         for (id, blocks) in logs.iter().enumerate() {
             alike.insert(id as u64, blocks);
         }
-        let check = |alike: &Alike, blocks: &[u64], want: &[u64]| assert_eq!(alike.of(blocks).collect::<BTreeSet<_>>(), want.iter().copied().collect(), "{blocks:?}");
+        let check =
+            |alike: &Alike, blocks: &[u64], want: &[u64]| assert_eq!(alike.of(blocks).collect::<BTreeSet<_>>(), want.iter().copied().collect(), "{blocks:?}");
         check(&alike, &[], &[0]);
         check(&alike, &[1], &[0, 1, 2, 3, 4, 5]);
         check(&alike, &[1, 2, 3], &[0, 1, 2, 3, 4, 5]);

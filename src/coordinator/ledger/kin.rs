@@ -3,6 +3,7 @@
 //! A log whose whole content is the beginning of another log counts within that one. If the file of a log goes and another file has its content, that is where the log
 //! is from then on. So the lines of a content count once, whatever happens to its files.
 
+use std::io;
 use std::time::Duration;
 
 use super::super::content::{Look, Shown};
@@ -13,6 +14,13 @@ use crate::sample::Sample;
 const ALIKE_MAX: usize = 1_000;
 /// So many of them are opened for it.
 const LOOKS_MAX: usize = 100;
+
+/// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something else by now.
+fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
+    let (place, own) = (log.plain_place()?, log.content.anchor?);
+    let mut is_there = |sample: &Sample| look.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample));
+    if is_there(&own)? { is_there(sample) } else { None }
+}
 
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
@@ -44,7 +52,13 @@ impl Ledger {
         let place = log.place();
         let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
-            (other.gone || other.missed) && other.format == log.format && other.size == log.size && self.may_be_kin(log, other) && !other.raw.is_empty() && other.raw.iter().all(&mut same)
+            (other.gone || other.missed)
+                && other.is_counted()
+                && other.format == log.format
+                && other.size == log.size
+                && self.may_be_kin(log, other)
+                && !other.raw.is_empty()
+                && other.raw.iter().all(&mut same)
         });
         if let Some((known, _)) = known {
             self.inherit(*known, id, now);
@@ -81,9 +95,16 @@ impl Ledger {
                 }
                 (known, kin, unknown)
             }
+            // It has another name by now, which the next look will show.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.missing = true;
+                return;
+            }
             // It cannot be looked at: then it is what was there, if anything was.
             Err(_) => {
-                let same = self.logs.iter().find(|(_, other)| (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder);
+                let same = self.logs.iter().find(|(_, other)| {
+                    (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder
+                });
                 (same.map(|(id, other)| (*id, (other.content.to, true, true))), None, true)
             }
         };
@@ -103,7 +124,7 @@ impl Ledger {
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
         let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
-        let (mut held, mut outer, mut probe) = (Vec::new(), None, None);
+        let (mut held, mut outer, mut probe, mut looks) = (Vec::new(), None, None, LOOKS_MAX);
         for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
             let Some(other) = self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other)) else { continue };
             if other.content.to <= log.content.to {
@@ -115,20 +136,14 @@ impl Ledger {
                             continue;
                         }
                     },
-                    (shown, _) => shown != Shown::Other,
+                    (Shown::Likely, None) => other.content.shares_blocks(&log.content),
+                    (shown, _) => shown == Shown::Same,
                 };
                 if shown {
                     held.push(other_id);
                 }
-            } else {
-                let shown = match (log.content.begins(&other.content), log.content.anchor, other.plain_place()) {
-                    (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
-                    (Shown::Likely, ..) => !log.content.blocks.is_empty(),
-                    (shown, ..) => shown == Shown::Same,
-                };
-                if shown {
-                    outer = Some(other.within.unwrap_or(other_id));
-                }
+            } else if self.is_beginning(id, other_id, &mut looks, look) {
+                outer = Some(other.within.unwrap_or(other_id));
             }
         }
         if let Some(probe) = probe {
@@ -149,7 +164,8 @@ impl Ledger {
             return true;
         }
         let (gone, there): (Vec<u64>, Vec<u64>) = held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
-        let longest = |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
+        let longest =
+            |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
         // The copy that is there counts on; else this file is where the log is now.
         let mut id = id;
         if let Some(same) = longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to)) {
@@ -200,7 +216,7 @@ impl Ledger {
             }
             let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
             if self.is_beginning(inner, outer, &mut looks, look) {
-                self.inner_of(inner).into_iter().chain([inner]).for_each(|deep| self.set_within(deep, Some(outer)));
+                self.set_within(inner, Some(outer));
                 if self.logs.get(&inner).is_some_and(|log| log.gone) {
                     self.drop_log(inner);
                 }
@@ -211,13 +227,12 @@ impl Ledger {
     /// Is what was counted of a log the beginning of what was counted of another one?
     fn is_beginning(&self, short: u64, long: u64, looks: &mut usize, look: &mut impl Look) -> bool {
         let (Some(short), Some(long)) = (self.logs.get(&short), self.logs.get(&long)) else { return false };
-        match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
-            (Shown::Likely, Some(anchor), Some(place)) => {
-                *looks = looks.saturating_sub(1);
-                *looks > 0 && look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor))
+        match (short.content.begins(&long.content), short.content.anchor) {
+            (Shown::Likely, Some(anchor)) => {
+                *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
+                *looks > 0 && holds(long, &anchor, look).unwrap_or_else(|| short.content.shares_blocks(&long.content))
             }
-            (Shown::Likely, ..) => !short.content.blocks.is_empty(),
-            (shown, ..) => shown == Shown::Same,
+            (shown, _) => shown == Shown::Same,
         }
     }
 
@@ -232,23 +247,30 @@ impl Ledger {
             if one.within != Some(outer) || !one.is_counted() {
                 continue;
             }
-            let outgrown = one.content.to > two.content.to;
+            // A copy that has become whole is where the log is, if that has no file any more.
+            let outgrown = one.content.to > two.content.to || (two.gone && one.content.to == two.content.to);
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
-            let same = match (short.content.begins(&long.content), short.content.anchor, long.plain_place()) {
-                (Shown::Likely, Some(anchor), Some(place)) => look.sample(&place, anchor.at, anchor.length).map_or(true, |there| there == Some(anchor)),
-                (shown, ..) => shown != Shown::Other,
+            let same = match (short.content.begins(&long.content), short.content.anchor) {
+                (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(true),
+                (shown, _) => shown != Shown::Other,
             };
             let is_gone = two.gone;
             match (same, outgrown) {
                 (true, false) => {}
                 (true, true) => {
                     self.set_within(inner, None);
-                    self.inner_of(outer).into_iter().chain([outer]).for_each(|other| self.set_within(other, Some(inner)));
+                    self.set_within(outer, Some(inner));
+                    // There may be others that go on alike.
+                    self.orphans.insert(inner);
                     if is_gone {
                         self.drop_log(outer);
                     }
                 }
-                (false, _) => self.set_within(inner, None),
+                (false, _) => {
+                    self.set_within(inner, None);
+                    // It may go the way of another one.
+                    self.orphans.insert(inner);
+                }
             }
         }
         self.place_orphans(look);
@@ -259,12 +281,17 @@ impl Ledger {
         self.inner.get(&id).map_or(Vec::new(), |inner| inner.iter().copied().collect())
     }
 
+    /// A log counts within another one, or by itself. Whoever counted within it goes along: there is one outermost log, and all others are within that.
     pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
+        let outer = outer.map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer)).filter(|outer| *outer != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
         let before = std::mem::replace(&mut log.within, outer);
         if before != outer {
             self.changed.insert(id);
             self.note_within(id, before, outer);
+        }
+        if outer.is_some() {
+            self.inner_of(id).into_iter().for_each(|inner| self.set_within(inner, outer));
         }
     }
 
@@ -334,13 +361,20 @@ impl Ledger {
     /// Takes a log off the list; another one is in its file then. Whoever counted within it counts within that one.
     fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
         let gone = self.logs.remove(&from)?;
+        self.counting.remove(&from);
         self.turns.remove(&turn(from, &gone));
         self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
-        self.inner_of(from).into_iter().filter(|other| *other != id).for_each(|other| self.set_within(other, Some(id)));
+        if self.logs.get(&id)?.within == Some(from) {
+            self.set_within(id, gone.within);
+        }
+        self.inner_of(from).into_iter().for_each(|other| self.set_within(other, Some(id)));
         self.alike.remove(from);
         self.gone_dated.remove(&id);
         let log = self.logs.get_mut(&id)?;
+        // What was planned or held back was of its own file.
+        self.turns.remove(&turn(id, log));
+        (log.plan, log.held_at, log.unreadable) = (None, None, None);
         log.rotated |= log.name != gone.name;
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
@@ -352,6 +386,8 @@ impl Ledger {
     /// A log is forgotten, with its numbers. Those that counted within it count by themselves.
     pub(super) fn drop_log(&mut self, id: u64) {
         let Some(log) = self.logs.remove(&id) else { return };
+        // The same look may find another log to which this id is given.
+        self.counting.remove(&id);
         self.turns.remove(&turn(id, &log));
         self.note_within(id, log.within, None);
         self.alike.remove(id);

@@ -191,7 +191,8 @@ impl Log {
         if self.gone || self.deleted || self.unreadable.is_some() { 0 } else { self.uncounted() }
     }
 
-    fn uncounted(&self) -> u64 {
+    /// Bytes that are known and not counted, whether they can be read or not.
+    pub(super) fn uncounted(&self) -> u64 {
         match (&self.plan, self.format) {
             (Some(plan), _) => self.size.max(plan.to) - plan.next,
             (None, Some(_)) if self.caught_up => 0,

@@ -128,6 +128,8 @@ pub struct Ledger {
     reserved: BTreeSet<u64>,
     turns: BTreeSet<Turn>,
     flights: HashMap<u64, Flight>,
+    /// The logs of which a range has ended a worker, as far as they are being counted.
+    struck: BTreeSet<u64>,
     /// Ranges that were in flight when an earlier coordinator died.
     suspects: Vec<Suspect>,
     jobs: u64,
@@ -159,6 +161,7 @@ impl Ledger {
             reserved: BTreeSet::new(),
             turns: BTreeSet::new(),
             flights: HashMap::new(),
+            struck: BTreeSet::new(),
             suspects: Vec::new(),
             jobs: 0,
             plans: 0,
@@ -193,16 +196,19 @@ impl Ledger {
 
     /// Ranges that were in flight when an earlier coordinator died: that death counts against them as a kill.
     pub fn suspect(&mut self, ranges: Vec<Suspect>) {
-        self.suspects = ranges.into_iter().map(|suspect| Suspect { kills: suspect.kills.saturating_add(1), ..suspect }).collect();
+        self.suspects = ranges.into_iter().map(|suspect| Suspect { kills: suspect.kills.saturating_add(suspect.flying.into()), ..suspect }).collect();
     }
 
-    /// The ranges in flight.
-    pub fn flights(&self) -> impl Iterator<Item = Suspect> {
+    /// What a successor must know: the ranges in flight, and those that wait and are known to be dangerous.
+    pub fn suspects(&self) -> impl Iterator<Item = Suspect> {
+        let suspect = |log: &Log, work: Work, flying| Suspect { file: log.file, range: work.range, strikes: work.strikes, kills: work.kills, flying };
         // A compressed log takes long, so whoever kills the daemon hits it often: that says nothing of it.
-        self.flights.values().filter(|flight| !flight.stream || flight.work.strikes > 0).filter_map(|flight| {
-            let Work { range, strikes, kills } = flight.work;
-            Some(Suspect { file: self.logs.get(&flight.log)?.file, range, strikes, kills })
-        })
+        let flights = self.flights.values().filter_map(move |flight| Some(suspect(self.logs.get(&flight.log)?, flight.work, !flight.stream)));
+        let waiting = self.struck.iter().filter_map(|id| self.logs.get(id)).filter_map(|log| Some((log, log.plan.as_ref()?)));
+        flights.chain(waiting.flat_map(move |(log, plan)| {
+            let struck = plan.todo.iter().filter(|work| work.strikes > 0 || work.kills > 0);
+            struck.map(move |work| suspect(log, *work, false))
+        }))
     }
 
     /// A log by its id.
@@ -284,20 +290,33 @@ impl Ledger {
         };
         let Some(range) = range.filter(|_| !held) else {
             log.caught_up |= log.pending() == 0 && log.held_at.is_none_or(|size| log.size <= size);
+            if log.uncounted() == 0 && log.unreadable.take().is_some() {
+                // There is nothing left to read.
+                self.changed.insert(id);
+            }
             return;
         };
         let mut given_up = Vec::new();
         let cut = range.cut(if log.format.is_some() { range.len() } else { self.policy.range_bytes });
         let todo: VecDeque<Work> = cut.flat_map(|range| set_apart(range, log.file, &mut self.suspects, &mut given_up)).collect();
+        let struck = todo.iter().any(|work| work.strikes > 0 || work.kills > 0);
         self.plans += 1;
         let (serial, last) = (self.plans, if is_final { LastLine::Count } else { LastLine::Hold });
         log.plan = Some(Plan { serial, to: range.to(), last, todo, next: range.from(), waiting: BTreeMap::new() });
+        if struck {
+            self.struck.insert(id);
+        }
         if log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty()) {
             self.turns.insert(turn(id, log));
+        }
+        if given_up.is_empty() {
+            return;
         }
         for work in given_up {
             self.give_up(id, work, Reason::Signal(libc::SIGKILL));
         }
+        // If nothing else is to be done of it, no answer will come that passes over them.
+        self.ready(id, now);
     }
 
     /// The next job, if there is one. `tails_only`: of the logs that were counted up to their ends before.
@@ -345,11 +364,17 @@ impl Ledger {
         }
     }
 
+    /// The log of a flight, if that is still counted as it was when the job was given out.
+    fn flying(&self, number: u64) -> Option<u64> {
+        let flight = self.flights.get(&number)?;
+        let plan = self.logs.get(&flight.log)?.plan.as_ref()?;
+        (plan.serial == flight.plan).then_some(flight.log)
+    }
+
     /// Is a job's result still wanted, now or later?
     pub fn wants(&self, number: u64, log: u64) -> bool {
         let plan = self.logs.get(&log).and_then(|log| log.plan.as_ref());
-        let flies = self.flights.get(&number).is_some_and(|flight| plan.is_some_and(|plan| plan.serial == flight.plan));
-        flies || plan.is_some_and(|plan| plan.waiting.values().any(|piece| matches!(piece, Piece::Counted(job, ..) if *job == number)))
+        self.flying(number).is_some() || plan.is_some_and(|plan| plan.waiting.values().any(|piece| matches!(piece, Piece::Counted(job, ..) if *job == number)))
     }
 
     /// The job of a log whose numbers are to be merged now, if its turn has come.
@@ -411,6 +436,7 @@ impl Ledger {
         }
         self.turns.remove(&turn(id, log));
         log.plan = None;
+        self.struck.remove(&id);
         log.caught_up |= log.format.is_some() || log.pending() == 0;
         log.told = log.told.or((log.content.to == 0).then_some(log.size));
         if log.format.is_none() && log.unterminated && log.size > log.content.to {
@@ -437,7 +463,7 @@ impl Ledger {
 
     /// A job's bytes could not be read. What is left of its log is put aside until the folder is next looked at.
     pub fn failed(&mut self, number: u64, errno: i32) {
-        let Some(id) = self.flights.get(&number).map(|flight| flight.log) else { return };
+        let Some(id) = self.flying(number) else { return self.put_back(number) };
         // Of all errors, this one is the range's own.
         if errno == libc::EIO {
             self.strike(number, Reason::Unreadable(errno));
@@ -455,7 +481,7 @@ impl Ledger {
 
     /// A job's log cannot be opened. What is left of it is put aside until the folder is next looked at.
     pub fn cannot_open(&mut self, number: u64, errno: i32) {
-        let Some(id) = self.flights.get(&number).map(|flight| flight.log) else { return };
+        let Some(id) = self.flying(number) else { return self.put_back(number) };
         self.put_back(number);
         // Renamed or removed since it was found, most often: the next look will tell.
         if errno != libc::ENOENT {
@@ -536,6 +562,9 @@ impl Ledger {
     fn again(&mut self, number: u64, note: impl Fn(&mut Work)) {
         let Some((id, mut work)) = self.land(number) else { return };
         note(&mut work);
+        if work.kills > 0 {
+            self.struck.insert(id);
+        }
         self.put(id, work);
     }
 
@@ -562,6 +591,7 @@ impl Ledger {
     fn strike(&mut self, number: u64, reason: Reason) {
         let stream = self.flights.get(&number).is_some_and(|flight| flight.stream);
         let Some((id, work)) = self.land(number) else { return };
+        self.struck.insert(id);
         match work.struck() {
             Struck::Again(work) => self.put(id, work),
             Struck::Halves(one, two) if !stream => {
@@ -592,5 +622,5 @@ pub fn end_of(done: &Done, range: Range, is_stream: bool) -> u64 {
     if done.held || is_stream { done.end } else { done.end.max(range.to()) }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! What the folders hold is taken in: files that are known, that have other names now, that hold something else, that are new, that are gone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::time::Duration;
 
 use super::super::content::{Look, Place};
 use super::super::scan::{FileId, Found};
 use super::{Event, Ledger, Log, turn};
 use crate::log::day_of_name;
+use crate::sample::Sample;
 
 /// A look at the folders.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +40,20 @@ impl Ledger {
             match key.and_then(|key| Some((key, names.get(&key)?))) {
                 Some((key, found)) => {
                     let main = found.iter().find(|found| found.name == log.name).unwrap_or(&found[0]);
-                    if !owned.contains(&key) && self.is_still(log, main, look) {
-                        owned.insert(key);
-                        self.see_again(id, main, found, now, look);
-                    } else {
-                        self.forget_size(id);
-                        lost.push(id);
+                    match if owned.contains(&key) { Ok(false) } else { self.is_still(log, main, look) } {
+                        Ok(true) => {
+                            owned.insert(key);
+                            self.see_again(id, main, found, now, look);
+                        }
+                        Ok(false) => {
+                            self.forget_size(id);
+                            lost.push(id);
+                        }
+                        // It has another name by now, which the next look will show.
+                        Err(_) => {
+                            owned.insert(key);
+                            self.missing = true;
+                        }
                     }
                 }
                 // Of a folder that cannot be read, nothing is known.
@@ -74,18 +84,24 @@ impl Ledger {
     }
 
     /// Does a file that is where a log was still hold what was counted of it?
-    fn is_still(&self, log: &Log, found: &Found, look: &mut impl Look) -> bool {
+    ///
+    /// # Errors
+    /// If the file is not where it was found.
+    fn is_still(&self, log: &Log, found: &Found, look: &mut impl Look) -> io::Result<bool> {
         let unchanged = (log.size, log.changed) == (found.size, found.changed);
         if !log.is_counted() || (unchanged && log.name == found.name && !log.doubted) {
-            return true;
+            return Ok(true);
         }
         let place = Place { path: found.path.clone(), file: found.file };
+        // What cannot be looked at now is looked at before more of it is counted.
+        let unless_moved = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Err(error) } else { Ok(true) };
         if log.format.is_some() {
-            return log.size == found.size && log.raw.iter().all(|raw| look.sample(&place, raw.at, raw.length).map_or(true, |now| now == Some(*raw)));
+            let mut holds = |raw: &Sample| look.sample(&place, raw.at, raw.length).map(|now| now == Some(*raw)).or_else(unless_moved);
+            return Ok(log.size == found.size && log.raw.iter().try_fold(true, |all, raw| Ok::<_, io::Error>(all && holds(raw)?))?);
         }
-        let grew = log.name == found.name && found.size > log.size && !log.doubted;
-        // What grew is looked at before more of it is counted; so is what cannot be looked at now.
-        found.size >= log.content.to && (grew || log.content.begins_file(&place, found.size, false, look).unwrap_or(true))
+        // So is what grew; but if a half line was counted, nothing more is: all would be void.
+        let grew = log.name == found.name && found.size > log.size && !log.doubted && !log.unterminated;
+        Ok(found.size >= log.content.to && (grew || log.content.begins_file(&place, found.size, false, look).or_else(unless_moved)?))
     }
 
     /// A log is there, perhaps under another name.
@@ -105,15 +121,22 @@ impl Ledger {
         if (log.size, log.changed) == (found.size, found.changed) {
             return;
         }
-        if log.size == found.size {
+        // What is written anew may become anything.
+        let format = match if log.is_counted() { Ok(log.format) } else { look.format(&log.place()) } {
+            // It has another name by now, which the next look will show.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.missing = true;
+                return;
+            }
+            format => format.unwrap_or(log.format),
+        };
+        if log.size >= found.size {
             // Whatever stands behind what was counted may be other than it was.
             log.held_at = None;
         }
         (log.size, log.changed, log.seen) = (found.size, found.changed, now);
         self.changed.insert(id);
         if !log.is_counted() {
-            // What is written anew may become anything.
-            let format = look.format(&log.place()).unwrap_or(log.format);
             if log.format.is_some() || format.is_some() {
                 self.turns.remove(&turn(id, log));
                 (log.plan, log.caught_up, log.told, log.held_at) = (None, false, None, None);
@@ -189,6 +212,14 @@ impl Ledger {
         let Some(found) = names.first() else { return };
         let id = self.new_id(found);
         let place = Place { path: found.path.clone(), file: found.file };
+        let format = match look.format(&place) {
+            // It has another name by now, which the next look will show.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.missing = true;
+                return;
+            }
+            format => format.unwrap_or(None),
+        };
         let folder = self.policy.folders.get(found.folder).cloned().unwrap_or_default();
         let log = Log {
             path: found.path.clone(),
@@ -196,7 +227,7 @@ impl Ledger {
             // What was not seen to change has been as it is since it was changed.
             seen: found.changed.min(now),
             closed: found.closed,
-            ..Log::new(folder, found.name.clone(), found.file, look.format(&place).unwrap_or(None), found.size, found.changed)
+            ..Log::new(folder, found.name.clone(), found.file, format, found.size, found.changed)
         };
         self.logs.insert(id, log);
         self.changed.insert(id);
@@ -217,7 +248,8 @@ impl Ledger {
     /// were counted and stay.
     pub(super) fn replace(&mut self, id: u64) {
         let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.gone_dated.is_empty()) else { return };
-        let before = |id: &u64| self.logs.get(id).is_some_and(|other| (&other.folder, &other.name) == (&log.folder, &log.name));
+        let before =
+            |id: &u64| self.logs.get(id).is_some_and(|other| other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name)));
         let replaced: Vec<u64> = self.gone_dated.iter().copied().filter(before).collect();
         replaced.into_iter().for_each(|id| self.drop_log(id));
     }

@@ -1,0 +1,102 @@
+//! What the api asks the coordinator to do: to take a log back, and to look at everything now. Only for who shows the token.
+//!
+//! A request lies in the socket until some coordinator takes it. One that dies with it has done nothing, so as long as nothing is to be seen the request is made again; done twice,
+//! it is done once.
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use tracing::warn;
+
+use super::problem::Problem;
+use super::routes::{NoParameters, Shared, parameters, path_part};
+use super::{Sources, wire};
+use crate::board::{LogRow, LogState, Reason};
+use crate::job::Request;
+use crate::store;
+
+/// So long who takes a log back is kept waiting.
+const WAIT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+/// After so long, what is not done is asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// `DELETE /api/v1/files/{id}`
+pub(super) async fn delete(
+    State(api): Shared,
+    headers: HeaderMap,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<NoParameters>, QueryRejection>,
+) -> Result<StatusCode, Problem> {
+    let sources = &api.sources;
+    permit(sources, &headers)?;
+    parameters(query)?;
+    let id = path_part(path)?;
+    let row = sources.board.logs()?.into_iter().find(|log| wire::file_id(log.id) == id);
+    let row = row.ok_or_else(|| Problem::not_found("no file has this id; /api/v1/files lists them"))?;
+    if row.duplicate_of != 0 || row.state == LogState::Duplicate {
+        return Err(Problem::conflict(format!("it counts within another file; delete {}, which it is a duplicate of", wire::file_id(row.duplicate_of))));
+    }
+    if row.state == LogState::Skipped && row.reason != Reason::Deleted {
+        return Err(Problem::conflict("it is left out, so nothing of it is counted"));
+    }
+    let (log, start) = (row.id, Instant::now());
+    let mut asked: Option<Instant> = None;
+    loop {
+        let row = sources.board.logs()?.into_iter().find(|row| row.id == log);
+        if row.as_ref().is_none_or(is_deleted) {
+            // What is only on the board would be back after the coordinator's death.
+            if is_stored(sources, log, row.is_none()).await {
+                return Ok(StatusCode::NO_CONTENT);
+            }
+        } else if asked.is_none_or(|asked| asked.elapsed() >= AGAIN) {
+            ask(sources, Request::Delete { log })?;
+            asked = Some(Instant::now());
+        }
+        if start.elapsed() >= WAIT {
+            return Ok(StatusCode::ACCEPTED);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// `POST /api/v1/rescan`
+pub(super) async fn rescan(State(api): Shared, headers: HeaderMap, query: Result<Query<NoParameters>, QueryRejection>) -> Result<StatusCode, Problem> {
+    permit(&api.sources, &headers)?;
+    parameters(query)?;
+    ask(&api.sources, Request::Rescan)?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Does who asks show the token?
+fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Problem> {
+    let token = sources.token.as_ref().ok_or_else(Problem::no_token_set)?;
+    let shown = headers.get(header::AUTHORIZATION).is_some_and(|shown| token.is_shown(shown.as_bytes()));
+    if shown { Ok(()) } else { Err(Problem::unauthorized()) }
+}
+
+fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {
+    sources.requests.send(&request.to_bytes(), None).map_err(|error| {
+        warn!(%error, "cannot ask the coordinator");
+        Problem::not_ready("the coordinator does not listen; ask again")
+    })
+}
+
+fn is_deleted(row: &LogRow) -> bool {
+    row.state == LogState::Skipped && row.reason == Reason::Deleted
+}
+
+/// Does the store say that the log was taken back? Of one that nobody knows any more, it need not say anything.
+async fn is_stored(sources: &Sources, log: u64, is_unknown: bool) -> bool {
+    let path = store::folder::path(&sources.partials, log);
+    let says = move || match File::open(path).map_err(store::Trouble::from).and_then(store::read_meta) {
+        Ok(meta) => meta.state == store::State::Deleted,
+        Err(store::Trouble::Io(error)) => is_unknown && error.kind() == io::ErrorKind::NotFound,
+        Err(_) => false,
+    };
+    tokio::task::spawn_blocking(says).await.unwrap_or(false)
+}

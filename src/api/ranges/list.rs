@@ -1,0 +1,156 @@
+//! What the store holds, kept at hand: each partial's numbers, read again only when its file is another one.
+//!
+//! The board says when the own host's partials change; those of other hosts, which others bring here, are looked for now and then. Of the samples by which a log is told, nothing
+//! is kept: they are the coordinator's.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use crate::board::{BoardReader, Header};
+use crate::store::span::Stored;
+use crate::store::{Entry, Host, Identity, Trouble, folder, read_meta};
+
+/// How often other hosts' partials are looked for.
+const OTHERS_EVERY: Duration = Duration::from_secs(10);
+/// How often the list is read again because the store changed meanwhile.
+const TRIES: usize = 4;
+
+/// All partials at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// Tells it from any other one.
+    pub(super) version: u64,
+    pub(super) logs: Vec<Stored>,
+    /// In the same order.
+    pub(super) files: Vec<Mark>,
+    /// Could all be read?
+    pub(super) readable: bool,
+}
+
+/// The snapshot, and what the board says with it.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) header: Header,
+    /// Is it the store as it was when nothing was left to be stored?
+    pub(super) settled: bool,
+}
+
+/// Which file a partial is. A replaced one is another file: `number` is never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) number: u64,
+    about: (u64, u64, (i64, i64), (i64, i64)),
+}
+
+impl Mark {
+    /// Is it this very file, unchanged?
+    pub(super) fn is(&self, file: &File) -> io::Result<bool> {
+        Ok(about(&file.metadata()?) == self.about)
+    }
+}
+
+fn about(about: &Metadata) -> (u64, u64, (i64, i64), (i64, i64)) {
+    (about.ino(), about.size(), (about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()))
+}
+
+#[derive(Debug)]
+pub(super) struct List {
+    state: PathBuf,
+    own: Host,
+    snapshot: Arc<Snapshot>,
+    /// The board's word for the store that the snapshot shows.
+    stored: u64,
+    /// Was nothing being stored while it was taken?
+    settled: bool,
+    others: Vec<Entry>,
+    others_readable: bool,
+    others_at: Option<Instant>,
+    next: u64,
+}
+
+impl List {
+    /// Of this state folder. The numbers of snapshots and files begin at `first`.
+    pub(super) fn new(state: &Path, own: Host, first: u64) -> List {
+        let snapshot = Arc::new(Snapshot { version: first, readable: true, ..Snapshot::default() });
+        let (state, others) = (state.to_owned(), Vec::new());
+        List { state, own, snapshot, stored: 0, settled: false, others, others_readable: true, others_at: None, next: first + 1 }
+    }
+
+    /// The store as it is now. Reads what changed; with `again`, looks even if the board speaks of no change.
+    pub(super) fn look(&mut self, board: &BoardReader, mut again: bool) -> Known {
+        for _ in 0..TRIES {
+            let before = board.header();
+            let is_due = self.others_at.is_none_or(|at| at.elapsed() >= OTHERS_EVERY);
+            if again || is_due || before.stored != self.stored || (before.unstored == 0 && !self.settled) {
+                self.read(is_due);
+                let after = board.header();
+                // The board speaks of a log before it is written, and of the store after that. So nothing was written meanwhile if neither is said.
+                self.settled = (before.unstored, after.unstored) == (0, 0) && before.stored == after.stored;
+                self.stored = before.stored;
+                again = before.stored != after.stored;
+            }
+            if !again {
+                let settled = self.settled && before.unstored == 0;
+                return Known { snapshot: Arc::clone(&self.snapshot), header: before, settled };
+            }
+        }
+        Known { snapshot: Arc::clone(&self.snapshot), header: board.header(), settled: false }
+    }
+
+    /// Lists the folders, and reads what was not there before.
+    fn read(&mut self, with_others: bool) {
+        if with_others {
+            (self.others, self.others_readable) = self.list_others().map_or_else(|_| (Vec::new(), false), |others| (others, true));
+            self.others_at = Some(Instant::now());
+        }
+        let (own, own_readable) = folder::list_of(&self.state, &self.own).map_or_else(|_| (Vec::new(), false), |own| (own, true));
+        let old = &self.snapshot;
+        let places: HashMap<&Path, usize> = old.logs.iter().enumerate().map(|(at, log)| (log.path.as_path(), at)).collect();
+        let entries: Vec<&Entry> = own.iter().chain(&self.others).collect();
+        let first = self.next;
+        let read = |(at, entry): (usize, &Entry)| {
+            let there = about(&entry.path.metadata()?);
+            if let Some(place) = places.get(entry.path.as_path()).filter(|place| old.files[**place].about == there) {
+                return Ok((old.logs[*place].clone(), old.files[*place]));
+            }
+            let file = File::open(&entry.path)?;
+            let mark = Mark { number: first + at as u64, about: about(&file.metadata()?) };
+            let mut meta = read_meta(file)?;
+            meta.identity = Identity::default();
+            Ok((Stored { path: entry.path.clone(), meta }, mark))
+        };
+        let all: Vec<Result<(Stored, Mark), Trouble>> = entries.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().map(read).collect();
+        self.next += all.len() as u64 + 1;
+        let mut next = Snapshot { version: self.next - 1, readable: own_readable && self.others_readable, ..Snapshot::default() };
+        for one in all {
+            match one {
+                Ok((log, mark)) => {
+                    next.logs.push(log);
+                    next.files.push(mark);
+                }
+                // It was removed since it was listed.
+                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => next.readable = false,
+            }
+        }
+        if (&next.files, next.readable) != (&self.snapshot.files, self.snapshot.readable) {
+            self.snapshot = Arc::new(next);
+        }
+    }
+
+    fn list_others(&self) -> io::Result<Vec<Entry>> {
+        let mut others = Vec::new();
+        for host in folder::hosts(&self.state)?.iter().filter(|host| **host != self.own) {
+            others.append(&mut folder::list_of(&self.state, host)?);
+        }
+        Ok(others)
+    }
+}

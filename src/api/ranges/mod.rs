@@ -1,0 +1,214 @@
+//! Ranges of days: exact unions, from the store.
+//!
+//! What is asked twice is answered at once as long as the store is the same; what is asked twice at once is worked out once. The work is done by rayon's threads, away from those
+//! that serve, for at most two questions at a time; the others wait.
+//! Deliberately absent: HTTP.
+
+mod list;
+mod parts;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+
+use crate::board::{BoardReader, Busy, LogState};
+use crate::log::Day;
+use crate::store::span::{self, Span};
+use crate::store::{Host, utc};
+
+use list::{Known, List};
+use parts::{Outcome, Parts, Question, Replaced, TOP_MAX};
+
+/// How long an answer waits for the store to be as the board is.
+const STORE_WAIT: Duration = Duration::from_millis(1_500);
+const STORE_POLL: Duration = Duration::from_millis(20);
+/// How many questions are worked out at the same time.
+const AT_ONCE: usize = 2;
+/// How many answers are kept.
+const KEPT: usize = 256;
+/// An answer from which something had to be left out is worked out again so soon.
+const WRONG_FOR: Duration = Duration::from_secs(1);
+/// How often an answer is begun anew because the store changed under it.
+const TRIES: usize = 8;
+
+/// Days that are asked for, both inclusive; without one, from the first or to the last that has a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Days {
+    pub(super) from: Option<Day>,
+    pub(super) to: Option<Day>,
+}
+
+/// An answer, and of when it is.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) outcome: Arc<Outcome>,
+    /// Is everything in it that is known of these days?
+    pub(super) complete: bool,
+    /// The moment it shows, in RFC 3339.
+    pub(super) as_of: String,
+    /// Other numbers have another one.
+    pub(super) tag: String,
+}
+
+/// The answers.
+#[derive(Debug)]
+pub(super) struct Ranges {
+    list: Mutex<List>,
+    parts: Parts,
+    kept: Mutex<HashMap<(Question, Days), (u64, Slot)>>,
+    permits: Arc<Semaphore>,
+    started: u64,
+}
+
+/// The last answer to a question. Whoever works it out holds the lock.
+type Slot = Arc<tokio::sync::Mutex<Option<Last>>>;
+
+#[derive(Debug)]
+struct Last {
+    version: u64,
+    outcome: Arc<Outcome>,
+    at: Instant,
+}
+
+impl Last {
+    fn serves(&self, known: &Known) -> bool {
+        self.version == known.snapshot.version && (self.outcome.whole || self.at.elapsed() < WRONG_FOR)
+    }
+}
+
+impl Ranges {
+    /// Over this state folder. Keeps at most `budget` bytes of decoded days.
+    pub(super) fn new(state: &Path, own: Host, budget: u64, started: u64) -> Ranges {
+        let list = Mutex::new(List::new(state, own, milliseconds()));
+        let parts = Parts::new(usize::try_from(budget).unwrap_or(usize::MAX));
+        Ranges { list, parts, kept: Mutex::default(), permits: Arc::new(Semaphore::new(AT_ONCE)), started }
+    }
+
+    /// The numbers over days.
+    pub(super) async fn numbers(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days) -> Result<Answer, Busy> {
+        self.answer(board, days, Question::Numbers).await
+    }
+
+    /// The clients with the most requests, up to [`Ranges::TOP_MAX`].
+    pub(super) async fn top(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days) -> Result<Answer, Busy> {
+        self.answer(board, days, Question::Top).await
+    }
+
+    /// The most clients that can be asked for.
+    pub(super) const TOP_MAX: usize = TOP_MAX;
+
+    async fn answer(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, question: Question) -> Result<Answer, Busy> {
+        let mut known = self.known(board).await?;
+        let slot = self.slot(days, question);
+        // Who waits here and goes away has not begun; who has begun goes on without those who asked.
+        let mut last = slot.lock_owned().await;
+        for _ in 0..TRIES {
+            if let Some(kept) = last.as_ref().filter(|kept| kept.serves(&known)) {
+                return self.of(board, days, &known, &kept.outcome);
+            }
+            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Busy)?;
+            let (ranges, snapshot) = (Arc::clone(self), Arc::clone(&known.snapshot));
+            let span = Span::Days(days.from, days.to);
+            let worked = tokio::task::spawn_blocking(move || {
+                let outcome = ranges.parts.answer(&snapshot, span, question);
+                drop(permit);
+                keep(last, snapshot.version, outcome)
+            });
+            let (back, outcome) = worked.await.map_err(|_| Busy)?;
+            match outcome {
+                Ok(outcome) => return self.of(board, days, &known, &outcome),
+                Err(Replaced) => {
+                    last = back;
+                    tokio::time::sleep(STORE_POLL).await;
+                    known = self.look(board, true).await?;
+                }
+            }
+        }
+        Err(Busy)
+    }
+
+    /// The store, when it is as the board is; or as it is, if that takes long.
+    async fn known(self: &Arc<Ranges>, board: &Arc<BoardReader>) -> Result<Known, Busy> {
+        let start = Instant::now();
+        loop {
+            let is_late = start.elapsed() >= STORE_WAIT;
+            if is_late || board.header().unstored == 0 {
+                let known = self.look(board, false).await?;
+                if known.settled || is_late {
+                    return Ok(known);
+                }
+            }
+            tokio::time::sleep(STORE_POLL).await;
+        }
+    }
+
+    async fn look(self: &Arc<Ranges>, board: &Arc<BoardReader>, again: bool) -> Result<Known, Busy> {
+        let (ranges, board) = (Arc::clone(self), Arc::clone(board));
+        tokio::task::spawn_blocking(move || ranges.list.lock().expect("no holder panics").look(&board, again)).await.map_err(|_| Busy)
+    }
+
+    /// The place of the last answer to a question.
+    fn slot(&self, days: Days, question: Question) -> Slot {
+        let mut kept = self.kept.lock().expect("no holder panics");
+        let clock = kept.values().map(|(used, _)| *used).max().unwrap_or(0) + 1;
+        if kept.len() >= KEPT {
+            // One that is waited for is not forgotten.
+            let oldest = kept.iter().filter(|(_, (_, slot))| Arc::strong_count(slot) == 1).min_by_key(|(_, (used, _))| *used);
+            if let Some(oldest) = oldest.map(|(question, _)| *question) {
+                kept.remove(&oldest);
+            }
+        }
+        let (used, slot) = kept.entry((question, days)).or_default();
+        *used = clock;
+        Arc::clone(slot)
+    }
+
+    /// An outcome, with what the board says of it.
+    fn of(&self, board: &BoardReader, days: Days, known: &Known, outcome: &Arc<Outcome>) -> Result<Answer, Busy> {
+        let Known { snapshot, header, settled } = known;
+        let span = Span::Days(days.from, days.to);
+        let logs = &snapshot.logs;
+        let stored = outcome.whole && snapshot.readable && *settled && header.scanned && span::is_complete(logs, span);
+        let complete = stored && is_counted(board, span, header.pending)?;
+        let written = || logs.iter().map(|log| log.meta.written_at).max().unwrap_or(self.started * 1_000);
+        let as_of = match header.stored_at {
+            _ if *settled => milliseconds(),
+            0 => written(),
+            stored_at => stored_at,
+        };
+        let tag = format!("W/\"{:x}-{:x}-{:x}-{:x}-{}\"", self.started, header.generation, header.stored, snapshot.version, u8::from(complete));
+        Ok(Answer { outcome: Arc::clone(outcome), complete, as_of: rfc3339(as_of), tag })
+    }
+}
+
+/// Puts an answer where the next who asks will find it. Gives the place back if there is none.
+fn keep(
+    mut last: OwnedMutexGuard<Option<Last>>,
+    version: u64,
+    outcome: Result<Outcome, Replaced>,
+) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, Replaced>) {
+    let outcome = outcome.map(Arc::new);
+    if let Ok(outcome) = &outcome {
+        *last = Some(Last { version, outcome: Arc::clone(outcome), at: Instant::now() });
+    }
+    (last, outcome)
+}
+
+/// Does the board say that these days are counted? A log that was never counted to its end may have lines of any day.
+fn is_counted(board: &BoardReader, span: Span, pending: u64) -> Result<bool, Busy> {
+    if pending > 0 && board.logs()?.iter().any(|log| log.state == LogState::Counting && !log.complete) {
+        return Ok(false);
+    }
+    Ok(board.days()?.iter().filter(|row| span.has(row.day)).all(|row| row.complete))
+}
+
+fn rfc3339(milliseconds: u64) -> String {
+    utc(milliseconds).replace(' ', "T") + &format!(".{:03}Z", milliseconds % 1_000)
+}
+
+fn milliseconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+}

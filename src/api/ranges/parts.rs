@@ -1,0 +1,252 @@
+//! Answers from a snapshot of the store: numbers over days, and the clients that asked most.
+//!
+//! Decoded days are kept within a budget, the least recently used go first. A range whose days do not fit is answered batch by batch, keeps nothing, and takes memory for its
+//! distinct clients, twice, and for one batch.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::list::Snapshot;
+use crate::log::Day;
+use crate::store::span::{self, Numbers, Share, Span};
+use crate::store::unite::{self, Part, Top, Union};
+use crate::store::{Partial, State, Trouble};
+
+/// So many bytes of decoded days are in memory at once when a range does not fit into the cache.
+const BATCH_BYTES: usize = 64 << 20;
+/// So many growing logs are opened before the first is decoded, so that what is replaced meanwhile is still at hand.
+const OPEN_MAX: usize = 64;
+/// The most clients that are asked for at once.
+pub(super) const TOP_MAX: usize = 1_000;
+
+/// What is asked about days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Question {
+    Numbers,
+    Top,
+}
+
+/// The answer. Of numbers, `top` is empty.
+#[derive(Debug, Default)]
+pub(in crate::api) struct Outcome {
+    pub(in crate::api) numbers: Numbers,
+    pub(in crate::api) top: Vec<Top>,
+    /// Could all be decoded?
+    pub(super) whole: bool,
+}
+
+/// Decoded days.
+#[derive(Debug)]
+pub(super) struct Parts {
+    budget: usize,
+    kept: Mutex<Kept>,
+}
+
+/// Which day of which file. With requests, or without.
+type Key = (u64, Option<Day>, bool);
+
+#[derive(Debug, Default)]
+struct Kept {
+    parts: HashMap<Key, (u64, Arc<Part>)>,
+    /// By when they were used last.
+    order: BTreeMap<u64, Key>,
+    bytes: usize,
+    clock: u64,
+}
+
+impl Kept {
+    fn get(&mut self, key: Key) -> Option<Arc<Part>> {
+        let (used, part) = self.parts.get_mut(&key)?;
+        self.clock += 1;
+        self.order.remove(used);
+        *used = self.clock;
+        self.order.insert(self.clock, key);
+        Some(Arc::clone(part))
+    }
+
+    fn put(&mut self, key: Key, part: &Arc<Part>, budget: usize) {
+        let bytes = part.bytes_used();
+        if bytes > budget || self.parts.contains_key(&key) {
+            return;
+        }
+        while self.bytes + bytes > budget
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            if let Some((_, part)) = self.parts.remove(&oldest) {
+                self.bytes -= part.bytes_used();
+            }
+        }
+        self.clock += 1;
+        self.bytes += bytes;
+        self.order.insert(self.clock, key);
+        self.parts.insert(key, (self.clock, Arc::clone(part)));
+    }
+}
+
+impl Parts {
+    pub(super) fn new(budget: usize) -> Parts {
+        Parts { budget, kept: Mutex::default() }
+    }
+
+    /// Answers.
+    ///
+    /// # Errors
+    /// If the store is not what the snapshot says any more.
+    pub(super) fn answer(&self, snapshot: &Snapshot, span: Span, question: Question) -> Result<Outcome, Replaced> {
+        let mut left_out = HashSet::new();
+        loop {
+            let mut shares = span::shares(&snapshot.logs, span);
+            shares.retain(|share| !left_out.contains(&share.log));
+            match self.of_shares(snapshot, &shares, question) {
+                Ok(outcome) => return Ok(Outcome { whole: left_out.is_empty(), ..outcome }),
+                Err(Wrong::Replaced) => return Err(Replaced),
+                // As `tallyd report`: a log that cannot be decoded is left out as a whole.
+                Err(Wrong::Damaged(log)) => drop(left_out.insert(log)),
+            }
+        }
+    }
+
+    fn of_shares(&self, snapshot: &Snapshot, shares: &[Share], question: Question) -> Result<Outcome, Wrong> {
+        let (mut numbers, known) = span::sum(&snapshot.logs, shares);
+        let with_requests = question == Question::Top;
+        if shares.is_empty() || (known && !with_requests) {
+            return Ok(Outcome { numbers, ..Outcome::default() });
+        }
+        let source = Source::open(snapshot, shares, with_requests)?;
+        if shares.iter().map(|share| source.bytes(share)).sum::<usize>() <= self.budget.max(BATCH_BYTES) {
+            let parts = self.decode(&source, shares, true)?;
+            let parts: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect();
+            if with_requests {
+                return Ok(Outcome { top: unite::top(&parts, TOP_MAX), ..Outcome::default() });
+            }
+            numbers.totals.set_sizes(unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>()));
+            return Ok(Outcome { numbers, ..Outcome::default() });
+        }
+        let mut union = Union::default();
+        let mut left = shares;
+        while !left.is_empty() {
+            let mut bytes = 0;
+            let fits = |share: &&Share| {
+                bytes += source.bytes(share);
+                bytes <= BATCH_BYTES
+            };
+            let fit = left.iter().take_while(fits).count();
+            let (batch, rest) = left.split_at(fit.max(1));
+            let parts = self.decode(&source, batch, false)?;
+            union.fold(&batch.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect::<Vec<_>>(), with_requests);
+            left = rest;
+        }
+        if with_requests {
+            return Ok(Outcome { top: union.top(TOP_MAX), ..Outcome::default() });
+        }
+        numbers.totals.set_sizes(union.sizes());
+        Ok(Outcome { numbers, ..Outcome::default() })
+    }
+
+    /// The parts of these shares, from what is kept or decoded by all cores.
+    fn decode(&self, source: &Source<'_>, shares: &[Share], keep: bool) -> Result<Vec<Arc<Part>>, Wrong> {
+        let mut parts: Vec<Option<Arc<Part>>> = {
+            let mut kept = self.kept.lock().expect("no holder panics");
+            shares.iter().map(|share| source.keys(share).into_iter().find_map(|key| kept.get(key))).collect()
+        };
+        let missing: Vec<usize> = (0..shares.len()).filter(|at| parts[*at].is_none()).collect();
+        let decoded: Vec<Result<Part, Wrong>> = missing.par_iter().map(|at| source.decode(&shares[*at])).collect();
+        let mut kept = self.kept.lock().expect("no holder panics");
+        let mut wrong = None;
+        for (at, part) in missing.into_iter().zip(decoded) {
+            match part {
+                Ok(part) => {
+                    let part = Arc::new(part);
+                    if keep {
+                        kept.put(source.key(&shares[at], source.with_requests), &part, self.budget);
+                    }
+                    parts[at] = Some(part);
+                }
+                Err(this) => wrong = Some(this),
+            }
+        }
+        wrong.map_or_else(|| Ok(parts.into_iter().flatten().collect()), Err)
+    }
+}
+
+/// The store is not what the snapshot says any more.
+#[derive(Debug)]
+pub(super) struct Replaced;
+
+/// Why a day cannot be decoded.
+#[derive(Debug)]
+enum Wrong {
+    Replaced,
+    /// The log of this place.
+    Damaged(usize),
+}
+
+/// Where days are decoded from.
+struct Source<'a> {
+    snapshot: &'a Snapshot,
+    with_requests: bool,
+    /// Logs that may be replaced at any moment, by their place.
+    open: HashMap<usize, File>,
+}
+
+impl<'a> Source<'a> {
+    fn open(snapshot: &'a Snapshot, shares: &[Share], with_requests: bool) -> Result<Source<'a>, Wrong> {
+        let mut source = Source { snapshot, with_requests, open: HashMap::new() };
+        for share in shares {
+            let grows = matches!(snapshot.logs[share.log].meta.state, State::Live | State::Counting);
+            if grows && source.open.len() < OPEN_MAX && !source.open.contains_key(&share.log) {
+                let file = source.file(share.log)?;
+                source.open.insert(share.log, file);
+            }
+        }
+        Ok(source)
+    }
+
+    fn key(&self, share: &Share, with_requests: bool) -> Key {
+        (self.snapshot.files[share.log].number, share.day, with_requests)
+    }
+
+    /// Under what a part may be kept: one with requests serves where none are asked for.
+    fn keys(&self, share: &Share) -> Vec<Key> {
+        let with = self.key(share, true);
+        if self.with_requests { vec![with] } else { vec![self.key(share, false), with] }
+    }
+
+    /// About how much memory a part takes.
+    fn bytes(&self, share: &Share) -> usize {
+        let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
+        let requests = if self.with_requests { 8 * totals.unique_clients() } else { 0 };
+        (4 * totals.ipv4 + 32 * (totals.ipv6 + totals.other) + requests) as usize
+    }
+
+    fn decode(&self, share: &Share) -> Result<Part, Wrong> {
+        let decode = |file: File| {
+            let partial = Partial::open(file)?;
+            if self.with_requests { Part::decode_with_requests(&partial, share.day) } else { Part::decode(&partial, share.day) }
+        };
+        let file = match self.open.get(&share.log) {
+            Some(file) => file.try_clone().map_err(|_| Wrong::Damaged(share.log))?,
+            None => self.file(share.log)?,
+        };
+        decode(file).map_err(|_: Trouble| Wrong::Damaged(share.log))
+    }
+
+    /// A log's partial, if it is still that of the snapshot.
+    fn file(&self, log: usize) -> Result<File, Wrong> {
+        let (stored, mark) = (&self.snapshot.logs[log], &self.snapshot.files[log]);
+        let open = || -> io::Result<Option<File>> {
+            let file = File::open(&stored.path)?;
+            Ok(mark.is(&file)?.then_some(file))
+        };
+        match open() {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => Err(Wrong::Replaced),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Wrong::Replaced),
+            Err(_) => Err(Wrong::Damaged(log)),
+        }
+    }
+}
