@@ -193,8 +193,11 @@ fn restarts_at_any_moment_lose_and_double_nothing() {
     wait_for_day(&daemon, truth(&written.iter().flat_map(|(_, bytes)| bytes.clone()).collect::<Vec<_>>()));
 }
 
+/// Logs by their names, with what is in them.
+type Logs = Vec<(&'static str, Vec<u8>)>;
+
 /// Three logs that are there and one that is gone: they share a day. Gives the folder of the stopped daemon, the bytes by name, and those of the one that is gone.
-fn some_state() -> (Folder, Vec<(&'static str, Vec<u8>)>, Vec<u8>) {
+fn some_state() -> (Folder, Logs, Vec<u8>) {
     let daemon = Daemon::start(&[]);
     let logs = vec![("20210322.log", block(2_000, 900, 3).0), ("access.log", block(1_500, 900, 5).0), ("other.log", block(700, 300, 7).0)];
     let gone = block(1_000, 900, 9).0;
