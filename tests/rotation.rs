@@ -631,3 +631,22 @@ fn a_half_line_is_cut_off_and_the_log_goes_on() {
         scene.step("it goes on", |logs| append(&logs.join(name), &two), Now { names: &[(name, &both)], days: &[&both] });
     });
 }
+
+/// What stands between two samples of a log that is gone cannot be looked at any more; but who asked, and how often, can.
+#[test]
+fn a_log_that_was_cut_in_place_and_went_its_own_way_counts_its_own_lines() {
+    in_each_mode(&[], |scene| {
+        let old = lines(1, 1_200);
+        let cut = old[..old.len() * 7 / 10].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        let own = b"203.0.113.77 - - [22/Mar/2021:06:25:24 +0100] \"GET /own HTTP/1.1\" 200 5\n".repeat(3);
+        let new = join(&[&old[..cut], &own]);
+        let name = "access.log";
+        scene.step("counted", |logs| fs::write(logs.join(name), &old).unwrap(), Now { names: &[(name, &old)], days: &[&old] });
+        let act = |logs: &Path| {
+            let file = File::options().write(true).open(logs.join(name)).unwrap();
+            file.set_len(cut as u64).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &own, cut as u64).unwrap();
+        };
+        scene.step("cut and gone on", act, Now { names: &[(name, &new)], days: &[&old, &new] });
+    });
+}

@@ -35,8 +35,13 @@ pub struct Place {
     pub file: FileId,
 }
 
-/// Looks into files.
+/// Looks into files, and at what was counted.
 pub trait Look {
+    /// May a log be the beginning of another one, by the numbers of both? It is asked where samples cannot tell.
+    fn fits(&self, _inner: u64, _outer: u64) -> bool {
+        true
+    }
+
     /// What stands in a file at an offset now, as its bytes are, or `None` if it ends before.
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>>;
     /// The hashes of the blocks of the grid within the first bytes of a file: those of its first 4 KiB, or of all of it if it is shorter.

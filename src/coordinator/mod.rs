@@ -44,7 +44,7 @@ use crate::sys::socket::{Channel, Received, wait};
 
 use inflight::Inflight;
 use ledger::{Done, Event, Ledger, Log, Policy, View, end_of};
-use peek::{Peek, all_hold};
+use peek::{Eyes, Peek, all_hold};
 use publish::Publisher;
 use scan::Scope;
 use storing::Storing;
@@ -415,8 +415,8 @@ impl<'a> Coordinator<'a> {
         self.sums.add(job.log, name_day, view);
         self.ledger.merged(job.log, anchor, now());
         // Before it is shown: its lines may have been counted in another log.
-        self.ledger.tell_stream(job.log, now(), &mut self.peek);
-        self.ledger.kin(job.log, &mut self.peek);
+        self.ledger.tell_stream(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
+        self.ledger.kin(job.log, &mut Eyes { peek: &mut self.peek, sums: &self.sums });
         self.follow_events();
         debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
     }
@@ -426,7 +426,7 @@ impl<'a> Coordinator<'a> {
         self.ledger.put_back(job.number);
         if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.generation == job.generation) {
             info!(log = self.name(job.log), "what was counted of the log is not in its file any more: it was truncated or rewritten");
-            self.ledger.lose_content(job.log, now(), &mut self.peek);
+            self.ledger.lose_content(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
             self.follow_events();
         }
         self.scan_soon();
@@ -504,7 +504,7 @@ impl<'a> Coordinator<'a> {
         self.unseen = false;
         let contents = self.watcher.contents();
         let troubled: Vec<usize> = contents.troubled.iter().map(|(folder, _)| *folder).collect();
-        self.ledger.see(View { found: &contents.found, full, troubled: &troubled }, now(), &mut self.peek);
+        self.ledger.see(View { found: &contents.found, full, troubled: &troubled }, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
         self.peek.forget();
         self.scanned |= full && troubled.is_empty();
         self.note();

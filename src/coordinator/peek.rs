@@ -5,6 +5,7 @@ use std::io;
 
 use super::content::{Look, Place};
 use super::scan::{self, FileId};
+use super::sums::Sums;
 use crate::decode::{self, Format};
 use crate::sample::{SAMPLE_BYTES, START_BYTES, Sample, Sampler};
 use crate::sys::map::read_at;
@@ -26,6 +27,32 @@ impl Peek {
             self.open = Some((place.file, scan::open(&place.path, place.file)?));
         }
         self.open.as_ref().map(|(_, file)| file).ok_or_else(|| io::Error::other("nothing is open"))
+    }
+}
+
+/// Looks into files and at the sums.
+pub struct Eyes<'a> {
+    /// For the files.
+    pub peek: &'a mut Peek,
+    /// What was counted.
+    pub sums: &'a Sums,
+}
+
+impl Look for Eyes<'_> {
+    fn fits(&self, inner: u64, outer: u64) -> bool {
+        self.sums.fits(inner, outer)
+    }
+
+    fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {
+        self.peek.sample(place, at, length)
+    }
+
+    fn start(&mut self, place: &Place, size: u64) -> io::Result<Vec<u64>> {
+        self.peek.start(place, size)
+    }
+
+    fn format(&mut self, place: &Place) -> io::Result<Option<Format>> {
+        self.peek.format(place)
     }
 }
 

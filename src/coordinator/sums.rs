@@ -313,6 +313,24 @@ impl Sums {
         self.logs.values().map(LogSum::memory).chain(self.days.values().map(|day| day.union.memory())).sum()
     }
 
+    /// May a log be the beginning of another one, by what was counted of both? Then each of its days has no more of anything than the other's, and no client
+    /// that the other lacks. (Of absent clients only the numbers are compared.)
+    pub fn fits(&self, inner: u64, outer: u64) -> bool {
+        let (Some(inner), Some(outer)) = (self.logs.get(&inner), self.logs.get(&outer)) else { return true };
+        inner.blank <= outer.blank
+            && inner.parts.iter().all(|(day, part)| {
+                let Some(other) = outer.parts.get(day) else { return false };
+                let (one, two) = (&part.totals, &other.totals);
+                let hours = one.hours.iter().zip(two.hours).all(|(one, two)| *one <= two);
+                let sizes = one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other;
+                let clients = match (&part.clients, &other.clients) {
+                    (Some(clients), Some(others)) => unite([&**clients, &**others].into_iter()).len() == others.len(),
+                    _ => true,
+                };
+                hours && sizes && one.malformed <= two.malformed && one.bytes <= two.bytes && clients
+            })
+    }
+
     /// The days that changed since this was last asked.
     pub fn take_changed_days(&mut self) -> BTreeSet<Option<Day>> {
         std::mem::take(&mut self.changed_days)
@@ -472,6 +490,18 @@ mod tests {
 
     fn clients_of(bytes: &[u8]) -> Vec<(Option<Day>, Clients)> {
         tally(bytes, Rules::default()).days.into_iter().map(|(day, tally)| (day, tally.clients)).collect()
+    }
+
+    #[test]
+    fn a_log_fits_in_another_one_only_if_its_clients_are_there() {
+        let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1])]);
+        add(&mut sums, 3, None, LOGS[0]);
+        add(&mut sums, 3, None, LOGS[2]);
+        let fits = |sums: &Sums| [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer));
+        assert_eq!(fits(&sums), [true, false, false, false, false]);
+        // The numbers alone tell much.
+        sums.evict(3);
+        assert_eq!(fits(&sums), [true, false, false, false, false]);
     }
 
     /// Clients may leave the memory and come back at any time: the numbers are the same.

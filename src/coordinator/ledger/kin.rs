@@ -225,12 +225,12 @@ impl Ledger {
     }
 
     /// Is what was counted of a log the beginning of what was counted of another one?
-    fn is_beginning(&self, short: u64, long: u64, looks: &mut usize, look: &mut impl Look) -> bool {
-        let (Some(short), Some(long)) = (self.logs.get(&short), self.logs.get(&long)) else { return false };
+    fn is_beginning(&self, short_id: u64, long_id: u64, looks: &mut usize, look: &mut impl Look) -> bool {
+        let (Some(short), Some(long)) = (self.logs.get(&short_id), self.logs.get(&long_id)) else { return false };
         match (short.content.begins(&long.content), short.content.anchor) {
             (Shown::Likely, Some(anchor)) => {
                 *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
-                *looks > 0 && holds(long, &anchor, look).unwrap_or_else(|| short.content.shares_blocks(&long.content))
+                *looks > 0 && holds(long, &anchor, look).unwrap_or_else(|| short.content.shares_blocks(&long.content) && look.fits(short_id, long_id))
             }
             (shown, _) => shown == Shown::Same,
         }
@@ -251,8 +251,9 @@ impl Ledger {
             // A copy that has become whole is where the log is, if that has no file any more.
             let outgrown = one.content.to > two.content.to || (two.gone && one.content.to == two.content.to);
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
+            let (short_id, long_id) = if outgrown { (outer, inner) } else { (inner, outer) };
             let same = match (short.content.begins(&long.content), short.content.anchor) {
-                (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or(true),
+                (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or_else(|| look.fits(short_id, long_id)),
                 (shown, _) => shown != Shown::Other,
             };
             let is_gone = two.gone;
