@@ -5,6 +5,7 @@
 //! - [`sys`] the operating system: fork, signals, sealed and shared memory, sockets that carry files. The unsafe code.
 //! - [`log`] the words of a log: lines, clients, time stamps, names.
 //! - [`tally`] the counting engine: bytes in, a tally out. Pure.
+//! - [`sample`] short stretches of a log as hashes, by which its content is told again.
 //! - [`decode`] compressed logs as streams of their bytes.
 //! - [`range`] counts one byte range of one open log.
 //! - [`store`] what is known of each log, as one Parquet file a log.
