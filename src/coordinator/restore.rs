@@ -91,6 +91,7 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
             Err(trouble) => warn!(path = %entry.path.display(), %trouble, "cannot use what another host has stored"),
         }
     }
+    ledger.restored();
     if logs > 0 {
         info!(logs, took_ms = now.elapsed().as_millis() as u64, "took over what was stored");
     }
@@ -131,6 +132,7 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
     (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
     (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
+    log.absorbed = meta.absorbed.iter().copied().collect();
     let held = meta.complete && format.is_none() && meta.counted_to < *size;
     if held { log.with_held_line() } else { log }
 }
@@ -173,6 +175,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         rotated: log.rotated,
         reason: log.reason().to_word(),
         duplicate_of: 0,
+        absorbed: log.absorbed.iter().copied().collect(),
         written_at,
     }
 }

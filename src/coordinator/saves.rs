@@ -158,6 +158,11 @@ impl Saves {
         !self.failing.is_empty()
     }
 
+    /// May anything of a log be in the store?
+    pub fn may_be_stored(&self, id: u64) -> bool {
+        self.logs.get(&id).is_some_and(|save| save.stored.is_some() || save.writing.is_some())
+    }
+
     /// Is a log in the store as it is?
     pub fn is_stored(&self, id: u64) -> bool {
         self.logs.get(&id).is_some_and(|save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none())

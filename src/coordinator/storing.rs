@@ -307,7 +307,9 @@ impl Storing {
                     // Until a log is counted again, its numbers are those of the old way, whatever else changes of it.
                     let before = if log.old { self.before.get(&id).cloned() } else { self.before.remove(&id).and(None) };
                     let by = before.unwrap_or_else(|| Before::now(self.rules));
-                    snapshots.push((meta_of(id, log, &kept, by, milliseconds()), clients));
+                    let mut meta = meta_of(id, log, &kept, by, milliseconds());
+                    meta.absorbed.retain(|inner| self.saves.may_be_stored(*inner));
+                    snapshots.push((meta, clients));
                 }
                 _ => self.keeper.give(Task::Remove(id)),
             }

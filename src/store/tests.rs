@@ -70,6 +70,7 @@ fn meta(model: &Model) -> Meta {
         rotated: true,
         reason: 9,
         duplicate_of: u64::MAX,
+        absorbed: vec![1, u64::MAX],
         written_at: 1_616_400_000_123,
         ..Meta::default()
     };

@@ -178,7 +178,10 @@ impl Ledger {
             }
             there.into_iter().for_each(|other| self.set_within(other, Some(id)));
         }
-        gone.into_iter().filter(|other| *other != id).for_each(|other| self.drop_log(other));
+        for other in gone.into_iter().filter(|other| *other != id) {
+            self.set_within(other, Some(id));
+            self.drop_log(other);
+        }
         true
     }
 
@@ -299,6 +302,9 @@ impl Ledger {
 
     /// A log counts within another one than before.
     fn note_within(&mut self, id: u64, before: Option<u64>, outer: Option<u64>) {
+        if let Some(log) = before.filter(|_| outer != before && self.logs.contains_key(&id)).and_then(|before| self.logs.get_mut(&before)) {
+            log.absorbed.remove(&id);
+        }
         if let Some(before) = before
             && let Some(inner) = self.inner.get_mut(&before)
         {
@@ -309,6 +315,9 @@ impl Ledger {
         }
         if let Some(outer) = outer {
             self.inner.entry(outer).or_default().insert(id);
+            if let Some(outer) = self.logs.get_mut(&outer) {
+                outer.absorbed.insert(id);
+            }
         }
     }
 
@@ -378,6 +387,8 @@ impl Ledger {
         self.turns.remove(&turn(id, log));
         (log.plan, log.held_at, log.unreadable) = (None, None, None);
         log.rotated |= log.name != gone.name;
+        log.absorbed.extend(gone.absorbed.iter().filter(|inner| **inner != id));
+        log.absorbed.insert(from);
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
         (log.gone, log.missed, log.told) = (false, false, Some(gone.size));
@@ -396,7 +407,9 @@ impl Ledger {
         self.gone_dated.remove(&id);
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));
-        let mut orphans = self.inner_of(id);
+        let (missed, mut orphans): (Vec<u64>, Vec<u64>) = self.inner_of(id).into_iter().partition(|inner| self.logs.get(inner).is_some_and(|log| log.missed));
+        // A copy that the latest look did not find is gone as well; if it only has another name, it will be found as new.
+        missed.into_iter().for_each(|copy| self.drop_log(copy));
         orphans.sort_by_key(|orphan| std::cmp::Reverse(self.logs.get(orphan).map(|log| log.content.to)));
         let mut roots: Vec<u64> = Vec::new();
         for orphan in orphans {

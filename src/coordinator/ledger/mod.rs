@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::content::Shown;
 use super::inflight::Suspect;
 use super::scan::FileId;
 use super::work::{Blame, KILLS_MAX, Struck, Work, blame, set_apart};
@@ -187,6 +188,24 @@ impl Ledger {
         }
         self.logs.insert(id, Log { doubted: true, met: log.is_counted(), ..log });
         self.changed.insert(id);
+    }
+
+    /// All logs were taken over from the store. What counted within another log may still have been there, if the earlier life ended just then.
+    pub fn restored(&mut self) {
+        let pairs = self.logs.iter().flat_map(|(id, log)| log.absorbed.iter().map(move |inner| (*inner, *id)));
+        let pairs: Vec<(u64, u64)> = pairs.collect();
+        for (inner, outer) in pairs {
+            let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
+            // Its id may be another log's by now.
+            if one.deleted || one.content.to > two.content.to || one.content.begins(&two.content) == Shown::Other {
+                continue;
+            }
+            let is_gone = one.gone;
+            self.set_within(inner, Some(outer));
+            if is_gone {
+                self.drop_log(inner);
+            }
+        }
     }
 
     /// No log gets this id.

@@ -191,6 +191,7 @@ impl Ledger {
         log.links.clear();
         self.changed.insert(id);
         if !log.is_counted() || log.within.is_some() {
+            self.outlive(id);
             return self.drop_log(id);
         }
         if log.day.is_some() {
@@ -199,6 +200,22 @@ impl Ledger {
         if let Some(heir) = self.heir(id, look) {
             self.inherit(id, heir, now);
         }
+    }
+
+    /// A copy goes after the log that it is a copy of: where the copy was, there the log was last.
+    fn outlive(&mut self, id: u64) {
+        let Some(copy) = self.logs.get(&id) else { return };
+        let (to, name, path, file) = (copy.content.to, copy.name.clone(), copy.path.clone(), copy.file);
+        let Some(outer) = copy.within else { return };
+        let Some(log) = self.logs.get_mut(&outer).filter(|log| (log.gone || log.missed) && log.content.to == to && log.name != name) else { return };
+        (log.day, log.name, log.path, log.file) = (day_of_name(&name), name, path, file);
+        if !log.gone || log.day.is_none() {
+            self.gone_dated.remove(&outer);
+        } else {
+            self.gone_dated.insert(outer);
+        }
+        self.changed.insert(outer);
+        self.events.push(Event::Renamed(outer));
     }
 
     /// A job's log is not what it was when it was counted: its file holds something else.

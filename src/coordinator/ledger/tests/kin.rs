@@ -5,14 +5,22 @@ use crate::coordinator::content::Place;
 
 /// All that the store keeps of a log, as a coordinator that starts takes it over.
 fn restored(world: &World, change: impl Fn(&mut Log)) -> World {
+    restored_from(&[world], change)
+}
+
+/// Of a store that was written in several worlds.
+fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     let mut next = World::new(64);
-    for (id, log) in world.ledger.logs() {
+    for (world, (id, log)) in worlds.iter().flat_map(|world| world.ledger.logs().map(move |log| (world, log))) {
         let mut known = Log::counted(log.folder.clone(), log.name.clone(), log.file, log.format, log.size, log.changed, log.content.clone());
         (known.gone, known.deleted, known.raw, known.unterminated) = (log.gone, log.deleted, log.raw.clone(), log.unterminated);
+        known.absorbed.clone_from(&log.absorbed);
         change(&mut known);
         next.ledger.restore(id, known);
         next.sums.insert(id, Sum { lines: world.sums[&id].lines.clone(), counts: false });
     }
+    next.ledger.restored();
+    let world = worlds.last().expect("there is one");
     next.now = world.now;
     next.disk = Disk { names: world.disk.names.clone(), files: world.disk.files.clone(), blind: false };
     next.follow();
@@ -143,6 +151,60 @@ fn a_log_that_takes_over_the_file_of_its_original_is_within_nothing() {
     assert!(world.ledger.logs().all(|(_, log)| log.within.is_none_or(|outer| world.ledger.log(outer).is_some())));
     world.settle();
     check_days(&world, &[(1, 10)]);
+}
+
+/// The look that does not find the copy finds the original replaced.
+#[test]
+fn a_copy_that_went_with_its_replaced_original_does_not_stay() {
+    let mut world = counted(&[("20210322.log", 1, 128)]);
+    world.create("b", of(1, 64));
+    world.settle();
+    world.remove("b");
+    world.see();
+    world.write("20210322.log", of(2, 32));
+    world.settle();
+    check_days(&world, &[(2, 2)]);
+    assert_eq!(world.ledger.logs().count(), 1);
+}
+
+/// By the name that it had last is decided what replaces it.
+#[test]
+fn a_log_that_went_before_its_copy_was_last_where_the_copy_was() {
+    for (name, copy) in [("20210322.log", "b"), ("b", "20210322.log")] {
+        let mut world = counted(&[(name, 1, 64)]);
+        world.create(copy, of(1, 64));
+        world.settle();
+        world.remove(name);
+        world.see();
+        world.remove(copy);
+        world.create(copy, of(2, 32));
+        world.settle();
+        world.create(name, of(3, 16));
+        world.settle();
+        let stays: &[(u8, usize)] = if copy == "b" { &[(1, 4), (2, 2), (3, 1)] } else { &[(2, 2), (3, 1)] };
+        check_days(&world, stays);
+    }
+}
+
+/// Killed when the longer one was stored, and the other not yet removed from the store.
+#[test]
+fn of_a_log_and_its_stored_beginning_one_counts() {
+    for is_gone in [false, true] {
+        let mut world = counted(&[("a", 1, 64)]);
+        world.create("b", of(1, 32));
+        world.settle();
+        if is_gone {
+            world.write("a", of(2, 32));
+            world.settle();
+        }
+        let before = restored(&world, |_| ());
+        world.write("b", of(1, 160));
+        world.settle();
+        let mut next = restored_from(&[&before, &world], |_| ());
+        assert_eq!(next.ledger.logs().count(), 2);
+        next.settle();
+        check_days(&next, if is_gone { &[(1, 10), (2, 2)] } else { &[(1, 10)] });
+    }
 }
 
 #[test]
