@@ -79,9 +79,14 @@ impl Drop for Folder {
     }
 }
 
+/// The program that is tested: the one that was just built, or that in `TALLYD_BIN`.
+pub fn program() -> PathBuf {
+    std::env::var_os("TALLYD_BIN").map_or(env!("CARGO_BIN_EXE_tallyd").into(), PathBuf::from)
+}
+
 /// `tallyd` itself, with no setting from the environment of the test.
 pub fn tallyd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tallyd"));
+    let mut command = Command::new(program());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TALLYD_")) {
         command.env_remove(name);
     }
@@ -125,7 +130,7 @@ impl Daemon {
         let folder = Folder::new();
         let program = folder.join("tallyd");
         // He may not be allowed to go where the program was built.
-        fs::copy(env!("CARGO_BIN_EXE_tallyd"), &program).unwrap();
+        fs::copy(self::program(), &program).unwrap();
         let mut command = Command::new(program);
         command.env_clear();
         if nix::unistd::geteuid().is_root() {
