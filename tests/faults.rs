@@ -323,6 +323,22 @@ fn a_range_that_eats_memory_ends_its_worker_only() {
     assert_eq!(daemon.restarts("coordinator"), 0);
 }
 
+/// A small log, so that it is not cut into halves: each time it takes ten seconds until the hang is found.
+#[test]
+fn a_range_that_spins_is_found_out_and_quarantined() {
+    let (folder, _, _, _) = poisoned("spin");
+    let ((bytes, _), (short, short_truth)) = (block(10, 10, 13), block(3, 3, 14));
+    assert!(bytes.len() > 600 && short.len() < 600);
+    fs::write(folder.join("logs/20210322.log"), &bytes).unwrap();
+    fs::write(folder.join("logs/20210323.log"), &short).unwrap();
+    let daemon = Daemon::start_with_fault(folder, "spin", &[("TALLYD_FAULT_AT", "600")], &[]);
+    let range = wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
+    assert_eq!((&range["from"], &range["to"]), (&0.into(), &bytes.len().into()));
+    assert!(range["reason"].as_str().unwrap().contains("hung"), "{range}");
+    assert_eq!(daemon.reported("20210322.log").unwrap().0, 0);
+    assert_eq!(daemon.reported("20210323.log"), Some((short_truth.total, short_truth.ip)));
+}
+
 #[test]
 fn a_quarantine_outlives_restarts_and_ends_when_it_is_asked_for() {
     let (folder, bytes, truth, _) = poisoned("crash");

@@ -420,13 +420,17 @@ impl Run {
         for new in new {
             self.catch_up(new)?;
         }
+        if std::mem::take(&mut self.must_see) {
+            self.settle()?;
+        }
         Ok(true)
     }
 
     /// A name that held something else before must be seen to hold something new before it is gone again.
     fn may_move(&mut self, name: &str) -> Result<bool, String> {
         let id = self.names[name];
-        if self.inodes[&id].known.is_none() && is_dated(name) && self.gone.iter().any(|gone| gone.name == name) {
+        let names = self.names_of(id);
+        if self.inodes[&id].known.is_none() && is_dated(name) && self.gone.iter().any(|gone| names.contains(&gone.name)) {
             if self.daemon.is_none() {
                 return Ok(false);
             }
@@ -450,7 +454,8 @@ impl Run {
         let bytes = inode.bytes[..inode.known.expect("it was known")].to_vec();
         let stored = inode.stored;
         self.past.push(bytes.clone());
-        let there = self.inodes.iter().any(|(other, inode)| *other != id && inode.known.is_some_and(|known| inode.bytes[..known].starts_with(&bytes)));
+        // A half line that is held back elsewhere is part of what is there.
+        let there = self.inodes.iter().any(|(other, inode)| *other != id && inode.known.is_some() && inode.bytes.starts_with(&bytes));
         if !bytes.is_empty() && !there && !self.gone.iter().any(|gone| gone.bytes.starts_with(&bytes)) {
             self.gone.push(Gone { name: name.to_owned(), bytes, stored });
         } else if !bytes.is_empty() {
@@ -500,7 +505,7 @@ impl Run {
         let inode = self.inodes.get_mut(&id).unwrap();
         // A log is rotated if it was known under its old name.
         let is_back = inode.was.get_or_insert(from.to_owned()) == to;
-        inode.rotated = if is_back {
+        inode.rotated = if is_back || inode.bytes.is_empty() {
             // Perhaps the other name was not seen.
             None
         } else if inode.rotated == Some(true) || (inode.known.is_some() && alone && inode.rotated.is_some()) {
@@ -1024,13 +1029,15 @@ impl Run {
             let known = inode.known.expect("it is known");
             let names = self.names_of(*id);
             let there = &inode.bytes[..known];
-            let replaced = &mut self.replaced;
+            let (replaced, must_see) = (&mut self.replaced, &mut self.must_see);
             self.gone.retain(|gone| {
                 let covered = there.starts_with(&gone.bytes);
                 let replaces = known > 0 && is_dated(&gone.name) && names.contains(&gone.name);
                 if covered || replaces {
                     replaced.extend(names.iter().cloned());
                 }
+                // That this is where it is now, and no more where it was.
+                *must_see |= covered;
                 !covered && !replaces
             });
         }
@@ -1065,6 +1072,7 @@ impl Run {
         }
         let ids: Vec<u64> = self.inodes.keys().copied().collect();
         self.follow(&ids);
+        self.must_see = false;
         self.linked.retain(|id| self.inodes.contains_key(id) && self.names.values().filter(|other| *other == id).count() > 1);
         Ok(())
     }

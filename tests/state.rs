@@ -570,6 +570,14 @@ fn what_a_newer_version_wrote_is_left_as_it_is() {
     let daemon = Daemon::start_in(folder, &[], &[]);
     settle_with(&daemon, &logs, Some(&gone));
     assert_eq!(fs::read(&newer[1].0).unwrap(), newer[1].1);
+    // It can be read again: now there are two of each log.
+    let folder = daemon.end(SIGTERM);
+    for (path, bytes) in newer {
+        let at = bytes.windows(12).position(|text| text == b"{\"version\":2").unwrap() + 11;
+        fs::write(&path, [&bytes[..at], b"1", &bytes[at + 1..]].concat()).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[]);
+    settle_with(&daemon, &logs, Some(&gone));
 }
 
 // Disks.

@@ -86,6 +86,10 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
                 warn!(path = %entry.path.display(), version, "a newer tallyd wrote this; it is left as it is, and its log is counted again");
                 ledger.reserve(entry.log);
             }
+            Err(Trouble::Io(error)) if own => {
+                warn!(path = %entry.path.display(), %error, "a stored log cannot be read now; it is left as it is, and counted again if it is there");
+                ledger.reserve(entry.log);
+            }
             Ok(_) => set_aside(&entry.path, "it is another log's"),
             Err(trouble) if own => set_aside(&entry.path, &trouble.to_string()),
             Err(trouble) => warn!(path = %entry.path.display(), %trouble, "cannot use what another host has stored"),
@@ -132,7 +136,7 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
     (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
     (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
-    log.absorbed = meta.absorbed.iter().copied().collect();
+    log.absorbed = meta.absorbed.clone();
     let held = meta.complete && format.is_none() && meta.counted_to < *size;
     if held { log.with_held_line() } else { log }
 }
@@ -175,7 +179,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         rotated: log.rotated,
         reason: log.reason().to_word(),
         duplicate_of: 0,
-        absorbed: log.absorbed.iter().copied().collect(),
+        absorbed: log.absorbed.clone(),
         written_at,
     }
 }

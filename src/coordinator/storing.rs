@@ -308,7 +308,7 @@ impl Storing {
                     let before = if log.old { self.before.get(&id).cloned() } else { self.before.remove(&id).and(None) };
                     let by = before.unwrap_or_else(|| Before::now(self.rules));
                     let mut meta = meta_of(id, log, &kept, by, milliseconds());
-                    meta.absorbed.retain(|inner| self.saves.may_be_stored(*inner));
+                    meta.absorbed.retain(|inner, _| self.saves.may_be_stored(*inner));
                     snapshots.push((meta, clients));
                 }
                 _ => self.keeper.give(Task::Remove(id)),

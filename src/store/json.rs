@@ -65,7 +65,7 @@ struct Wire<'a> {
     reason: u64,
     duplicate_of: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    absorbed: Vec<String>,
+    absorbed: Vec<(String, u64)>,
     written_at: u64,
 }
 
@@ -243,7 +243,7 @@ impl TryFrom<&Meta> for Wire<'_> {
             rotated: meta.rotated,
             reason: sane(meta.reason)?,
             duplicate_of: hex(meta.duplicate_of),
-            absorbed: meta.absorbed.iter().map(|log| hex(*log)).collect(),
+            absorbed: meta.absorbed.iter().map(|(log, to)| (hex(*log), *to)).collect(),
             written_at: sane(meta.written_at)?,
         };
         Ok(wire)
@@ -293,7 +293,7 @@ impl TryFrom<Wire<'_>> for Meta {
             rotated: wire.rotated,
             reason: wire.reason,
             duplicate_of: number(&wire.duplicate_of).ok_or(Misfit)?,
-            absorbed: wire.absorbed.iter().map(|log| number(log)).collect::<Option<_>>().ok_or(Misfit)?,
+            absorbed: wire.absorbed.iter().map(|(log, to)| Some((number(log)?, *to))).collect::<Option<_>>().ok_or(Misfit)?,
             written_at: wire.written_at,
         })
     }

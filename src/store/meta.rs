@@ -51,8 +51,8 @@ pub struct Meta {
     pub reason: u64,
     /// The id of the log that it is a duplicate of. 0: of none.
     pub duplicate_of: u64,
-    /// Logs that count within this one: a partial of one of them is out of date.
-    pub absorbed: Vec<u64>,
+    /// Logs that count within this one, up to where: a partial of one of them that ends there or before is out of date.
+    pub absorbed: BTreeMap<u64, u64>,
     /// When this was written: milliseconds since 1970.
     pub written_at: u64,
 }

@@ -70,7 +70,7 @@ fn meta(model: &Model) -> Meta {
         rotated: true,
         reason: 9,
         duplicate_of: u64::MAX,
-        absorbed: vec![1, u64::MAX],
+        absorbed: BTreeMap::from([(1, 2), (u64::MAX, 3)]),
         written_at: 1_616_400_000_123,
         ..Meta::default()
     };

@@ -1,6 +1,6 @@
 //! One log as the ledger knows it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ pub struct Log {
     pub unreadable: Option<i32>,
     /// The log that this one is the beginning of: it counts within that one.
     pub within: Option<u64>,
-    /// Logs that count within this one, or did when they went, and may be in the store by themselves.
-    pub absorbed: BTreeSet<u64>,
+    /// Logs that count within this one, or did when they went, and up to where they were counted then: they may be in the store by themselves.
+    pub absorbed: BTreeMap<u64, u64>,
     /// It was taken back: it counts no more, wherever it is found.
     pub deleted: bool,
     /// An unfinished last line was counted.
@@ -147,7 +147,7 @@ impl Log {
             damage: None,
             unreadable: None,
             within: None,
-            absorbed: BTreeSet::new(),
+            absorbed: BTreeMap::new(),
             deleted: false,
             unterminated: false,
             rotated: false,

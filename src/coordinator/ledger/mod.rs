@@ -192,12 +192,16 @@ impl Ledger {
 
     /// All logs were taken over from the store. What counted within another log may still have been there, if the earlier life ended just then.
     pub fn restored(&mut self) {
-        let pairs = self.logs.iter().flat_map(|(id, log)| log.absorbed.iter().map(move |inner| (*inner, *id)));
-        let pairs: Vec<(u64, u64)> = pairs.collect();
-        for (inner, outer) in pairs {
+        // Of one file there may be two partials: what could not be read in an earlier life was counted again then.
+        let mut files: HashMap<(&[u8], &[u8], FileId), Vec<u64>> = HashMap::new();
+        self.logs.iter().for_each(|(id, log)| files.entry((&log.folder, &log.name, log.file)).or_default().push(*id));
+        self.orphans.extend(files.into_values().filter(|ids| ids.len() > 1).flatten());
+        let pairs = self.logs.iter().flat_map(|(id, log)| log.absorbed.iter().map(move |(inner, to)| (*inner, *to, *id)));
+        let pairs: Vec<(u64, u64, u64)> = pairs.collect();
+        for (inner, to, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
-            // Its id may be another log's by now.
-            if one.deleted || one.content.to > two.content.to || one.content.begins(&two.content) == Shown::Other {
+            // It may have gone its own way since, and its id may be another log's by now.
+            if one.deleted || one.content.to > to.min(two.content.to) || one.content.begins(&two.content) == Shown::Other {
                 continue;
             }
             let is_gone = one.gone;

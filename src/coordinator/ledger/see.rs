@@ -71,6 +71,8 @@ impl Ledger {
                 }
             }
         }
+        // Copies first: one that goes now, while its original was missed before, was where that was last.
+        lost.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.within.is_none()));
         lost.into_iter().for_each(|id| self.lose(id, now, look));
         let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains(key)).collect();
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
@@ -164,7 +166,9 @@ impl Ledger {
         log.path.clone_from(&found.path);
         if log.name != found.name {
             let waiting = self.turns.remove(&turn(id, log));
-            (log.name, log.day, log.rotated) = (found.name.clone(), day_of_name(&found.name), true);
+            (log.name, log.day) = (found.name.clone(), day_of_name(&found.name));
+            // What is written into an empty file under its new name was not rotated.
+            log.rotated |= log.size > 0;
             if waiting {
                 self.turns.insert(turn(id, log));
             }
@@ -203,18 +207,13 @@ impl Ledger {
         }
     }
 
-    /// A copy goes after the log that it is a copy of: where the copy was, there the log was last.
+    /// A copy goes after the log that it is a copy of, which was missed before: where the copy was, there the log was last.
     fn outlive(&mut self, id: u64) {
         let Some(copy) = self.logs.get(&id) else { return };
         let (to, name, path, file) = (copy.content.to, copy.name.clone(), copy.path.clone(), copy.file);
         let Some(outer) = copy.within else { return };
-        let Some(log) = self.logs.get_mut(&outer).filter(|log| (log.gone || log.missed) && log.content.to == to && log.name != name) else { return };
+        let Some(log) = self.logs.get_mut(&outer).filter(|log| log.missed && log.content.to == to && log.name != name) else { return };
         (log.day, log.name, log.path, log.file) = (day_of_name(&name), name, path, file);
-        if !log.gone || log.day.is_none() {
-            self.gone_dated.remove(&outer);
-        } else {
-            self.gone_dated.insert(outer);
-        }
         self.changed.insert(outer);
         self.events.push(Event::Renamed(outer));
     }

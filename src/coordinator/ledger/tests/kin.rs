@@ -325,6 +325,21 @@ fn a_log_that_is_missed_and_compressed_while_it_is_counted_is_the_same_log() {
 }
 
 /// Only where the first one ended it can be told whether the other one has it for its beginning: that is looked at when it is decoded once more.
+/// The half line that counted in the compressed file is not the whole one.
+#[test]
+fn a_half_line_that_was_compressed_is_counted_again_with_its_end() {
+    let mut world = counted(&[("a", 1, 64)]);
+    world.remove("a");
+    world.pack("a.gz", of(1, 72), true);
+    world.settle();
+    world.settle();
+    world.remove("a.gz");
+    world.create("b", of(1, 160));
+    world.see();
+    assert_eq!(ranges(&world.dispatch_all()), [(0, 64), (64, 128), (128, 160)]);
+    assert_eq!(world.ledger.logs().count(), 1);
+}
+
 #[test]
 fn a_compressed_log_is_decoded_again_to_look_where_another_one_ended() {
     for (end, want) in [(text(1, 256, 300), vec![(1, 19)]), (text(2, 256, 300), vec![(1, 17), (2, 3)])] {
