@@ -195,7 +195,14 @@ impl Ledger {
         // Of one file there may be two partials: what could not be read in an earlier life was counted again then.
         let mut files: HashMap<(&[u8], &[u8], FileId), Vec<u64>> = HashMap::new();
         self.logs.iter().for_each(|(id, log)| files.entry((&log.folder, &log.name, log.file)).or_default().push(*id));
-        self.orphans.extend(files.into_values().filter(|ids| ids.len() > 1).flatten());
+        for ids in files.into_values().filter(|ids| ids.len() > 1) {
+            let is_twin = |one: &&u64| {
+                let others = ids.iter().filter(|two| two != one).filter_map(|two| self.logs.get(two));
+                let (Some(one), mut others) = (self.logs.get(*one), others) else { return false };
+                others.any(|two| one.content.to <= two.content.to && one.content.begins(&two.content) != Shown::Other)
+            };
+            self.orphans.extend(ids.iter().filter(is_twin));
+        }
         let pairs = self.logs.iter().flat_map(|(id, log)| log.absorbed.iter().map(move |(inner, to)| (*inner, *to, *id)));
         let pairs: Vec<(u64, u64, u64)> = pairs.collect();
         for (inner, to, outer) in pairs {
