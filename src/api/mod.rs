@@ -2,11 +2,18 @@
 //!
 //! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
 
+mod answer;
 mod changes;
+mod days;
+mod files;
+mod health;
 mod problem;
+mod query;
 mod ranges;
+mod report;
 mod routes;
 mod serve;
+mod status;
 mod token;
 mod wire;
 
