@@ -1,47 +1,104 @@
-//! What answers have in common: their tags, their type.
+//! What data answers have in common: a tag, and a form.
+//!
+//! A tag changes whenever a number may have. Tags are weak: what they tell apart is numbers and forms, not how the bytes are packed for the way.
+
+use std::fmt::Display;
 
 use axum::body::Bytes;
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::routes::Shared;
+use super::period::today;
+use super::query::{Asked, Kind, Parameter};
+use super::routes::Api;
 
-/// Data answers carry the board's generation as their tag: while it lasts, nothing has changed.
-pub(super) async fn tagged(State(api): Shared, request: Request, next: Next) -> Response {
-    let tag = format!("\"{:x}-{:x}\"", api.sources.started, api.sources.board.header().generation);
-    let same = is_known(request.headers(), &tag);
-    let mut response = next.run(request).await;
-    if same && response.status() == StatusCode::OK {
-        response = StatusCode::NOT_MODIFIED.into_response();
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Csv,
+    /// JSON lines: an object a line.
+    Ndjson,
+}
+
+impl Format {
+    pub(super) const ALL: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
+
+    /// As the parameter `format` names it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Csv => "csv",
+            Format::Ndjson => "ndjson",
+        }
     }
-    if matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED) {
-        put_tag(&mut response, &tag);
+
+    /// As the header Accept names it.
+    pub(super) fn media(self) -> &'static str {
+        match self {
+            Format::Json => "application/json",
+            Format::Csv => "text/csv",
+            Format::Ndjson => "application/x-ndjson",
+        }
     }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(if self == Format::Csv { "text/csv; charset=utf-8; header=present" } else { self.media() })
+    }
+}
+
+const ABOUT: &str =
+    "How the answer is written. It wins over the header `Accept`, by which the same is chosen; if that wants nothing of what there is, the answer is JSON.";
+
+/// `format=` of lists.
+pub(super) static FORMAT_OF_LIST: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv", "ndjson"]) };
+/// `format=` of what is one thing.
+pub(super) static FORMAT: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv"]) };
+
+/// What tells the state of the numbers that an answer is made of.
+#[derive(Debug)]
+pub(super) struct Tag(String);
+
+impl Tag {
+    /// Days in words are other days tomorrow, so that the day is a part of each tag.
+    pub(super) fn new(state: impl Display) -> Tag {
+        Tag(format!("{state}-{:x}", today().number()))
+    }
+
+    /// The tag of what is the same as long as the program is.
+    pub(super) fn of_program(api: &Api) -> Tag {
+        Tag::new(format_args!("{:x}", api.sources.started))
+    }
+
+    /// The tag of what the board shows. To be taken before the board is read: then it can be too old, and never too new.
+    pub(super) fn of_board(api: &Api) -> Tag {
+        Tag::new(format_args!("{:x}-{:x}", api.sources.started, api.sources.board.header().generation))
+    }
+}
+
+/// An answer with its tag; or only that who asks has it already.
+pub(super) fn answer<B: Into<Bytes>>(asked: &Asked, tag: &Tag, format: Format, body: impl FnOnce() -> B) -> Response {
+    let tag = format!("W/\"{}-{}\"", tag.0, format.word());
+    let mut response = if is_known(&asked.headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, format.content_type())], body().into()).into_response()
+    };
+    let headers = response.headers_mut();
+    // Hexadecimal digits and words can always stand in a header.
+    headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     response
+}
+
+/// A JSON answer that is another one each time.
+pub(super) fn fleeting(body: impl Into<Bytes>) -> Response {
+    ([(header::CONTENT_TYPE, Format::Json.content_type())], body.into()).into_response()
 }
 
 /// Does who asks have the answer with this tag?
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let asked = headers.get(header::IF_NONE_MATCH).and_then(|asked| asked.to_str().ok());
+    let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|asked| asked.to_str().ok());
     let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();
-    asked.is_some_and(|asked| asked.split(',').map(str::trim).any(|asked| asked == "*" || bare(asked) == bare(tag)))
-}
-
-fn put_tag(response: &mut Response, tag: &str) {
-    if let Ok(tag) = HeaderValue::from_str(tag) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-}
-
-pub(super) fn answer(body: impl Into<Bytes>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
-}
-
-/// An answer with its tag, or that it is the one that who asks has.
-pub(super) fn unless_known(headers: &HeaderMap, tag: &str, body: Vec<u8>) -> Response {
-    let mut response = if is_known(headers, tag) { StatusCode::NOT_MODIFIED.into_response() } else { answer(body) };
-    put_tag(&mut response, tag);
-    response
+    asked.flat_map(|asked| asked.split(',')).map(str::trim).any(|asked| asked == "*" || bare(asked) == bare(tag))
 }

@@ -7,12 +7,12 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::problem::Problem;
-use super::{Sources, answer, changes, days, files, health, report, status};
+use super::{Sources, caught, changes, days, docs, encode, events, files, health, openapi, report, status};
 
 /// What the routes share.
 pub(super) struct Api {
@@ -27,23 +27,25 @@ pub(super) type Shared = State<Arc<Api>>;
 
 pub(super) fn router(sources: Arc<Sources>) -> Router {
     let api = Arc::new(Api { sources, report: Mutex::default(), ready: AtomicBool::new(false) });
-    let data = Router::new()
+    Router::new()
         .route("/api/v1/report", get(report::report))
         .route("/api/v1/files", get(files::files))
         .route("/api/v1/files/{id}", get(files::file).delete(changes::delete))
         .route("/api/v1/days", get(days::days))
         .route("/api/v1/days/{day}", get(days::day))
-        .layer(from_fn_with_state(Arc::clone(&api), answer::tagged));
-    Router::new()
-        .merge(data)
         .route("/api/v1/range", get(days::range))
         .route("/api/v1/top/clients", get(days::top_clients))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/rescan", post(changes::rescan))
         .route("/api/v1/status", get(status::status))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
-        .fallback(async || Problem::not_found("see the README for the paths there are"))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(docs::page))
+        .fallback(async || Problem::not_found("there is no such path; /docs has all paths"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn(caught::caught))
+        .layer(from_fn(encode::encoded))
         .layer(from_fn_with_state(Arc::clone(&api), every_answer))
         .with_state(api)
 }

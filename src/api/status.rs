@@ -2,15 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::Sources;
-use super::answer::answer;
+use super::answer::fleeting;
 use super::files::{is_present, is_unreadable};
 use super::problem::Problem;
-use super::query::{NoParameters, parameters};
+use super::query::Asked;
 use super::routes::Shared;
 use super::wire::{self, json};
 use crate::board::{Activity, LogState, Watching};
@@ -18,8 +17,8 @@ use crate::heritage::Role;
 
 /// `GET /api/v1/status`
 
-pub(super) async fn status(State(api): Shared, query: Result<Query<NoParameters>, QueryRejection>) -> Result<Response, Problem> {
-    parameters(query)?;
+pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+    asked.only(&[])?;
     let sources = &api.sources;
     let header = sources.board.header();
     let logs = sources.board.logs()?;
@@ -42,7 +41,7 @@ pub(super) async fn status(State(api): Shared, query: Result<Query<NoParameters>
         degraded.push(format!("state: cannot write to the state folder: {error}; counting goes on, and it is written when it can be again"));
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    Ok(answer(json(&wire::Status {
+    Ok(fleeting(json(&wire::Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: now.saturating_sub(sources.started),
         pending_bytes: header.scanned.then_some(header.pending),
