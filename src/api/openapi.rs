@@ -283,12 +283,12 @@ fn response(path: &str, (status, about, media): &Answer) -> Value {
 
 /// What a parameter may be, as a schema.
 fn schema_of(parameter: &Parameter) -> Value {
-    const DATE: &str = r"\d{4}-\d{2}-\d{2}";
+    const DATE: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
     match parameter.kind {
         Kind::Text if parameter.name == "id" => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
         Kind::Text => json!({ "type": "string" }),
         Kind::Day => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|undated)$") }),
-        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|[1-9]\\d*d)$") }),
+        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|[1-9][0-9]{0,3}d)$") }),
         Kind::Words(words) => json!({ "type": "string", "enum": words }),
         Kind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
     }
