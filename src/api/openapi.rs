@@ -288,7 +288,7 @@ fn schema_of(parameter: &Parameter) -> Value {
         Kind::Text if parameter.name == "id" => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
         Kind::Text => json!({ "type": "string" }),
         Kind::Day => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|undated)$") }),
-        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|[1-9][0-9]{0,3}d)$") }),
+        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|[1-9][0-9]{{0,3}}d)$") }),
         Kind::Words(words) => json!({ "type": "string", "enum": words }),
         Kind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
     }
