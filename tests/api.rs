@@ -470,6 +470,10 @@ fn forget(value: &mut Value) {
             for name in ["id", "pid", "as_of", "uptime_seconds", "version"] {
                 members.remove(name);
             }
+            // A cursor holds an id.
+            if let Some(next) = members.get_mut("next").filter(|next| next.is_string()) {
+                *next = json!("a cursor");
+            }
             if members.contains_key("role") {
                 members.retain(|name, _| ["role", "number"].contains(&name.as_str()));
             }
