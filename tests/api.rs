@@ -333,6 +333,9 @@ fn large_answers_are_packed_and_tags_tell_forms_apart() {
         let (zstd, body) = raw(&daemon, path, "gzip, zstd");
         assert_eq!((zstd["content-encoding"].as_str(), zstd::decode_all(&body[..]).unwrap() == plain), ("zstd", true), "{path}");
         assert!(body.len() < plain.len() / 2, "{path}: {} of {}", body.len(), plain.len());
+        let (_, head, _) = daemon.ask("HEAD", path, &[("accept-encoding", "gzip")]).unwrap();
+        assert_eq!((head["content-encoding"].to_str().unwrap(), head["content-length"].to_str().unwrap()), ("gzip", gzip["content-length"].as_str()), "{path}");
+        assert_eq!(head.get_all("vary").iter().count(), 1, "{path}: {head:?}");
         // Whoever has it in one packing has it in the other.
         assert_eq!(ask(&daemon, path, &[("if-none-match", &gzip["etag"]), ("accept-encoding", "zstd")]).0, 304, "{path}");
     }

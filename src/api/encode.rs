@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::warn;
@@ -49,26 +49,14 @@ impl Coding {
 /// Packs an answer if that is wanted and worth it.
 pub(super) async fn encoded(request: Request, next: Next) -> Response {
     let coding = wanted(request.headers());
-    let is_head = request.method() == Method::HEAD;
     let mut response = next.run(request).await;
     if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED) || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
     }
-    let length = match response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()) {
-        Some(length) => length,
-        None => match response.body().size_hint().exact() {
-            Some(length) => length,
-            None => return response,
-        },
-    };
+    // What HEAD asks for has its body here still.
+    let Some(length) = response.body().size_hint().exact() else { return response };
     vary(response.headers_mut());
     let Some(coding) = coding.filter(|_| length >= BYTES_MIN) else { return response };
-    if is_head {
-        // How long it would be is known only of what has been packed.
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.word()));
-        return response;
-    }
     let (mut parts, body) = response.into_parts();
     let packed = match to_bytes(body, usize::MAX).await {
         Ok(bytes) => pack(coding, bytes).await,
@@ -101,7 +89,9 @@ fn vary(headers: &mut HeaderMap) {
         Some(vary) => HeaderValue::from_str(&format!("{vary}, {name}")).ok(),
         None => Some(HeaderValue::from_static(name)),
     };
-    headers.extend(vary.map(|vary| (header::VARY, vary)));
+    if let Some(vary) = vary {
+        headers.insert(header::VARY, vary);
+    }
 }
 
 /// The coding that is wanted most (RFC 9110, 12.5.3), zstd of two that are wanted alike; none if none is.

@@ -10,7 +10,6 @@ use super::routes::Shared;
 use crate::board::LogState;
 
 /// `GET /healthz`
-
 pub(super) async fn healthz() -> &'static str {
     "alive\n"
 }

@@ -16,7 +16,6 @@ use crate::board::{Activity, LogState, Watching};
 use crate::heritage::Role;
 
 /// `GET /api/v1/status`
-
 pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
     let sources = &api.sources;
