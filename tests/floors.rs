@@ -44,7 +44,11 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &["api/"],
         "only one process has a runtime, and it is the one that may die of it",
     ),
-    (&["globset"], &["coordinator/", "config.rs"], "which names are taken is settled with the settings and asked where folders are looked into"),
+    (
+        &["globset"],
+        &["coordinator/", "config.rs", "api/files.rs"],
+        "which names are taken is settled with the settings and asked where folders are looked into; the api has patterns of its own",
+    ),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     // What is in `store/unite` is used by commands, and by the api process: the last of its line, which forks nothing.
     (

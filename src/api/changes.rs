@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use tracing::warn;
 
 use super::problem::Problem;
-use super::routes::{NoParameters, Shared, parameters, path_part};
+use super::query::{NoParameters, parameters, path_part};
+use super::routes::Shared;
 use super::{Sources, wire};
 use crate::board::{LogRow, LogState, Reason};
 use crate::job::Request;

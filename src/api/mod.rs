@@ -2,11 +2,29 @@
 //!
 //! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
 
+mod answer;
+mod caught;
 mod changes;
+mod days;
+mod docs;
+mod encode;
+mod events;
+mod examples;
+#[cfg(debug_assertions)]
+mod fault;
+mod files;
+mod health;
+mod openapi;
+mod page;
+mod period;
 mod problem;
+mod query;
 mod ranges;
+mod report;
 mod routes;
 mod serve;
+mod status;
+mod table;
 mod token;
 mod wire;
 
@@ -25,6 +43,7 @@ use crate::store::{Host, folder};
 use crate::sys::process::unblock_stop;
 use crate::sys::socket::{Channel, wait};
 
+use events::Events;
 use ranges::Ranges;
 use token::Token;
 
@@ -56,6 +75,7 @@ pub fn run(heritage: &Heritage) -> i32 {
 struct Sources {
     board: Arc<BoardReader>,
     ranges: Arc<Ranges>,
+    events: Events,
     /// What who changes something has to show.
     token: Option<Token>,
     /// The way to the coordinator.
@@ -75,6 +95,7 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
         board: Arc::new(BoardReader::open(&heritage.board, heritage.board_size)?),
         partials: folder::of(&settings.state, &host),
         ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, heritage.started)),
+        events: Events::new(),
         token,
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
@@ -105,8 +126,10 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
             }
         });
         sources.own.set_activity(Activity::Idle);
-        serve::serve(listener, routes::router(sources), async move {
+        events::spawn(&sources);
+        serve::serve(listener, routes::router(Arc::clone(&sources)), async move {
             stop.recv().await;
+            sources.events.end();
         })
         .await;
         io::Result::Ok(())

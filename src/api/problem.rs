@@ -1,51 +1,99 @@
 //! Errors as RFC 9457 problem+json, with a stable `code` and what to do.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::wire;
 use crate::board::Busy;
 
+/// A kind of error, as programs tell it. What is written here is what the documents say.
+#[derive(Debug)]
+pub(super) struct Code {
+    /// The word that never changes.
+    pub(super) word: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    /// When it comes, and what to do then.
+    pub(super) about: &'static str,
+}
+
+/// A [`Code`] that stands in the table of all.
+macro_rules! codes {
+    ($($name:ident: $word:literal, $status:ident, $title:literal, $about:literal;)*) => {
+        $(pub(super) static $name: Code = Code { word: $word, status: StatusCode::$status, title: $title, about: $about };)*
+        /// All codes, by their status.
+        pub(super) static CODES: &[&Code] = &[$(&$name),*];
+    };
+}
+
+codes! {
+    BAD_PARAMETER: "bad-parameter", BAD_REQUEST, "A parameter is not valid",
+        "A parameter of the query, or a part of the path, is unknown, given twice, or not what it may be: `parameter` names it, `detail` says what it may be.";
+    UNAUTHORIZED: "unauthorized", UNAUTHORIZED, "The token is missing or wrong", "Show the token: `Authorization: Bearer TOKEN`.";
+    NO_TOKEN_SET: "no-token-set", FORBIDDEN, "No token is set",
+        "Without a token nobody can change anything. Set `TALLYD_TOKEN` or `token_file`, and start tallyd again.";
+    NOT_FOUND: "not-found", NOT_FOUND, "There is no such thing", "The path, or what it names, is not there: `/docs` has all paths, `/api/v1/files` and `/api/v1/days` have what there is.";
+    METHOD_NOT_ALLOWED: "method-not-allowed", METHOD_NOT_ALLOWED, "The path has no such method", "The header `Allow` says which methods there are.";
+    CONFLICT: "conflict", CONFLICT, "That cannot be done to it", "It is in a state in which that makes no sense: `detail` says why, and what to do instead.";
+    INTERNAL: "internal", INTERNAL_SERVER_ERROR, "A mistake in tallyd",
+        "Answering failed, and that is never meant to be. tallyd's log has the `id` of the answer, and what went wrong: please report both.";
+    NOT_READY: "not-ready", SERVICE_UNAVAILABLE, "Not yet", "What is asked for cannot be told or done at this moment. Ask again after the seconds that `Retry-After` says.";
+}
+
 /// An answer that says what was wrong with the request.
 #[derive(Debug)]
 pub(super) struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
+    code: &'static Code,
+    /// The parameter that is wrong.
+    parameter: Option<String>,
     detail: String,
+    /// What the log knows this answer by.
+    id: Option<String>,
 }
 
 impl Problem {
+    fn new(code: &'static Code, detail: impl Into<String>) -> Problem {
+        Problem { code, parameter: None, detail: detail.into(), id: None }
+    }
+
     pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::BAD_REQUEST, code: "bad-parameter", title: "A parameter is not valid", detail: detail.into() }
+        Problem::new(&BAD_PARAMETER, detail)
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::NOT_FOUND, code: "not-found", title: "There is no such thing", detail: detail.into() }
+        Problem::new(&NOT_FOUND, detail)
     }
 
     pub(super) fn method_not_allowed() -> Problem {
-        let detail = "the header Allow says which methods there are".to_owned();
-        Problem { status: StatusCode::METHOD_NOT_ALLOWED, code: "method-not-allowed", title: "The path has no such method", detail }
+        Problem::new(&METHOD_NOT_ALLOWED, "the header Allow says which methods there are")
     }
 
     /// Nobody may change anything.
     pub(super) fn no_token_set() -> Problem {
-        let detail = "set TALLYD_TOKEN or token_file and start tallyd again; without a token nobody can change anything".to_owned();
-        Problem { status: StatusCode::FORBIDDEN, code: "no-token-set", title: "No token is set", detail }
+        Problem::new(&NO_TOKEN_SET, "set TALLYD_TOKEN or token_file and start tallyd again; without a token nobody can change anything")
     }
 
     pub(super) fn unauthorized() -> Problem {
-        let detail = "show the token: Authorization: Bearer TOKEN".to_owned();
-        Problem { status: StatusCode::UNAUTHORIZED, code: "unauthorized", title: "The token is missing or wrong", detail }
+        Problem::new(&UNAUTHORIZED, "show the token: Authorization: Bearer TOKEN")
     }
 
     pub(super) fn conflict(detail: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::CONFLICT, code: "conflict", title: "That cannot be done to it", detail: detail.into() }
+        Problem::new(&CONFLICT, detail)
     }
 
     pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
-        Problem { status: StatusCode::SERVICE_UNAVAILABLE, code: "not-ready", title: "Not yet", detail: detail.into() }
+        Problem::new(&NOT_READY, detail)
+    }
+
+    /// A mistake of ours, which the log knows by this id.
+    pub(super) fn internal(id: String) -> Problem {
+        let detail = format!("this answer could not be made; tallyd's log says more of it under the id {id}: please report that");
+        Problem { id: Some(id), ..Problem::new(&INTERNAL, detail) }
+    }
+
+    /// Names the parameter that is wrong.
+    pub(super) fn of(self, parameter: &str) -> Problem {
+        Problem { parameter: Some(parameter.to_owned()), ..self }
     }
 }
 
@@ -57,13 +105,15 @@ impl From<Busy> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = wire::Problem { kind: "about:blank", title: self.title, status: self.status.as_u16(), code: self.code, detail: &self.detail };
-        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        let Problem { code, parameter, detail, id } = self;
+        let (status, title) = (code.status, code.title.to_owned());
+        let body = wire::Problem { kind: "about:blank".to_owned(), title, status: status.as_u16(), code: code.word, detail, parameter, id };
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer"));
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -1,6 +1,7 @@
-//! What goes over the wire. These types are the API's own: the names of their fields are a contract.
+//! What goes over the wire. These types are the API's own: the names of their fields are a contract, and what is written about them here is what the documents say.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::board::{DayRow, LogRow, Quarantine, Reason, ShareRow};
 use crate::log::{Day, shown};
@@ -13,13 +14,21 @@ pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("keys are strings")
 }
 
-/// One entry of `/report`: the original program's words.
-#[derive(Serialize)]
+/// A log in the report, by the original program's words.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Reported {
-    /// Requests.
+    /// How many requests: the same as `requests`.
     total: u64,
-    /// Distinct clients.
+    /// How many distinct clients: the same as `unique_ips`.
     ip: u64,
+}
+
+/// A log in the report as CSV.
+#[derive(Serialize)]
+pub(super) struct NamedReported {
+    pub(super) name: String,
+    #[serde(flatten)]
+    pub(super) reported: Reported,
 }
 
 impl From<&Totals> for Reported {
@@ -28,17 +37,26 @@ impl From<&Totals> for Reported {
     }
 }
 
-#[derive(Serialize)]
+/// The numbers of a file, a day or a range.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Numbers {
+    /// How many requests: lines that are not blank, `parsed` + `malformed`.
     requests: u64,
+    /// How many requests with a time stamp.
     parsed: u64,
+    /// How many requests without one.
     malformed: u64,
+    /// How many distinct clients: `ipv4` + `ipv6` + `other`. Over several days or logs, the clients are united: each counts once.
     unique_ips: u64,
+    /// How many clients that are written as an IPv4 address.
     ipv4: u64,
+    /// How many clients that are written as an IPv6 address.
     ipv6: u64,
+    /// How many clients that are written in another way.
     other: u64,
-    /// The length of the lines with their LF.
+    /// The length of the lines in bytes, with their LF; of a file, of blank lines too.
     bytes: u64,
+    /// How many parsed requests in each of 24 hours: the hour that is written in the line.
     requests_by_hour: [u64; 24],
 }
 
@@ -58,25 +76,38 @@ impl From<&Totals> for Numbers {
     }
 }
 
-#[derive(Serialize)]
+/// A log.
+#[derive(Serialize, ToSchema)]
 pub(super) struct File {
+    /// What `/api/v1/files/{id}` knows it by: 16 hexadecimal digits.
     id: String,
+    /// Its name, with its folder's in front if several folders are watched. Bytes that are no UTF-8 are written `\xNN`.
     name: String,
-    /// The day in its name.
+    /// The day in its name, or null.
+    #[schema(required)]
     day: Option<String>,
     #[serde(flatten)]
     reported: Reported,
+    /// How many lines: `blank` + `requests`.
     lines: u64,
+    /// How many lines of nothing but white space.
     blank: u64,
     #[serde(flatten)]
     numbers: Numbers,
+    /// The size of the file in bytes, as it is stored: compressed if it is.
     size: u64,
+    /// Up to which byte of its content its lines are counted. Half a line at the end waits for its LF.
     counted_to: u64,
+    /// `counting`: for the first time; `live`: counted, may grow; `final`: counted, unchanged for long, rotated, or compressed; `gone`: no longer in the folder, its numbers
+    /// stay; `duplicate`: counts within another file; `quarantined`: some of it could not be counted; `skipped`: left out, or taken back.
     state: &'static str,
+    /// Is all of it in the numbers?
     complete: bool,
-    /// The file that it counts within.
+    /// The id of the file that it counts within, or null.
+    #[schema(required)]
     duplicate_of: Option<String>,
-    /// Why something of it is not counted.
+    /// Why something of it is not counted, or null.
+    #[schema(required)]
     reason: Option<String>,
 }
 
@@ -105,24 +136,31 @@ pub(super) fn file_id(id: u64) -> String {
     format!("{id:016x}")
 }
 
-#[derive(Serialize)]
+/// A page of logs.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Files {
+    /// The logs, also those that are gone.
     pub(super) files: Vec<File>,
-    /// What to ask for with `cursor=` to go on, if there is more.
+    /// What to ask for with `cursor=` to go on; null on the last page.
+    #[schema(required)]
     pub(super) next: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A log, by day.
+#[derive(Serialize, ToSchema)]
 pub(super) struct FileWithDays {
     #[serde(flatten)]
     pub(super) file: File,
+    /// Its numbers by day, ascending. Requests without a time stamp are an entry of their own.
     pub(super) days: Vec<Share>,
+    /// The ranges that could not be counted, ascending. Until the store has them all: the first one, with the bytes of all.
     pub(super) quarantine: Vec<Quarantined>,
 }
 
 /// A day of one log.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Share {
+    /// The day: of its lines, or for those without a time stamp the one in the log's name, or `undated`.
     day: String,
     #[serde(flatten)]
     numbers: Numbers,
@@ -136,15 +174,20 @@ impl Share {
 }
 
 /// Bytes that could not be counted.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Quarantined {
+    /// The id of the file.
     file: String,
+    /// The name of the file.
     name: String,
-    /// The first range.
+    /// Where in the content the range starts: the number of its first byte, from 0. In the status, of the first range.
     from: u64,
+    /// Where it ends: the number of the byte behind it.
     to: u64,
-    /// All ranges.
+    /// How many bytes. In the status, of all ranges of the file.
     bytes: u64,
+    /// Why, or null if it is not known.
+    #[schema(required)]
     reason: Option<String>,
 }
 
@@ -152,17 +195,26 @@ impl Quarantined {
     /// What of a log is quarantined, if anything is.
     pub(super) fn of(log: &LogRow) -> Option<Quarantined> {
         let Quarantine { bytes, from, to, .. } = log.quarantine;
-        (bytes > 0).then(|| Quarantined { file: file_id(log.id), name: shown(&log.name), from, to, bytes, reason: reason(log.reason) })
+        (bytes > 0).then(|| Quarantined { bytes, ..Quarantined::range(log, from, to, log.reason) })
+    }
+
+    /// A range of a log.
+    pub(super) fn range(log: &LogRow, from: u64, to: u64, why: Reason) -> Quarantined {
+        Quarantined { file: file_id(log.id), name: shown(&log.name), from, to, bytes: to.saturating_sub(from), reason: reason(why) }
     }
 }
 
-#[derive(Serialize)]
+/// A day over all logs.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Day)]
 pub(super) struct DayOfAll {
+    /// The day, as the lines write it: `2021-03-22`, or `undated`.
     day: String,
     #[serde(flatten)]
     numbers: Numbers,
     /// How many logs have lines of it.
     files: u64,
+    /// Is everything that is known in these numbers? `false` while a log that may have a part in them is being counted, or if some of it could not be.
     complete: bool,
 }
 
@@ -172,34 +224,52 @@ impl From<&DayRow> for DayOfAll {
     }
 }
 
-#[derive(Serialize)]
+/// Days over all logs.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Days {
+    /// The days, ascending unless asked otherwise; `undated` last.
     pub(super) days: Vec<DayOfAll>,
+    /// What to ask for with `cursor=` to go on; null on the last page.
+    #[schema(required)]
+    pub(super) next: Option<String>,
 }
 
 /// Several days, their clients united.
-#[derive(Serialize)]
-pub(super) struct Range<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Range {
+    /// The first day that was asked for, or null.
+    #[schema(required)]
     pub(super) from: Option<String>,
+    /// The last day that was asked for, or null.
+    #[schema(required)]
     pub(super) to: Option<String>,
     #[serde(flatten)]
     pub(super) numbers: Numbers,
     /// How many logs have lines of them.
     pub(super) files: u64,
+    /// As of a day, for each of the days; and `false` while the store is behind what is counted.
     pub(super) complete: bool,
-    pub(super) as_of: &'a str,
+    /// The moment that the answer shows, in UTC.
+    pub(super) as_of: String,
 }
 
-#[derive(Serialize)]
-pub(super) struct TopClients<'a> {
+/// The clients with the most requests.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TopClients {
+    /// Those with the most requests first; of those with equally many, by the bytes of the client.
     pub(super) clients: Vec<Client>,
+    /// As of a range.
     pub(super) complete: bool,
-    pub(super) as_of: &'a str,
+    /// The moment that the answer shows, in UTC.
+    pub(super) as_of: String,
 }
 
-#[derive(Serialize)]
+/// A client.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Client {
+    /// The client as logged: an address, or another word. Bytes that are no UTF-8 are written `\xNN`.
     client: String,
+    /// How many requests came from it.
     requests: u64,
     /// On how many days it asked.
     days: u64,
@@ -211,48 +281,94 @@ impl From<&Top> for Client {
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct Status {
-    pub(super) version: &'static str,
-    pub(super) uptime_seconds: u64,
-    /// Bytes that are known and not counted and published yet; null until the folders were looked at.
+/// What is told when numbers change.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Change {
+    /// Which state of the numbers this is: it is counted up with each change. It begins anew when tallyd does.
+    pub(super) generation: u64,
+    /// How many bytes are known and not counted yet; null until the folders were looked at.
+    #[schema(required)]
     pub(super) pending_bytes: Option<u64>,
+    /// How many requests there are in all days together.
+    pub(super) requests: u64,
+    /// How many logs are in the folders.
+    pub(super) files: usize,
+}
+
+/// What the daemon does.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Status {
+    /// The version of tallyd.
+    pub(super) version: &'static str,
+    /// For how many seconds the daemon has been running.
+    pub(super) uptime_seconds: u64,
+    /// How many bytes are known and not counted and published yet; null until the folders were looked at. Half a line that waits for its end is not pending.
+    #[schema(required)]
+    pub(super) pending_bytes: Option<u64>,
+    /// How many logs are in the folders.
     pub(super) logs: usize,
-    /// How changes in the folders are found: `inotify`, or `scan` now and then.
+    /// How changes in the folders are found: `inotify`, or `scan` now and then; `starting` before the first look.
     pub(super) watching: &'static str,
-    /// Files of which the store does not have the latest yet.
+    /// How many logs the store does not have as they are yet.
     pub(super) unstored_files: u64,
-    /// Entries of the folders that are left out.
+    /// How many entries of the folders are left out.
     pub(super) skipped: u64,
+    /// The processes of the daemon.
     pub(super) processes: Vec<Process>,
+    /// What is not as it should be, a sentence each: a word for the part, a colon, what it is and what to do.
     pub(super) degraded: Vec<String>,
+    /// What could not be counted, by file.
     pub(super) quarantine: Vec<Quarantined>,
 }
 
-#[derive(Serialize)]
+/// A process of the daemon.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Process {
+    /// Which part it plays.
     pub(super) role: &'static str,
-    /// Which worker.
+    /// Which worker, from 0. Only workers have it.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) number: Option<usize>,
+    /// Its process id; null while there is no such process.
+    #[schema(required)]
     pub(super) pid: Option<i32>,
+    /// What it does.
     pub(super) state: &'static str,
+    /// How often it was started again.
     pub(super) restarts: u64,
-    /// The log a worker is counting, and how far it is in its range.
+    /// The id of the log that it is counting. Only workers that count have it.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<String>,
+    /// How many bytes of its range are done. Only workers that count have it.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) range_bytes_done: Option<u64>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Problem<'a> {
+/// What was wrong (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// Always `about:blank`: `code` tells what it is.
     #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    pub(super) title: &'static str,
+    pub(super) kind: String,
+    /// What it is, in a few words that are the same for each `code`.
+    pub(super) title: String,
+    /// The status of the answer.
     pub(super) status: u16,
+    /// What it is, in a word that never changes.
     pub(super) code: &'static str,
-    pub(super) detail: &'a str,
+    /// What was wrong this time, and what to do.
+    pub(super) detail: String,
+    /// The parameter, or the part of the path, that is wrong.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parameter: Option<String>,
+    /// What tallyd's log knows this answer by. Only a mistake in tallyd has it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
 }
 
 pub(super) fn day_name(day: Option<Day>) -> String {

@@ -26,6 +26,16 @@ pub fn utc(milliseconds: u64) -> String {
     }
 }
 
+/// The day in UTC of a moment, given in milliseconds since 1970; none after the year 9999.
+pub fn day_of(milliseconds: u64) -> Option<Day> {
+    i32::try_from(milliseconds / 86_400_000).ok().and_then(from_1970)
+}
+
+/// The day so many days after another one, or before it if negative; none beyond the years 0001 to 9999.
+pub fn later(day: Day, days: i32) -> Option<Day> {
+    since_1970(day).checked_add(days).and_then(from_1970)
+}
+
 /// The day so many days after 1970-01-01, if it is before the year 10000. (Likewise, `civil_from_days`.)
 fn from_1970(days: i32) -> Option<Day> {
     let days = days.checked_add(EPOCH).filter(|days| *days >= 0)?;
@@ -57,6 +67,16 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01 00:00:00");
         assert_eq!(utc(1_616_394_324_999), "2021-03-22 06:25:24");
         assert_eq!(utc(u64::MAX), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn days_are_reckoned_from_moments_and_days() {
+        let day = |text| Day::parse(text).unwrap();
+        assert_eq!((day_of(0), day_of(86_399_999), day_of(86_400_000)), (Some(day("1970-01-01")), Some(day("1970-01-01")), Some(day("1970-01-02"))));
+        assert_eq!(day_of(u64::MAX), None);
+        assert_eq!(later(day("2021-03-01"), -1), Some(day("2021-02-28")));
+        assert_eq!(later(day("2020-02-28"), 1), Some(day("2020-02-29")));
+        assert_eq!((later(day("9999-12-31"), 1), later(day("0001-01-01"), -1), later(day("2021-03-01"), i32::MAX)), (None, None, None));
     }
 
     #[test]

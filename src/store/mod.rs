@@ -41,7 +41,7 @@ pub mod unite;
 
 use std::io;
 
-pub use date::utc;
+pub use date::{day_of, later, utc};
 pub use encode::{Unfit, encode};
 pub use folder::{Entry, Host};
 pub use footer::read_meta;

@@ -52,7 +52,7 @@ struct Texts {
 }
 
 /// A client among those that asked most.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Top {
     /// As logged.
     pub client: Vec<u8>,

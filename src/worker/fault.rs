@@ -4,7 +4,7 @@
 //!
 //! - `damage`: a result is damaged before it is sealed.
 //! - `pause`: a worker waits after each piece of a range, without a sign of life, until the file is gone.
-//! - `crash`, `spin`, `eat`: a worker that is given a range with the byte at the offset `TALLYD_FAULT_AT` dies of SIGABRT, is busy without an end, takes memory
+//! - `crash`, `spin`, `eat`: a worker that is given a range with a byte at one of the offsets `TALLYD_FAULT_AT` (`100,2000`) dies of SIGABRT, is busy without an end, takes memory
 //!   without an end.
 
 use std::path::PathBuf;
@@ -22,8 +22,8 @@ fn asked(name: &str) -> bool {
 /// Before a job.
 pub fn before(job: &Job) {
     let Some(fault) = ["crash", "spin", "eat"].into_iter().find(|fault| asked(fault)) else { return };
-    let poison = std::env::var("TALLYD_FAULT_AT").ok().and_then(|at| at.parse().ok()).unwrap_or(0);
-    if !(job.range.from() <= poison && poison < job.range.to()) {
+    let poison = std::env::var("TALLYD_FAULT_AT").unwrap_or_else(|_| "0".to_owned());
+    if !poison.split(',').filter_map(|at| at.parse().ok()).any(|at: u64| job.range.from() <= at && at < job.range.to()) {
         return;
     }
     let mut eaten: Vec<Vec<u8>> = Vec::new();

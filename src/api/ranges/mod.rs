@@ -20,15 +20,13 @@ use crate::store::span::{self, Span};
 use crate::store::{Host, utc};
 
 use list::{Known, List};
-use parts::{Outcome, Parts, Question, Replaced, TOP_MAX};
+use parts::{Outcome, Parts, Question, Replaced, TOP_MAX, TOP_SHORT};
 
 /// How long an answer waits for the store to be as the board is.
 const STORE_WAIT: Duration = Duration::from_millis(1_500);
 const STORE_POLL: Duration = Duration::from_millis(20);
 /// How many questions are worked out at the same time.
 const AT_ONCE: usize = 2;
-/// How many answers are kept.
-const KEPT: usize = 256;
 /// An answer from which something had to be left out is worked out again so soon.
 const WRONG_FOR: Duration = Duration::from_secs(1);
 /// How often an answer is begun anew because the store changed under it.
@@ -39,6 +37,16 @@ const TRIES: usize = 8;
 pub(super) struct Days {
     pub(super) from: Option<Day>,
     pub(super) to: Option<Day>,
+}
+
+impl Days {
+    /// Is a day among them? What has no date is only if there are no bounds.
+    pub(super) fn have(self, day: Option<Day>) -> bool {
+        match day {
+            Some(day) => self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to),
+            None => self.from.is_none() && self.to.is_none(),
+        }
+    }
 }
 
 /// An answer, and of when it is.
@@ -92,9 +100,9 @@ impl Ranges {
         self.answer(board, days, Question::Numbers).await
     }
 
-    /// The clients with the most requests, up to [`Ranges::TOP_MAX`].
-    pub(super) async fn top(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days) -> Result<Answer, Busy> {
-        self.answer(board, days, Question::Top).await
+    /// The clients with the most requests: at least `clients` of them, up to [`Ranges::TOP_MAX`].
+    pub(super) async fn top(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, clients: usize) -> Result<Answer, Busy> {
+        self.answer(board, days, if clients > TOP_SHORT { Question::LongTop } else { Question::Top }).await
     }
 
     /// The most clients that can be asked for.
@@ -154,9 +162,10 @@ impl Ranges {
     fn slot(&self, days: Days, question: Question) -> Slot {
         let mut kept = self.kept.lock().expect("no holder panics");
         let clock = kept.values().map(|(used, _)| *used).max().unwrap_or(0) + 1;
-        if kept.len() >= KEPT {
+        let alike = || kept.iter().filter(|((asked, _), _)| *asked == question);
+        if alike().count() >= question.kept() {
             // One that is waited for is not forgotten.
-            let oldest = kept.iter().filter(|(_, (_, slot))| Arc::strong_count(slot) == 1).min_by_key(|(_, (used, _))| *used);
+            let oldest = alike().filter(|(_, (_, slot))| Arc::strong_count(slot) == 1).min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(question, _)| *question) {
                 kept.remove(&oldest);
             }
@@ -179,7 +188,7 @@ impl Ranges {
             0 => written(),
             stored_at => stored_at,
         };
-        let tag = format!("W/\"{:x}-{:x}-{:x}-{:x}-{}\"", self.started, header.generation, header.stored, snapshot.version, u8::from(complete));
+        let tag = format!("{:x}-{:x}-{:x}-{:x}-{}", self.started, header.generation, header.stored, snapshot.version, u8::from(complete));
         Ok(Answer { outcome: Arc::clone(outcome), complete, as_of: rfc3339(as_of), tag })
     }
 }

@@ -21,13 +21,34 @@ const BATCH_BYTES: usize = 64 << 20;
 /// So many growing logs are opened before the first is decoded, so that what is replaced meanwhile is still at hand.
 const OPEN_MAX: usize = 64;
 /// The most clients that are asked for at once.
-pub(super) const TOP_MAX: usize = 1_000;
+pub(super) const TOP_MAX: usize = 10_000;
+/// Most ask for fewer, and their answers are kept in greater number.
+pub(super) const TOP_SHORT: usize = 1_000;
 
 /// What is asked about days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Question {
     Numbers,
+    /// The first [`TOP_SHORT`] clients.
     Top,
+    /// The first [`TOP_MAX`] clients.
+    LongTop,
+}
+
+impl Question {
+    /// How many clients are told.
+    fn clients(self) -> Option<usize> {
+        match self {
+            Question::Numbers => None,
+            Question::Top => Some(TOP_SHORT),
+            Question::LongTop => Some(TOP_MAX),
+        }
+    }
+
+    /// How many answers are kept.
+    pub(super) fn kept(self) -> usize {
+        if self == Question::LongTop { 16 } else { 256 }
+    }
 }
 
 /// The answer. Of numbers, `top` is empty.
@@ -112,7 +133,8 @@ impl Parts {
 
     fn of_shares(&self, snapshot: &Snapshot, shares: &[Share], question: Question) -> Result<Outcome, Wrong> {
         let (mut numbers, known) = span::sum(&snapshot.logs, shares);
-        let with_requests = question == Question::Top;
+        let clients = question.clients();
+        let with_requests = clients.is_some();
         if shares.is_empty() || (known && !with_requests) {
             return Ok(Outcome { numbers, ..Outcome::default() });
         }
@@ -120,8 +142,8 @@ impl Parts {
         if shares.iter().map(|share| source.bytes(share)).sum::<usize>() <= self.budget.max(BATCH_BYTES) {
             let parts = self.decode(&source, shares, true)?;
             let parts: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect();
-            if with_requests {
-                return Ok(Outcome { top: unite::top(&parts, TOP_MAX), ..Outcome::default() });
+            if let Some(clients) = clients {
+                return Ok(Outcome { top: unite::top(&parts, clients), ..Outcome::default() });
             }
             numbers.totals.set_sizes(unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>()));
             return Ok(Outcome { numbers, ..Outcome::default() });
@@ -140,8 +162,8 @@ impl Parts {
             union.fold(&batch.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect::<Vec<_>>(), with_requests);
             left = rest;
         }
-        if with_requests {
-            return Ok(Outcome { top: union.top(TOP_MAX), ..Outcome::default() });
+        if let Some(clients) = clients {
+            return Ok(Outcome { top: union.top(clients), ..Outcome::default() });
         }
         numbers.totals.set_sizes(union.sizes());
         Ok(Outcome { numbers, ..Outcome::default() })

@@ -1,0 +1,104 @@
+//! What data answers have in common: a tag, and a form.
+//!
+//! A tag changes whenever a number may have. Tags are weak: what they tell apart is numbers and forms, not how the bytes are packed for the way.
+
+use std::fmt::Display;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::period::today;
+use super::query::{Asked, Kind, Parameter};
+use super::routes::Api;
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Csv,
+    /// JSON lines: an object a line.
+    Ndjson,
+}
+
+impl Format {
+    pub(super) const ALL: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
+
+    /// As the parameter `format` names it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Csv => "csv",
+            Format::Ndjson => "ndjson",
+        }
+    }
+
+    /// As the header Accept names it.
+    pub(super) fn media(self) -> &'static str {
+        match self {
+            Format::Json => "application/json",
+            Format::Csv => "text/csv",
+            Format::Ndjson => "application/x-ndjson",
+        }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(if self == Format::Csv { "text/csv; charset=utf-8; header=present" } else { self.media() })
+    }
+}
+
+const ABOUT: &str =
+    "How the answer is written. It wins over the header `Accept`, by which the same is chosen; if that wants nothing of what there is, the answer is JSON.";
+
+/// `format=` of lists.
+pub(super) static FORMAT_OF_LIST: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv", "ndjson"]) };
+/// `format=` of what is one thing.
+pub(super) static FORMAT: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv"]) };
+
+/// What tells the state of the numbers that an answer is made of.
+#[derive(Debug)]
+pub(super) struct Tag(String);
+
+impl Tag {
+    /// Days in words are other days tomorrow, so that the day is a part of each tag.
+    pub(super) fn new(state: impl Display) -> Tag {
+        Tag(format!("{state}-{:x}", today().number()))
+    }
+
+    /// The tag of what is the same as long as the program is.
+    pub(super) fn of_program(api: &Api) -> Tag {
+        Tag::new(format_args!("{:x}", api.sources.started))
+    }
+
+    /// The tag of what the board shows. To be taken before the board is read: then it can be too old, and never too new.
+    pub(super) fn of_board(api: &Api) -> Tag {
+        Tag::new(format_args!("{:x}-{:x}", api.sources.started, api.sources.board.header().generation))
+    }
+}
+
+/// An answer with its tag; or only that who asks has it already.
+pub(super) fn answer<B: Into<Bytes>>(asked: &Asked, tag: &Tag, format: Format, body: impl FnOnce() -> B) -> Response {
+    let tag = format!("W/\"{}-{}\"", tag.0, format.word());
+    let mut response = if is_known(&asked.headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, format.content_type())], body().into()).into_response()
+    };
+    let headers = response.headers_mut();
+    // Hexadecimal digits and words can always stand in a header.
+    headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// A JSON answer that is another one each time.
+pub(super) fn fleeting(body: impl Into<Bytes>) -> Response {
+    ([(header::CONTENT_TYPE, Format::Json.content_type())], body.into()).into_response()
+}
+
+/// Does who asks have the answer with this tag?
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|asked| asked.to_str().ok());
+    let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();
+    asked.flat_map(|asked| asked.split(',')).map(str::trim).any(|asked| asked == "*" || bare(asked) == bare(tag))
+}

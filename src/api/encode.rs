@@ -1,0 +1,135 @@
+//! Answers that are packed for the way: by zstd or gzip, if who asks can unpack that.
+//!
+//! Only answers that are there as a whole: events are not touched.
+
+use std::io::{self, Write};
+
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::warn;
+
+use super::query::quality;
+
+/// Smaller answers fit into a packet as they are.
+const BYTES_MIN: u64 = 1024;
+/// Larger ones are packed by a thread of their own, so that others need not wait.
+const AT_ONCE_MAX: usize = 64 * 1024;
+/// The fastest level of each: an answer is packed for one reader.
+const LEVEL: u32 = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Zstd,
+    Gzip,
+}
+
+impl Coding {
+    fn word(self) -> &'static str {
+        match self {
+            Coding::Zstd => "zstd",
+            Coding::Gzip => "gzip",
+        }
+    }
+
+    fn pack(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Coding::Zstd => zstd::bulk::compress(bytes, LEVEL.cast_signed()),
+            Coding::Gzip => {
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(LEVEL));
+                gzip.write_all(bytes)?;
+                gzip.finish()
+            }
+        }
+    }
+}
+
+/// Packs an answer if that is wanted and worth it.
+pub(super) async fn encoded(request: Request, next: Next) -> Response {
+    let coding = wanted(request.headers());
+    let mut response = next.run(request).await;
+    if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED) || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    // What HEAD asks for has its body here still.
+    let Some(length) = response.body().size_hint().exact() else { return response };
+    vary(response.headers_mut());
+    let Some(coding) = coding.filter(|_| length >= BYTES_MIN) else { return response };
+    let (mut parts, body) = response.into_parts();
+    let packed = match to_bytes(body, usize::MAX).await {
+        Ok(bytes) => pack(coding, bytes).await,
+        Err(error) => Err(io::Error::other(error)),
+    };
+    match packed {
+        Ok(packed) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.word()));
+            Response::from_parts(parts, Body::from(packed))
+        }
+        Err(error) => {
+            warn!(%error, "cannot pack an answer");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn pack(coding: Coding, bytes: Bytes) -> io::Result<Vec<u8>> {
+    if bytes.len() <= AT_ONCE_MAX {
+        return coding.pack(&bytes);
+    }
+    tokio::task::spawn_blocking(move || coding.pack(&bytes)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Says that other readers may get other bytes.
+fn vary(headers: &mut HeaderMap) {
+    let name = "accept-encoding";
+    let vary = match headers.get(header::VARY).and_then(|vary| vary.to_str().ok()) {
+        Some(vary) => HeaderValue::from_str(&format!("{vary}, {name}")).ok(),
+        None => Some(HeaderValue::from_static(name)),
+    };
+    if let Some(vary) = vary {
+        headers.insert(header::VARY, vary);
+    }
+}
+
+/// The coding that is wanted most (RFC 9110, 12.5.3), zstd of two that are wanted alike; none if none is.
+fn wanted(headers: &HeaderMap) -> Option<Coding> {
+    let accept: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|accept| accept.to_str().ok()).collect();
+    let accept = accept.join(",");
+    let weight = |word: &str| {
+        accept.split(',').find_map(|part| {
+            let mut parts = part.split(';').map(str::trim);
+            parts.next().filter(|name| name.eq_ignore_ascii_case(word)).map(|_| quality(parts))
+        })
+    };
+    // A `*` stands for what is not named.
+    let weight = |coding: Coding| weight(coding.word()).or_else(|| weight("*")).unwrap_or(0);
+    [Coding::Gzip, Coding::Zstd].into_iter().max_by_key(|coding| weight(*coding)).filter(|coding| weight(*coding) > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coding_is_the_one_that_is_wanted_most() {
+        for (accept, coding) in [
+            ("", None),
+            ("gzip", Some(Coding::Gzip)),
+            ("GZIP", Some(Coding::Gzip)),
+            ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
+            ("gzip;q=1.0, zstd;q=0.5", Some(Coding::Gzip)),
+            ("zstd;q=0, gzip;q=0", None),
+            ("*", Some(Coding::Zstd)),
+            ("*, zstd;q=0", Some(Coding::Gzip)),
+            ("identity", None),
+            ("br", None),
+            ("gzip;q=x", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accept))]);
+            assert_eq!(wanted(&headers), coding, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The logs, one by one.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path as FilePath;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::answer::{FORMAT_OF_LIST, Format, Tag, answer};
+use super::page::{self, CURSOR, Order, PAGE_MAX, Place};
+use super::period::today;
+use super::problem::Problem;
+use super::query::{Asked, FROM, Kind, Parameter, TO, path_part};
+use super::routes::{Api, Shared};
+use super::wire::{self, json};
+use super::{Sources, ranges, table};
+use crate::board::{BoardReader, Busy, LogRow, LogState, Reason};
+use crate::log::Day;
+use crate::store::{self, State as StoreState};
+
+/// How many files are told if nobody says how many.
+const PAGE: usize = 1_000;
+
+/// The states of a file, in their order.
+pub(super) static STATES: &[&str] = &["counting", "live", "final", "gone", "duplicate", "quarantined", "skipped"];
+
+static DAY: Parameter =
+    Parameter { name: "day", about: "Only files that have lines of this day: a date, `today`, `yesterday` (in UTC), or `undated`.", kind: Kind::Day };
+static NAME: Parameter = Parameter {
+    name: "name",
+    about: "Only files whose name matches this pattern: `*` is any letters, `?` is one, `[ab]` one of these, `{a,b}` one of these words, `**` any letters and `/`; `\\` takes \
+            from a letter what it means.",
+    kind: Kind::Text,
+};
+static STATE: Parameter = Parameter { name: "state", about: "Only files in this state.", kind: Kind::Words(STATES) };
+static SORT: Parameter = Parameter {
+    name: "sort",
+    about: "What the files are sorted by, `name` if not given; with a `-` from the largest to the smallest. `state` is in the order of the words of `state`. Files that are \
+            alike come by name; those without a day come last.",
+    kind: Kind::Words(&[
+        "name",
+        "-name",
+        "requests",
+        "-requests",
+        "day",
+        "-day",
+        "size",
+        "-size",
+        "unique_ips",
+        "-unique_ips",
+        "bytes",
+        "-bytes",
+        "counted_to",
+        "-counted_to",
+        "state",
+        "-state",
+    ]),
+};
+static LIMIT: Parameter = Parameter { name: "limit", about: "The most files of an answer, 1000 if not given.", kind: Kind::Count(PAGE_MAX) };
+
+/// What can be asked of the list.
+pub(super) static OF_LIST: &[&Parameter] = &[&DAY, &FROM, &TO, &NAME, &STATE, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
+
+/// `GET /api/v1/files`
+pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+    asked.only(OF_LIST)?;
+    let format = asked.format(&FORMAT_OF_LIST)?;
+    let today = today();
+    let (day, days) = (asked.day(&DAY, today)?, asked.days(today)?);
+    let name = asked.text(&NAME).map(pattern).transpose()?;
+    let state = asked.word(&STATE)?;
+    let sort = asked.word(&SORT)?.unwrap_or("name");
+    let limit = asked.count(&LIMIT)?.unwrap_or(PAGE);
+    let tag = Tag::of_board(&api);
+    let board = &api.sources.board;
+    let mut logs = board.logs()?;
+    logs.retain(|log| state.is_none_or(|state| log.state.name() == state));
+    logs.retain(|log| name.as_ref().is_none_or(|name| name.is_match(FilePath::new(OsStr::from_bytes(&log.name)))));
+    if day.is_some() || days.from.is_some() || days.to.is_some() {
+        let of_days = of_days(board, &logs, day, days)?;
+        logs.retain(|log| of_days.contains(&log.id));
+    }
+    let order = Order { word: sort, names_descend: sort == "-name" };
+    let (logs, next) = order.page(logs, |log| place(log, sort), limit, &asked)?;
+    let files: Vec<wire::File> = logs.iter().map(wire::File::from).collect();
+    let response = answer(&asked, &tag, format, || match format {
+        Format::Json => json(&wire::Files { files, next: next.clone() }),
+        Format::Csv => table::csv(&files, &wire::File::from(&LogRow::default())),
+        Format::Ndjson => table::json_lines(&files),
+    });
+    Ok(page::linked(next.as_deref(), response, &asked))
+}
+
+fn pattern(pattern: &str) -> Result<GlobMatcher, Problem> {
+    let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|error| Problem::bad_parameter(format!("name: {error}; write a pattern like 2021*.log")).of("name"))
+}
+
+/// The files that have lines of a day, and of some days.
+fn of_days(board: &BoardReader, logs: &[LogRow], day: Option<Option<Day>>, days: ranges::Days) -> Result<HashSet<u64>, Busy> {
+    // One walk over all shares: there may be many for each of many logs.
+    let name_days: HashMap<u64, Option<Day>> = logs.iter().map(|log| (log.id, log.day)).collect();
+    let (mut of_day, mut of_days) = (HashSet::new(), HashSet::new());
+    for share in board.all_shares() {
+        let share = share?;
+        let Some(name_day) = name_days.get(&share.log) else { continue };
+        let reported = share.day.or(*name_day);
+        if day.is_none_or(|day| day == reported) {
+            of_day.insert(share.log);
+        }
+        if days.have(reported) {
+            of_days.insert(share.log);
+        }
+    }
+    of_day.retain(|log| of_days.contains(log));
+    Ok(of_day)
+}
+
+fn place(log: &LogRow, sort: &str) -> Place {
+    let (what, descends) = sort.strip_prefix('-').map_or((sort, false), |what| (what, true));
+    let number = match what {
+        "requests" => Some(log.totals.requests()),
+        "day" => log.day.map(|day| day.number().into()),
+        "size" => Some(log.size),
+        "unique_ips" => Some(log.totals.unique_clients()),
+        "bytes" => Some(log.totals.bytes),
+        "counted_to" => Some(log.counted_to),
+        "state" => Some(log.state as u64),
+        // By name alone.
+        _ => return Place { key: 0, name: log.name.clone(), id: log.id },
+    };
+    Place { key: page::key(number, descends), name: log.name.clone(), id: log.id }
+}
+
+/// `GET /api/v1/files/{id}`
+pub(super) async fn file(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Asked) -> Result<Response, Problem> {
+    asked.only(&[])?;
+    let id = path_part(path)?;
+    let tag = Tag::of_board(&api);
+    let log = find(&api, &id)?;
+    let days = api.sources.board.shares(log.id)?.iter().map(|share| wire::Share::new(share, &log)).collect();
+    let quarantine = quarantine(&api.sources, &log).await;
+    Ok(answer(&asked, &tag, Format::Json, || json(&wire::FileWithDays { file: wire::File::from(&log), days, quarantine })))
+}
+
+/// The log with this id.
+pub(super) fn find(api: &Api, id: &str) -> Result<LogRow, Problem> {
+    let log = api.sources.board.logs()?.into_iter().find(|log| wire::file_id(log.id) == id);
+    log.ok_or_else(|| Problem::not_found("no file has this id; /api/v1/files lists them"))
+}
+
+/// The ranges of a log that are in quarantine. The board has the first one and how much all are; the store has all, once it is as new as the board.
+async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
+    let Some(all) = wire::Quarantined::of(log) else { return Vec::new() };
+    if log.quarantine.bytes == log.quarantine.to - log.quarantine.from {
+        return vec![all];
+    }
+    let path = store::folder::path(&sources.partials, log.id);
+    let stored = tokio::task::spawn_blocking(move || File::open(path).map_err(store::Trouble::from).and_then(store::read_meta)).await;
+    match stored {
+        Ok(Ok(meta)) if meta.state != StoreState::Deleted && meta.holes.iter().map(|hole| hole.range.len()).sum::<u64>() == log.quarantine.bytes => {
+            let range = |hole: &store::Hole| wire::Quarantined::range(log, hole.range.from(), hole.range.to(), Reason::from_word(hole.reason));
+            meta.holes.iter().map(range).collect()
+        }
+        _ => vec![all],
+    }
+}
+
+/// Is it a log that is in a folder now?
+pub(super) fn is_present(log: &LogRow) -> bool {
+    !matches!(log.state, LogState::Gone | LogState::Skipped)
+}
+
+/// Nothing of it can be read now. Waiting for it would be waiting for somebody to do something.
+pub(super) fn is_unreadable(log: &LogRow) -> bool {
+    matches!(log.reason, Reason::Unreadable(_)) && log.quarantine.bytes == 0
+}

@@ -1,0 +1,262 @@
+//! What is asked: parameters, parts of the path, and the form that the answer is wanted in.
+//!
+//! A parameter is written down once, as a [`Parameter`]: who reads it refuses what it does not allow, and the documents say what it does.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::Deserialize;
+
+use super::answer::Format;
+use super::period::Period;
+use super::problem::Problem;
+use super::ranges::Days;
+use crate::log::Day;
+use crate::show::UNDATED;
+
+/// A parameter of a query.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    /// What it does, for people.
+    pub(super) about: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// What a parameter may be.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Any text.
+    Text,
+    /// A day, or [`UNDATED`].
+    Day,
+    /// Days, of which the first or the last counts.
+    Bound,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A number from 1 to this.
+    Count(usize),
+}
+
+pub(super) static FROM: Parameter = Parameter {
+    name: "from",
+    about: "The first day, inclusive: a date like 2021-03-22, or a word for days of which the first counts: `today`, `yesterday`, `month` (this calendar month), or \
+            a number of days with a `d`, like `7d` (the last 7 days, today included). Days of these words are days in UTC.",
+    kind: Kind::Bound,
+};
+
+pub(super) static TO: Parameter = Parameter {
+    name: "to",
+    about: "The last day, inclusive: a date, or one of the words of `from`, of whose days the last counts: so `to=7d` is today, and `to=month` the last day of this month.",
+    kind: Kind::Bound,
+};
+
+/// A query, and how its answer is wanted.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// As it came.
+    query: String,
+    pairs: Vec<(String, String)>,
+    pub(super) headers: HeaderMap,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked, Problem> {
+        let pairs = Query::try_from_uri(&parts.uri).map_err(|error| Problem::bad_parameter(error.body_text()))?;
+        Ok(Asked { query: parts.uri.query().unwrap_or_default().to_owned(), pairs: pairs.0, headers: parts.headers.clone() })
+    }
+}
+
+impl Asked {
+    /// Refuses parameters that are not among these, or that are given twice.
+    pub(super) fn only(&self, known: &[&Parameter]) -> Result<(), Problem> {
+        for (at, (name, _)) in self.pairs.iter().enumerate() {
+            if !known.iter().any(|parameter| parameter.name == name) {
+                let names: Vec<&str> = known.iter().map(|parameter| parameter.name).collect();
+                let remedy = if names.is_empty() { "this path takes none".to_owned() } else { format!("there are {}", names.join(", ")) };
+                return Err(Problem::bad_parameter(format!("{name}: there is no such parameter; {remedy}")).of(name));
+            }
+            if self.pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
+                return Err(Problem::bad_parameter(format!("{name}: it is given twice; give it once")).of(name));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn text(&self, parameter: &Parameter) -> Option<&str> {
+        self.pairs.iter().find(|(name, _)| name == parameter.name).map(|(_, value)| value.as_str())
+    }
+
+    /// The query again, with this parameter set to something of letters and digits.
+    pub(super) fn with(&self, parameter: &Parameter, value: &str) -> String {
+        let others = self.query.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(parameter.name));
+        let own = format!("{}={value}", parameter.name);
+        others.chain([own.as_str()]).collect::<Vec<_>>().join("&")
+    }
+
+    /// A number within its bounds.
+    pub(super) fn count(&self, parameter: &Parameter) -> Result<Option<usize>, Problem> {
+        let Parameter { name, kind, .. } = parameter;
+        let most = if let Kind::Count(most) = kind { *most } else { usize::MAX };
+        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is no number from 1 to {most}")).of(name);
+        // `+5` would be a number to Rust.
+        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        self.text(parameter).map(|text| number(text).filter(|count| (1..=most).contains(count)).ok_or_else(|| wrong(text))).transpose()
+    }
+
+    /// One of the words that the parameter may be.
+    pub(super) fn word(&self, parameter: &Parameter) -> Result<Option<&'static str>, Problem> {
+        let Parameter { name, kind, .. } = parameter;
+        let words = if let Kind::Words(words) = *kind { words } else { &[] };
+        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is none of {}", words.join(", "))).of(name);
+        self.text(parameter).map(|text| words.iter().find(|word| **word == text).copied().ok_or_else(|| wrong(text))).transpose()
+    }
+
+    /// A day, or none for what has no date.
+    pub(super) fn day(&self, parameter: &Parameter, today: Day) -> Result<Option<Option<Day>>, Problem> {
+        self.text(parameter).map(|text| parse_day(parameter.name, text, today)).transpose()
+    }
+
+    /// The days from [`FROM`] to [`TO`].
+    pub(super) fn days(&self, today: Day) -> Result<Days, Problem> {
+        let period = |parameter: &Parameter| {
+            let name = parameter.name;
+            let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is no day: write it like 2021-03-22, or today, yesterday, 7d, month")).of(name);
+            self.text(parameter).map(|text| Period::parse(text, today).ok_or_else(|| wrong(text))).transpose()
+        };
+        let (from, to) = (period(&FROM)?.map(|period| period.first), period(&TO)?.map(|period| period.last));
+        match (from, to) {
+            (Some(from), Some(to)) if from > to => {
+                Err(Problem::bad_parameter(format!("from: {from} is after to: {to}; the earlier day comes first")).of("from"))
+            }
+            _ => Ok(Days { from, to }),
+        }
+    }
+
+    /// How the answer is wanted: as `parameter` says, or else as the header Accept prefers; as JSON if that does not help.
+    pub(super) fn format(&self, parameter: &Parameter) -> Result<Format, Problem> {
+        let words = if let Kind::Words(words) = parameter.kind { words } else { &[] };
+        let of_word = |word| Format::ALL.into_iter().find(|format| format.word() == word).unwrap_or(Format::Json);
+        if let Some(word) = self.word(parameter)? {
+            return Ok(of_word(word));
+        }
+        let accept: Vec<&str> = self.headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
+        let accept = accept.join(",");
+        // Of those that are wanted alike, the first one: JSON.
+        let wanted = words.iter().map(|word| of_word(word)).rev().max_by_key(|format| preference(&accept, format.media()));
+        Ok(wanted.filter(|format| preference(&accept, format.media()) > 0).unwrap_or(Format::Json))
+    }
+}
+
+/// How much a media type is wanted, in thousandths (RFC 9110, 12.5.1): by the most specific range that holds it. Without the header, all are.
+fn preference(accept: &str, media: &str) -> u32 {
+    if accept.trim().is_empty() {
+        return 1000;
+    }
+    let kind = media.split('/').next().unwrap_or_default();
+    let matches = |range: &str| match range {
+        "*/*" => Some(1),
+        _ if range.eq_ignore_ascii_case(media) => Some(3),
+        _ => range.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(kind)).then_some(2),
+    };
+    let ranges = accept.split(',').filter_map(|part| {
+        let mut parts = part.split(';').map(str::trim);
+        let specific = matches(parts.next()?)?;
+        Some((specific, quality(parts)))
+    });
+    ranges.max().map_or(0, |(_, quality)| quality)
+}
+
+/// The weight among the parameters of an element of a header, in thousandths: 1000 if there is none, 0 if it is none.
+pub(super) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
+    let weight = parameters.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
+    let number = |weight: &str| weight.parse().ok().filter(|weight| (0.0..=1.0).contains(weight));
+    weight.map_or(1000, |weight| number(weight).map_or(0, |weight: f64| (weight * 1000.0) as u32))
+}
+
+/// A day in words, or none for [`UNDATED`].
+pub(super) fn parse_day(name: &str, text: &str, today: Day) -> Result<Option<Day>, Problem> {
+    if text == UNDATED {
+        return Ok(None);
+    }
+    let one = Period::parse(text, today).filter(|period| period.first == period.last);
+    one.map(|period| Some(period.first))
+        .ok_or_else(|| Problem::bad_parameter(format!("{name}: {text:?} is no day: write it like 2021-03-22, or today, yesterday")).of(name))
+}
+
+/// The part of the path that names something.
+pub(super) fn path_part(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter("the path: it must be UTF-8 when percent-decoded"))
+}
+
+/// The parameters of a query that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParameters {}
+
+/// The parameters of a query, all known and each what it should be.
+pub(super) fn parameters<P>(query: Result<Query<P>, QueryRejection>) -> Result<P, Problem> {
+    query.map(|Query(parameters)| parameters).map_err(|error| {
+        let text = error.body_text();
+        Problem::bad_parameter(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static FORMAT: Parameter = Parameter { name: "format", about: "", kind: Kind::Words(&["json", "csv", "ndjson"]) };
+    static LIMIT: Parameter = Parameter { name: "limit", about: "", kind: Kind::Count(10) };
+
+    fn asked(query: &str, accept: &str) -> Asked {
+        let (mut parts, ()) = axum::http::Request::builder().uri(format!("/x?{query}")).header("accept", accept).body(()).unwrap().into_parts();
+        let pairs = Query::try_from_uri(&parts.uri).unwrap().0;
+        Asked { query: query.to_owned(), pairs, headers: std::mem::take(&mut parts.headers) }
+    }
+
+    #[test]
+    fn the_format_is_that_of_the_query_or_the_one_that_is_preferred() {
+        for (query, accept, format) in [
+            ("", "", Format::Json),
+            ("", "*/*", Format::Json),
+            ("", "text/csv", Format::Csv),
+            ("", "TEXT/CSV; charset=utf-8", Format::Csv),
+            ("", "text/*", Format::Csv),
+            ("", "application/*", Format::Json),
+            ("", "application/x-ndjson", Format::Ndjson),
+            ("", "text/html, */*;q=0.8", Format::Json),
+            ("", "text/csv;q=0.5, application/json", Format::Json),
+            ("", "application/json;q=0.5, text/csv", Format::Csv),
+            ("", "application/json;q=0, */*", Format::Csv),
+            ("", "image/png", Format::Json),
+            ("", "text/csv;q=0", Format::Json),
+            ("", "text/csv;q=much", Format::Json),
+            ("format=ndjson", "text/csv", Format::Ndjson),
+        ] {
+            assert_eq!(asked(query, accept).format(&FORMAT).unwrap(), format, "{query} {accept}");
+        }
+        assert!(asked("format=xml", "").format(&FORMAT).is_err());
+    }
+
+    #[test]
+    fn what_is_unknown_or_given_twice_is_refused() {
+        assert!(asked("limit=1&format=csv", "").only(&[&LIMIT, &FORMAT]).is_ok());
+        assert!(asked("limit=1&limit=1", "").only(&[&LIMIT]).is_err());
+        assert!(asked("limits=1", "").only(&[&LIMIT]).is_err());
+        assert!(asked("x", "").only(&[]).is_err());
+        assert!(asked("", "").only(&[]).is_ok());
+    }
+
+    #[test]
+    fn a_number_is_one_within_its_bounds() {
+        assert_eq!(asked("limit=10", "").count(&LIMIT).unwrap(), Some(10));
+        assert_eq!(asked("", "").count(&LIMIT).unwrap(), None);
+        for text in ["0", "11", "-1", "%2B5", "x", "", "1.5", "99999999999999999999999"] {
+            assert!(asked(&format!("limit={text}"), "").count(&LIMIT).is_err(), "{text}");
+        }
+    }
+}
