@@ -3,10 +3,16 @@
 //! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
 
 mod changes;
+mod crowd;
+mod gate;
+mod guard;
+mod head;
+mod large;
 mod problem;
 mod ranges;
 mod routes;
 mod serve;
+mod tls;
 mod token;
 mod wire;
 
@@ -26,7 +32,8 @@ use crate::sys::process::unblock_stop;
 use crate::sys::socket::{Channel, wait};
 
 use ranges::Ranges;
-use token::Token;
+use tls::Tls;
+use token::Keys;
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -43,8 +50,9 @@ pub fn run(heritage: &Heritage) -> i32 {
         Ok(own) => own,
         Err(error) => return failed(error),
     };
-    match Token::read(heritage.token.as_ref(), heritage.settings.token_file.as_deref()) {
-        Ok(token) => answer(heritage, own, token).map_or_else(failed, |()| 0),
+    let tls = heritage.settings.tls.as_ref().map(|(cert, key)| Tls::read(cert, key)).transpose();
+    match Keys::read(heritage).and_then(|keys| Ok((keys, tls?))) {
+        Ok((keys, tls)) => answer(heritage, own, keys, tls).map_or_else(failed, |()| 0),
         Err(sentence) => {
             journal::say(&format!("tallyd: {sentence}\n"));
             SETTING
@@ -56,8 +64,10 @@ pub fn run(heritage: &Heritage) -> i32 {
 struct Sources {
     board: Arc<BoardReader>,
     ranges: Arc<Ranges>,
-    /// What who changes something has to show.
-    token: Option<Token>,
+    /// Who may do what.
+    keys: Keys,
+    /// The names under which the API may be asked.
+    allowed_hosts: Vec<String>,
     /// The way to the coordinator.
     requests: Channel,
     /// The folder of the own partials.
@@ -68,14 +78,15 @@ struct Sources {
     started: u64,
 }
 
-fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Result<()> {
+fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) -> io::Result<()> {
     let settings = &heritage.settings;
     let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
     let sources = Arc::new(Sources {
         board: Arc::new(BoardReader::open(&heritage.board, heritage.board_size)?),
         partials: folder::of(&settings.state, &host),
         ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, heritage.started)),
-        token,
+        keys,
+        allowed_hosts: settings.allowed_hosts.clone(),
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
@@ -91,6 +102,7 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
         }
     });
     let listener = heritage.listener.try_clone()?;
+    let connections_max = serve::connections_max(settings.connections_max)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("tallyd-api").enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -105,7 +117,7 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
             }
         });
         sources.own.set_activity(Activity::Idle);
-        serve::serve(listener, routes::router(sources), async move {
+        serve::serve(listener, routes::router(sources), tls, connections_max, async move {
             stop.recv().await;
         })
         .await;

@@ -3,6 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::head::Refusal;
 use super::wire;
 use crate::board::Busy;
 
@@ -16,6 +17,11 @@ pub(super) struct Problem {
 }
 
 impl Problem {
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
         Problem { status: StatusCode::BAD_REQUEST, code: "bad-parameter", title: "A parameter is not valid", detail: detail.into() }
     }
@@ -40,12 +46,45 @@ impl Problem {
         Problem { status: StatusCode::UNAUTHORIZED, code: "unauthorized", title: "The token is missing or wrong", detail }
     }
 
+    /// The token is one for reading.
+    pub(super) fn read_only_token() -> Problem {
+        let detail = "this token is for reading; changing something needs the other one".to_owned();
+        Problem { status: StatusCode::FORBIDDEN, code: "read-only-token", title: "The token is not enough", detail }
+    }
+
+    pub(super) fn host_not_allowed() -> Problem {
+        let detail = "ask by an address, as localhost, or by a name that the setting allowed_hosts has".to_owned();
+        Problem { status: StatusCode::FORBIDDEN, code: "host-not-allowed", title: "The host is not allowed", detail }
+    }
+
+    pub(super) fn bad_body() -> Problem {
+        let detail = "its body ends too soon, or its chunks are none".to_owned();
+        Problem { status: StatusCode::BAD_REQUEST, code: "bad-request", title: "This is no request", detail }
+    }
+
+    pub(super) fn body_too_large(detail: impl Into<String>) -> Problem {
+        Problem { status: StatusCode::PAYLOAD_TOO_LARGE, code: "body-too-large", title: "The body is too large", detail: detail.into() }
+    }
+
+    /// Others take so much of what was answered already.
+    pub(super) fn too_busy() -> Problem {
+        let detail = "many large answers are on their way to others; ask again, or for less (limit=)".to_owned();
+        Problem { status: StatusCode::SERVICE_UNAVAILABLE, code: "too-busy", title: "Not now", detail }
+    }
+
     pub(super) fn conflict(detail: impl Into<String>) -> Problem {
         Problem { status: StatusCode::CONFLICT, code: "conflict", title: "That cannot be done to it", detail: detail.into() }
     }
 
     pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
         Problem { status: StatusCode::SERVICE_UNAVAILABLE, code: "not-ready", title: "Not yet", detail: detail.into() }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let Refusal { status, code, title, detail } = refusal;
+        Problem { status, code, title, detail: detail.to_owned() }
     }
 }
 

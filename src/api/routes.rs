@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
@@ -18,7 +18,8 @@ use serde::Deserialize;
 use super::problem::Problem;
 use super::ranges::{self, Ranges};
 use super::wire::{self, json};
-use super::{Sources, changes};
+use super::large::{self, OneCopy};
+use super::{Sources, changes, guard};
 use crate::board::{Activity, DayRow, LogRow, LogState, Reason, Watching};
 use crate::heritage::Role;
 use crate::log::{Day, shown};
@@ -47,6 +48,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/api/v1/files/{id}", get(file).delete(changes::delete))
         .route("/api/v1/days", get(days))
         .route("/api/v1/days/{day}", get(day))
+        .layer(from_fn_with_state(large::Room::new(), large::bounded))
         .layer(from_fn_with_state(Arc::clone(&api), tagged));
     Router::new()
         .merge(data)
@@ -58,6 +60,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/readyz", get(readyz))
         .fallback(async || Problem::not_found("see the README for the paths there are"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(from_fn_with_state(Arc::clone(&api), every_answer))
         .with_state(api)
 }
@@ -67,7 +70,7 @@ async fn every_answer(State(api): Shared, request: Request, next: Next) -> Respo
     let mut response = next.run(request).await;
     api.sources.own.add_work();
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    guard::put_headers(headers);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -125,14 +128,14 @@ async fn report(State(api): Shared, query: Result<Query<NoParameters>, QueryReje
     let generation = api.sources.board.header().generation;
     let kept = api.report.lock().expect("no holder panics").clone();
     if let Some((_, body)) = kept.filter(|(of, _)| *of == generation) {
-        return Ok(answer(body));
+        return Ok((Extension(OneCopy), answer(body)).into_response());
     }
     let logs = api.sources.board.logs()?;
     let present = logs.iter().filter(|log| is_present(log));
     let report: BTreeMap<String, wire::Reported> = present.map(|log| (shown(&log.name), wire::Reported::from(&log.totals))).collect();
     let body = Bytes::from(json(&report));
     *api.report.lock().expect("no holder panics") = Some((generation, body.clone()));
-    Ok(answer(body))
+    Ok((Extension(OneCopy), answer(body)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -294,6 +297,7 @@ async fn status(State(api): Shared, query: Result<Query<NoParameters>, QueryReje
         let error = std::io::Error::from_raw_os_error(header.state_error);
         degraded.push(format!("state: cannot write to the state folder: {error}; counting goes on, and it is written when it can be again"));
     }
+    degraded.extend(sources.keys.trouble().map(str::to_owned));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     Ok(answer(json(&wire::Status {
         version: env!("CARGO_PKG_VERSION"),
