@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
@@ -62,6 +62,9 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: N
 /// If something is left of the request, the connection ends with this answer: it is not read.
 fn refuse(problem: Problem, is_last: bool) -> Response {
     let mut response = problem.into_response();
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
     if is_last {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -135,7 +138,9 @@ mod tests {
     #[test]
     fn hosts_that_pass_and_hosts_that_do_not() {
         let allowed = ["stats.example.org".to_owned()];
-        for host in ["127.0.0.1", "127.0.0.1:8080", "192.0.2.7:", "[::1]", "[::1]:8080", "localhost", "LocalHost.:80", "stats.example.org", "STATS.Example.ORG.:443"] {
+        for host in
+            ["127.0.0.1", "127.0.0.1:8080", "192.0.2.7:", "[::1]", "[::1]:8080", "localhost", "LocalHost.:80", "stats.example.org", "STATS.Example.ORG.:443"]
+        {
             assert!(is_allowed(host, &allowed), "{host}");
         }
         for host in [

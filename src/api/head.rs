@@ -195,7 +195,9 @@ mod tests {
             let head = head(fields);
             check(&head, Look::Whole(head.len(), body));
         }
-        for line in ["GET / HTTP/1.0\r\n\r\n", "GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "ODD /%00 HTTP/1.0\r\n\r\n"] {
+        for line in
+            ["GET / HTTP/1.0\r\n\r\n", "GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "ODD /%00 HTTP/1.0\r\n\r\n"]
+        {
             check(line, Look::Whole(line.len(), Body::Length(0)));
         }
     }

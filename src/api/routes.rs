@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::{Extension, Router};
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
@@ -13,12 +12,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde::Deserialize;
 
+use super::large::{self, OneCopy};
 use super::problem::Problem;
 use super::ranges::{self, Ranges};
 use super::wire::{self, json};
-use super::large::{self, OneCopy};
 use super::{Sources, changes, guard};
 use crate::board::{Activity, DayRow, LogRow, LogState, Reason, Watching};
 use crate::heritage::Role;
