@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use support::{Daemon, Folder, PATIENCE, tallyd, wait_until};
 
@@ -408,12 +409,16 @@ fn half_a_head_is_waited_for_and_then_told_so() {
 fn a_crowd_that_holds_on_keeps_nobody_waiting() {
     let daemon = Daemon::start_with_descriptors(256);
     let stop = AtomicBool::new(false);
+    // The crowd is of this process, which may open more.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(4_096), hard).unwrap();
+    let each = hard.min(4_096) as usize / 4;
+    assert!(each > 128, "a crowd needs descriptors (ulimit -Hn)");
     std::thread::scope(|scope| {
         for kind in 0..2 {
             let (daemon, stop) = (&daemon, &stop);
-            // Each thread has no more descriptors than a test may have.
             scope.spawn(move || {
-                let mut crowd: Vec<Option<TcpStream>> = (0..200).map(|_| None).collect();
+                let mut crowd: Vec<Option<TcpStream>> = (0..each).map(|_| None).collect();
                 for round in 0_usize.. {
                     if stop.load(Ordering::Relaxed) {
                         break;
