@@ -19,6 +19,10 @@ use super::problem::Problem;
 const SMALL: u64 = 16 * 1024;
 /// What all large ones together may take, in KiB; the largest answer there is takes 8 MiB.
 const ROOM_KIB: usize = 24 * 1024;
+/// The route of the largest.
+const LARGEST: &str = "/api/v1/files";
+/// So many answers are made at once, each on a core of its own. A thousand that are half made would take more memory than as many that wait.
+const AT_ONCE: usize = 2;
 /// An answer goes out in pieces of so many bytes.
 const PIECE: usize = 16 * 1024;
 /// What the pieces of one answer that are on their way take beside it, in KiB.
@@ -29,24 +33,33 @@ const PIECES_KIB: u64 = 48;
 pub(super) struct OneCopy;
 
 #[derive(Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    kib: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
 
 impl Room {
     pub(super) fn new() -> Room {
-        Room(Arc::new(Semaphore::new(ROOM_KIB)))
+        Room { kib: Arc::new(Semaphore::new(ROOM_KIB)), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
 /// Lets an answer go out if there is room for it.
-pub(super) async fn bounded(State(Room(room)): State<Room>, request: Request, next: Next) -> Response {
+pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Next) -> Response {
+    let turn = room.turns.acquire().await;
+    // What will not fit is not made first.
+    if request.uri().path() == LARGEST && room.kib.available_permits() < ROOM_KIB / 3 {
+        return Problem::too_busy().into_response();
+    }
     let response = next.run(request).await;
+    drop(turn);
     let length = response.body().size_hint().lower();
     if length <= SMALL || response.extensions().get::<OneCopy>().is_some() {
         return response;
     }
     // One that is larger than all the room goes out if nothing else does.
     let kib = (length / 1024 + PIECES_KIB).min(ROOM_KIB as u64) as u32;
-    match room.try_acquire_many_owned(kib) {
+    match room.kib.try_acquire_many_owned(kib) {
         Ok(room) => response.map(|body| Body::new(Holding { body, rest: Bytes::new(), _room: room })),
         Err(_) => Problem::too_busy().into_response(),
     }

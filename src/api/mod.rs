@@ -109,18 +109,22 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         unblock_stop();
         let beating = Arc::clone(&sources);
-        tokio::spawn(async move {
+        // Not a task beside others: it would wait behind thousands of requests, and who is only busy would be taken for hung.
+        let beats = async move {
             let mut beat = tokio::time::interval(BEAT);
             loop {
                 beat.tick().await;
                 beating.own.beat();
             }
-        });
+        };
         sources.own.set_activity(Activity::Idle);
-        serve::serve(listener, routes::router(sources), tls, connections_max, async move {
+        let serving = serve::serve(listener, routes::router(sources), tls, connections_max, async move {
             stop.recv().await;
-        })
-        .await;
+        });
+        tokio::select! {
+            () = beats => {}
+            () = serving => {}
+        }
         io::Result::Ok(())
     })?;
     // A range that is being worked out is not waited for.
