@@ -303,7 +303,8 @@ fn what_cannot_guard_the_api_is_refused() {
     fs::write(folder.join("broken"), "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n").unwrap();
     let check = |options: &[&str], variables: &[(&str, &str)], words: &[&str]| {
         let mut command = tallyd();
-        command.args(["serve", "--logs", "logs", "--listen", "127.0.0.1:0"]).args(options).envs(variables.iter().copied()).current_dir(folder.path());
+        let listen: &[&str] = if options.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        command.args(["serve", "--logs", "logs"]).args(listen).args(options).envs(variables.iter().copied()).current_dir(folder.path());
         let Output { status, stdout, stderr } = command.output().unwrap();
         let stderr = String::from_utf8_lossy(&stderr);
         assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{options:?}: {stderr}");
