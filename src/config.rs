@@ -319,7 +319,7 @@ impl Settings {
         let (allowed_hosts, origin) = setting!(allowed_hosts);
         let allowed_hosts = allowed_hosts.unwrap_or_default().into_iter().map(|name| web_name(&name, &origin)).collect::<Result<_, _>>()?;
         let ((tls_cert, cert_origin), (tls_key, key_origin)) = (setting!(tls_cert), setting!(tls_key));
-        let tls = match (tls_cert.filter(is_named), tls_key.filter(is_named)) {
+        let tls = match (named(tls_cert), named(tls_key)) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
             (Some(_), None) => return Err(BadSetting(format!("{cert_origin}a certificate needs its key: name the file with it by tls_key"))),
@@ -370,8 +370,8 @@ impl Settings {
             state,
             listen,
             insecure_no_auth,
-            token_file: setting!(token_file).0.filter(is_named),
-            read_token_file: setting!(read_token_file).0.filter(is_named),
+            token_file: named(setting!(token_file).0),
+            read_token_file: named(setting!(read_token_file).0),
             allowed_hosts,
             tls,
             connections_max,
@@ -426,8 +426,8 @@ fn host_name(name: String, origin: &str) -> Result<String, BadSetting> {
 }
 
 /// An empty name of a file names none.
-fn is_named(path: &PathBuf) -> bool {
-    !path.as_os_str().is_empty()
+fn named(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 /// A name by which a browser or a program asks, without a port.

@@ -154,7 +154,7 @@ fn what_is_too_large_is_said_to_be() {
     check(&daemon, request("GET /healthz", "Content-Length: 70000\r\n") + &body, 413, "body-too-large");
     check(&daemon, request("GET /healthz", "Content-Length: 7000000000000\r\n") + &body, 413, "body-too-large");
     check(&daemon, request("GET /healthz", "Transfer-Encoding: chunked\r\n") + &format!("11170\r\n{body}\r\n0\r\n\r\n"), 413, "body-too-large");
-    check(&daemon, request("GET /healthz", "Content-Length: 60000\r\n") + &body[..60_000], 200, "");
+    check(&daemon, request("GET /healthz", "Content-Length: 60000\r\n") + &"x".repeat(60_000), 200, "");
     check(&daemon, request("GET /healthz", "Transfer-Encoding: chunked\r\n") + "3\r\nabc\r\n0\r\n\r\n", 200, "");
 }
 
@@ -240,8 +240,8 @@ fn on_loopback_reading_is_open_and_changing_is_not() {
     for token in [None, Some(READ), Some(ADMIN), Some("wrong")] {
         assert_eq!(status_of(&daemon, "GET", "/api/v1/report", token), 200);
     }
-    let long = ADMIN.repeat(500);
-    for (token, status) in [(None, 401), (Some("x"), 401), (Some(&ADMIN[1..]), 401), (Some(&long[..9_000]), 401), (Some(READ), 403), (Some(ADMIN), 202)] {
+    let (long, part) = (ADMIN.repeat(400), ADMIN.strip_prefix('a').unwrap());
+    for (token, status) in [(None, 401), (Some("x"), 401), (Some(part), 401), (Some(&long), 401), (Some(READ), 403), (Some(ADMIN), 202)] {
         assert_eq!(status_of(&daemon, "POST", "/api/v1/rescan", token), status, "{token:?}");
     }
     assert!(daemon.get("/api/v1/status")["degraded"].as_array().unwrap().is_empty());

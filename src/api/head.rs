@@ -124,7 +124,8 @@ fn judge(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
     }
     let uri: Uri = target.parse().map_err(|_| Refusal::bad("the target has characters that must be percent-encoded"))?;
     let absolute = uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme)) && uri.authority().is_some();
-    if !target.starts_with('/') && !absolute && !(target == "*" && method == "OPTIONS") {
+    let is_right = target.starts_with('/') || absolute || (target == "*" && method == "OPTIONS");
+    if !is_right {
         return Err(Refusal::bad("the target must begin with a slash"));
     }
     let values = |name: &'static str| request.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
