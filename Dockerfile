@@ -14,8 +14,9 @@ COPY --from=build --chown=65532:65532 /state /state
 ENV TALLYD_LOGS=/logs \
     TALLYD_STATE=/state \
     TALLYD_LISTEN=0.0.0.0:8080
-# Within a container, loopback could not be reached from outside, so tallyd listens on all addresses. It knows no tokens yet:
-# whoever reaches the port may ask. Publish it to this machine only (-p 127.0.0.1:8080:8080) or to a network you trust.
+# Within a container, loopback could not be reached from outside, so tallyd listens on all addresses, and here
+# whoever reaches the port may read. Publish it to this machine only (-p 127.0.0.1:8080:8080) or to a network you trust; or set
+# TALLYD_INSECURE_NO_AUTH=false and TALLYD_READ_TOKEN.
 ENV TALLYD_INSECURE_NO_AUTH=true
 
 USER 65532:65532

@@ -137,6 +137,15 @@ struct At {
     /// Where the daemon answers
     #[arg(long, value_name = "ADDR:PORT", env = "TALLYD_LISTEN", default_value = "127.0.0.1:8080")]
     listen: String,
+    /// Its certificate, if it answers by HTTPS: exactly that one is trusted
+    #[arg(long, value_name = "FILE", env = "TALLYD_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The file with the token that reading needs, if it answers on other addresses than loopback; or TALLYD_READ_TOKEN
+    #[arg(long, value_name = "FILE", env = "TALLYD_READ_TOKEN_FILE")]
+    read_token_file: Option<PathBuf>,
+    /// The file with the other token, which is enough too; or TALLYD_TOKEN
+    #[arg(long, value_name = "FILE", env = "TALLYD_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// Parses the command line and does what it says.
@@ -246,7 +255,8 @@ fn tell(answer: &stored::Answer) -> ExitCode {
 }
 
 fn healthcheck(at: &At) -> ExitCode {
-    match ask(at, "/healthz") {
+    // That needs no token.
+    match crate::ask::ask(&at.listen, at.tls_cert.as_deref().filter(is_named), None, "/healthz") {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
@@ -256,12 +266,18 @@ fn healthcheck(at: &At) -> ExitCode {
 }
 
 fn ask(at: &At, path: &str) -> Result<String, String> {
-    // A daemon that listens on all addresses is asked on this machine's own.
-    let listen = at.listen.trim_start_matches("http://").replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(5))).proxy(None).build().into();
-    let answer = agent.get(format!("http://{listen}{path}")).call();
-    let body = answer.and_then(|mut answer| answer.body_mut().read_to_string());
-    body.map_err(|error| format!("no answer from a tallyd at {listen}: {error}; is it running, and is --listen the address it says at its start?"))
+    let variable = |name| std::env::var(name).ok().filter(|token| !token.trim().is_empty());
+    let mut token = variable("TALLYD_READ_TOKEN").or_else(|| variable("TALLYD_TOKEN"));
+    if let (None, Some(file)) = (&token, at.read_token_file.as_ref().or(at.token_file.as_ref()).map(PathBuf::as_path).filter(is_named)) {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read the token file {}: {error}; let this user read it", file.display()))?;
+        token = text.lines().next().map(str::to_owned);
+    }
+    crate::ask::ask(&at.listen, at.tls_cert.as_deref().filter(is_named), token.as_deref().map(str::trim), path)
+}
+
+/// An empty name of a file names none.
+fn is_named(path: &&std::path::Path) -> bool {
+    !path.as_os_str().is_empty()
 }
 
 fn fail_if_any(errors: &[String]) -> ExitCode {

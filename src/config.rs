@@ -38,8 +38,18 @@ pub struct Settings {
     pub state: PathBuf,
     /// Where the API answers.
     pub listen: SocketAddr,
+    /// May whoever reaches the address read without a token?
+    pub insecure_no_auth: bool,
     /// The file with the token that who changes something through the API has to show.
     pub token_file: Option<PathBuf>,
+    /// The file with the token that is enough for reading.
+    pub read_token_file: Option<PathBuf>,
+    /// The names under which the API may be asked, beside addresses and `localhost`; in small letters.
+    pub allowed_hosts: Vec<String>,
+    /// The files with the certificates and with the key, if the API answers by TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// How many connections the API holds at most.
+    pub connections_max: usize,
     /// How many processes count.
     pub workers: usize,
     /// Which part of a line is its client.
@@ -106,6 +116,21 @@ pub struct Given {
     /// The file with the token that who changes something through the API has to show; TALLYD_TOKEN is the token itself, and wins [default: none]
     #[arg(long, value_name = "FILE", env = "TALLYD_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// The file with the token that is enough for reading; TALLYD_READ_TOKEN is the token itself, and wins [default: none]
+    #[arg(long, value_name = "FILE", env = "TALLYD_READ_TOKEN_FILE")]
+    read_token_file: Option<PathBuf>,
+    /// A name of this machine by which the API may be asked, beside localhost and addresses; may be given several times [default: none]
+    #[arg(long, value_name = "NAME", env = "TALLYD_ALLOWED_HOSTS", value_delimiter = ',')]
+    allowed_hosts: Option<Vec<String>>,
+    /// The file with the certificate of the API and those of its issuers, in PEM: it answers by HTTPS then [default: none]
+    #[arg(long, value_name = "FILE", env = "TALLYD_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The file with the key of the certificate, in PEM [default: none]
+    #[arg(long, value_name = "FILE", env = "TALLYD_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// How many connections the API holds at most, 16 to 65536 [default: 1024]
+    #[arg(long, value_name = "N", env = "TALLYD_CONNECTIONS_MAX")]
+    connections_max: Option<usize>,
     /// How many processes count, 1 to 256 [default: the CPUs tallyd may use]
     #[arg(long, value_name = "N", env = "TALLYD_WORKERS")]
     workers: Option<usize>,
@@ -290,12 +315,18 @@ impl Settings {
         }
         let (listen, listen_origin) = setting!(listen);
         let listen = address(listen.as_deref().unwrap_or("127.0.0.1:8080"), &listen_origin)?;
-        if !listen.ip().is_loopback() && !setting!(insecure_no_auth).0.unwrap_or(false) {
-            return Err(BadSetting(format!(
-                "{listen_origin}{listen} can be reached from other machines, and reading needs no token in this version: listen on 127.0.0.1 behind a proxy that \
-                 checks who asks, or say --insecure-no-auth if everybody may ask"
-            )));
-        }
+        let insecure_no_auth = setting!(insecure_no_auth).0.unwrap_or(false);
+        let (allowed_hosts, origin) = setting!(allowed_hosts);
+        let allowed_hosts = allowed_hosts.unwrap_or_default().into_iter().map(|name| web_name(&name, &origin)).collect::<Result<_, _>>()?;
+        let ((tls_cert, cert_origin), (tls_key, key_origin)) = (setting!(tls_cert), setting!(tls_key));
+        let tls = match (named(tls_cert), named(tls_key)) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(BadSetting(format!("{cert_origin}a certificate needs its key: name the file with it by tls_key"))),
+            (None, Some(_)) => return Err(BadSetting(format!("{key_origin}a key needs its certificate: name the file with it by tls_cert"))),
+        };
+        let (connections_max, origin) = setting!(connections_max);
+        let connections_max = within(connections_max.unwrap_or(1024) as u64, 16, 65_536, &origin)? as usize;
         let (workers, origin) = setting!(workers);
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = within(workers.unwrap_or(cpus.min(256)) as u64, 1, 256, &origin)? as usize;
@@ -338,7 +369,12 @@ impl Settings {
             host,
             state,
             listen,
-            token_file: setting!(token_file).0.filter(|path| !path.as_os_str().is_empty()),
+            insecure_no_auth,
+            token_file: named(setting!(token_file).0),
+            read_token_file: named(setting!(read_token_file).0),
+            allowed_hosts,
+            tls,
+            connections_max,
             workers,
             client_rule: setting!(client_rule).0.map_or(Rule::default(), Rule::from),
             io,
@@ -387,6 +423,19 @@ fn host_name(name: String, origin: &str) -> Result<String, BadSetting> {
     let right =
         (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     if right { Ok(name) } else { Err(BadSetting(format!("{origin}{name:?} is no name for a host: use 1 to 64 of A-Z a-z 0-9 . _ -, and no dot in front"))) }
+}
+
+/// An empty name of a file names none.
+fn named(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| !path.as_os_str().is_empty())
+}
+
+/// A name by which a browser or a program asks, without a port.
+fn web_name(name: &str, origin: &str) -> Result<String, BadSetting> {
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    let right = (1..=253).contains(&bare.len()) && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    let wrong = || BadSetting(format!("{origin}{name:?} is no name of a host: write it like stats.example.org, without http:// and without a port"));
+    if right { Ok(bare.to_ascii_lowercase()) } else { Err(wrong()) }
 }
 
 fn within(value: u64, least: u64, most: u64, origin: &str) -> Result<u64, BadSetting> {
@@ -462,12 +511,15 @@ mod tests {
     fn what_the_file_says_is_taken() {
         let settings = from_file(
             "recursive = true\ninclude = [\"*.log\"]\nexclude = [\"x*\"]\nno_inotify = true\nhost = \"Web-1.example_b\"\nmemory_budget_mib = 16\n\
-             worker_memory_mib = 128\nexpanded_gib_max = 1\nexpanded_ratio_max = 2\ncache_mib = 0\ntoken_file = \"token\"\n",
+             worker_memory_mib = 128\nexpanded_gib_max = 1\nexpanded_ratio_max = 2\ncache_mib = 0\ntoken_file = \"token\"\n\
+             read_token_file = \"other\"\nallowed_hosts = [\"Stats.example.org.\"]\ntls_cert = \"cert\"\ntls_key = \"key\"\nconnections_max = 16\n",
         )
         .unwrap();
         assert!(settings.recursive && !settings.inotify);
         assert!(settings.include.set().is_match("a.log") && settings.exclude.set().is_match("xa.log"));
         assert_eq!((settings.host.as_str(), settings.token_file), ("Web-1.example_b", Some(PathBuf::from("token"))));
+        assert_eq!((settings.read_token_file, settings.allowed_hosts), (Some(PathBuf::from("other")), vec!["stats.example.org".to_owned()]));
+        assert_eq!((settings.tls, settings.connections_max), (Some((PathBuf::from("cert"), PathBuf::from("key"))), 16));
         assert_eq!((settings.memory_budget, settings.worker_memory, settings.cache), (16 << 20, 128 << 20, 0));
         assert_eq!((settings.expanded_max, settings.expanded_ratio_max), (1 << 30, 2));
     }
@@ -480,7 +532,11 @@ mod tests {
             ("workers = 0\n", vec!["workers: 0 is not within 1 to 256"]),
             ("range_mib = 65\n", vec!["range_mib: 65 is not within 1 to 64"]),
             ("listen = \"here\"\n", vec!["listen: \"here\" is no address", "127.0.0.1:8080"]),
-            ("listen = \"0.0.0.0:80\"\n", vec!["--insecure-no-auth"]),
+            ("allowed_hosts = [\"a\", \"http://b\"]\n", vec!["allowed_hosts: \"http://b\" is no name of a host", "stats.example.org"]),
+            ("allowed_hosts = [\"a:80\"]\n", vec!["allowed_hosts: \"a:80\"", "without a port"]),
+            ("tls_cert = \"a\"\n", vec!["tls_cert: a certificate needs its key", "tls_key"]),
+            ("tls_key = \"a\"\n", vec!["tls_key: a key needs its certificate", "tls_cert"]),
+            ("connections_max = 15\n", vec!["connections_max: 15 is not within 16 to 65536"]),
             ("logs = []\n", vec!["at least one folder"]),
             ("logs = [\"src\", \"tests\", \"src/\"]\n", vec!["logs: src/ is given twice"]),
             ("logs = [\"src\", \"src/log\"]\nrecursive = true\n", vec!["logs: src/log is in src", "leave it out"]),

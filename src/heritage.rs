@@ -91,6 +91,8 @@ pub struct Heritage {
     pub title: Option<Title>,
     /// The token that the environment gave. Only the api keeps it.
     pub token: Option<File>,
+    /// Likewise the one for reading.
+    pub read_token: Option<File>,
 }
 
 impl Heritage {
@@ -115,6 +117,7 @@ impl Heritage {
             started: now.map_or(0, |time| time.as_secs()),
             title: None,
             token: None,
+            read_token: None,
         })
     }
 
@@ -133,7 +136,7 @@ impl Heritage {
             Role::Api => {
                 keep.extend([self.board.as_raw_fd(), self.roster.as_raw_fd(), self.listener.as_raw_fd(), self.requests.0.as_fd().as_raw_fd()]);
                 keep.extend(self.pages.iter().map(SharedMemory::as_raw_fd));
-                keep.extend(self.token.iter().map(AsRawFd::as_raw_fd));
+                keep.extend(self.token.iter().chain(&self.read_token).map(AsRawFd::as_raw_fd));
             }
         }
         close_all_but(&keep)?;

@@ -16,9 +16,11 @@
 //! - [`supervisor`] forks the roles, reaps them, starts them again.
 //! - [`count`], [`show`] counting without a daemon, and how numbers are printed.
 //! - [`stored`] what a state folder holds, without a daemon.
+//! - [`ask`] asks the running daemon.
 //! - [`cli`] the commands.
 
 pub mod api;
+pub mod ask;
 pub mod board;
 pub mod cli;
 pub mod config;

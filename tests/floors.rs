@@ -25,12 +25,13 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("count", &["decode", "log", "range", "sys", "tally"]),
     ("show", &["count", "log", "tally"]),
     ("stored", &["count", "log", "show", "store"]),
+    ("ask", &[]),
     ("heritage", &["board", "config", "journal", "sys"]),
     ("worker", &["board", "config", "decode", "heritage", "job", "range", "sys", "tally"]),
     ("coordinator", &["board", "config", "decode", "heritage", "job", "journal", "log", "range", "sample", "show", "store", "sys", "tally"]),
     ("api", &["board", "heritage", "job", "journal", "log", "show", "store", "sys", "tally"]),
     ("supervisor", &["api", "board", "config", "coordinator", "heritage", "job", "journal", "sys", "tally", "worker"]),
-    ("cli", &["config", "count", "log", "show", "stored", "supervisor", "tally"]),
+    ("cli", &["ask", "config", "count", "log", "show", "stored", "supervisor", "tally"]),
     ("main", &["cli"]),
 ];
 
@@ -40,7 +41,7 @@ const ROLES: &[&str] = &["worker", "coordinator", "api"];
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (&["unsafe"], &["sys/", "tally/kernel/"], "what the compiler cannot check is kept where it is looked for"),
     (
-        &["tokio", "axum", "axum_core", "hyper", "hyper_util", "tower", "tower_service"],
+        &["tokio", "tokio_rustls", "axum", "axum_core", "httparse", "hyper", "hyper_util", "tower", "tower_service"],
         &["api/"],
         "only one process has a runtime, and it is the one that may die of it",
     ),
@@ -49,6 +50,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &["coordinator/", "config.rs", "api/files.rs"],
         "which names are taken is settled with the settings and asked where folders are looked into; the api has patterns of its own",
     ),
+    (&["rustls"], &["api/tls.rs", "ask.rs"], "keys and certificates are looked at where one answers and where one asks"),
+    (&["ring"], &["api/token.rs", "api/tls.rs", "ask.rs"], "what is secret is compared in one place; the others name it as the maker of TLS"),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     // What is in `store/unite` is used by commands, and by the api process: the last of its line, which forks nothing.
     (

@@ -48,7 +48,7 @@ fn what_cannot_be_started_says_why_in_a_sentence() {
     check_refused(&["--frobnicate"], 2, &["--frobnicate"]);
     check_refused(&["--config", "missing.toml"], 2, &["missing.toml", "No such file"]);
     check_refused(&["--config", "bad.toml"], 2, &["bad.toml:2", "worker", "workers"]);
-    check_refused(&["--listen", "0.0.0.0:0"], 2, &["--insecure-no-auth"]);
+    check_refused(&["--listen", "0.0.0.0:0"], 2, &["--insecure-no-auth", "TALLYD_READ_TOKEN", "0.0.0.0:0"]);
     check_refused(&["--logs", "nowhere"], 3, &["nowhere", "--logs"]);
     check_refused(&["--logs", "file"], 3, &["file"]);
     check_refused(&["--logs", "logs", "--state", "file"], 4, &["state folder file", "--state"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use tracing::warn;
 
 use super::problem::Problem;
@@ -75,9 +75,7 @@ pub(super) async fn rescan(State(api): Shared, headers: HeaderMap, query: Result
 
 /// Does who asks show the token?
 fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Problem> {
-    let token = sources.token.as_ref().ok_or_else(Problem::no_token_set)?;
-    let shown = headers.get(header::AUTHORIZATION).is_some_and(|shown| token.is_shown(shown.as_bytes()));
-    if shown { Ok(()) } else { Err(Problem::unauthorized()) }
+    sources.keys.may_change(headers)
 }
 
 fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {

@@ -5,6 +5,7 @@
 mod answer;
 mod caught;
 mod changes;
+mod crowd;
 mod days;
 mod docs;
 mod encode;
@@ -13,7 +14,11 @@ mod examples;
 #[cfg(debug_assertions)]
 mod fault;
 mod files;
+mod gate;
+mod guard;
+mod head;
 mod health;
+mod large;
 mod openapi;
 mod page;
 mod period;
@@ -25,6 +30,7 @@ mod routes;
 mod serve;
 mod status;
 mod table;
+mod tls;
 mod token;
 mod wire;
 
@@ -45,7 +51,8 @@ use crate::sys::socket::{Channel, wait};
 
 use events::Events;
 use ranges::Ranges;
-use token::Token;
+use tls::Tls;
+use token::Keys;
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -62,8 +69,9 @@ pub fn run(heritage: &Heritage) -> i32 {
         Ok(own) => own,
         Err(error) => return failed(error),
     };
-    match Token::read(heritage.token.as_ref(), heritage.settings.token_file.as_deref()) {
-        Ok(token) => answer(heritage, own, token).map_or_else(failed, |()| 0),
+    let tls = heritage.settings.tls.as_ref().map(|(cert, key)| Tls::read(cert, key)).transpose();
+    match Keys::read(heritage).and_then(|keys| Ok((keys, tls?))) {
+        Ok((keys, tls)) => answer(heritage, own, keys, tls).map_or_else(failed, |()| 0),
         Err(sentence) => {
             journal::say(&format!("tallyd: {sentence}\n"));
             SETTING
@@ -76,8 +84,10 @@ struct Sources {
     board: Arc<BoardReader>,
     ranges: Arc<Ranges>,
     events: Events,
-    /// What who changes something has to show.
-    token: Option<Token>,
+    /// Who may do what.
+    keys: Keys,
+    /// The names under which the API may be asked.
+    allowed_hosts: Vec<String>,
     /// The way to the coordinator.
     requests: Channel,
     /// The folder of the own partials.
@@ -88,7 +98,7 @@ struct Sources {
     started: u64,
 }
 
-fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Result<()> {
+fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) -> io::Result<()> {
     let settings = &heritage.settings;
     let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
     let sources = Arc::new(Sources {
@@ -96,7 +106,8 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
         partials: folder::of(&settings.state, &host),
         ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, heritage.started)),
         events: Events::new(),
-        token,
+        keys,
+        allowed_hosts: settings.allowed_hosts.clone(),
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
@@ -112,26 +123,31 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
         }
     });
     let listener = heritage.listener.try_clone()?;
+    let connections_max = serve::connections_max(settings.connections_max)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("tallyd-api").enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         unblock_stop();
         let beating = Arc::clone(&sources);
-        tokio::spawn(async move {
+        // Not a task beside others: it would wait behind thousands of requests, and who is only busy would be taken for hung.
+        let beats = async move {
             let mut beat = tokio::time::interval(BEAT);
             loop {
                 beat.tick().await;
                 beating.own.beat();
             }
-        });
+        };
         sources.own.set_activity(Activity::Idle);
         events::spawn(&sources);
-        serve::serve(listener, routes::router(Arc::clone(&sources)), async move {
+        let serving = serve::serve(listener, routes::router(Arc::clone(&sources)), tls, connections_max, async move {
             stop.recv().await;
             sources.events.end();
-        })
-        .await;
+        });
+        tokio::select! {
+            () = beats => {}
+            () = serving => {}
+        }
         io::Result::Ok(())
     })?;
     // A range that is being worked out is not waited for.

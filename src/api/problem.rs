@@ -7,7 +7,7 @@ use super::wire;
 use crate::board::Busy;
 
 /// A kind of error, as programs tell it. What is written here is what the documents say.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(super) struct Code {
     /// The word that never changes.
     pub(super) word: &'static str,
@@ -29,15 +29,25 @@ macro_rules! codes {
 codes! {
     BAD_PARAMETER: "bad-parameter", BAD_REQUEST, "A parameter is not valid",
         "A parameter of the query, or a part of the path, is unknown, given twice, or not what it may be: `parameter` names it, `detail` says what it may be.";
+    BAD_REQUEST: "bad-request", BAD_REQUEST, "This is no request",
+        "What came is no request of HTTP/1.1, or could be read as another one than it was meant to be: `detail` says what is wrong with it. The connection is closed.";
     UNAUTHORIZED: "unauthorized", UNAUTHORIZED, "The token is missing or wrong", "Show the token: `Authorization: Bearer TOKEN`.";
     NO_TOKEN_SET: "no-token-set", FORBIDDEN, "No token is set",
         "Without a token nobody can change anything. Set `TALLYD_TOKEN` or `token_file`, and start tallyd again.";
+    READ_ONLY_TOKEN: "read-only-token", FORBIDDEN, "The token is not enough", "The token is one for reading. Changing something needs the other one (`TALLYD_TOKEN`).";
+    HOST_NOT_ALLOWED: "host-not-allowed", FORBIDDEN, "The host is not allowed",
+        "The name that was asked may be somebody else's. Ask by an address, as `localhost`, or by a name that the setting `allowed_hosts` has.";
     NOT_FOUND: "not-found", NOT_FOUND, "There is no such thing", "The path, or what it names, is not there: `/docs` has all paths, `/api/v1/files` and `/api/v1/days` have what there is.";
     METHOD_NOT_ALLOWED: "method-not-allowed", METHOD_NOT_ALLOWED, "The path has no such method", "The header `Allow` says which methods there are.";
+    REQUEST_TIMEOUT: "request-timeout", REQUEST_TIMEOUT, "The request took too long", "A whole head must come within 10 s. The connection is closed.";
     CONFLICT: "conflict", CONFLICT, "That cannot be done to it", "It is in a state in which that makes no sense: `detail` says why, and what to do instead.";
+    BODY_TOO_LARGE: "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large", "The route takes no body, or none of that size: `detail` says how much it takes.";
+    URI_TOO_LONG: "uri-too-long", URI_TOO_LONG, "The address is too long", "The target of a request may have 8,192 bytes.";
+    HEAD_TOO_LARGE: "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head is too large", "The head of a request may have 16,384 bytes and 100 fields.";
     INTERNAL: "internal", INTERNAL_SERVER_ERROR, "A mistake in tallyd",
         "Answering failed, and that is never meant to be. tallyd's log has the `id` of the answer, and what went wrong: please report both.";
     NOT_READY: "not-ready", SERVICE_UNAVAILABLE, "Not yet", "What is asked for cannot be told or done at this moment. Ask again after the seconds that `Retry-After` says.";
+    TOO_BUSY: "too-busy", SERVICE_UNAVAILABLE, "Not now", "Many large answers are on their way to others. Ask again after the seconds that `Retry-After` says, or for less (`limit`).";
 }
 
 /// An answer that says what was wrong with the request.
@@ -52,8 +62,13 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn new(code: &'static Code, detail: impl Into<String>) -> Problem {
+    pub(super) fn new(code: &'static Code, detail: impl Into<String>) -> Problem {
         Problem { code, parameter: None, detail: detail.into(), id: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.code.status
     }
 
     pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
@@ -75,6 +90,28 @@ impl Problem {
 
     pub(super) fn unauthorized() -> Problem {
         Problem::new(&UNAUTHORIZED, "show the token: Authorization: Bearer TOKEN")
+    }
+
+    /// The token is one for reading.
+    pub(super) fn read_only_token() -> Problem {
+        Problem::new(&READ_ONLY_TOKEN, "this token is for reading; changing something needs the other one")
+    }
+
+    pub(super) fn host_not_allowed() -> Problem {
+        Problem::new(&HOST_NOT_ALLOWED, "ask by an address, as localhost, or by a name that the setting allowed_hosts has")
+    }
+
+    pub(super) fn bad_body() -> Problem {
+        Problem::new(&BAD_REQUEST, "its body ends too soon, or its chunks are none")
+    }
+
+    pub(super) fn body_too_large(detail: impl Into<String>) -> Problem {
+        Problem::new(&BODY_TOO_LARGE, detail)
+    }
+
+    /// Others take so much of what was answered already.
+    pub(super) fn too_busy() -> Problem {
+        Problem::new(&TOO_BUSY, "many large answers are on their way to others; ask again, or for less (limit=)")
     }
 
     pub(super) fn conflict(detail: impl Into<String>) -> Problem {

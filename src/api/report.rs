@@ -8,6 +8,7 @@ use axum::response::Response;
 
 use super::answer::{FORMAT, Format, Tag, answer};
 use super::files::is_present;
+use super::large::OneCopy;
 use super::problem::Problem;
 use super::query::{Asked, Parameter};
 use super::routes::{Api, Shared};
@@ -28,7 +29,11 @@ pub(super) async fn report(State(api): Shared, asked: Asked) -> Result<Response,
     super::fault::before_report();
     let tag = Tag::of_board(&api);
     let body = if format == Format::Csv { as_csv(&api)? } else { as_json(&api)? };
-    Ok(answer(&asked, &tag, format, || body))
+    let mut response = answer(&asked, &tag, format, || body);
+    if format != Format::Csv {
+        response.extensions_mut().insert(OneCopy);
+    }
+    Ok(response)
 }
 
 /// As JSON. Kept as long as nothing changes: this is what is asked most.

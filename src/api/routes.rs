@@ -11,8 +11,9 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use super::large;
 use super::problem::Problem;
-use super::{Sources, caught, changes, days, docs, encode, events, files, health, openapi, report, status};
+use super::{Sources, caught, changes, days, docs, encode, events, files, guard, health, openapi, report, status};
 
 /// What the routes share.
 pub(super) struct Api {
@@ -27,12 +28,16 @@ pub(super) type Shared = State<Arc<Api>>;
 
 pub(super) fn router(sources: Arc<Sources>) -> Router {
     let api = Arc::new(Api { sources, report: Mutex::default(), ready: AtomicBool::new(false) });
-    Router::new()
+    // The answers that may be large.
+    let lists = Router::new()
         .route("/api/v1/report", get(report::report))
         .route("/api/v1/files", get(files::files))
         .route("/api/v1/files/{id}", get(files::file).delete(changes::delete))
         .route("/api/v1/days", get(days::days))
         .route("/api/v1/days/{day}", get(days::day))
+        .layer(from_fn_with_state(large::Room::new(), large::bounded));
+    Router::new()
+        .merge(lists)
         .route("/api/v1/range", get(days::range))
         .route("/api/v1/top/clients", get(days::top_clients))
         .route("/api/v1/events", get(events::events))
@@ -46,6 +51,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn(caught::caught))
         .layer(from_fn(encode::encoded))
+        .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(from_fn_with_state(Arc::clone(&api), every_answer))
         .with_state(api)
 }
@@ -55,7 +61,7 @@ async fn every_answer(State(api): Shared, request: Request, next: Next) -> Respo
     let mut response = next.run(request).await;
     api.sources.own.add_work();
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    guard::put_headers(headers);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

@@ -1,67 +1,177 @@
-//! The accept loop: HTTP/1, bounded in connections, heads and the time a head may take.
+//! The accept loop: HTTP/1, bounded in connections, and never kept from the next connection by those that are there.
 //!
 //! Not `axum::serve`: that sets no timeout for heads, so a client that sends nothing would hold a connection for ever.
 
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, Request, header};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-const CONNECTIONS_MAX: usize = 1024;
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// How long a client may read nothing of its answer.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+use super::crowd::{Crowd, Life, Member};
+use super::gate::{Gate, HEAD_TIMEOUT, IDLE};
+use super::head::HEAD_BYTES_MAX;
+use super::tls::Tls;
+
+/// How much of an answer the system may hold for a client that does not read, in bytes: it doubles that for its own needs.
+const SEND_BUFFER: usize = 128 * 1024;
+/// Descriptors that are left for the store's files, and for a connection that has just come.
+const DESCRIPTORS_LEFT: u64 = 40;
 /// How long answers that have begun may take when the process is to end.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How often it is said that connections cannot be accepted.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// How many connections there can be: as many as are wanted, if the process may have so many descriptors.
+///
+/// # Errors
+/// If the system does not say what it allows.
+pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
+    let used = std::fs::read_dir("/proc/self/fd")?.count() as u64;
+    let needed = wanted as u64 + used + DESCRIPTORS_LEFT;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < needed {
+        setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard)?;
+    }
+    let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let most = allowed.saturating_sub(used + DESCRIPTORS_LEFT).clamp(4, wanted as u64) as usize;
+    if most < wanted {
+        warn!(allowed, "fewer descriptors are allowed than connections_max needs: at most {most} connections are held; raise the limit (ulimit -n)");
+    }
+    Ok(most)
+}
 
 /// Serves until `stop` comes, then finishes the answers that have begun.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls>, connections_max: usize, stop: impl Future<Output = ()>) {
+    let crowd = Crowd::new(connections_max);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
-    tokio::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut stop => break,
-            accepted = accept(&listener, &permits) => accepted,
-        };
-        let (stream, permit) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, most likely. Those that are open will close.
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
+    // The gate has its own, shorter times; with this one, the library looks for the next request whenever an answer is over.
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE + HEAD_TIMEOUT * 2);
+    // A client that has sent all that it wants to may close its side and still have its answer.
+    http.half_close(true).max_buf_size(2 * HEAD_BYTES_MAX);
+    let mut said: Option<Instant> = None;
+    let serving = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let member = crowd.enter().await;
+                    let (http, router, tls, watcher) = (http.clone(), router.clone(), tls.clone(), connections.watcher());
+                    tokio::spawn(async move {
+                        let life = Arc::clone(&member.life);
+                        tokio::select! {
+                            () = attend(stream, Arc::clone(&life), http, router, tls, watcher) => {}
+                            () = life.chosen() => {}
+                        }
+                        // Only now is there room: its descriptor is closed.
+                        drop::<Member>(member);
+                    });
+                }
+                // It has gone again already.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of descriptors, most likely, or out of memory.
+                    if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                        warn!(%error, "cannot accept a connection; closing one that waits");
+                        said = Some(Instant::now());
+                    }
+                    crowd.shed();
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
             }
-        };
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "a connection broke");
-            }
-            drop(permit);
-        });
+        }
+    };
+    tokio::select! {
+        () = stop => {}
+        () = serving => {}
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
 }
 
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+/// Serves one connection.
+async fn attend(stream: TcpStream, life: Arc<Life>, http: http1::Builder, router: Router, tls: Option<Tls>, watcher: Watcher) {
+    let since = Instant::now();
+    if let Err(error) = set_options(&stream) {
+        debug!(%error, "a connection is gone");
+        return;
+    }
+    let Some(tls) = tls else { return talk(Gate::new(stream, Arc::clone(&life), since), life, http, router, watcher).await };
+    match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => talk(Gate::new(stream, Arc::clone(&life), since), life, http, router, watcher).await,
+        Ok(Err(error)) => debug!(%error, "a connection does not come about"),
+        Err(_) => debug!("a handshake takes too long"),
+    }
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
     // Answers are small and whole: waiting for more to send would only delay them.
     stream.set_nodelay(true)?;
-    // A client that does not read what it asked for is let go by the kernel (TCP_USER_TIMEOUT in tcp(7)): else a thousand of them would be all there are.
-    nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::TcpUserTimeout, &(WRITE_STALL.as_millis() as u32))?;
-    Ok((stream, permit))
+    Ok(nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER)?)
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(gate: Gate<S>, life: Arc<Life>, http: http1::Builder, router: Router, watcher: Watcher) {
+    let routes = TowerToHyperService::new(router);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        if let Some(refusal) = life.called() {
+            request.extensions_mut().insert(refusal);
+        }
+        let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let (life, response) = (Arc::clone(&life), routes.call(request));
+        async move {
+            let mut response = response.await?;
+            if is_last {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Answer { body, life }))
+        }
+    });
+    if let Err(error) = watcher.watch(http.serve_connection(TokioIo::new(gate), service)).await {
+        debug!(%error, "a connection broke");
+    }
+}
+
+/// The body of an answer. When it is over, the next request is waited for.
+struct Answer {
+    body: Body,
+    life: Arc<Life>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.life.waits();
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -39,6 +39,7 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
         let error = std::io::Error::from_raw_os_error(header.state_error);
         degraded.push(format!("state: cannot write to the state folder: {error}; counting goes on, and it is written when it can be again"));
     }
+    degraded.extend(sources.keys.trouble().map(str::to_owned));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     Ok(fleeting(json(&wire::Status {
         version: env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,7 @@
-//! The token that who changes something has to show.
+//! The tokens: one for who changes something, one that is enough for reading.
 //!
-//! It is read here, after the fork, so that no worker has it in its memory. A comparison takes the same time wherever two tokens differ, so that the time tells no more than the length.
+//! They are read here, after the fork, so that no worker has them in its memory. What is kept and compared are their SHA-256 sums: a comparison takes the same time wherever two
+//! tokens differ and however long the right one is.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -8,25 +9,90 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use axum::http::{HeaderMap, header};
+use ring::digest::{Digest, SHA256, digest};
+
+use super::problem::Problem;
+use crate::heritage::Heritage;
+
 /// A shorter one can be guessed.
 const BYTES_MIN: usize = 16;
 /// More of a file is not looked at.
 const BYTES_MAX: u64 = 4_096;
 
-/// The token. It has no form in which it could be said.
-pub(super) struct Token(Vec<u8>);
+/// Who may do what.
+pub(super) struct Keys {
+    admin: Option<Token>,
+    read: Option<Token>,
+    /// Does reading need no token?
+    reads_are_open: bool,
+    /// Though others than this machine can reach the API?
+    exposed: bool,
+}
+
+impl Keys {
+    /// The tokens that were given, and where they are asked for.
+    ///
+    /// # Errors
+    /// With a sentence for whoever set them.
+    pub(super) fn read(heritage: &Heritage) -> Result<Keys, String> {
+        let settings = &heritage.settings;
+        let admin = Token::read(heritage.token.as_ref(), settings.token_file.as_deref(), "TALLYD_TOKEN", "token_file")?;
+        let read = Token::read(heritage.read_token.as_ref(), settings.read_token_file.as_deref(), "TALLYD_READ_TOKEN", "read_token_file")?;
+        if let (Some(admin), Some(read)) = (&admin, &read)
+            && admin.is(read)
+        {
+            return Err("the token for reading is the one for changing: give two different ones, or only one of them".to_owned());
+        }
+        let exposed = !settings.listen.ip().is_loopback();
+        Ok(Keys { admin, read, reads_are_open: !exposed || settings.insecure_no_auth, exposed })
+    }
+
+    /// What is to be said of them in the status.
+    pub(super) fn trouble(&self) -> Option<&'static str> {
+        (self.exposed && self.reads_are_open).then_some("auth: other machines can reach the API, and reading needs no token (insecure_no_auth)")
+    }
+
+    /// May who sends these headers read?
+    pub(super) fn may_read(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if self.reads_are_open || shows(headers, self.admin.as_ref()) || shows(headers, self.read.as_ref()) { Ok(()) } else { Err(Problem::unauthorized()) }
+    }
+
+    /// May who sends these headers change something?
+    pub(super) fn may_change(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if shows(headers, self.admin.as_ref()) {
+            return Ok(());
+        }
+        Err(match (&self.admin, shows(headers, self.read.as_ref())) {
+            (None, _) => Problem::no_token_set(),
+            (Some(_), true) => Problem::read_only_token(),
+            (Some(_), false) => Problem::unauthorized(),
+        })
+    }
+}
+
+/// Is this token shown, and no other one beside it?
+fn shows(headers: &HeaderMap, token: Option<&Token>) -> bool {
+    let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+    let one = shown.next().filter(|_| shown.next().is_none());
+    one.zip(token).is_some_and(|(shown, token)| token.is_shown(shown.as_bytes()))
+}
+
+/// The sum of a token. It has no form in which it could be said.
+struct Token(Digest);
 
 impl Token {
     /// The token of the environment, or else of a file's first line; none if neither is given.
     ///
     /// # Errors
     /// With a sentence for whoever set it.
-    pub(super) fn read(variable: Option<&File>, file: Option<&Path>) -> Result<Option<Token>, String> {
+    fn read(variable: Option<&File>, file: Option<&Path>, variable_name: &str, setting: &str) -> Result<Option<Token>, String> {
         if let Some(variable) = variable {
-            return read_variable(variable).map_err(|error| format!("TALLYD_TOKEN: {error}")).and_then(|bytes| Token::new(&bytes, "TALLYD_TOKEN").map(Some));
+            let bytes = read_variable(variable).map_err(|error| format!("{variable_name}: {error}"))?;
+            return Token::new(&bytes, variable_name).map(Some);
         }
         let Some(path) = file else { return Ok(None) };
-        let origin = format!("token_file {}", path.display());
+        let origin = format!("{setting} {}", path.display());
         let mut text = Vec::new();
         let read = File::open(path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
         read.map_err(|error| format!("cannot read the {origin}: {error}; let uid {} read it, or name another one", crate::sys::process::uid()))?;
@@ -46,16 +112,18 @@ impl Token {
         if token.iter().any(|byte| !(0x21..=0x7e).contains(byte)) {
             return Err(format!("{origin}: a token is of visible ASCII characters, without spaces; {remedy}"));
         }
-        Ok(Token(token.to_vec()))
+        Ok(Token(digest(&SHA256, token)))
+    }
+
+    fn is(&self, other: &Token) -> bool {
+        // All bytes are looked at, whatever the first ones are.
+        self.0.as_ref().iter().zip(other.0.as_ref()).fold(0, |differ, (one, two)| black_box(differ | (one ^ two))) == 0
     }
 
     /// Is it the one that this header of a request shows?
-    pub(super) fn is_shown(&self, authorization: &[u8]) -> bool {
+    fn is_shown(&self, authorization: &[u8]) -> bool {
         let Some((scheme, shown)) = authorization.split_at_checked(7) else { return false };
-        let shown = shown.trim_ascii();
-        // All bytes are looked at, whatever the first ones are.
-        let differ = shown.iter().zip(&self.0).fold(0, |differ, (one, two)| black_box(differ | (one ^ two)));
-        scheme.eq_ignore_ascii_case(b"bearer ") && shown.len() == self.0.len() && differ == 0
+        self.is(&Token(digest(&SHA256, shown.trim_ascii()))) && scheme.eq_ignore_ascii_case(b"bearer ")
     }
 }
 
@@ -87,6 +155,26 @@ mod tests {
         ] {
             assert!(!token.is_shown(shown), "{}", shown.escape_ascii());
         }
+    }
+
+    #[test]
+    fn who_may_do_what() {
+        let token = |text: &[u8]| Token::new(text, "x").ok();
+        let (admin, read) = (b"admin-admin-admin", b"read-read-read-read");
+        let headers = |shown: &[&str]| shown.iter().map(|shown| (header::AUTHORIZATION, shown.parse().unwrap())).collect::<HeaderMap>();
+        let code = |answer: Result<(), Problem>| answer.map_or_else(|problem| problem.status().as_u16(), |()| 200);
+        let both = |keys: &Keys, shown: &[&str]| (code(keys.may_read(&headers(shown))), code(keys.may_change(&headers(shown))));
+        let (admin_shown, read_shown) = ("Bearer admin-admin-admin", "Bearer read-read-read-read");
+        let keys = Keys { admin: token(admin), read: token(read), reads_are_open: false, exposed: true };
+        assert_eq!(both(&keys, &[]), (401, 401));
+        assert_eq!(both(&keys, &["Bearer wrong"]), (401, 401));
+        assert_eq!(both(&keys, &[admin_shown]), (200, 200));
+        assert_eq!(both(&keys, &[read_shown]), (200, 403));
+        assert_eq!(both(&keys, &[read_shown, admin_shown]), (401, 401));
+        let keys = Keys { admin: token(admin), read: None, reads_are_open: true, exposed: false };
+        assert_eq!((both(&keys, &[]), both(&keys, &[read_shown]), both(&keys, &[admin_shown])), ((200, 401), (200, 401), (200, 200)));
+        let keys = Keys { admin: None, read: token(read), reads_are_open: false, exposed: true };
+        assert_eq!((both(&keys, &[]), both(&keys, &[read_shown])), ((401, 403), (200, 403)));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Supervisor {
         while let Some(notice) = self.notices.next() {
             match notice {
                 Notice::Child => {}
-                Notice::Reload => warn!("SIGHUP: settings are read at the start only; restart tallyd to change them"),
+                Notice::Reload => warn!("SIGHUP: settings are read at the start only; restart tallyd to change them (a new certificate is taken by itself)"),
                 Notice::Stop if self.stopping.is_some() => self.children.iter().filter_map(Child::pid).for_each(end),
                 Notice::Stop => {
                     info!("stopping");
@@ -240,7 +240,10 @@ impl Supervisor {
             self.announced = true;
             let mut stdout = io::stdout();
             let said = match self.heritage.listener.local_addr() {
-                Ok(address) => writeln!(stdout, "tallyd listening on http://{address}").and_then(|()| stdout.flush()),
+                Ok(address) => {
+                    let scheme = if self.heritage.settings.tls.is_some() { "https" } else { "http" };
+                    writeln!(stdout, "tallyd listening on {scheme}://{address}").and_then(|()| stdout.flush())
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = said {

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{Backlog, listen};
 use tracing::{info, warn};
 
 use crate::config::Settings;
@@ -47,10 +48,13 @@ const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// Opens all that the daemon needs, and the writing end of the children's lifeline.
 pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, String)> {
     // Before anything copies the environment, and so for the workers.
-    let token = take_variable(c"TALLYD_TOKEN");
+    let (token, read_token) = (take_variable(c"TALLYD_TOKEN"), take_variable(c"TALLYD_READ_TOKEN"));
     let title = Title::take();
     journal::open(settings.log_format, settings.log_level);
     journal::set_role("supervisor");
+    let failure = |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
+    let (token, read_token) = (token.map_err(failure)?, read_token.map_err(failure)?);
+    exposed(&settings, token.is_some() || read_token.is_some())?;
     for folder in &settings.logs {
         fs::read_dir(folder).map_err(|error| {
             let remedy = match error.kind() {
@@ -62,7 +66,13 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
         })?;
     }
     let lock = lock_state(&settings)?;
-    let listener = TcpListener::bind(settings.listen).and_then(|listener| listener.set_nonblocking(true).map(|()| listener)).map_err(|error| {
+    let listener = TcpListener::bind(settings.listen).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        // As many as the system allows may wait: with the usual 128, a crowd that knocks at once makes everybody knock again a second later.
+        listen(&listener, Backlog::MAXCONN)?;
+        Ok(listener)
+    });
+    let listener = listener.map_err(|error| {
         let remedy = match error.kind() {
             ErrorKind::AddrInUse => "another program listens there; name another port with --listen, or port 0 for a free one",
             ErrorKind::PermissionDenied => "ports below 1024 need a privilege; name a higher one with --listen",
@@ -70,10 +80,9 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
         };
         (Exit::Listen, format!("cannot listen on {}: {error}; {remedy}", settings.listen))
     })?;
-    let failure = |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
     let (reading, writing) = lifeline().map_err(failure)?;
     let mut heritage = Heritage::new(settings, listener, reading, lock).map_err(failure)?;
-    heritage.token = token.map_err(failure)?;
+    (heritage.token, heritage.read_token) = (token, read_token);
     match title {
         Ok(title) => {
             title.set("tallyd: supervisor");
@@ -85,6 +94,29 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
     info!(version = env!("CARGO_PKG_VERSION"), logs = logs.join(":"), state = %state.display(), workers, "starting");
     Ok((heritage, writing))
+}
+
+/// Who may ask? What can be reached from other machines asks for a token, unless somebody wants it open and says so.
+fn exposed(settings: &Settings, is_token_given: bool) -> Result<(), (Exit, String)> {
+    let Settings { listen, insecure_no_auth, token_file, read_token_file, tls, .. } = settings;
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    if *insecure_no_auth {
+        warn!(%listen, "insecure_no_auth: whoever reaches this address may read everything, without a token");
+        return Ok(());
+    }
+    if !is_token_given && token_file.is_none() && read_token_file.is_none() {
+        let sentence = format!(
+            "listen: {listen} can be reached from other machines, and there is no token that who asks must show: set TALLYD_READ_TOKEN or TALLYD_TOKEN (or \
+             --read-token-file, --token-file), or listen on 127.0.0.1, or say --insecure-no-auth if everybody may ask"
+        );
+        return Err((Exit::Setting, sentence));
+    }
+    if tls.is_none() {
+        warn!(%listen, "tokens and numbers are sent as plain text; set tls_cert and tls_key, or let only a proxy that has them reach this address");
+    }
+    Ok(())
 }
 
 /// Makes the state folder and locks it: one daemon per folder.

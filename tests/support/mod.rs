@@ -125,6 +125,15 @@ impl Daemon {
         Daemon::start_by(tallyd(), folder, journal, options, variables)
     }
 
+    /// Starts one that may have so many descriptors.
+    pub fn start_with_descriptors(most: u32) -> Daemon {
+        let folder = Folder::new();
+        let mut command = Command::new("sh");
+        command.env_clear().args(["-c", "ulimit -n $0; exec \"$@\"", &most.to_string()]).arg(program());
+        let journal = File::create(folder.join("journal")).unwrap();
+        Daemon::start_by(command, folder, journal.into(), &[], &[])
+    }
+
     /// Starts one as a user who is not root, to whom things can be forbidden.
     pub fn start_as_nobody() -> Daemon {
         let folder = Folder::new();
@@ -147,7 +156,8 @@ impl Daemon {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
         let mut child = command
-            .args(["serve", "--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0", "--workers", "2"])
+            .args(["serve", "--logs", "logs", "--state", "state", "--workers", "2"])
+            .args(if options.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(if options.contains(&"--scan-every-ms") { &[][..] } else { &["--scan-every-ms", "100"] })
             .args(options)
             .envs(variables.iter().copied())

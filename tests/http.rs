@@ -1,0 +1,510 @@
+//! HTTP on raw sockets: requests that are none, clients that hold on, who may ask. Against the real binary.
+
+mod support;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
+use support::{Daemon, Folder, PATIENCE, tallyd, wait_until};
+
+const ADMIN: &str = "admin-0123456789abcdef";
+const READ: &str = "reads-0123456789abcdef";
+
+fn connect(daemon: &Daemon) -> TcpStream {
+    let url = daemon.url("");
+    let address = url.split("://").nth(1).unwrap().replace("0.0.0.0", "127.0.0.1");
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// All that comes until the daemon closes the connection.
+fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("the connection stays open: {error}; it has said {}", bytes.escape_ascii()),
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What is answered to these bytes, until the connection is closed.
+fn say(daemon: &Daemon, bytes: &[u8]) -> String {
+    let mut stream = connect(daemon);
+    // What is refused early may be closed before all of it is sent.
+    let _ = stream.write_all(bytes);
+    rest(&mut stream)
+}
+
+/// A request with these fields after its Host, and the last of its connection.
+fn request(line: &str, fields: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n")
+}
+
+/// The answers in what a connection said, each as its status, its head in small letters, and its body.
+fn answers(said: &str) -> Vec<(u16, String, String)> {
+    let (mut rest, mut answers) = (said, Vec::new());
+    while !rest.is_empty() {
+        let (head, after) = rest.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{rest:?} is no answer"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with("http/1."), "{head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        let length = if after.is_empty() { 0 } else { length };
+        answers.push((status, head, after.get(..length).unwrap_or_else(|| panic!("{said:?} is cut short")).to_owned()));
+        rest = after.get(length..).unwrap();
+    }
+    answers
+}
+
+#[track_caller]
+fn check_headers(head: &str) {
+    for header in [
+        "x-content-type-options: nosniff",
+        "content-security-policy: default-src 'none'",
+        "x-frame-options: deny",
+        "referrer-policy: no-referrer",
+        "cross-origin-resource-policy: same-origin",
+        "cache-control: ",
+    ] {
+        assert!(head.contains(header), "{head} has no {header}");
+    }
+    assert!(!head.contains("access-control-"), "{head}");
+}
+
+/// The one answer is of this status, and if that is an error, it says everything that an error says.
+#[track_caller]
+fn check(daemon: &Daemon, bytes: impl AsRef<[u8]>, status: u16, code: &str) -> String {
+    let bytes = bytes.as_ref();
+    let said = say(daemon, bytes);
+    let shown = bytes[..bytes.len().min(200)].escape_ascii();
+    let answers = answers(&said);
+    assert_eq!(answers.iter().map(|answer| answer.0).collect::<Vec<_>>(), [status], "{shown}: {said}");
+    let (_, head, body) = &answers[0];
+    check_headers(head);
+    if status >= 400 {
+        assert!(head.contains("content-type: application/problem+json"), "{shown}: {said}");
+        let problem: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{shown}: {said}"));
+        assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(status.into()), Some(code)), "{shown}: {said}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+    }
+    head.clone()
+}
+
+#[test]
+fn what_is_no_request_is_answered_all_the_same() {
+    let daemon = Daemon::start(&[]);
+    let bad = |bytes: &str| drop(check(&daemon, bytes, 400, "bad-request"));
+    for line in ["GET /healthz", "GET /healthz HTTP/3.0", "GET healthz HTTP/1.1", "GET /\0 HTTP/1.1", "PRI * HTTP/2.0", "nonsense", "\x16\x03\x01\x02"] {
+        bad(&format!("{line}\r\nHost: localhost\r\n\r\n"));
+    }
+    bad("GET /healthz HTTP/1.1\r\n\r\n"); // no Host
+    bad("GET /healthz HTTP/1.1\nHost: localhost\n\n");
+    for fields in [
+        "Host: localhost\r\n",
+        "X: a\r\n folded\r\n",
+        "X: a\0b\r\n",
+        "X : a\r\n",
+        "X: a\rY: b\r\n",
+        "Content-Length: 1\r\nContent-Length: 2\r\n",
+        "Content-Length: 1\r\nContent-Length: 1\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 99999999999999999999\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+    ] {
+        bad(&request("GET /healthz", fields));
+    }
+    bad(&(request("GET /healthz", "Transfer-Encoding: chunked\r\n") + "zz\r\nabc\r\n0\r\n\r\n"));
+    bad(&(request("POST /api/v1/rescan", "Transfer-Encoding: chunked\r\n") + "ffffffffffffffffff\r\nabc"));
+    assert!(check(&daemon, "CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n\r\n", 405, "method-not-allowed").contains("\nallow: "));
+    for method in ["TRACE", "OPTIONS", "PATCH", "ODD"] {
+        let head = check(&daemon, request(&format!("{method} /api/v1/report"), ""), 405, "method-not-allowed");
+        assert!(head.contains("\nallow: get"), "{head}");
+    }
+    check(&daemon, request("OPTIONS *", ""), 404, "not-found");
+    for path in ["/..%2f..%2fetc%2fpasswd", "/../../etc/passwd", "/api/v1/files/..%2f..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd"] {
+        check(&daemon, request(&format!("GET {path}"), ""), 404, "not-found");
+    }
+    check(&daemon, request("GET /api/v1/files/%ff", ""), 400, "bad-parameter");
+    assert_eq!(daemon.restarts("api"), 0);
+}
+
+#[test]
+fn what_is_too_large_is_said_to_be() {
+    let daemon = Daemon::start(&[]);
+    check(&daemon, request("GET /healthz", &format!("X: {}\r\n", "a".repeat(1 << 20))), 431, "head-too-large");
+    check(&daemon, request("GET /healthz", &"X: a\r\n".repeat(10_000)), 431, "head-too-large");
+    check(&daemon, request("GET /healthz", &"X: a\r\n".repeat(99)), 431, "head-too-large");
+    check(&daemon, request("GET /healthz", &"X: a\r\n".repeat(98)), 200, "");
+    check(&daemon, request(&format!("GET /{}", "a".repeat(100_000)), ""), 414, "uri-too-long");
+    check(&daemon, request(&format!("GET /{}", "a".repeat(9_000)), ""), 414, "uri-too-long");
+    check(&daemon, request(&format!("GET /{}", "a".repeat(8_000)), ""), 404, "not-found");
+    // Bodies where none belong.
+    let body = "x".repeat(70_000);
+    check(&daemon, request("GET /healthz", "Content-Length: 70000\r\n") + &body, 413, "body-too-large");
+    check(&daemon, request("GET /healthz", "Content-Length: 7000000000000\r\n") + &body, 413, "body-too-large");
+    check(&daemon, request("GET /healthz", "Transfer-Encoding: chunked\r\n") + &format!("11170\r\n{body}\r\n0\r\n\r\n"), 413, "body-too-large");
+    check(&daemon, request("GET /healthz", "Content-Length: 60000\r\n") + &"x".repeat(60_000), 200, "");
+    check(&daemon, request("GET /healthz", "Transfer-Encoding: chunked\r\n") + "3\r\nabc\r\n0\r\n\r\n", 200, "");
+}
+
+#[test]
+fn requests_of_one_connection_are_answered_in_turn_and_nothing_is_smuggled() {
+    let daemon = Daemon::start(&[]);
+    let (ask, last) = ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n", request("GET /readyz", ""));
+    let statuses = |bytes: String| answers(&say(&daemon, bytes.as_bytes())).iter().map(|answer| answer.0).collect::<Vec<_>>();
+    wait_until("it is ready", || (daemon.ask("GET", "/readyz", &[]).unwrap().0 == 200).then_some(()));
+    assert_eq!(statuses(format!("{ask}\r\n\r\n{ask}\r\n{last}")), [200, 200, 200]);
+    // A body that looks like a request is a body.
+    assert_eq!(statuses(format!("{ask}Content-Length: {}\r\n\r\n{last}{last}", last.len())), [200, 200]);
+    // After what cannot be understood nothing is.
+    assert_eq!(statuses(format!("{ask}\r\nnonsense\r\n\r\n{last}")), [200, 400]);
+    assert_eq!(statuses(format!("{ask}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{last}")), [400]);
+    assert_eq!(statuses(format!("{ask}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{last}")), [200]);
+    assert_eq!(statuses(format!("{ask}Content-Length: 100000\r\n\r\n{last}")), [413]);
+    // Whoever waits for the word to go on gets it, and an error without it.
+    let expecting = "POST /api/v1/rescan HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: ";
+    assert_eq!(statuses(format!("{expecting}4\r\n\r\nbody")), [100, 403]);
+    assert_eq!(statuses(format!("{expecting}70000\r\n\r\n")), [413]);
+    // HTTP/1.0, and a client that has closed its side.
+    assert_eq!(statuses("GET /healthz HTTP/1.0\r\n\r\n".to_owned()), [200]);
+    let mut stream = connect(&daemon);
+    stream.write_all(format!("{ask}\r\n").as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(answers(&rest(&mut stream))[0].0, 200);
+    // No other protocol is taken up.
+    assert_eq!(statuses(format!("{ask}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n{last}")), [200, 200]);
+}
+
+#[test]
+fn only_names_of_this_machine_are_answered_to() {
+    let daemon = Daemon::start(&["--allowed-hosts", "Stats.example.org", "--allowed-hosts", "other.example.org"]);
+    let ask = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    for host in
+        ["127.0.0.1", "192.0.2.1:80", "[::1]", "[2001:db8::1]:8080", "localhost", "LOCALHOST:1", "localhost.", "stats.example.org", "OTHER.example.org.:99"]
+    {
+        check(&daemon, ask("/healthz", host), 200, "");
+    }
+    for host in
+        ["evil.example", "", "localhost.evil.example", "x.stats.example.org", "127.0.0.1.evil.example", "evil.example:80", "user@localhost", "[::1]evil"]
+    {
+        for path in [
+            "/healthz",
+            "/readyz",
+            "/api/v1/report",
+            "/api/v1/files",
+            "/api/v1/days",
+            "/api/v1/range",
+            "/api/v1/top/clients",
+            "/api/v1/status",
+            "/metrics",
+            "/",
+        ] {
+            check(&daemon, ask(path, host), 403, "host-not-allowed");
+        }
+    }
+    // The target decides, if it names a host.
+    check(&daemon, ask("http://localhost/healthz", "evil.example"), 200, "");
+    check(&daemon, ask("http://evil.example/healthz", "localhost"), 403, "host-not-allowed");
+    check(&daemon, ask("http://localhost@evil.example/healthz", "localhost"), 403, "host-not-allowed");
+}
+
+fn status_of(daemon: &Daemon, method: &str, path: &str, token: Option<&str>) -> u16 {
+    let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let (status, head, body) = answers(&say(daemon, request(&format!("{method} {path}"), &bearer).as_bytes())).remove(0);
+    if status == 401 {
+        assert!(head.contains("\nwww-authenticate: bearer"), "{head}");
+        assert!(body.contains("\"code\":\"unauthorized\""), "{body}");
+    }
+    status
+}
+
+#[test]
+fn on_loopback_reading_is_open_and_changing_is_not() {
+    let daemon = Daemon::start(&[]);
+    assert_eq!(status_of(&daemon, "GET", "/api/v1/report", None), 200);
+    for token in [None, Some(ADMIN)] {
+        assert_eq!(status_of(&daemon, "POST", "/api/v1/rescan", token), 403);
+    }
+    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
+    for token in [None, Some(READ), Some(ADMIN), Some("wrong")] {
+        assert_eq!(status_of(&daemon, "GET", "/api/v1/report", token), 200);
+    }
+    let (long, part) = (ADMIN.repeat(400), ADMIN.strip_prefix('a').unwrap());
+    for (token, status) in [(None, 401), (Some("x"), 401), (Some(part), 401), (Some(&long), 401), (Some(READ), 403), (Some(ADMIN), 202)] {
+        assert_eq!(status_of(&daemon, "POST", "/api/v1/rescan", token), status, "{token:?}");
+    }
+    assert!(daemon.get("/api/v1/status")["degraded"].as_array().unwrap().is_empty());
+    // No process has the tokens in its environment.
+    for pid in daemon.children().into_iter().chain([daemon.pid()]) {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        assert!(!environment.windows(ADMIN.len()).any(|part| part == ADMIN.as_bytes() || part == READ.as_bytes()));
+    }
+}
+
+#[test]
+fn beyond_loopback_everything_asks_for_a_token() {
+    let folder = Folder::new();
+    fs::write(folder.join("admin"), format!("{ADMIN}\n")).unwrap();
+    let options = ["--listen", "0.0.0.0:0", "--token-file", "admin"];
+    let daemon = Daemon::start_in(folder, &options, &[("TALLYD_READ_TOKEN", READ)]);
+    for path in ["/healthz", "/readyz"] {
+        wait_until(path, || (status_of(&daemon, "GET", path, None) == 200).then_some(()));
+    }
+    for path in ["/api/v1/report", "/api/v1/status", "/api/v1/nothing", "/", "/metrics", "/healthz/", "/api/v1/files/0000000000000000"] {
+        assert_eq!(status_of(&daemon, "GET", path, None), 401, "{path}");
+        assert_eq!(status_of(&daemon, "DELETE", path, Some("wrong")), 401, "{path}");
+    }
+    for path in ["/api/v1/report", "/api/v1/status"] {
+        assert_eq!((status_of(&daemon, "GET", path, Some(READ)), status_of(&daemon, "GET", path, Some(ADMIN))), (200, 200));
+    }
+    assert_eq!([None, Some(READ), Some(ADMIN)].map(|token| status_of(&daemon, "POST", "/api/v1/rescan", token)), [401, 403, 202]);
+    // Who asks on the command line shows the token too.
+    let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
+    let run = |words: &[&str], variables: &[(&str, &str)]| {
+        tallyd().args(words).args(["--listen", &address]).envs(variables.iter().copied()).current_dir(daemon.folder.path()).output().unwrap()
+    };
+    assert!(run(&["healthcheck"], &[]).status.success());
+    let without = run(&["status"], &[]);
+    assert!(!without.status.success() && String::from_utf8_lossy(&without.stderr).contains("401"));
+    assert!(run(&["status"], &[("TALLYD_READ_TOKEN", READ)]).status.success());
+    assert!(run(&["status", "--token-file", "admin"], &[]).status.success());
+}
+
+#[test]
+fn an_open_address_is_said_aloud() {
+    let daemon = Daemon::start(&["--listen", "0.0.0.0:0", "--insecure-no-auth"]);
+    assert_eq!(status_of(&daemon, "GET", "/api/v1/report", None), 200);
+    assert_eq!(status_of(&daemon, "POST", "/api/v1/rescan", None), 403);
+    let (_, _, body) = answers(&say(&daemon, request("GET /api/v1/status", "").as_bytes())).remove(0);
+    let status: Value = serde_json::from_str(&body).unwrap();
+    assert!(status["degraded"][0].as_str().unwrap().starts_with("auth: "), "{status}");
+    assert!(daemon.journal().contains("insecure_no_auth"), "{}", daemon.journal());
+}
+
+#[test]
+fn what_cannot_guard_the_api_is_refused() {
+    let folder = Folder::new();
+    fs::create_dir(folder.join("logs")).unwrap();
+    fs::write(folder.join("short"), "short\n").unwrap();
+    certificate(&folder, "one");
+    certificate(&folder, "two");
+    fs::write(folder.join("empty"), "").unwrap();
+    fs::write(folder.join("broken"), "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n").unwrap();
+    let check = |options: &[&str], variables: &[(&str, &str)], words: &[&str]| {
+        let mut command = tallyd();
+        let listen: &[&str] = if options.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        command.args(["serve", "--logs", "logs"]).args(listen).args(options).envs(variables.iter().copied()).current_dir(folder.path());
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&stderr);
+        assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{options:?}: {stderr}");
+        words.iter().for_each(|word| assert!(stderr.contains(word), "{options:?}: {stderr} does not say {word}"));
+    };
+    check(&["--listen", "0.0.0.0:0"], &[], &["TALLYD_READ_TOKEN", "--read-token-file", "--insecure-no-auth"]);
+    check(&["--listen", "[::]:0"], &[("TALLYD_TOKEN", "")], &["--insecure-no-auth"]);
+    check(&["--read-token-file", "short"], &[], &["read_token_file short", "openssl rand"]);
+    check(&["--read-token-file", "missing"], &[], &["read_token_file missing", "No such file"]);
+    check(&[], &[("TALLYD_READ_TOKEN", ADMIN), ("TALLYD_TOKEN", ADMIN)], &["two different ones"]);
+    check(&["--tls-cert", "one.cert"], &[], &["--tls-cert", "tls_key"]);
+    check(&["--tls-cert", "missing", "--tls-key", "one.key"], &[], &["tls_cert missing", "No such file"]);
+    check(&["--tls-cert", "empty", "--tls-key", "one.key"], &[], &["tls_cert empty", "no certificate"]);
+    check(&["--tls-cert", "broken", "--tls-key", "one.key"], &[], &["tls_cert broken"]);
+    check(&["--tls-cert", "one.cert", "--tls-key", "one.cert"], &[], &["tls_key one.cert", "no key"]);
+    check(&["--tls-cert", "one.cert", "--tls-key", "two.key"], &[], &["one.cert", "two.key", "belong together"]);
+}
+
+/// A certificate that its own key has signed, and the key.
+fn certificate(folder: &Folder, name: &str) {
+    let (cert, key) = (format!("{name}.cert"), format!("{name}.key"));
+    let options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost";
+    let made = Command::new("openssl").args(options.split(' ')).args(["-keyout", &key, "-out", &cert]).current_dir(folder.path()).output();
+    let made = made.expect("openssl makes certificates for the test");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    fs::set_permissions(folder.join(&key), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// What `openssl s_client` gets for these bytes.
+fn say_by_tls(daemon: &Daemon, cert: &str, bytes: &str) -> String {
+    let address = daemon.url("").strip_prefix("https://").unwrap().to_owned();
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-verify_return_error", "-CAfile", cert, "-alpn", "h2,http/1.1", "-connect", &address])
+        .current_dir(daemon.folder.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    client.stdin.as_mut().unwrap().write_all(bytes.as_bytes()).unwrap();
+    String::from_utf8_lossy(&client.wait_with_output().unwrap().stdout).into_owned()
+}
+
+#[test]
+fn tls_with_a_certificate_that_is_replaced() {
+    let folder = Folder::new();
+    certificate(&folder, "now");
+    certificate(&folder, "next");
+    let daemon = Daemon::start_in(folder, &["--tls-cert", "now.cert", "--tls-key", "now.key"], &[]);
+    assert!(daemon.url("").starts_with("https://127.0.0.1:"), "{}", daemon.url(""));
+    let (status, head, body) = answers(&say_by_tls(&daemon, "now.cert", &request("GET /healthz", ""))).remove(0);
+    assert_eq!((status, body.as_str()), (200, "alive\n"));
+    check_headers(&head);
+    assert_eq!(answers(&say_by_tls(&daemon, "now.cert", "nonsense\r\n\r\n"))[0].0, 400);
+    // Who speaks no TLS gets no HTTP.
+    assert!(!say(&daemon, request("GET /healthz", "").as_bytes()).contains("HTTP/1.1"));
+    let address = daemon.url("").strip_prefix("https://").unwrap().to_owned();
+    let run = |words: &[&str]| tallyd().args(words).args(["--listen", &address]).current_dir(daemon.folder.path()).output().unwrap();
+    assert!(run(&["healthcheck", "--tls-cert", "now.cert"]).status.success());
+    assert!(run(&["status", "--tls-cert", "now.cert"]).status.success());
+    let untrusted = run(&["healthcheck", "--tls-cert", "next.cert"]);
+    assert_eq!(untrusted.status.code(), Some(1), "{}", String::from_utf8_lossy(&untrusted.stderr));
+    assert!(!run(&["healthcheck"]).status.success());
+    // The files are replaced one after the other, as they always are.
+    for part in ["cert", "key"] {
+        fs::rename(daemon.folder.join(&format!("now.{part}")), daemon.folder.join(&format!("old.{part}"))).unwrap();
+        fs::rename(daemon.folder.join(&format!("next.{part}")), daemon.folder.join(&format!("now.{part}"))).unwrap();
+    }
+    wait_until("the new one is taken", || run(&["healthcheck", "--tls-cert", "now.cert"]).status.success().then_some(()));
+    assert!(!run(&["healthcheck", "--tls-cert", "old.cert"]).status.success());
+}
+
+#[test]
+fn half_a_head_is_waited_for_and_then_told_so() {
+    let daemon = Daemon::start(&[]);
+    let (mut silent, mut half, mut slow) = (connect(&daemon), connect(&daemon), connect(&daemon));
+    half.write_all(b"GET /healthz HTTP/1.1\r\nHost: loc").unwrap();
+    let start = Instant::now();
+    // A byte now and then is not a head either.
+    slow.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut said = Vec::new();
+    loop {
+        assert!(start.elapsed() < PATIENCE, "a byte now and then keeps a connection open");
+        let _ = slow.write_all(b"G");
+        let mut bytes = [0; 4096];
+        match slow.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(length) => said.extend_from_slice(&bytes[..length]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    assert!(start.elapsed() > Duration::from_secs(5), "a head is given some time");
+    assert_eq!(answers(&String::from_utf8_lossy(&said))[0].0, 408);
+    let (status, head, body) = answers(&rest(&mut half)).remove(0);
+    assert!(status == 408 && body.contains("request-timeout"), "{head}");
+    check_headers(&head);
+    assert_eq!(rest(&mut silent), "");
+}
+
+/// The daemon may open 256 files. Two thousand clients hold on, each in its way; each that is let go comes again. One asks, a hundred times.
+#[test]
+fn a_crowd_that_holds_on_keeps_nobody_waiting() {
+    let daemon = Daemon::start_with_descriptors(256);
+    let stop = AtomicBool::new(false);
+    // The crowd is of this process, which may open more.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(4_096), hard).unwrap();
+    let each = hard.min(4_096) as usize / 4;
+    assert!(each > 128, "a crowd needs descriptors (ulimit -Hn)");
+    std::thread::scope(|scope| {
+        for kind in 0..2 {
+            let (daemon, stop) = (&daemon, &stop);
+            scope.spawn(move || {
+                let mut crowd: Vec<Option<TcpStream>> = (0..each).map(|_| None).collect();
+                for round in 0_usize.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    for place in &mut crowd {
+                        let stream = place.get_or_insert_with(|| connect(daemon));
+                        stream.set_nonblocking(true).unwrap();
+                        let gone = match kind {
+                            0 => matches!(stream.read(&mut [0]), Ok(0)) || stream.take_error().is_ok_and(|error| error.is_some()),
+                            _ => stream.write_all(if round % 20 == 0 { b"G" } else { b"" }).is_err(),
+                        };
+                        if gone {
+                            *place = None;
+                        }
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        let mut times = Vec::new();
+        for _ in 0..100 {
+            let start = Instant::now();
+            let said = say(&daemon, request("GET /api/v1/report", "").as_bytes());
+            assert!(said.starts_with("HTTP/1.1 200"), "{said:?}");
+            times.push(start.elapsed());
+        }
+        stop.store(true, Ordering::Relaxed);
+        times.sort();
+        println!("median {:?}, p99 {:?}", times[50], times[98]);
+        // Without a place for those who ask, it would be the ten seconds that a head may take.
+        assert!(times[98] < Duration::from_secs(5), "{times:?}");
+    });
+    assert!(daemon.journal().contains("fewer descriptors are allowed"), "{}", daemon.journal());
+    assert_eq!(daemon.restarts("api"), 0);
+}
+
+#[test]
+fn more_connections_than_there_may_be_push_the_oldest_out() {
+    let daemon = Daemon::start(&["--connections-max", "16"]);
+    let mut silent: Vec<TcpStream> = (0..40).map(|_| connect(&daemon)).collect();
+    assert_eq!(status_of(&daemon, "GET", "/healthz", None), 200);
+    for stream in &mut silent[..20] {
+        assert_eq!(rest(stream), "");
+    }
+    // Those that came last are there still.
+    let last = silent.last_mut().unwrap();
+    last.write_all(request("GET /healthz", "").as_bytes()).unwrap();
+    assert_eq!(answers(&rest(last))[0].0, 200);
+}
+
+/// The memory of the api, in KiB.
+fn memory(daemon: &Daemon, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pids("api")[0])).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn answers_that_nobody_reads_do_not_pile_up() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    for number in 0..3_000 {
+        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[]);
+    wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    let length = daemon.ask("GET", "/api/v1/files?limit=10000", &[]).unwrap().2.len() as u64;
+    let mut unread: Vec<TcpStream> = (0..200).map(|_| connect(&daemon)).collect();
+    for stream in &mut unread {
+        stream.write_all(b"GET /api/v1/files?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    }
+    let mut statuses = Vec::new();
+    for stream in &mut unread {
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).unwrap();
+        statuses.push(String::from_utf8_lossy(&line[9..]).into_owned());
+    }
+    let count = |status: &str| statuses.iter().filter(|other| *other == status).count();
+    assert!(count("200") > 0 && count("503") > 0 && count("200") + count("503") == 200, "{statuses:?}");
+    // Two hundred of them would be much more.
+    assert!(length * 200 > 192 << 20, "{length}");
+    let most = memory(&daemon, "VmHWM");
+    assert!(most < 96 << 10, "{most} KiB");
+    // Others are answered, and when the readers are gone there is room again.
+    assert_eq!(status_of(&daemon, "GET", "/api/v1/report", None), 200);
+    drop(unread);
+    wait_until("there is room", || (daemon.ask("GET", "/api/v1/files?limit=10000", &[])?.0 == 200).then_some(()));
+}
