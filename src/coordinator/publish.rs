@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
+use super::lag::{Behind, Lag};
 use super::ledger::{Ledger, Log};
 use super::sums::{DayNumbers, Sums};
-use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
+use crate::board::{Board, Counters, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
 use crate::log::Day;
+use crate::sys::clock::monotonic_ms;
 
 /// Writes the board.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub struct Publisher {
     wrote: bool,
     /// Were there rows of a predecessor for days or shares that may have to go?
     inherited: bool,
+    lag: Lag,
 }
 
 /// Which row is whose.
@@ -110,6 +113,7 @@ impl Publisher {
             inherited_logs: logs.iter().map(|row| row.id).filter(|id| *id != 0).collect(),
             behind: logs.iter().filter(|row| row.id != 0 && row.state != LogState::Gone).map(|row| (row.id, row.counted_to)).collect(),
             wrote: false,
+            lag: Lag::default(),
             inherited: logs.iter().any(|row| row.id != 0),
             board,
         };
@@ -150,8 +154,22 @@ impl Publisher {
         }
         let full = self.logs.full || self.days.full || self.shares.full;
         let pending = if self.behind.is_empty() { pending.max(header.pending) } else { pending.max(1) };
-        let header = Header { pending, full, ..header };
+        // What is pending of no log that is known is a log by itself.
+        let of_none = Behind { log: 0, pending: if ledger.logs().any(|(_, log)| log.pending() > 0) { 0 } else { pending }, known_to: 1, counted_to: 0 };
+        let behind_since = self.lag.look(ledger.logs().map(behind).chain([of_none]), monotonic_ms());
+        let quarantined_ranges = ledger.logs().filter(|(_, log)| !(log.deleted && log.gone)).map(|(_, log)| log.quarantine.len() as u64).sum();
+        let header = Header { pending, full, behind_since, quarantined_ranges, ..header };
         self.board.set_header(&header, std::mem::take(&mut self.wrote));
+    }
+
+    /// Counts up what was done.
+    pub fn add(&self, more: &Counters) {
+        self.board.add(more);
+    }
+
+    /// Says when all folders were last looked at, in milliseconds since 1970.
+    pub fn set_looked_at(&self, at: u64) {
+        self.board.set_looked_at(at);
     }
 
     /// Is this the first time that everything is counted?
@@ -318,6 +336,11 @@ impl Publisher {
             self.shown_days.insert(day.day, day);
         }
     }
+}
+
+fn behind((id, log): (u64, &Log)) -> Behind {
+    // Of a compressed log, what is counted is not measured in the bytes of its file.
+    Behind { log: id, pending: log.pending(), known_to: log.size, counted_to: if log.format.is_some() { 0 } else { log.content.to } }
 }
 
 /// The number of a row that is no log's: of a second name of one, or of something that is left out.

@@ -13,10 +13,11 @@ use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
 use super::sums::{PartKey, Sums};
-use crate::board::Header;
+use crate::board::{Counters, Header};
 use crate::config::Settings;
 use crate::log::Day;
 use crate::store::{Host, Meta, folder};
+use crate::sys::clock::monotonic_ms;
 use crate::tally::{Clients, Rules};
 
 /// A write that takes longer is said to hang.
@@ -52,6 +53,10 @@ pub struct Storing {
     pressed: bool,
     measured: Instant,
     looked: Instant,
+    /// One moment by the clock of this process and by that of all.
+    anchor: (Instant, u64),
+    /// What was written since this was last asked.
+    done: Counters,
 }
 
 /// What came of a log whose clients were wanted.
@@ -93,6 +98,8 @@ impl Storing {
             pressed: false,
             measured: Instant::now(),
             looked: Instant::now(),
+            anchor: (Instant::now(), monotonic_ms()),
+            done: Counters::default(),
         })
     }
 
@@ -129,7 +136,24 @@ impl Storing {
 
     /// A header, with what is to be said of the store.
     pub fn header(&self, header: Header) -> Header {
-        Header { state_error: self.error, unstored: self.saves.behind(), stored: self.generation, stored_at: self.stored_at, ..header }
+        let (then, ms) = self.anchor;
+        // From one anchor, so that the same moment is the same number each time.
+        let since = |moment: Instant| {
+            (ms + moment.saturating_duration_since(then).as_millis() as u64).saturating_sub(then.saturating_duration_since(moment).as_millis() as u64)
+        };
+        Header {
+            state_error: self.error,
+            unstored: self.saves.behind(),
+            unstored_since: self.saves.waiting_since().map_or(0, since),
+            stored: self.generation,
+            stored_at: self.stored_at,
+            ..header
+        }
+    }
+
+    /// What was written since this was last asked.
+    pub fn take_done(&mut self) -> Counters {
+        std::mem::take(&mut self.done)
     }
 
     /// Asks for the clients of an absent log: of one day, or all.
@@ -186,6 +210,7 @@ impl Storing {
                 let mut outcomes = Vec::new();
                 for (log, took, written) in logs {
                     self.saves.done(log, took, written.is_ok(), now);
+                    self.count(written.is_ok());
                     match written {
                         Ok(()) => self.note_error(None),
                         Err(NotWritten::Failed(error)) => self.note_error(Some(error)),
@@ -199,6 +224,7 @@ impl Storing {
             }
             Report::Removed(log, removed) => {
                 self.saves.done(log, Duration::ZERO, removed.is_ok(), now);
+                self.count(removed.is_ok());
                 self.note_error(removed.err());
                 Vec::new()
             }
@@ -248,6 +274,10 @@ impl Storing {
         warn!(folder = %self.folder.display(), "the store was not there any more; all that is known is written again");
         (self.changed, self.generation) = (true, self.generation + 1);
         self.saves.lost_all(kept, Instant::now());
+    }
+
+    fn count(&mut self, well: bool) {
+        *if well { &mut self.done.writes } else { &mut self.done.write_failures } += 1;
     }
 
     fn note_error(&mut self, error: Option<io::Error>) {
