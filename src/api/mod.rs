@@ -3,6 +3,7 @@
 //! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
 
 mod changes;
+mod metrics;
 mod problem;
 mod ranges;
 mod routes;
@@ -25,6 +26,7 @@ use crate::store::{Host, folder};
 use crate::sys::process::unblock_stop;
 use crate::sys::socket::{Channel, wait};
 
+use metrics::Traffic;
 use ranges::Ranges;
 use token::Token;
 
@@ -65,6 +67,7 @@ struct Sources {
     roster: Roster,
     pages: Vec<StatusPage>,
     own: StatusPage,
+    traffic: Traffic,
     started: u64,
 }
 
@@ -80,6 +83,7 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
         own,
+        traffic: Traffic::default(),
         started: heritage.started,
     });
     let lifeline = heritage.lifeline.try_clone()?;
@@ -105,7 +109,7 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
             }
         });
         sources.own.set_activity(Activity::Idle);
-        serve::serve(listener, routes::router(sources), async move {
+        serve::serve(listener, routes::router(Arc::clone(&sources)), &sources.traffic, async move {
             stop.recv().await;
         })
         .await;

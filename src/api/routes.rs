@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::problem::Problem;
 use super::ranges::{self, Ranges};
 use super::wire::{self, json};
-use super::{Sources, changes};
+use super::{Sources, changes, metrics};
 use crate::board::{Activity, DayRow, LogRow, LogState, Reason, Watching};
 use crate::heritage::Role;
 use crate::log::{Day, shown};
@@ -54,11 +54,14 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/api/v1/top/clients", get(top_clients))
         .route("/api/v1/rescan", post(changes::rescan))
         .route("/api/v1/status", get(status))
+        .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || Problem::not_found("see the README for the paths there are"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(Arc::clone(&api), every_answer))
+        // The outermost: it sees what all the others answer.
+        .layer(from_fn_with_state(Arc::clone(&api), metrics::measured))
         .with_state(api)
 }
 

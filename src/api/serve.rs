@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
+use super::metrics::Traffic;
+
 const CONNECTIONS_MAX: usize = 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -23,7 +25,7 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` comes, then finishes the answers that have begun.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(listener: TcpListener, router: Router, traffic: &Traffic, stop: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
@@ -45,11 +47,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
         };
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = connections.watch(connection);
+        let open = traffic.connection();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "a connection broke");
             }
-            drop(permit);
+            drop((permit, open));
         });
     }
     drop(listener);
