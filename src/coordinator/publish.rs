@@ -130,7 +130,7 @@ impl Publisher {
     /// Shows the logs that changed, and what `header` says beside that.
     pub fn publish(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger, sums: &mut Sums, header: Header) {
         let scanned = header.scanned;
-        let pending: u64 = ledger.logs().map(|(_, log)| log.pending()).sum();
+        let of_logs: u64 = ledger.logs().map(|(_, log)| log.pending()).sum();
         for id in changed {
             match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
                 Some(log) => self.show_log(*id, log, sums),
@@ -153,9 +153,9 @@ impl Publisher {
             self.show_days(ledger, sums);
         }
         let full = self.logs.full || self.days.full || self.shares.full;
-        let pending = if self.behind.is_empty() { pending.max(header.pending) } else { pending.max(1) };
+        let pending = if self.behind.is_empty() { of_logs.max(header.pending) } else { of_logs.max(1) };
         // What is pending of no log that is known is a log by itself.
-        let of_none = Behind { log: 0, pending: if ledger.logs().any(|(_, log)| log.pending() > 0) { 0 } else { pending }, known_to: 1, counted_to: 0 };
+        let of_none = Behind { log: 0, pending: if of_logs > 0 { 0 } else { pending }, known_to: 1, counted_to: 0 };
         let behind_since = self.lag.look(ledger.logs().map(behind).chain([of_none]), monotonic_ms());
         let quarantined_ranges = ledger.logs().filter(|(_, log)| !(log.deleted && log.gone)).map(|(_, log)| log.quarantine.len() as u64).sum();
         let header = Header { pending, full, behind_since, quarantined_ranges, ..header };

@@ -42,14 +42,15 @@ impl<'a> Page<'a> {
     }
 
     /// How long things took: for each set of labels the sum, and how many took up to each bound and longer than the one before.
-    pub(super) fn histogram<'s, L>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (L, f64, &'s [(f64, u64)])>) -> fmt::Result
+    pub(super) fn histogram<L, B>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (L, f64, B)>) -> fmt::Result
     where
         L: EncodeLabelSet,
+        B: AsRef<[(f64, u64)]>,
     {
         let mut family = self.0.encode_descriptor(name, help, SECONDS, MetricType::Histogram)?;
         samples.into_iter().try_for_each(|(labels, sum, buckets)| {
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+            let count = buckets.as_ref().iter().map(|(_, count)| count).sum();
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, buckets.as_ref(), None)
         })
     }
 

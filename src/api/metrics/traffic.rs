@@ -112,12 +112,10 @@ impl Numbers {
             answers
                 .map(|(route, method, status, count)| ([("method", (*method).to_owned()), ("route", route.clone()), ("status", status.to_string())], *count)),
         )?;
-        let buckets: Vec<(&String, f64, [(f64, u64); BOUNDS.len() + 1])> =
-            self.routes.iter().map(|(route, numbers)| (route, numbers.seconds, buckets(&numbers.took))).collect();
         page.histogram(
             "http_request_duration",
             "How long HTTP requests took, from their head to that of the answer. Since the api process started.",
-            buckets.iter().map(|(route, seconds, buckets)| ([("route", route.as_str())], *seconds, &buckets[..])),
+            self.routes.iter().map(|(route, numbers)| ([("route", route.as_str())], numbers.seconds, buckets(&numbers.took))),
         )?;
         page.counter("http_answers", None, "HTTP requests that were answered since the daemon started, over all lives of the api.", [(NONE, self.answers)])?;
         page.counter("http_connections", None, "Connections that were accepted since the api process started.", [(NONE, self.accepted)])?;
