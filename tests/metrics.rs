@@ -102,7 +102,7 @@ fn series_of(series: &str) -> &str {
             escaped = char == '\\' && !escaped;
             ends
         });
-        let after = &value[end.unwrap_or_else(|| panic!("no end of a value: {series}")) + 1..];
+        let after = end.and_then(|end| value.get(end + 1..)).unwrap_or_else(|| panic!("no end of a value: {series}"));
         match after.strip_prefix(',') {
             Some(more) => rest = more,
             None => {
