@@ -130,7 +130,12 @@ impl Publisher {
     /// Shows the logs that changed, and what `header` says beside that.
     pub fn publish(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger, sums: &mut Sums, header: Header) {
         let scanned = header.scanned;
-        let of_logs: u64 = ledger.logs().map(|(_, log)| log.pending()).sum();
+        // One walk: there may be many logs, and this is done many times a second.
+        let (mut of_logs, mut quarantined_ranges) = (0, 0);
+        for (_, log) in ledger.logs() {
+            of_logs += log.pending();
+            quarantined_ranges += if log.deleted && log.gone { 0 } else { log.quarantine.len() as u64 };
+        }
         for id in changed {
             match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
                 Some(log) => self.show_log(*id, log, sums),
@@ -156,8 +161,7 @@ impl Publisher {
         let pending = if self.behind.is_empty() { of_logs.max(header.pending) } else { of_logs.max(1) };
         // What is pending of no log that is known is a log by itself.
         let of_none = Behind { log: 0, pending: if of_logs > 0 { 0 } else { pending }, known_to: 1, counted_to: 0 };
-        let behind_since = self.lag.look(ledger.logs().map(behind).chain([of_none]), monotonic_ms());
-        let quarantined_ranges = ledger.logs().filter(|(_, log)| !(log.deleted && log.gone)).map(|(_, log)| log.quarantine.len() as u64).sum();
+        let behind_since = self.lag.look(pending, ledger.logs().map(behind).chain([of_none]), monotonic_ms());
         let header = Header { pending, full, behind_since, quarantined_ranges, ..header };
         self.board.set_header(&header, std::mem::take(&mut self.wrote));
     }

@@ -26,6 +26,8 @@ const HANGS_AFTER: Duration = Duration::from_secs(5);
 const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// When the daemon stops, so much time is taken to write what is not written.
 const FINISH: Duration = Duration::from_millis(1_000);
+/// How often it is looked which log waits longest: there may be many.
+const OLDEST_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether the store is there at all.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// So many bytes of clients are written at once.
@@ -55,6 +57,8 @@ pub struct Storing {
     looked: Instant,
     /// One moment by the clock of this process and by that of all.
     anchor: (Instant, u64),
+    /// When it was last looked which log waits longest, and since when it did.
+    oldest: Option<(Instant, u64)>,
     /// What was written since this was last asked.
     done: Counters,
 }
@@ -99,6 +103,7 @@ impl Storing {
             measured: Instant::now(),
             looked: Instant::now(),
             anchor: (Instant::now(), monotonic_ms()),
+            oldest: None,
             done: Counters::default(),
         })
     }
@@ -135,20 +140,32 @@ impl Storing {
     }
 
     /// A header, with what is to be said of the store.
-    pub fn header(&self, header: Header) -> Header {
-        let (then, ms) = self.anchor;
-        // From one anchor, so that the same moment is the same number each time.
-        let since = |moment: Instant| {
-            (ms + moment.saturating_duration_since(then).as_millis() as u64).saturating_sub(then.saturating_duration_since(moment).as_millis() as u64)
-        };
+    pub fn header(&mut self, header: Header) -> Header {
         Header {
             state_error: self.error,
             unstored: self.saves.behind(),
-            unstored_since: self.saves.waiting_since().map_or(0, since),
+            unstored_since: self.unstored_since(),
             stored: self.generation,
             stored_at: self.stored_at,
             ..header
         }
+    }
+
+    /// Since when the log that waits longest has been due to be written, by the clock of all; 0 if none waits.
+    fn unstored_since(&mut self) -> u64 {
+        let now = Instant::now();
+        if self.saves.behind() == 0 {
+            self.oldest = None;
+        } else if self.oldest.is_none_or(|(looked, _)| now - looked >= OLDEST_EVERY) {
+            let (then, ms) = self.anchor;
+            // From one anchor, so that the same moment is the same number each time.
+            let by_all = |moment: Instant| match moment.checked_duration_since(then) {
+                Some(after) => ms + after.as_millis() as u64,
+                None => ms.saturating_sub((then - moment).as_millis() as u64),
+            };
+            self.oldest = Some((now, self.saves.waiting_since().map_or(0, by_all)));
+        }
+        self.oldest.map_or(0, |(_, since)| since)
     }
 
     /// What was written since this was last asked.

@@ -147,7 +147,7 @@ impl Numbers {
             "unstored",
             SECONDS,
             "For how long the one that waits longest has been due to be written; 0 if none is.",
-            [(NONE, self.seconds_since(unstored_since))],
+            [(NONE, self.seconds_since(if unstored > 0 { unstored_since } else { 0 }))],
         )?;
         let stored_at = (stored_at > 0).then_some((NONE, stored_at as f64 / 1e3));
         page.gauge("stored_timestamp", SECONDS, "When a write last made the store as new as the board, since 1970. Missing until one does.", stored_at)?;
