@@ -52,6 +52,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["rustls"], &["api/tls.rs", "ask.rs"], "keys and certificates are looked at where one answers and where one asks"),
     (&["ring"], &["api/token.rs", "api/tls.rs", "ask.rs"], "what is secret is compared in one place; the others name it as the maker of TLS"),
+    (&["prometheus_client"], &["api/metrics.rs", "api/metrics/"], "its words are those of Prometheus, and stay at that edge"),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     // What is in `store/unite` is used by commands, and by the api process: the last of its line, which forks nothing.
     (
@@ -375,11 +376,13 @@ fn a_word_out_of_its_place_is_found() {
     check_wrong("cli.rs", "use hyper::server;", "has hyper");
     check_wrong("cli.rs", "use hyper_util::rt;", "has hyper_util");
     check_wrong("supervisor/mod.rs", "use rayon::prelude::*;", "has rayon");
+    check_wrong("api/routes.rs", "use prometheus_client::registry::Registry;", "has prometheus_client");
     check_wrong("range.rs", "fn f() { rayon::join(g, h); }", "has rayon");
     check_wrong("api/mod.rs", "use rayon::prelude::*;", "has rayon");
     check_right("sys/map.rs", "fn f() { unsafe { g() } }");
     check_right("tally/kernel/x86.rs", "fn f() { unsafe { g() } }");
     check_right("api/serve.rs", "use tokio::net::TcpListener; use axum::Router; use hyper_util::rt;");
+    check_right("api/metrics/page.rs", "use prometheus_client::registry::Unit;");
     check_right("count.rs", "fn f() { rayon::join(g, h); }");
     check_right("coordinator/keeper.rs", "fn f() { std::thread::spawn(g); }");
     check_right("range.rs", "// unsafe, tokio\n/// unsafe\nconst X: &str = \"unsafe rayon\"; #![deny(unsafe_op_in_unsafe_fn)]");

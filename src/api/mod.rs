@@ -19,6 +19,7 @@ mod guard;
 mod head;
 mod health;
 mod large;
+mod metrics;
 mod openapi;
 mod page;
 mod period;
@@ -50,6 +51,7 @@ use crate::sys::process::unblock_stop;
 use crate::sys::socket::{Channel, wait};
 
 use events::Events;
+use metrics::Traffic;
 use ranges::Ranges;
 use tls::Tls;
 use token::Keys;
@@ -95,6 +97,7 @@ struct Sources {
     roster: Roster,
     pages: Vec<StatusPage>,
     own: StatusPage,
+    traffic: Traffic,
     started: u64,
 }
 
@@ -112,6 +115,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
         own,
+        traffic: Traffic::default(),
         started: heritage.started,
     });
     let lifeline = heritage.lifeline.try_clone()?;
@@ -140,9 +144,10 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         };
         sources.own.set_activity(Activity::Idle);
         events::spawn(&sources);
-        let serving = serve::serve(listener, routes::router(Arc::clone(&sources)), tls, connections_max, async move {
+        let ending = Arc::clone(&sources);
+        let serving = serve::serve(listener, routes::router(Arc::clone(&sources)), tls, connections_max, &sources.traffic, async move {
             stop.recv().await;
-            sources.events.end();
+            ending.events.end();
         });
         tokio::select! {
             () = beats => {}

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 
 use super::large;
 use super::problem::Problem;
-use super::{Sources, caught, changes, days, docs, encode, events, files, guard, health, openapi, report, status};
+use super::{Sources, caught, changes, days, docs, encode, events, files, guard, health, metrics, openapi, report, status};
 
 /// What the routes share.
 pub(super) struct Api {
@@ -43,6 +43,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/rescan", post(changes::rescan))
         .route("/api/v1/status", get(status::status))
+        .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/openapi.json", get(openapi::document))
@@ -53,6 +54,8 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .layer(from_fn(encode::encoded))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(from_fn_with_state(Arc::clone(&api), every_answer))
+        // The outermost: it sees what all the others answer.
+        .layer(from_fn_with_state(Arc::clone(&api), metrics::measured))
         .with_state(api)
 }
 

@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 use super::crowd::{Crowd, Life, Member};
 use super::gate::{Gate, HEAD_TIMEOUT, IDLE};
 use super::head::HEAD_BYTES_MAX;
+use super::metrics::Traffic;
 use super::tls::Tls;
 
 /// How much of an answer the system may hold for a client that does not read, in bytes: it doubles that for its own needs.
@@ -57,7 +58,7 @@ pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
 }
 
 /// Serves until `stop` comes, then finishes the answers that have begun.
-pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls>, connections_max: usize, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls>, connections_max: usize, traffic: &Traffic, stop: impl Future<Output = ()>) {
     let crowd = Crowd::new(connections_max);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
@@ -72,6 +73,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
                 Ok((stream, _)) => {
                     let member = crowd.enter().await;
                     let (http, router, tls, watcher) = (http.clone(), router.clone(), tls.clone(), connections.watcher());
+                    let open = traffic.connection();
                     tokio::spawn(async move {
                         let life = Arc::clone(&member.life);
                         tokio::select! {
@@ -79,7 +81,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
                             () = life.chosen() => {}
                         }
                         // Only now is there room: its descriptor is closed.
-                        drop::<Member>(member);
+                        drop::<(_, Member)>((open, member));
                     });
                 }
                 // It has gone again already.

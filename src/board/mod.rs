@@ -4,11 +4,13 @@
 //! No pointers, and no length that is taken on trust. Everything is words of 64 bits, so every process sees the same layout.
 //! Deliberately absent: the clients themselves. Rows hold numbers.
 
+mod counters;
 mod page;
 mod reason;
 pub mod row;
 mod table;
 
+pub use counters::Counters;
 pub use page::{Activity, Roster, RosterEntry, StatusPage};
 pub use reason::{Reason, Skip};
-pub use table::{Board, BoardReader, BoardSize, Busy, DayRow, Header, LogRow, LogState, NAME_BYTES_MAX, Quarantine, ShareRow, Watching};
+pub use table::{Board, BoardReader, BoardSize, Busy, DayRow, Header, LogBrief, LogRow, LogState, NAME_BYTES_MAX, Quarantine, ShareRow, Watching};

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use super::counters::Counters;
 use super::reason::Reason;
 use super::row::{publish, read, row_words};
 use crate::log::Day;
@@ -13,7 +14,7 @@ use crate::tally::Totals;
 /// The longest name of a log that a row holds, in bytes: a folder's and a file's.
 pub const NAME_BYTES_MAX: usize = 512;
 
-const HEADER_WORDS: usize = 16;
+const HEADER_WORDS: usize = 32;
 const GENERATION: usize = 0;
 const SCANNED: usize = 1;
 const PENDING: usize = 2;
@@ -29,6 +30,12 @@ const UNSTORED: usize = 11;
 const STORED: usize = 12;
 const STORED_AT: usize = 13;
 const SKIPPED_MORE: usize = 14;
+const BEHIND_SINCE: usize = 15;
+const UNSTORED_SINCE: usize = 16;
+const QUARANTINED_RANGES: usize = 17;
+const LOOKED_AT: usize = 18;
+const COUNTERS: usize = 19;
+const _: () = assert!(COUNTERS + Counters::WORDS <= HEADER_WORDS);
 
 const LOG_NUMBERS: usize = 14;
 const LOG_WORDS: usize = LOG_NUMBERS + Totals::WORDS + NAME_BYTES_MAX / 8;
@@ -78,7 +85,8 @@ pub enum LogState {
 }
 
 impl LogState {
-    const ALL: [LogState; 7] =
+    /// All states, each at its number.
+    pub const ALL: [LogState; 7] =
         [LogState::Counting, LogState::Live, LogState::Final, LogState::Gone, LogState::Duplicate, LogState::Quarantined, LogState::Skipped];
 
     /// In a word.
@@ -139,6 +147,17 @@ pub struct LogRow {
     pub totals: Totals,
 }
 
+/// What a row says of a log beside its name and its numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogBrief {
+    /// What it is to the daemon.
+    pub state: LogState,
+    /// How many of its bytes could not be counted.
+    pub quarantined_bytes: u64,
+    /// Why something of it is not counted.
+    pub reason: Reason,
+}
+
 /// A row about a day.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct DayRow {
@@ -190,6 +209,12 @@ pub struct Header {
     pub stored_at: u64,
     /// How many entries are left out and not listed.
     pub skipped_more: u64,
+    /// Since when bytes that are pending have been known, at least: [monotonic](crate::sys::clock) milliseconds. 0: nothing is pending.
+    pub behind_since: u64,
+    /// Since when a log that is not in the store as it is here has been due to be written: likewise. 0: none is.
+    pub unstored_since: u64,
+    /// How many ranges could not be counted, over all logs.
+    pub quarantined_ranges: u64,
 }
 
 /// How changes in the folders are found.
@@ -303,9 +328,25 @@ impl Board {
         words[STORED].store(header.stored, Relaxed);
         words[STORED_AT].store(header.stored_at, Relaxed);
         words[SKIPPED_MORE].store(header.skipped_more, Relaxed);
+        words[BEHIND_SINCE].store(header.behind_since, Relaxed);
+        words[UNSTORED_SINCE].store(header.unstored_since, Relaxed);
+        words[QUARANTINED_RANGES].store(header.quarantined_ranges, Relaxed);
         // Release: who sees nothing pending sees the rows of what was.
         words[PENDING].store(header.pending, Release);
         words[GENERATION].store(words[GENERATION].load(Relaxed).wrapping_add(1), Release);
+    }
+
+    /// Counts up what was done. Nothing else changes: the generation stays as it is.
+    pub fn add(&self, more: &Counters) {
+        // Relaxed: each number stands for itself, and there is one writer.
+        for (word, more) in self.0.words[COUNTERS..].iter().zip(more.to_words()) {
+            word.store(word.load(Relaxed).wrapping_add(more), Relaxed);
+        }
+    }
+
+    /// Says when all watched folders were last looked at, in milliseconds since 1970. The generation stays as it is.
+    pub fn set_looked_at(&self, at: u64) {
+        self.0.words[LOOKED_AT].store(at, Relaxed);
     }
 
     /// Is this the first time this is asked of this board?
@@ -325,6 +366,22 @@ impl BoardReader {
     /// What is true of all logs.
     pub fn header(&self) -> Header {
         self.0.summary()
+    }
+
+    /// What was done since the daemon started.
+    pub fn counters(&self) -> Counters {
+        Counters::from_words(std::array::from_fn(|at| self.0.words[COUNTERS + at].load(Relaxed)))
+    }
+
+    /// When all watched folders were last looked at, in milliseconds since 1970; 0: not yet.
+    pub fn looked_at(&self) -> u64 {
+        self.0.words[LOOKED_AT].load(Relaxed)
+    }
+
+    /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time.
+    pub fn briefs(&self) -> impl Iterator<Item = Result<LogBrief, Busy>> {
+        let used = self.0.size.logs.min(self.0.header(LOGS_USED) as usize);
+        (0..used).filter_map(|at| self.0.brief(at).transpose())
     }
 
     /// All logs, in the order of their rows.
@@ -378,6 +435,9 @@ impl View {
             stored: self.header(STORED),
             stored_at: self.header(STORED_AT),
             skipped_more: self.header(SKIPPED_MORE),
+            behind_since: self.header(BEHIND_SINCE),
+            unstored_since: self.header(UNSTORED_SINCE),
+            quarantined_ranges: self.header(QUARANTINED_RANGES),
         }
     }
 
@@ -422,6 +482,12 @@ impl View {
             duplicate_of,
             totals: totals_of(&data[LOG_NUMBERS..]),
         })
+    }
+
+    /// Copies no more of the row than is told: its first words.
+    fn brief(&self, at: usize) -> Result<Option<LogBrief>, Busy> {
+        let [id, _, state, _, _, _, _, _, quarantined_bytes, _, _, reason]: [u64; 12] = steady(self.log_row(at))?;
+        Ok((id != 0).then(|| LogBrief { state: LogState::from_word(state), quarantined_bytes, reason: Reason::from_word(reason) }))
     }
 
     fn day(&self, at: usize) -> Result<DayRow, Busy> {
@@ -485,7 +551,8 @@ mod tests {
         for name in [&b"a\xff.log"[..], b"", &[b'x'; NAME_BYTES_MAX]] {
             let log = LogRow { name: name.to_vec(), ..log.clone() };
             board.set_log(2, &log);
-            assert_eq!(reader.logs().unwrap(), [log]);
+            let brief = LogBrief { state: log.state, quarantined_bytes: 4096, reason: log.reason };
+            assert_eq!((reader.logs().unwrap(), reader.briefs().collect::<Result<Vec<_>, _>>().unwrap()), (vec![log], vec![brief]));
         }
         let one = DayRow { used: true, day, files: 3, complete: true, totals };
         let undated = DayRow { day: None, ..one };
@@ -507,11 +574,21 @@ mod tests {
             stored: 4,
             stored_at: 5,
             skipped_more: 7,
+            behind_since: 8,
+            unstored_since: 9,
+            quarantined_ranges: 10,
         };
         for _ in 0..2 {
             board.set_header(&header, false);
         }
         assert_eq!(reader.header(), Header { generation: 1, ..header });
+        let counters = Counters { parsed: 1, malformed: 2, blank: 3, bytes: 4, ranges: 5, writes: 6, write_failures: 7 };
+        for times in 1..3 {
+            board.add(&counters);
+            assert_eq!(reader.counters(), Counters::from_words(counters.to_words().map(|number| number * times)));
+        }
+        board.set_looked_at(8);
+        assert_eq!((reader.looked_at(), reader.header()), (8, Header { generation: 1, ..header }));
         assert!(board.announce());
         assert!(!board.announce());
     }

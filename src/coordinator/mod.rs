@@ -7,6 +7,7 @@
 mod content;
 mod inflight;
 mod keeper;
+mod lag;
 mod ledger;
 mod notify;
 mod peek;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
-use crate::board::{Activity, Board, Header, StatusPage, Watching};
+use crate::board::{Activity, Board, Counters, Header, StatusPage, Watching};
 use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, News, RESULT_BYTES_MAX, Refused, Request, ResultView};
 use crate::journal;
@@ -103,6 +104,8 @@ struct Coordinator<'a> {
     skipped: HashMap<PathBuf, scan::Skip>,
     troubled: BTreeSet<usize>,
     watching: Watching,
+    /// What was counted and the board does not count yet.
+    counted: Counters,
     /// The logs of which it was said that they cannot be opened.
     unopened: HashSet<u64>,
 }
@@ -179,6 +182,7 @@ impl<'a> Coordinator<'a> {
             skipped: HashMap::new(),
             troubled: BTreeSet::new(),
             watching: Watching::Starting,
+            counted: Counters::default(),
             unopened: HashSet::new(),
         };
         // What was known is shown before the first byte of a log is read.
@@ -413,12 +417,22 @@ impl<'a> Coordinator<'a> {
         }
         .filter(|anchor| anchor.length > 0);
         self.sums.add(job.log, name_day, view);
+        self.count(view);
         self.ledger.merged(job.log, anchor, now());
         // Before it is shown: its lines may have been counted in another log.
         self.ledger.tell_stream(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
         self.ledger.kin(job.log, &mut Eyes { peek: &mut self.peek, sums: &self.sums });
         self.follow_events();
         debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
+    }
+
+    fn count(&mut self, view: &ResultView<'_>) {
+        let counted = &mut self.counted;
+        counted.parsed += view.days.iter().flat_map(|day| day.hours).sum::<u64>();
+        counted.malformed += view.days.iter().map(|day| day.malformed).sum::<u64>();
+        counted.blank += view.blank;
+        counted.bytes += view.blank_bytes + view.days.iter().map(|day| day.bytes).sum::<u64>();
+        counted.ranges += 1;
     }
 
     /// A job's log has other content than was counted.
@@ -484,6 +498,7 @@ impl<'a> Coordinator<'a> {
         let full = notice.overflow || self.next_scan <= start;
         if full {
             self.watcher.scan();
+            self.publisher.set_looked_at(now().as_millis() as u64);
             // A folder that is away may be back any moment, and nothing tells.
             let every = self.heritage.settings.scan_every;
             let troubled = !self.watcher.contents().troubled.is_empty();
@@ -605,6 +620,9 @@ impl<'a> Coordinator<'a> {
                 skipped_more: self.watcher.contents().skipped_more,
                 ..Header::default()
             });
+            for more in [std::mem::take(&mut self.counted), self.storing.take_done()] {
+                self.publisher.add(&more);
+            }
             self.publisher.publish(&changed, &self.ledger, &mut self.sums, header);
             self.storing.want(&self.sums);
             (self.stale, self.published) = (false, Instant::now());

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
+use super::lag::{Behind, Lag};
 use super::ledger::{Ledger, Log};
 use super::sums::{DayNumbers, Sums};
-use crate::board::{Board, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
+use crate::board::{Board, Counters, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
 use crate::log::Day;
+use crate::sys::clock::monotonic_ms;
 
 /// Writes the board.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub struct Publisher {
     wrote: bool,
     /// Were there rows of a predecessor for days or shares that may have to go?
     inherited: bool,
+    lag: Lag,
 }
 
 /// Which row is whose.
@@ -110,6 +113,7 @@ impl Publisher {
             inherited_logs: logs.iter().map(|row| row.id).filter(|id| *id != 0).collect(),
             behind: logs.iter().filter(|row| row.id != 0 && row.state != LogState::Gone).map(|row| (row.id, row.counted_to)).collect(),
             wrote: false,
+            lag: Lag::default(),
             inherited: logs.iter().any(|row| row.id != 0),
             board,
         };
@@ -126,7 +130,12 @@ impl Publisher {
     /// Shows the logs that changed, and what `header` says beside that.
     pub fn publish(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger, sums: &mut Sums, header: Header) {
         let scanned = header.scanned;
-        let pending: u64 = ledger.logs().map(|(_, log)| log.pending()).sum();
+        // One walk: there may be many logs, and this is done many times a second.
+        let (mut of_logs, mut quarantined_ranges) = (0, 0);
+        for (_, log) in ledger.logs() {
+            of_logs += log.pending();
+            quarantined_ranges += if log.deleted && log.gone { 0 } else { log.quarantine.len() as u64 };
+        }
         for id in changed {
             match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
                 Some(log) => self.show_log(*id, log, sums),
@@ -149,9 +158,22 @@ impl Publisher {
             self.show_days(ledger, sums);
         }
         let full = self.logs.full || self.days.full || self.shares.full;
-        let pending = if self.behind.is_empty() { pending.max(header.pending) } else { pending.max(1) };
-        let header = Header { pending, full, ..header };
+        let pending = if self.behind.is_empty() { of_logs.max(header.pending) } else { of_logs.max(1) };
+        // What is pending of no log that is known is a log by itself.
+        let of_none = Behind { log: 0, pending: if of_logs > 0 { 0 } else { pending }, known_to: 1, counted_to: 0 };
+        let behind_since = self.lag.look(pending, ledger.logs().map(behind).chain([of_none]), monotonic_ms());
+        let header = Header { pending, full, behind_since, quarantined_ranges, ..header };
         self.board.set_header(&header, std::mem::take(&mut self.wrote));
+    }
+
+    /// Counts up what was done.
+    pub fn add(&self, more: &Counters) {
+        self.board.add(more);
+    }
+
+    /// Says when all folders were last looked at, in milliseconds since 1970.
+    pub fn set_looked_at(&self, at: u64) {
+        self.board.set_looked_at(at);
     }
 
     /// Is this the first time that everything is counted?
@@ -318,6 +340,11 @@ impl Publisher {
             self.shown_days.insert(day.day, day);
         }
     }
+}
+
+fn behind((id, log): (u64, &Log)) -> Behind {
+    // Of a compressed log, what is counted is not measured in the bytes of its file.
+    Behind { log: id, pending: log.pending(), known_to: log.size, counted_to: if log.format.is_some() { 0 } else { log.content.to } }
 }
 
 /// The number of a row that is no log's: of a second name of one, or of something that is left out.

@@ -78,7 +78,7 @@ impl Saves {
                 // A log that is being counted for the first time will be different in a moment.
                 save.due = if save.stored.is_none() && counts_on { now + EVERY } else { now };
             } else if !counts_on && save.stored.is_none() {
-                save.due = now;
+                save.due = save.due.min(now);
             }
             (save.wanted, save.grown) = (wanted, now);
         }
@@ -109,7 +109,7 @@ impl Saves {
         let Some(written) = save.writing.take() else { return };
         self.writing -= 1;
         if well {
-            (save.stored, save.failures) = (written, 0);
+            (save.stored, save.failures, save.due) = (written, 0, now);
             save.not_before = now + EVERY.max(took * REST);
             self.failing.remove(&id);
         } else {
@@ -117,7 +117,6 @@ impl Saves {
             save.not_before = now + PATIENCE.min(Duration::from_millis(250) * (1 << save.failures.min(5)));
             self.failing.insert(id);
         }
-        save.due = now;
         self.settle(id);
     }
 
@@ -151,6 +150,14 @@ impl Saves {
     /// How many logs are not in the store as they are.
     pub fn behind(&self) -> u64 {
         (self.waiting.len() + self.writing) as u64
+    }
+
+    /// Since when the log that waits longest has been due to be written. A write that failed ends no waiting.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        if self.behind() == 0 {
+            return None;
+        }
+        self.logs.values().filter(|save| save.is_dirty() || save.writing.is_some()).map(|save| save.due).min()
     }
 
     /// Could the latest write of any log not be done?
@@ -242,11 +249,13 @@ mod tests {
         take(&mut saves, now, false);
         saves.done(1, Duration::ZERO, false, now);
         assert!(saves.is_failing() && !saves.is_stored(1));
+        assert_eq!(saves.waiting_since(), Some(now));
         let due = saves.next_due().unwrap();
         assert!(due > now && due <= now + PATIENCE);
         assert_eq!(take(&mut saves, due, false), [(1, Todo::Write)]);
+        assert_eq!(saves.waiting_since(), Some(now));
         saves.done(1, Duration::ZERO, true, due);
-        assert!(!saves.is_failing());
+        assert!(!saves.is_failing() && saves.waiting_since().is_none());
         // It is no more.
         saves.note(1, None, due);
         assert_eq!(take(&mut saves, due + EVERY, false), [(1, Todo::Remove)]);

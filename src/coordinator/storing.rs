@@ -13,10 +13,11 @@ use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
 use super::sums::{PartKey, Sums};
-use crate::board::Header;
+use crate::board::{Counters, Header};
 use crate::config::Settings;
 use crate::log::Day;
 use crate::store::{Host, Meta, folder};
+use crate::sys::clock::monotonic_ms;
 use crate::tally::{Clients, Rules};
 
 /// A write that takes longer is said to hang.
@@ -25,6 +26,8 @@ const HANGS_AFTER: Duration = Duration::from_secs(5);
 const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// When the daemon stops, so much time is taken to write what is not written.
 const FINISH: Duration = Duration::from_millis(1_000);
+/// How often it is looked which log waits longest: there may be many.
+const OLDEST_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether the store is there at all.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// So many bytes of clients are written at once.
@@ -52,6 +55,12 @@ pub struct Storing {
     pressed: bool,
     measured: Instant,
     looked: Instant,
+    /// One moment by the clock of this process and by that of all.
+    anchor: (Instant, u64),
+    /// When it was last looked which log waits longest, and since when it did.
+    oldest: Option<(Instant, u64)>,
+    /// What was written since this was last asked.
+    done: Counters,
 }
 
 /// What came of a log whose clients were wanted.
@@ -93,6 +102,9 @@ impl Storing {
             pressed: false,
             measured: Instant::now(),
             looked: Instant::now(),
+            anchor: (Instant::now(), monotonic_ms()),
+            oldest: None,
+            done: Counters::default(),
         })
     }
 
@@ -128,8 +140,37 @@ impl Storing {
     }
 
     /// A header, with what is to be said of the store.
-    pub fn header(&self, header: Header) -> Header {
-        Header { state_error: self.error, unstored: self.saves.behind(), stored: self.generation, stored_at: self.stored_at, ..header }
+    pub fn header(&mut self, header: Header) -> Header {
+        Header {
+            state_error: self.error,
+            unstored: self.saves.behind(),
+            unstored_since: self.unstored_since(),
+            stored: self.generation,
+            stored_at: self.stored_at,
+            ..header
+        }
+    }
+
+    /// Since when the log that waits longest has been due to be written, by the clock of all; 0 if none waits.
+    fn unstored_since(&mut self) -> u64 {
+        let now = Instant::now();
+        if self.saves.behind() == 0 {
+            self.oldest = None;
+        } else if self.oldest.is_none_or(|(looked, _)| now - looked >= OLDEST_EVERY) {
+            let (then, ms) = self.anchor;
+            // From one anchor, so that the same moment is the same number each time.
+            let by_all = |moment: Instant| match moment.checked_duration_since(then) {
+                Some(after) => ms + after.as_millis() as u64,
+                None => ms.saturating_sub((then - moment).as_millis() as u64),
+            };
+            self.oldest = Some((now, self.saves.waiting_since().map_or(0, by_all)));
+        }
+        self.oldest.map_or(0, |(_, since)| since)
+    }
+
+    /// What was written since this was last asked.
+    pub fn take_done(&mut self) -> Counters {
+        std::mem::take(&mut self.done)
     }
 
     /// Asks for the clients of an absent log: of one day, or all.
@@ -186,6 +227,7 @@ impl Storing {
                 let mut outcomes = Vec::new();
                 for (log, took, written) in logs {
                     self.saves.done(log, took, written.is_ok(), now);
+                    self.count(written.is_ok());
                     match written {
                         Ok(()) => self.note_error(None),
                         Err(NotWritten::Failed(error)) => self.note_error(Some(error)),
@@ -199,6 +241,7 @@ impl Storing {
             }
             Report::Removed(log, removed) => {
                 self.saves.done(log, Duration::ZERO, removed.is_ok(), now);
+                self.count(removed.is_ok());
                 self.note_error(removed.err());
                 Vec::new()
             }
@@ -248,6 +291,10 @@ impl Storing {
         warn!(folder = %self.folder.display(), "the store was not there any more; all that is known is written again");
         (self.changed, self.generation) = (true, self.generation + 1);
         self.saves.lost_all(kept, Instant::now());
+    }
+
+    fn count(&mut self, well: bool) {
+        *if well { &mut self.done.writes } else { &mut self.done.write_failures } += 1;
     }
 
     fn note_error(&mut self, error: Option<io::Error>) {

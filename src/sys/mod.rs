@@ -3,6 +3,7 @@
 //! All unsafe code of tallyd is in here and in the kernels of the counting engine, each with the fact it relies on. Nothing here knows what a log is.
 //! Deliberately absent: policy. What to do about a dead process is decided elsewhere.
 
+pub mod clock;
 pub mod map;
 pub mod memory;
 pub mod process;
@@ -10,3 +11,4 @@ pub mod secret;
 pub mod signal;
 pub mod socket;
 pub mod title;
+pub mod usage;

@@ -9,6 +9,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{ForkResult, Pid, getpid, getppid};
 
+use super::usage::times;
+
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Death {
@@ -103,10 +105,7 @@ pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
 
 /// The processor time that a process has used, in nanoseconds; 0 if that cannot be told.
 pub fn cpu_time_ns(pid: i32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Fields 14 and 15 of proc_pid_stat(5): user and system time in ticks, of which Linux has 100 a second on every machine.
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
-    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * 10_000_000
+    times(pid).map_or(0, |(cpu_ns, _)| cpu_ns)
 }
 
 /// Lets this process have so many bytes of memory of its own. Then it gets no more, and ends by its own doing instead of being picked by the system, with whatever else is

@@ -1,0 +1,123 @@
+//! `GET /metrics`: what Prometheus scrapes.
+//!
+//! Each scrape takes a snapshot of the board, the roster, /proc and the traffic, and writes it down. The number of series depends on the days that are shown, the
+//! workers and the routes; never on paths, clients or files.
+//! Deliberately absent: whatever needs the store, and anything that is kept between scrapes but the traffic.
+
+mod board;
+mod page;
+mod processes;
+mod traffic;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
+use prometheus_client::registry::Registry;
+
+use super::Sources;
+use super::problem::Problem;
+use super::routes::Shared;
+use page::Page;
+pub(super) use traffic::{Traffic, measured};
+
+/// All names begin with it.
+const PREFIX: &str = "tallyd";
+/// What the OpenMetrics text is called.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Answers a scrape.
+pub(super) async fn metrics(State(api): Shared, headers: HeaderMap) -> Result<Response, Problem> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Snapshot::take(&api.sources)?));
+    let mut body = String::with_capacity(64 << 10);
+    let (written, kind) = if wants_open_metrics(&headers) {
+        (text::encode(&mut body, &registry), OPEN_METRICS_TYPE)
+    } else {
+        (prometheus_text::encode(&mut body, &registry), prometheus_text::CONTENT_TYPE)
+    };
+    written.map_err(|fmt::Error| Problem::not_ready("the metrics could not be written down; ask again"))?;
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+}
+
+/// The numbers of one moment.
+struct Snapshot {
+    board: board::Numbers,
+    processes: Vec<processes::Process>,
+    traffic: traffic::Numbers,
+}
+
+impl Snapshot {
+    fn take(sources: &Arc<Sources>) -> Result<Snapshot, Problem> {
+        Ok(Snapshot {
+            board: board::Numbers::take(&sources.board)?,
+            processes: processes::all(&sources.roster, &sources.pages),
+            traffic: sources.traffic.numbers(sources.own.work()),
+        })
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page::new(encoder);
+        page.info("build", "Which tallyd this is.", &[("version", env!("CARGO_PKG_VERSION"))])?;
+        self.board.write(&mut page)?;
+        processes::write(&self.processes, &mut page)?;
+        self.traffic.write(&mut page)
+    }
+}
+
+/// Does who asks rather take OpenMetrics than the plain text? Where both are as welcome, or nothing is said, the plain text is what everybody reads.
+fn wants_open_metrics(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let (mut open, mut plain) = (0.0_f32, 0.0_f32);
+    for item in accept.flat_map(|value| value.split(',')) {
+        let mut parts = item.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or("");
+        let quality: f32 = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |text| text.parse().unwrap_or(0.0));
+        match kind {
+            OPEN_METRICS => open = quality.max(open),
+            "text/plain" | "text/*" | "*/*" => plain = quality.max(plain),
+            _ => {}
+        }
+    }
+    open > plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn check(accept: &[&str], open: bool) {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(header::ACCEPT, HeaderValue::from_str(value).unwrap());
+        }
+        assert_eq!(wants_open_metrics(&headers), open, "{accept:?}");
+    }
+
+    #[test]
+    fn the_format_is_the_one_that_is_wanted() {
+        check(&[], false);
+        check(&["*/*"], false);
+        check(&["text/html, */*;q=0.1"], false);
+        check(&["application/openmetrics-text"], true);
+        check(&["application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"], true);
+        check(&["text/plain;version=0.0.4;q=0.5", "application/openmetrics-text; version=1.0.0; q=0.6"], true);
+        check(&["text/plain, application/openmetrics-text;q=0.9"], false);
+        check(&["application/openmetrics-text;q=0"], false);
+        check(&["application/openmetrics-text;q=much"], false);
+    }
+}
