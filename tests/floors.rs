@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("heritage", &["board", "config", "journal", "sys"]),
     ("worker", &["board", "config", "decode", "heritage", "job", "range", "sys", "tally"]),
     ("coordinator", &["board", "config", "decode", "heritage", "job", "journal", "log", "range", "sample", "show", "store", "sys", "tally"]),
-    ("api", &["board", "heritage", "job", "journal", "log", "show", "store", "sys", "tally"]),
+    ("api", &["board", "config", "heritage", "job", "journal", "log", "show", "store", "sys", "tally"]),
     ("supervisor", &["api", "board", "config", "coordinator", "heritage", "job", "journal", "sys", "tally", "worker"]),
     ("cli", &["config", "count", "log", "show", "stored", "supervisor", "tally"]),
     ("main", &["cli"]),
@@ -44,6 +44,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &["api/"],
         "only one process has a runtime, and it is the one that may die of it",
     ),
+    (&["clap_complete", "clap_mangen"], &["cli.rs"], "what is said of the commands is said where they are"),
     (&["globset"], &["coordinator/", "config.rs"], "which names are taken is settled with the settings and asked where folders are looked into"),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     // What is in `store/unite` is used by commands, and by the api process: the last of its line, which forks nothing.

@@ -1,4 +1,4 @@
-//! The api process: reads the board and the store, answers over HTTP. It writes nothing; what is to be changed it asks the coordinator for.
+//! The api process: reads the board and the store, answers over HTTP. It writes nothing but uploads; what else is to be changed it asks the coordinator for.
 //!
 //! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
 
@@ -8,6 +8,7 @@ mod ranges;
 mod routes;
 mod serve;
 mod token;
+mod upload;
 mod wire;
 
 use std::io;
@@ -27,6 +28,7 @@ use crate::sys::socket::{Channel, wait};
 
 use ranges::Ranges;
 use token::Token;
+use upload::Uploads;
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -62,6 +64,7 @@ struct Sources {
     requests: Channel,
     /// The folder of the own partials.
     partials: PathBuf,
+    uploads: Uploads,
     roster: Roster,
     pages: Vec<StatusPage>,
     own: StatusPage,
@@ -76,6 +79,7 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
         partials: folder::of(&settings.state, &host),
         ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, heritage.started)),
         token,
+        uploads: Uploads::new(settings),
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
@@ -105,10 +109,13 @@ fn answer(heritage: &Heritage, own: StatusPage, token: Option<Token>) -> io::Res
             }
         });
         sources.own.set_activity(Activity::Idle);
-        serve::serve(listener, routes::router(sources), async move {
+        let clearing = Arc::clone(&sources);
+        tokio::task::spawn_blocking(move || upload::clear(&clearing));
+        serve::serve(listener, routes::router(Arc::clone(&sources)), async move {
             stop.recv().await;
         })
         .await;
+        sources.uploads.abandon();
         io::Result::Ok(())
     })?;
     // A range that is being worked out is not waited for.

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::problem::Problem;
 use super::ranges::{self, Ranges};
 use super::wire::{self, json};
-use super::{Sources, changes};
+use super::{Sources, changes, upload};
 use crate::board::{Activity, DayRow, LogRow, LogState, Reason, Watching};
 use crate::heritage::Role;
 use crate::log::{Day, shown};
@@ -50,6 +50,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&api), tagged));
     Router::new()
         .merge(data)
+        .merge(upload::routes())
         .route("/api/v1/range", get(range))
         .route("/api/v1/top/clients", get(top_clients))
         .route("/api/v1/rescan", post(changes::rescan))

@@ -100,6 +100,18 @@ impl From<&LogRow> for File {
     }
 }
 
+/// What has become of an upload.
+#[derive(Serialize)]
+pub(super) struct Uploaded<'a> {
+    /// The log that it is; null if it was not found yet.
+    pub(super) id: Option<String>,
+    pub(super) name: String,
+    /// How many were stored.
+    pub(super) bytes: u64,
+    /// Where to ask for it.
+    pub(super) url: Option<&'a str>,
+}
+
 /// How a log's number is written.
 pub(super) fn file_id(id: u64) -> String {
     format!("{id:016x}")

@@ -3,6 +3,7 @@
 //! All unsafe code of tallyd is in here and in the kernels of the counting engine, each with the fact it relies on. Nothing here knows what a log is.
 //! Deliberately absent: policy. What to do about a dead process is decided elsewhere.
 
+pub mod disk;
 pub mod map;
 pub mod memory;
 pub mod process;

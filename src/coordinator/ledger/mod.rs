@@ -145,8 +145,8 @@ pub struct Ledger {
     orphans: BTreeSet<u64>,
     /// The logs of which something is counted.
     alike: Alike,
-    /// The logs that are gone and had names with dates.
-    gone_dated: BTreeSet<u64>,
+    /// The logs that are gone, and are replaced by what their names hold once that is counted.
+    replaceable: BTreeSet<u64>,
     /// Is a log missing that may be found at another look?
     missing: bool,
     /// Is there a log that will be due for something though nothing happens to it?
@@ -172,7 +172,7 @@ impl Ledger {
             inner: BTreeMap::new(),
             orphans: BTreeSet::new(),
             alike: Alike::default(),
-            gone_dated: BTreeSet::new(),
+            replaceable: BTreeSet::new(),
             missing: false,
             waits: false,
         }
@@ -180,8 +180,8 @@ impl Ledger {
 
     /// Takes over a log from the store. It is believed to be where it was after a look at it only.
     pub fn restore(&mut self, id: u64, log: Log) {
-        if log.gone && log.day.is_some() {
-            self.gone_dated.insert(id);
+        if log.gone && log.is_replaceable() {
+            self.replaceable.insert(id);
         }
         if log.is_counted() {
             self.alike.insert(id, &log.content.blocks);
@@ -539,6 +539,25 @@ impl Ledger {
         self.changed.insert(id);
         self.events.push(Event::Void(id));
         true
+    }
+
+    /// A file is to take a log's name and its place: once it has the name and is counted, the log's numbers are void. Says whether there is such a log.
+    pub fn replace_by(&mut self, id: u64, file: FileId) -> bool {
+        let Some(log) = self.logs.get_mut(&id).filter(|log| !log.deleted) else { return false };
+        log.successor = Some(file);
+        self.changed.insert(id);
+        if log.gone {
+            // The file may be there by now.
+            self.replaceable.insert(id);
+            self.replace_all();
+        }
+        true
+    }
+
+    /// A file is to take no log's place after all.
+    pub fn withdraw(&mut self, file: FileId) {
+        let ids: Vec<u64> = self.logs.iter().filter(|(_, log)| log.successor == Some(file)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.set_no_successor(id));
     }
 
     /// What is stored of a log cannot be read: it is counted again if it is there, else it is lost.

@@ -75,10 +75,7 @@ impl Ledger {
         let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains(key)).collect();
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
         self.tell_all(now, look);
-        if !self.gone_dated.is_empty() {
-            let ids: Vec<u64> = self.logs.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.replace(id));
-        }
+        self.replace_all();
         self.place_orphans(look);
         self.consider_all(now);
     }
@@ -163,7 +160,7 @@ impl Ledger {
         log.path.clone_from(&found.path);
         if log.name != found.name {
             let waiting = self.turns.remove(&turn(id, log));
-            (log.name, log.day, log.rotated) = (found.name.clone(), day_of_name(&found.name), true);
+            (log.name, log.day, log.rotated, log.successor) = (found.name.clone(), day_of_name(&found.name), true, None);
             if waiting {
                 self.turns.insert(turn(id, log));
             }
@@ -194,8 +191,8 @@ impl Ledger {
             self.outlive(id);
             return self.drop_log(id);
         }
-        if log.day.is_some() {
-            self.gone_dated.insert(id);
+        if log.is_replaceable() {
+            self.replaceable.insert(id);
         }
         if let Some(heir) = self.heir(id, look) {
             self.inherit(id, heir, now);
@@ -209,10 +206,11 @@ impl Ledger {
         let Some(outer) = copy.within else { return };
         let Some(log) = self.logs.get_mut(&outer).filter(|log| (log.gone || log.missed) && log.content.to == to && log.name != name) else { return };
         (log.day, log.name, log.path, log.file) = (day_of_name(&name), name, path, file);
-        if !log.gone || log.day.is_none() {
-            self.gone_dated.remove(&outer);
+        log.successor = None;
+        if log.gone && log.is_replaceable() {
+            self.replaceable.insert(outer);
         } else {
-            self.gone_dated.insert(outer);
+            self.replaceable.remove(&outer);
         }
         self.changed.insert(outer);
         self.events.push(Event::Renamed(outer));
@@ -261,13 +259,32 @@ impl Ledger {
         id
     }
 
+    /// See [`Ledger::replace`].
+    pub(super) fn replace_all(&mut self) {
+        if !self.replaceable.is_empty() {
+            let ids: Vec<u64> = self.logs.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.replace(id));
+        }
+    }
+
     /// Under a name with a date, new content replaces what the name held before, once there is a whole line of it. Under a name without one, the old lines
-    /// were counted and stay.
+    /// were counted and stay, unless the new content was uploaded to replace them.
     pub(super) fn replace(&mut self, id: u64) {
-        let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.gone_dated.is_empty()) else { return };
-        let before =
-            |id: &u64| self.logs.get(id).is_some_and(|other| other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name)));
-        let replaced: Vec<u64> = self.gone_dated.iter().copied().filter(before).collect();
+        let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.replaceable.is_empty()) else { return };
+        let is_name = |other: &Log| other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name));
+        let is_meant = |other: &Log| other.day.is_some() || other.successor == Some(log.file);
+        let before = |id: &u64| self.logs.get(id).is_some_and(|other| is_name(other) && is_meant(other));
+        let replaced: Vec<u64> = self.replaceable.iter().copied().filter(before).collect();
         replaced.into_iter().for_each(|id| self.drop_log(id));
+    }
+
+    /// Nothing is to take a log's place.
+    pub(super) fn set_no_successor(&mut self, id: u64) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        log.successor = None;
+        self.changed.insert(id);
+        if !log.is_replaceable() {
+            self.replaceable.remove(&id);
+        }
     }
 }
