@@ -503,7 +503,11 @@ impl Run {
         inode.rotated = if is_back {
             // Perhaps the other name was not seen.
             None
-        } else if inode.rotated == Some(true) || (inode.known.is_some() && alone && inode.rotated.is_some()) { Some(true) } else { None };
+        } else if inode.rotated == Some(true) || (inode.known.is_some() && alone && inode.rotated.is_some()) {
+            Some(true)
+        } else {
+            None
+        };
         if inode.bytes.len() != inode.whole_lines() && !self.way.final_soon {
             // Whether its half line counts depends on whether its new name is seen before the next.
             inode.rotated = inode.rotated.filter(|_| inode.known.is_some());
@@ -1209,8 +1213,7 @@ impl Run {
             let entries = folder::list(&state).unwrap_or_default();
             let metas = entries.iter().filter_map(|entry| read_meta(File::open(&entry.path).ok()?).ok());
             let stored: Vec<_> = metas.filter(|meta| meta.state != State::Deleted).collect();
-            let mut found: Vec<(bool, u64, u64)> =
-                stored.iter().map(|meta| (meta.state == State::Gone, meta.counted_to, meta.totals.requests())).collect();
+            let mut found: Vec<(bool, u64, u64)> = stored.iter().map(|meta| (meta.state == State::Gone, meta.counted_to, meta.totals.requests())).collect();
             found.sort_unstable();
             let stale = stored.iter().find(|meta| {
                 let known = names.get(&(meta.counted_to, meta.totals.requests()));
