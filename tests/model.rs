@@ -1149,7 +1149,7 @@ impl Run {
             let must = if longer && !own.is_empty() { own_names.len() } else { own_names.len() - 1 };
             if duplicates != must {
                 let states: Vec<_> = own_names.iter().map(|name| (*name, &rows[name.as_str()]["state"], &rows[name.as_str()]["duplicate_of"])).collect();
-                return Err(format!("{must} of these must be duplicates: {states:?}"));
+                return Err(format!("{must} of these must be duplicates: {states:?}; {files:#?}"));
             }
             for name in &names {
                 let of = &rows[name.as_str()]["duplicate_of"];

@@ -159,7 +159,9 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id) else { return true };
         log.told = Some(log.size);
         self.changed.insert(id);
-        if outer.is_some() {
+        // What is known to be the same says better than samples and clients whether it is the beginning of something.
+        let is_known = held.iter().any(|other| self.logs.get(other).is_some_and(|other| other.content.to == to && other.within.is_none()));
+        if outer.is_some() && !is_known {
             self.set_within(id, outer);
             return true;
         }
@@ -330,6 +332,21 @@ impl Ledger {
             None => inner.content.to == log.content.to,
         });
         heirs.next().map(|(heir, _)| heir)
+    }
+
+    /// A whole copy of a log that is gone may have been missing when that went, for it was just being renamed.
+    pub(super) fn find_heirs(&mut self, now: Duration, look: &mut impl Look) {
+        let gone = |id: &u64| {
+            let outer = self.logs.get(id).filter(|outer| outer.gone)?;
+            let is_whole = |inner: &u64| self.logs.get(inner).is_some_and(|inner| inner.format.is_some() || inner.size >= outer.content.to);
+            self.inner.get(id)?.iter().any(is_whole).then_some(*id)
+        };
+        let gone: Vec<u64> = self.inner.keys().filter_map(gone).collect();
+        for id in gone {
+            if let Some(heir) = self.heir(id, look) {
+                self.inherit(id, heir, now);
+            }
+        }
     }
 
     /// A log is in another log's file from now on: that has its content, and perhaps more, of which nothing counted.

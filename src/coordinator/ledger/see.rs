@@ -74,6 +74,7 @@ impl Ledger {
         lost.into_iter().for_each(|id| self.lose(id, now, look));
         let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains(key)).collect();
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
+        self.find_heirs(now, look);
         self.tell_all(now, look);
         self.replace_all();
         self.place_orphans(look);
