@@ -61,10 +61,12 @@ impl Ids {
                 let is_volatile = |key: &str| VOLATILE.contains(&key) || (is_process && key == "state");
                 // All are looked at, whatever the first ones are: ids are learned on the way.
                 let mut compare = |(key, one): (&String, &Value)| is_volatile(key) || real.get(key).is_some_and(|two| self.same(one, two));
-                written.iter().fold(true, |same, field| compare(field) && same) && written.keys().eq(real.keys())
+                let differ = written.iter().filter(|field| !compare(*field)).count();
+                differ == 0 && written.keys().eq(real.keys())
             }
             (Value::Array(written), Value::Array(real)) => {
-                written.iter().zip(real).fold(true, |same, (one, two)| self.same(one, two) && same) && written.len() == real.len()
+                let differ = written.iter().zip(real).filter(|(one, two)| !self.same(one, two)).count();
+                differ == 0 && written.len() == real.len()
             }
             (Value::String(written), Value::String(real)) if is_id(written) && is_id(real) => {
                 self.0.entry(written.clone()).or_insert_with(|| real.clone()) == real

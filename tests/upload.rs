@@ -143,7 +143,7 @@ fn what_is_uploaded_is_counted_under_the_id_of_the_answer() {
         let id = answer.body["id"].as_str().unwrap().to_owned();
         let url = format!("/api/v1/files/{id}");
         assert_eq!(answer.body, json!({ "id": id, "name": name, "bytes": length, "url": url }));
-        assert_eq!(answer.header("location"), Some(&url[..]));
+        assert_eq!(answer.header("location"), Some(url.as_str()));
         assert_eq!((answer.header("content-type"), answer.header("etag")), (Some("application/json"), None));
         daemon.wait_for(name, truth);
         let file = daemon.get(&url);
@@ -338,7 +338,7 @@ fn an_upload_that_breaks_off_leaves_nothing() {
     let whole = chunked(&bytes);
     let length = format!("Content-Length: {}\r\n", bytes.len());
     // All but the last byte, and all but the last chunk.
-    for (headers, sent) in [(&length[..], &bytes[..bytes.len() - 1]), ("Transfer-Encoding: chunked\r\n", &whole[..whole.len() - 5])] {
+    for (headers, sent) in [(length.as_str(), &bytes[..bytes.len() - 1]), ("Transfer-Encoding: chunked\r\n", &whole[..whole.len() - 5])] {
         let mut stream = begin(&daemon, "/api/v1/files/20210322.log", headers);
         stream.write_all(sent).unwrap();
         wait_for_draft(&daemon.logs());

@@ -245,7 +245,8 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
             let (file, log) = (draft.id, row.id);
             let is_known = stored(sources, log, move |meta| meta.is_some_and(|meta| meta.successor == Some(file))).await;
             // Of what is not counted, nothing is stored.
-            if !is_known && !(row.counted_to == 0 && asked.is_some()) {
+            let is_nothing = row.counted_to == 0 && asked.is_some();
+            if !(is_known || is_nothing) {
                 left.push(log);
             }
         }
