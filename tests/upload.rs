@@ -486,7 +486,7 @@ fn an_upload_that_does_not_go_on_is_given_up() {
     let mut stream = begin(&daemon, "/api/v1/files/a.log", "Content-Length: 100\r\n");
     stream.write_all(b"x").unwrap();
     wait_for_draft(&daemon.logs());
-    check_refused(&Answer::read(stream).unwrap(), 408, "stalled", "30 s");
+    check_refused(&Answer::read(stream).unwrap(), 408, "stalled", "20 s");
     wait_until("nothing is left", || names(&daemon.logs()).is_empty().then_some(()));
 }
 

@@ -43,7 +43,7 @@ const UPLOADS_MAX: usize = 4;
 /// So many pieces of a body wait to be written: of 16 KiB at most each, as they come from a connection.
 const PARTS_MAX: usize = 16;
 /// In such a time, that much of a body must come, or the rest of it.
-const STALL: Duration = Duration::from_secs(30);
+const STALL: Duration = Duration::from_secs(20);
 const STALL_BYTES: usize = 64 << 10;
 /// So much of a body that nobody wants is read, so that who sends it gets to read why, and for so long.
 const REFUSED_BYTES_MAX: usize = 64 << 20;
