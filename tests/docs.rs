@@ -157,3 +157,27 @@ fn what_is_different_is_found() {
     check(r#"["0123456789abcdef","/x/0123456789abcdef"]"#, r#"["fedcba9876543210","/x/fedcba9876543210"]"#, true);
     assert_eq!(pieces("a\n```console\n$ b\nc\nd\n\n$ e\n```\n$ f\n").iter().filter(|piece| matches!(piece, Piece::Step(..))).count(), 2);
 }
+
+#[test]
+fn completions_and_manual_pages_know_the_commands() {
+    let run = |arguments: &[&str]| {
+        let output = support::tallyd().args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert_eq!(code, Some(0));
+        for word in ["healthcheck", "upload-max-mib", "rule"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    let (_, script, _) = run(&["completions", "bash"]);
+    assert!(Command::new("bash").args(["-n", "-c", &script]).status().is_ok_and(|status| status.success()));
+    let (code, page, _) = run(&["man"]);
+    assert!(code == Some(0) && page.contains(".TH tallyd 1") && page.contains(r"upload\-max\-mib") && page.contains("TALLYD_UPLOAD_MAX_MIB"), "{page}");
+    let (_, page, _) = run(&["man", "count"]);
+    assert!(page.contains(".TH tallyd-count 1") && page.contains(r"\-\-csv"), "{page}");
+    let (code, page, error) = run(&["man", "nothing"]);
+    assert_eq!((code, page.as_str()), (Some(1), ""));
+    assert!(error.contains("no command nothing"), "{error}");
+}
