@@ -7,7 +7,7 @@ RUN cargo build --locked --release \
 
 FROM gcr.io/distroless/cc-debian12
 COPY --from=build /tallyd/target/release/tallyd /tallyd
-# The user below must be able to write its state; the logs are only read.
+# The user below must be able to write its state; the logs are only read, but for uploads.
 COPY --from=build --chown=65532:65532 /logs /logs
 COPY --from=build --chown=65532:65532 /state /state
 

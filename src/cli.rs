@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Given, RuleName, Settings};
 use crate::count::Counts;
@@ -42,6 +42,16 @@ enum Command {
     Store(Store),
     /// Ask the running daemon whether it is alive: exit 0 or 1, for containers
     Healthcheck(At),
+    /// Print what a shell needs to complete the commands and options of tallyd
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of tallyd, or of one of its commands
+    Man {
+        /// The command
+        command: Option<String>,
+    },
 }
 
 #[derive(Args, Debug, Default)]
@@ -159,6 +169,8 @@ pub fn run() -> ExitCode {
         Command::Report(report) => self::report(&report),
         Command::Store(store) => self::store(&store),
         Command::Healthcheck(at) => healthcheck(&at),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { command } => man(command.as_deref()),
     }
 }
 
@@ -263,6 +275,31 @@ fn healthcheck(at: &At) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tallyd", &mut text);
+    let _ = io::stdout().write_all(&text);
+    ExitCode::SUCCESS
+}
+
+fn man(command: Option<&str>) -> ExitCode {
+    let mut page = Cli::command();
+    // What a command is called with the program's name before it.
+    page.build();
+    if let Some(name) = command {
+        let Some(found) = page.find_subcommand(name) else {
+            complain(&format!("there is no command {name}; tallyd help lists them"));
+            return ExitCode::FAILURE;
+        };
+        page = found.clone();
+    }
+    let mut text = Vec::new();
+    // Writing to memory does not fail.
+    let _ = clap_mangen::Man::new(page).render(&mut text);
+    let _ = io::stdout().write_all(&text);
+    ExitCode::SUCCESS
 }
 
 fn ask(at: &At, path: &str) -> Result<String, String> {

@@ -11,6 +11,10 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSet};
 use serde::Deserialize;
 
+mod prefix;
+
+pub use prefix::prefixes;
+
 use crate::decode::Limits;
 use crate::journal::{LogFormat, LogLevel};
 use crate::log::Rule;
@@ -72,6 +76,8 @@ pub struct Settings {
     pub expanded_ratio_max: u64,
     /// How much memory the API keeps decoded days in, in bytes.
     pub cache: u64,
+    /// How long an uploaded log may be, in bytes.
+    pub upload_max: u64,
     /// How the journal is written.
     pub log_format: LogFormat,
     /// How much it says.
@@ -164,6 +170,9 @@ pub struct Given {
     /// How much memory the API keeps decoded days in, in MiB, 0 to 1048576 [default: 256]
     #[arg(long, value_name = "MIB", env = "TALLYD_CACHE_MIB")]
     cache_mib: Option<u64>,
+    /// How long an uploaded log may be, in MiB, 1 to 1048576 [default: 1024]
+    #[arg(long, value_name = "MIB", env = "TALLYD_UPLOAD_MAX_MIB")]
+    upload_max_mib: Option<u64>,
     /// How tallyd's own log is written, to stderr [default: text]
     #[arg(long, value_name = "FORMAT", env = "TALLYD_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -251,6 +260,16 @@ impl Globs {
     pub fn set(&self) -> &GlobSet {
         &self.set
     }
+
+    /// Are there any?
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// Does one of them match a name?
+    pub fn match_name(&self, name: &str) -> bool {
+        self.set.is_match(name)
+    }
 }
 
 impl PartialEq for Globs {
@@ -265,6 +284,11 @@ impl Settings {
     /// What the numbers mean.
     pub fn rules(&self) -> Rules {
         Rules { client: self.client_rule }
+    }
+
+    /// Do the patterns take a file of this name in a watched folder?
+    pub fn takes(&self, name: &str) -> bool {
+        !self.exclude.match_name(name) && (self.include.is_empty() || self.include.match_name(name))
     }
 
     /// How much a compressed log may become.
@@ -354,6 +378,8 @@ impl Settings {
         let expanded_ratio_max = within(expanded_ratio_max.unwrap_or(1000), 1, 1_048_576, &origin)?;
         let (cache_mib, origin) = setting!(cache_mib);
         let cache = within(cache_mib.unwrap_or(256), 0, 1_048_576, &origin)? << 20;
+        let (upload_max_mib, origin) = setting!(upload_max_mib);
+        let upload_max = within(upload_max_mib.unwrap_or(1024), 1, 1_048_576, &origin)? << 20;
         let io = match setting!(io).0 {
             None | Some(IoName::Auto) => Io::Auto,
             Some(IoName::Mmap) => Io::Map,
@@ -386,6 +412,7 @@ impl Settings {
             expanded_max,
             expanded_ratio_max,
             cache,
+            upload_max,
             log_format: setting!(log_format).0.unwrap_or_default(),
             log_level: setting!(log_level).0.unwrap_or_default(),
         })
@@ -551,6 +578,7 @@ mod tests {
             ("expanded_gib_max = 0\n", vec!["expanded_gib_max: 0 is not within 1 to 1048576"]),
             ("expanded_ratio_max = 0\n", vec!["expanded_ratio_max: 0 is not within 1 to 1048576"]),
             ("cache_mib = 1048577\n", vec!["cache_mib: 1048577 is not within 0 to 1048576"]),
+            ("upload_max_mib = 0\n", vec!["upload_max_mib: 0 is not within 1 to 1048576"]),
             ("client_rule = \"second\"\n", vec!["`second`", "first-field"]),
             ("x = [\n", vec![".toml:"]),
         ] {

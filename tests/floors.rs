@@ -29,7 +29,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("heritage", &["board", "config", "journal", "sys"]),
     ("worker", &["board", "config", "decode", "heritage", "job", "range", "sys", "tally"]),
     ("coordinator", &["board", "config", "decode", "heritage", "job", "journal", "log", "range", "sample", "show", "store", "sys", "tally"]),
-    ("api", &["board", "heritage", "job", "journal", "log", "show", "store", "sys", "tally"]),
+    ("api", &["board", "config", "heritage", "job", "journal", "log", "show", "store", "sys", "tally"]),
     ("supervisor", &["api", "board", "config", "coordinator", "heritage", "job", "journal", "sys", "tally", "worker"]),
     ("cli", &["ask", "config", "count", "log", "show", "stored", "supervisor", "tally"]),
     ("main", &["cli"]),
@@ -53,6 +53,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     (&["rustls"], &["api/tls.rs", "ask.rs"], "keys and certificates are looked at where one answers and where one asks"),
     (&["ring"], &["api/token.rs", "api/tls.rs", "ask.rs"], "what is secret is compared in one place; the others name it as the maker of TLS"),
     (&["prometheus_client"], &["api/metrics.rs", "api/metrics/"], "its words are those of Prometheus, and stay at that edge"),
+    (&["clap_complete", "clap_mangen"], &["cli.rs"], "what is said of the commands is said where they are"),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     // What is in `store/unite` is used by commands, and by the api process: the last of its line, which forks nothing.
     (

@@ -74,11 +74,11 @@ pub(super) async fn rescan(State(api): Shared, headers: HeaderMap, query: Result
 }
 
 /// Does who asks show the token?
-fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Problem> {
     sources.keys.may_change(headers)
 }
 
-fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {
+pub(super) fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {
     sources.requests.send(&request.to_bytes(), None).map_err(|error| {
         warn!(%error, "cannot ask the coordinator");
         Problem::not_ready("the coordinator does not listen; ask again")
@@ -91,11 +91,16 @@ fn is_deleted(row: &LogRow) -> bool {
 
 /// Does the store say that the log was taken back? Of one that nobody knows any more, it need not say anything.
 async fn is_stored(sources: &Sources, log: u64, is_unknown: bool) -> bool {
+    stored(sources, log, move |meta| meta.map_or(is_unknown, |meta| meta.state == store::State::Deleted)).await
+}
+
+/// Does the store say this of a log? `None` is asked of one that it does not have. What cannot be read says nothing.
+pub(super) async fn stored(sources: &Sources, log: u64, says: impl FnOnce(Option<&store::Meta>) -> bool + Send + 'static) -> bool {
     let path = store::folder::path(&sources.partials, log);
-    let says = move || match File::open(path).map_err(store::Trouble::from).and_then(store::read_meta) {
-        Ok(meta) => meta.state == store::State::Deleted,
-        Err(store::Trouble::Io(error)) => is_unknown && error.kind() == io::ErrorKind::NotFound,
+    let look = move || match File::open(path).map_err(store::Trouble::from).and_then(store::read_meta) {
+        Ok(meta) => says(Some(&meta)),
+        Err(store::Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => says(None),
         Err(_) => false,
     };
-    tokio::task::spawn_blocking(says).await.unwrap_or(false)
+    tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }

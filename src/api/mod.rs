@@ -1,4 +1,4 @@
-//! The api process: reads the board and the store, answers over HTTP. It writes nothing; what is to be changed it asks the coordinator for.
+//! The api process: reads the board and the store, answers over HTTP. It writes nothing but uploads; what else is to be changed it asks the coordinator for.
 //!
 //! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
 
@@ -33,6 +33,7 @@ mod status;
 mod table;
 mod tls;
 mod token;
+mod upload;
 mod wire;
 
 use std::io;
@@ -55,6 +56,7 @@ use metrics::Traffic;
 use ranges::Ranges;
 use tls::Tls;
 use token::Keys;
+use upload::Uploads;
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -94,6 +96,7 @@ struct Sources {
     requests: Channel,
     /// The folder of the own partials.
     partials: PathBuf,
+    uploads: Uploads,
     roster: Roster,
     pages: Vec<StatusPage>,
     own: StatusPage,
@@ -111,6 +114,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         events: Events::new(),
         keys,
         allowed_hosts: settings.allowed_hosts.clone(),
+        uploads: Uploads::new(settings),
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
@@ -143,6 +147,8 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
             }
         };
         sources.own.set_activity(Activity::Idle);
+        let clearing = Arc::clone(&sources);
+        tokio::task::spawn_blocking(move || upload::clear(&clearing));
         events::spawn(&sources);
         let ending = Arc::clone(&sources);
         let serving = serve::serve(listener, routes::router(Arc::clone(&sources)), tls, connections_max, &sources.traffic, async move {
@@ -153,6 +159,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
             () = beats => {}
             () = serving => {}
         }
+        sources.uploads.abandon();
         io::Result::Ok(())
     })?;
     // A range that is being worked out is not waited for.

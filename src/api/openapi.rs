@@ -13,10 +13,10 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::{Format, Tag, answer};
 use super::examples::EXAMPLES;
-use super::problem::{BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, UNAUTHORIZED};
+use super::problem::{BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_TOKEN, UNAUTHORIZED};
 use super::query::{Asked, Kind, Parameter};
 use super::routes::Shared;
-use super::{days, files, report, wire};
+use super::{days, files, problem, report, upload, wire};
 
 /// A method of a path.
 struct Route {
@@ -26,7 +26,7 @@ struct Route {
     about: &'static str,
     parameters: &'static [&'static Parameter],
     answers: &'static [Answer],
-    /// The errors of its own; each has [`BAD_PARAMETER`] and [`INTERNAL`] too.
+    /// The errors of its own; each has those of [`OF_ALL`] too.
     codes: &'static [&'static Code],
 }
 
@@ -37,6 +37,19 @@ const JSON: &str = "application/json";
 const CSV: (&str, Option<&str>) = ("text/csv", None);
 const NDJSON: (&str, Option<&str>) = ("application/x-ndjson", None);
 const UNCHANGED: Answer = (304, "Nothing has changed since the answer whose `ETag` the request's `If-None-Match` names.", &[]);
+
+/// What any request may be answered.
+static OF_ALL: &[&Code] = &[
+    &BAD_PARAMETER,
+    &problem::BAD_REQUEST,
+    &problem::HOST_NOT_ALLOWED,
+    &problem::REQUEST_TIMEOUT,
+    &problem::BODY_TOO_LARGE,
+    &problem::URI_TOO_LONG,
+    &problem::HEAD_TOO_LARGE,
+    &INTERNAL,
+    &problem::TOO_BUSY,
+];
 
 static ROUTES: &[Route] = &[
     Route {
@@ -73,7 +86,34 @@ static ROUTES: &[Route] = &[
         about: "The file itself is left as it is. Done twice, it is done once.",
         parameters: &[],
         answers: &[(204, "It is taken back, and that is stored.", &[]), (202, "It is asked for, and takes more than 5 s.", &[])],
-        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &NOT_FOUND, &CONFLICT, &NOT_READY],
+        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &NOT_FOUND, &CONFLICT, &NOT_READY],
+    },
+    Route {
+        method: "put",
+        path: "/api/v1/files/{id}",
+        summary: "Uploads a log into the watched folder",
+        about: "The body is the log as it is, compressed or not. It is there under its name when it is whole, or not at all. With several folders, the folder's name comes in front: \
+                `web1/20210322.log`.",
+        parameters: upload::OF_UPLOAD,
+        answers: &[
+            (201, "It is stored, and found.", &[(JSON, Some("Uploaded"))]),
+            (200, "It has replaced what had the name.", &[(JSON, Some("Uploaded"))]),
+            (202, "It is stored, and not found yet: `id` may be null.", &[(JSON, Some("Uploaded"))]),
+        ],
+        codes: &[
+            &UNAUTHORIZED,
+            &NO_TOKEN_SET,
+            &READ_ONLY_TOKEN,
+            &problem::INCOMPLETE,
+            &problem::NOT_WRITABLE,
+            &problem::STALLED,
+            &CONFLICT,
+            &problem::TOO_LARGE,
+            &problem::TOO_MANY_UPLOADS,
+            &problem::DISK_ERROR,
+            &NOT_READY,
+            &problem::DISK_FULL,
+        ],
     },
     Route {
         method: "get",
@@ -129,7 +169,7 @@ static ROUTES: &[Route] = &[
         about: "",
         parameters: &[],
         answers: &[(202, "It is asked for.", &[])],
-        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &NOT_READY],
+        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &NOT_READY],
     },
     Route {
         method: "get",
@@ -138,6 +178,15 @@ static ROUTES: &[Route] = &[
         about: "",
         parameters: &[],
         answers: &[(200, "The status.", &[(JSON, Some("Status"))])],
+        codes: &[&NOT_READY],
+    },
+    Route {
+        method: "get",
+        path: "/metrics",
+        summary: "What Prometheus scrapes",
+        about: "As text, or as OpenMetrics if `Accept` asks for that.",
+        parameters: &[],
+        answers: &[(200, "Metrics.", &[("text/plain", None), ("application/openmetrics-text", None)])],
         codes: &[&NOT_READY],
     },
     Route {
@@ -229,7 +278,9 @@ fn make() -> Value {
 
 fn operation(route: &Route) -> Value {
     let Route { method, path, summary, about, parameters, answers, codes } = route;
-    let in_path = PATH_PARTS.iter().filter(|part| path.contains(&format!("{{{}}}", part.name))).map(|part| (part, "path"));
+    let named = [upload::NAME];
+    let parts: &[Parameter] = if *method == "put" { &named } else { PATH_PARTS };
+    let in_path = parts.iter().filter(|part| path.contains(&format!("{{{}}}", part.name))).map(|part| (part, "path"));
     let in_query = parameters.iter().map(|parameter| (*parameter, "query"));
     let parameters: Vec<Value> = in_path
         .chain(in_query)
@@ -239,7 +290,7 @@ fn operation(route: &Route) -> Value {
         .collect();
     let mut responses: BTreeMap<String, Value> = answers.iter().map(|answer| (answer.0.to_string(), response(path, answer))).collect();
     let mut by_status: BTreeMap<StatusCode, Vec<&Code>> = BTreeMap::new();
-    for code in [&BAD_PARAMETER, &INTERNAL].into_iter().chain(codes.iter().copied()) {
+    for code in OF_ALL.iter().copied().chain(codes.iter().copied()) {
         by_status.entry(code.status).or_default().push(code);
     }
     for (status, codes) in by_status {
@@ -285,7 +336,7 @@ fn response(path: &str, (status, about, media): &Answer) -> Value {
 fn schema_of(parameter: &Parameter) -> Value {
     const DATE: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
     match parameter.kind {
-        Kind::Text if parameter.name == "id" => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
+        Kind::Text if parameter.name == "id" && parameter.about != upload::NAME.about => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
         Kind::Text => json!({ "type": "string" }),
         Kind::Day => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|undated)$") }),
         Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|[1-9][0-9]{{0,3}}d)$") }),
@@ -309,6 +360,7 @@ fn schemas() -> Map<String, Value> {
     add::<wire::TopClients>(&mut found);
     add::<wire::Change>(&mut found);
     add::<wire::Status>(&mut found);
+    add::<wire::Uploaded>(&mut found);
     add::<wire::Problem>(&mut found);
     let found: BTreeMap<String, Value> =
         found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).expect("a schema has text keys"))).collect();
@@ -359,7 +411,10 @@ mod tests {
     #[test]
     fn the_document_has_all_routes() {
         let methods = ["get", "put", "post", "delete", "patch"];
-        let table = include_str!("routes.rs").split(".route(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+        let text = [include_str!("routes.rs"), include_str!("upload.rs")].concat();
+        let table = text.split(".route(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+        // A name with a folder in front is the same to who asks.
+        let table = table.filter(|(path, _)| !path.contains("{*"));
         let mut routed = BTreeSet::new();
         for (path, rest) in table {
             let handlers = rest.lines().next().unwrap();

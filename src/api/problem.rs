@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem+json, with a stable `code` and what to do.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -31,23 +33,30 @@ codes! {
         "A parameter of the query, or a part of the path, is unknown, given twice, or not what it may be: `parameter` names it, `detail` says what it may be.";
     BAD_REQUEST: "bad-request", BAD_REQUEST, "This is no request",
         "What came is no request of HTTP/1.1, or could be read as another one than it was meant to be: `detail` says what is wrong with it. The connection is closed.";
+    INCOMPLETE: "incomplete", BAD_REQUEST, "The upload is not whole", "It broke off before its end. Nothing was stored; send it again.";
     UNAUTHORIZED: "unauthorized", UNAUTHORIZED, "The token is missing or wrong", "Show the token: `Authorization: Bearer TOKEN`.";
     NO_TOKEN_SET: "no-token-set", FORBIDDEN, "No token is set",
         "Without a token nobody can change anything. Set `TALLYD_TOKEN` or `token_file`, and start tallyd again.";
     READ_ONLY_TOKEN: "read-only-token", FORBIDDEN, "The token is not enough", "The token is one for reading. Changing something needs the other one (`TALLYD_TOKEN`).";
     HOST_NOT_ALLOWED: "host-not-allowed", FORBIDDEN, "The host is not allowed",
         "The name that was asked may be somebody else's. Ask by an address, as `localhost`, or by a name that the setting `allowed_hosts` has.";
+    NOT_WRITABLE: "not-writable", FORBIDDEN, "The folder cannot be written to", "tallyd's user may not write into the watched folder: `detail` names it, and what to do.";
     NOT_FOUND: "not-found", NOT_FOUND, "There is no such thing", "The path, or what it names, is not there: `/docs` has all paths, `/api/v1/files` and `/api/v1/days` have what there is.";
     METHOD_NOT_ALLOWED: "method-not-allowed", METHOD_NOT_ALLOWED, "The path has no such method", "The header `Allow` says which methods there are.";
     REQUEST_TIMEOUT: "request-timeout", REQUEST_TIMEOUT, "The request took too long", "A whole head must come within 10 s. The connection is closed.";
+    STALLED: "stalled", REQUEST_TIMEOUT, "The upload does not go on", "Less than 64 KiB of it came in 20 s. Nothing was stored; send it again.";
     CONFLICT: "conflict", CONFLICT, "That cannot be done to it", "It is in a state in which that makes no sense: `detail` says why, and what to do instead.";
     BODY_TOO_LARGE: "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large", "The route takes no body, or none of that size: `detail` says how much it takes.";
+    TOO_LARGE: "too-large", PAYLOAD_TOO_LARGE, "The upload is too long", "Compress it, cut it, or raise the setting `upload_max_mib`.";
     URI_TOO_LONG: "uri-too-long", URI_TOO_LONG, "The address is too long", "The target of a request may have 8,192 bytes.";
+    TOO_MANY_UPLOADS: "too-many-uploads", TOO_MANY_REQUESTS, "Too many uploads at once", "As many uploads are under way as there may be. Ask again after the seconds that `Retry-After` says.";
     HEAD_TOO_LARGE: "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head is too large", "The head of a request may have 16,384 bytes and 100 fields.";
     INTERNAL: "internal", INTERNAL_SERVER_ERROR, "A mistake in tallyd",
         "Answering failed, and that is never meant to be. tallyd's log has the `id` of the answer, and what went wrong: please report both.";
+    DISK_ERROR: "disk-error", INTERNAL_SERVER_ERROR, "The upload could not be stored", "The system says why in `detail`. Nothing was stored.";
     NOT_READY: "not-ready", SERVICE_UNAVAILABLE, "Not yet", "What is asked for cannot be told or done at this moment. Ask again after the seconds that `Retry-After` says.";
     TOO_BUSY: "too-busy", SERVICE_UNAVAILABLE, "Not now", "Many large answers are on their way to others. Ask again after the seconds that `Retry-After` says, or for less (`limit`).";
+    DISK_FULL: "disk-full", INSUFFICIENT_STORAGE, "There is no room for it", "The file system would be left with too little room. Nothing was stored; make room.";
 }
 
 /// An answer that says what was wrong with the request.
@@ -118,6 +127,41 @@ impl Problem {
         Problem::new(&CONFLICT, detail)
     }
 
+    /// The client did not send all of what it began to upload.
+    pub(super) fn incomplete() -> Problem {
+        Problem::new(&INCOMPLETE, "it broke off before its end, so nothing was stored; send it again")
+    }
+
+    /// Too little of an upload came in `limit`.
+    pub(super) fn stalled(limit: Duration) -> Problem {
+        Problem::new(&STALLED, format!("less than 64 KiB of it came in {} s, so nothing was stored; send it again", limit.as_secs()))
+    }
+
+    /// An upload has more than `max` bytes.
+    pub(super) fn too_large(max: u64) -> Problem {
+        Problem::new(&TOO_LARGE, format!("an upload may have {} MiB; compress it, cut it, or raise upload_max_mib", max >> 20))
+    }
+
+    /// There are `max` uploads already.
+    pub(super) fn too_many(max: usize) -> Problem {
+        Problem::new(&TOO_MANY_UPLOADS, format!("{max} uploads are under way, and that is all there may be; try again when one is done"))
+    }
+
+    /// A watched folder is not this user's to write to.
+    pub(super) fn not_writable(detail: impl Into<String>) -> Problem {
+        Problem::new(&NOT_WRITABLE, detail)
+    }
+
+    /// There is no room for an upload.
+    pub(super) fn full(detail: impl Into<String>) -> Problem {
+        Problem::new(&DISK_FULL, detail)
+    }
+
+    /// The system could not store an upload.
+    pub(super) fn disk(detail: impl Into<String>) -> Problem {
+        Problem::new(&DISK_ERROR, detail)
+    }
+
     pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
         Problem::new(&NOT_READY, detail)
     }
@@ -146,7 +190,7 @@ impl IntoResponse for Problem {
         let (status, title) = (code.status, code.title.to_owned());
         let body = wire::Problem { kind: "about:blank".to_owned(), title, status: status.as_u16(), code: code.word, detail, parameter, id };
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if status == StatusCode::UNAUTHORIZED {

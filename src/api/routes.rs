@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 
 use super::large;
 use super::problem::Problem;
-use super::{Sources, caught, changes, days, docs, encode, events, files, guard, health, metrics, openapi, report, status};
+use super::{Sources, caught, changes, days, docs, encode, events, files, guard, health, metrics, openapi, report, status, upload};
 
 /// What the routes share.
 pub(super) struct Api {
@@ -38,6 +38,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .layer(from_fn_with_state(large::Room::new(), large::bounded));
     Router::new()
         .merge(lists)
+        .merge(upload::routes())
         .route("/api/v1/range", get(days::range))
         .route("/api/v1/top/clients", get(days::top_clients))
         .route("/api/v1/events", get(events::events))

@@ -131,6 +131,19 @@ impl From<&LogRow> for File {
     }
 }
 
+/// What has become of an upload.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Uploaded {
+    /// The log that it is; null if it was not found yet.
+    pub(super) id: Option<String>,
+    /// The file's name, as `/api/v1/files` says it.
+    pub(super) name: String,
+    /// How many bytes were stored.
+    pub(super) bytes: u64,
+    /// Where to ask for it.
+    pub(super) url: Option<String>,
+}
+
 /// How a log's number is written.
 pub(super) fn file_id(id: u64) -> String {
     format!("{id:016x}")

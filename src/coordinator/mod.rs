@@ -297,6 +297,12 @@ impl<'a> Coordinator<'a> {
                     self.ledger.retry(now());
                     self.next_scan = Instant::now();
                 }
+                Some(Request::Look) => self.next_scan = Instant::now(),
+                Some(Request::Replace { log, file }) => {
+                    info!(log = self.name(log), "a log is to be replaced by an upload");
+                    self.ledger.replace_by(log, file);
+                }
+                Some(Request::Withdraw { file }) => self.ledger.withdraw(file),
                 None => warn!("the api asked for something that cannot be"),
             }
             self.follow_events();

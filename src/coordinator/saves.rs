@@ -202,9 +202,9 @@ fn is_kept(log: &Log) -> bool {
 
 /// See [`Mark`].
 pub fn mark(log: &Log) -> Mark {
-    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, .. } = log;
+    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, successor, .. } = log;
     let text = format!(
-        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {} {:?}",
+        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successor:?} {} {:?}",
         content.to,
         log.is_complete(),
         log.state()

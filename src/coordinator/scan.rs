@@ -17,6 +17,8 @@ use std::time::Duration;
 use globset::{Candidate, GlobSet};
 
 pub use crate::board::Skip;
+use crate::config::prefixes;
+use crate::log::{is_hidden, is_temporary};
 
 /// So many of the entries that are left out are kept one by one.
 pub const SKIPPED_MAX: usize = 10_000;
@@ -137,29 +139,15 @@ pub struct Scope {
 impl Scope {
     /// What stands in front of the names of each folder: nothing if there is one; its last part, or as many of them as tell it from the others.
     pub fn prefixes(&self) -> Vec<Vec<u8>> {
-        if self.folders.len() == 1 {
-            return vec![Vec::new()];
-        }
-        let absolute: Vec<PathBuf> = self.folders.iter().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.clone())).collect();
-        let tail = |path: &Path, parts: usize| -> PathBuf { path.components().skip(path.components().count().saturating_sub(parts)).collect() };
-        let alone = |path: &Path, parts: usize| absolute.iter().filter(|other| tail(other, parts) == tail(path, parts)).count() == 1;
-        let named = |path: &Path, parts: usize| [tail(path, parts).as_os_str().as_bytes(), b"/"].concat();
-        let shortest = |path: &PathBuf| named(path, (1..path.components().count()).find(|parts| alone(path, *parts)).unwrap_or(usize::MAX));
-        let prefixes: Vec<Vec<u8>> = absolute.iter().map(shortest).collect();
-        // `a/` and `a/b/` of two folders would give a file in a subfolder `b` of the first the name of one in the second.
-        let hides = |at: usize| prefixes.iter().enumerate().any(|(other, prefix)| other != at && prefixes[at].starts_with(prefix));
-        if self.recursive && (0..prefixes.len()).any(hides) {
-            return absolute.iter().map(|path| named(path, usize::MAX)).collect();
-        }
-        prefixes
+        prefixes(&self.folders, self.recursive)
     }
 
     /// What an entry is as far as its name and kind tell, if they do.
     fn at_sight(&self, relative: &[u8], kind: FileType) -> Option<Entry> {
         let name = relative.rsplit(|byte| *byte == b'/').next().unwrap_or(relative);
-        let skip = if name.starts_with(b".") {
+        let skip = if is_hidden(name) {
             Skip::Hidden
-        } else if name.ends_with(b".tmp") || name.ends_with(b".part") || name.ends_with(b"~") {
+        } else if is_temporary(name) {
             Skip::Temporary
         } else if kind.is_dir() && !self.recursive {
             Skip::Folder

@@ -96,6 +96,20 @@ pub enum Request {
     },
     /// Look at everything now, and try again what was given up.
     Rescan,
+    /// Look at everything now.
+    Look,
+    /// A file is to take a log's name, and its place: the log's numbers are void once the file has the name and is counted.
+    Replace {
+        /// The log.
+        log: u64,
+        /// The file's device and inode.
+        file: (u64, u64),
+    },
+    /// The file takes no log's name after all.
+    Withdraw {
+        /// Its device and inode.
+        file: (u64, u64),
+    },
 }
 
 /// What a process that gave no sign of life was doing.
@@ -185,16 +199,22 @@ impl Request {
     /// The message.
     pub fn to_bytes(&self) -> Vec<u8> {
         match *self {
-            Request::Delete { log } => write(&[1, log]),
-            Request::Rescan => write(&[2, 0]),
+            Request::Delete { log } => write(&[1, log, 0, 0]),
+            Request::Rescan => write(&[2, 0, 0, 0]),
+            Request::Look => write(&[3, 0, 0, 0]),
+            Request::Replace { log, file } => write(&[4, log, file.0, file.1]),
+            Request::Withdraw { file } => write(&[5, 0, file.0, file.1]),
         }
     }
 
     /// The request of a message, or `None` if it is none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Request> {
         match read(bytes)? {
-            [1, log] => Some(Request::Delete { log }),
-            [2, 0] => Some(Request::Rescan),
+            [1, log, 0, 0] => Some(Request::Delete { log }),
+            [2, 0, 0, 0] => Some(Request::Rescan),
+            [3, 0, 0, 0] => Some(Request::Look),
+            [4, log, device, inode] => Some(Request::Replace { log, file: (device, inode) }),
+            [5, 0, device, inode] => Some(Request::Withdraw { file: (device, inode) }),
             _ => None,
         }
     }
@@ -262,7 +282,8 @@ mod tests {
                 assert_eq!(News::from_bytes(&news.to_bytes()), Some(news));
             }
         }
-        for request in [Request::Delete { log: u64::MAX }, Request::Rescan] {
+        let file = (u64::MAX, 7);
+        for request in [Request::Delete { log: u64::MAX }, Request::Rescan, Request::Look, Request::Replace { log: 1, file }, Request::Withdraw { file }] {
             assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
         }
         assert_eq!(News::from_bytes(&News::Born { worker: 9 }.to_bytes()), Some(News::Born { worker: 9 }));
@@ -279,5 +300,8 @@ mod tests {
         assert_eq!(Answer::from_bytes(&write(&[1, 9, 0])), None);
         assert_eq!(Answer::from_bytes(b"x"), None);
         assert_eq!(News::from_bytes(&[]), None);
+        assert_eq!(Request::from_bytes(&write(&[3, 1, 0, 0])), None);
+        assert_eq!(Request::from_bytes(&write(&[6, 0, 0, 0])), None);
+        assert_eq!(Request::from_bytes(&write(&[2, 0])), None);
     }
 }

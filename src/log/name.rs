@@ -2,6 +2,9 @@
 
 use super::day::{Day, digits};
 
+/// What temporary names end in.
+pub const TEMPORARY: [&str; 3] = [".tmp", ".part", "~"];
+
 /// The day in a log's name: the first real date, `yyyymmdd` or `yyyy-mm-dd`, that does not stand inside more digits.
 pub fn day_of_name(name: &[u8]) -> Option<Day> {
     let digit_at = |at: usize| name.get(at).is_some_and(u8::is_ascii_digit);
@@ -16,6 +19,16 @@ pub fn day_of_name(name: &[u8]) -> Option<Day> {
         }
         if name.get(at + 4) == Some(&b'-') && name.get(at + 7) == Some(&b'-') { date(10, 5, 8) } else { date(8, 4, 6) }
     })
+}
+
+/// Is a file of this name hidden?
+pub fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".")
+}
+
+/// Does a file's name say that it is not finished, or a copy that an editor keeps?
+pub fn is_temporary(name: &[u8]) -> bool {
+    TEMPORARY.iter().any(|end| name.ends_with(end.as_bytes()))
 }
 
 /// Bytes as text for programs: what is no UTF-8 becomes `\xNN`.

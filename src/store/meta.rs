@@ -53,6 +53,8 @@ pub struct Meta {
     pub duplicate_of: u64,
     /// Logs that count within this one, up to where: a partial of one of them that ends there or before is out of date.
     pub absorbed: BTreeMap<u64, u64>,
+    /// The file (device and inode) that is to take its name and its place: once that has the name and is counted, this log's numbers are void.
+    pub successor: Option<(u64, u64)>,
     /// When this was written: milliseconds since 1970.
     pub written_at: u64,
 }

@@ -71,6 +71,7 @@ fn meta(model: &Model) -> Meta {
         reason: 9,
         duplicate_of: u64::MAX,
         absorbed: BTreeMap::from([(1, 2), (u64::MAX, 3)]),
+        successor: Some((u64::MAX, 1 << 61)),
         written_at: 1_616_400_000_123,
         ..Meta::default()
     };

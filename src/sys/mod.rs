@@ -4,6 +4,7 @@
 //! Deliberately absent: policy. What to do about a dead process is decided elsewhere.
 
 pub mod clock;
+pub mod disk;
 pub mod map;
 pub mod memory;
 pub mod process;

@@ -136,6 +136,11 @@ impl Daemon {
 
     /// Starts one as a user who is not root, to whom things can be forbidden.
     pub fn start_as_nobody() -> Daemon {
+        Daemon::start_as_nobody_with(&[])
+    }
+
+    /// Likewise, with these variables.
+    pub fn start_as_nobody_with(variables: &[(&str, &str)]) -> Daemon {
         let folder = Folder::new();
         let program = folder.join("tallyd");
         // He may not be allowed to go where the program was built.
@@ -148,7 +153,7 @@ impl Daemon {
             std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
         }
         let journal = File::create(folder.join("journal")).unwrap();
-        Daemon::start_by(command, folder, journal.into(), &[], &[])
+        Daemon::start_by(command, folder, journal.into(), &[], variables)
     }
 
     fn start_by(mut command: Command, folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {

@@ -403,7 +403,7 @@ impl Ledger {
         }
         self.inner_of(from).into_iter().for_each(|other| self.set_within(other, Some(id)));
         self.alike.remove(from);
-        self.gone_dated.remove(&id);
+        self.replaceable.remove(&id);
         let log = self.logs.get_mut(&id)?;
         // What was planned or held back was of its own file.
         self.turns.remove(&turn(id, log));
@@ -413,7 +413,7 @@ impl Ledger {
         log.absorbed.insert(from, gone.content.to);
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
-        (log.gone, log.missed, log.told) = (false, false, Some(gone.size));
+        (log.gone, log.missed, log.told, log.successor) = (false, false, Some(gone.size), None);
         self.events.push(Event::Renamed(id));
         Some(gone)
     }
@@ -426,7 +426,7 @@ impl Ledger {
         self.turns.remove(&turn(id, &log));
         self.note_within(id, log.within, None);
         self.alike.remove(id);
-        self.gone_dated.remove(&id);
+        self.replaceable.remove(&id);
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));
         let (missed, mut orphans): (Vec<u64>, Vec<u64>) = self.inner_of(id).into_iter().partition(|inner| self.logs.get(inner).is_some_and(|log| log.missed));

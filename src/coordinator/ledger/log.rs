@@ -55,6 +55,8 @@ pub struct Log {
     pub absorbed: BTreeMap<u64, u64>,
     /// It was taken back: it counts no more, wherever it is found.
     pub deleted: bool,
+    /// The file that is to take its name and its place, as who uploads it wants.
+    pub successor: Option<FileId>,
     /// An unfinished last line was counted.
     pub unterminated: bool,
     /// It has had another name before: it will not grow for long.
@@ -149,6 +151,7 @@ impl Log {
             within: None,
             absorbed: BTreeMap::new(),
             deleted: false,
+            successor: None,
             unterminated: false,
             rotated: false,
             old: false,
@@ -232,6 +235,11 @@ impl Log {
             Log { damage: Some(damage), .. } => Reason::Damage(*damage),
             Log { quarantine, .. } => quarantine.first().map_or(Reason::Nothing, |(_, reason)| *reason),
         }
+    }
+
+    /// Once its file is gone, does what its name holds then replace it? Under a name with a date, whatever that is; else what was uploaded for it.
+    pub(super) fn is_replaceable(&self) -> bool {
+        self.day.is_some() || self.successor.is_some()
     }
 
     /// Is there anything to keep of it once its file is gone?

@@ -145,8 +145,8 @@ pub struct Ledger {
     orphans: BTreeSet<u64>,
     /// The logs of which something is counted.
     alike: Alike,
-    /// The logs that are gone and had names with dates.
-    gone_dated: BTreeSet<u64>,
+    /// The logs that are gone, and are replaced by what their names hold once that is counted.
+    replaceable: BTreeSet<u64>,
     /// Is a log missing that may be found at another look?
     missing: bool,
     /// Is there a log that will be due for something though nothing happens to it?
@@ -172,7 +172,7 @@ impl Ledger {
             inner: BTreeMap::new(),
             orphans: BTreeSet::new(),
             alike: Alike::default(),
-            gone_dated: BTreeSet::new(),
+            replaceable: BTreeSet::new(),
             missing: false,
             waits: false,
         }
@@ -180,8 +180,8 @@ impl Ledger {
 
     /// Takes over a log from the store. It is believed to be where it was after a look at it only.
     pub fn restore(&mut self, id: u64, log: Log) {
-        if log.gone && log.day.is_some() {
-            self.gone_dated.insert(id);
+        if log.gone && log.is_replaceable() {
+            self.replaceable.insert(id);
         }
         if log.is_counted() {
             self.alike.insert(id, &log.content.blocks);
@@ -192,17 +192,6 @@ impl Ledger {
 
     /// All logs were taken over from the store. What counted within another log may still have been there, if the earlier life ended just then.
     pub fn restored(&mut self) {
-        // Of one file there may be two partials: what could not be read in an earlier life was counted again then.
-        let mut files: HashMap<(&[u8], &[u8], FileId), Vec<u64>> = HashMap::new();
-        self.logs.iter().for_each(|(id, log)| files.entry((&log.folder, &log.name, log.file)).or_default().push(*id));
-        for ids in files.into_values().filter(|ids| ids.len() > 1) {
-            let is_twin = |one: &&u64| {
-                let others = ids.iter().filter(|two| two != one).filter_map(|two| self.logs.get(two));
-                let (Some(one), mut others) = (self.logs.get(*one), others) else { return false };
-                others.any(|two| one.content.to <= two.content.to && one.content.begins(&two.content) != Shown::Other)
-            };
-            self.orphans.extend(ids.iter().filter(is_twin));
-        }
         let pairs = self.logs.iter().flat_map(|(id, log)| log.absorbed.iter().map(move |(inner, to)| (*inner, *to, *id)));
         let pairs: Vec<(u64, u64, u64)> = pairs.collect();
         for (inner, to, outer) in pairs {
@@ -550,6 +539,25 @@ impl Ledger {
         self.changed.insert(id);
         self.events.push(Event::Void(id));
         true
+    }
+
+    /// A file is to take a log's name and its place: once it has the name and is counted, the log's numbers are void. Says whether there is such a log.
+    pub fn replace_by(&mut self, id: u64, file: FileId) -> bool {
+        let Some(log) = self.logs.get_mut(&id).filter(|log| !log.deleted) else { return false };
+        log.successor = Some(file);
+        self.changed.insert(id);
+        if log.gone {
+            // The file may be there by now.
+            self.replaceable.insert(id);
+            self.replace_all();
+        }
+        true
+    }
+
+    /// A file is to take no log's place after all.
+    pub fn withdraw(&mut self, file: FileId) {
+        let ids: Vec<u64> = self.logs.iter().filter(|(_, log)| log.successor == Some(file)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.set_no_successor(id));
     }
 
     /// What is stored of a log cannot be read: it is counted again if it is there, else it is lost.

@@ -30,7 +30,7 @@ impl Ledger {
         let mut names: Names<'_> = BTreeMap::new();
         view.found.values().for_each(|found| names.entry((found.folder, found.file)).or_default().push(found));
         self.missing = false;
-        let (mut owned, mut lost) = (HashSet::new(), Vec::new());
+        let (mut owned, mut lost) = (HashMap::new(), Vec::new());
         let taken: HashSet<(usize, &[u8])> = view.found.values().map(|found| (found.folder, &found.name[..])).collect();
         let folders: HashMap<Vec<u8>, usize> = self.policy.folders.iter().enumerate().map(|(at, folder)| (folder.clone(), at)).collect();
         let present: Vec<u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, _)| *id).collect();
@@ -40,10 +40,19 @@ impl Ledger {
             match key.and_then(|key| Some((key, names.get(&key)?))) {
                 Some((key, found)) => {
                     let main = found.iter().find(|found| found.name == log.name).unwrap_or(&found[0]);
-                    match if owned.contains(&key) { Ok(false) } else { self.is_still(log, main, look) } {
+                    match self.is_still(log, main, look) {
                         Ok(true) => {
-                            owned.insert(key);
-                            self.see_again(id, main, found, now, look);
+                            // What could not be read from the store in an earlier life was counted again then: now two logs are in one file.
+                            match owned.insert(key, id) {
+                                Some(twin) if self.is_longer(twin, id) => {
+                                    owned.insert(key, twin);
+                                    self.drop_log(id);
+                                }
+                                twin => {
+                                    twin.into_iter().for_each(|twin| self.drop_log(twin));
+                                    self.see_again(id, main, found, now, look);
+                                }
+                            }
                         }
                         Ok(false) => {
                             self.forget_size(id);
@@ -51,7 +60,7 @@ impl Ledger {
                         }
                         // It has another name by now, which the next look will show.
                         Err(_) => {
-                            owned.insert(key);
+                            owned.insert(key, id);
                             self.missing = true;
                         }
                     }
@@ -74,16 +83,19 @@ impl Ledger {
         // Copies first: one that goes now, while its original was missed before, was where that was last.
         lost.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.within.is_none()));
         lost.into_iter().for_each(|id| self.lose(id, now, look));
-        let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains(key)).collect();
+        let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains_key(key)).collect();
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
         self.find_heirs(now, look);
         self.tell_all(now, look);
-        if !self.gone_dated.is_empty() {
-            let ids: Vec<u64> = self.logs.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.replace(id));
-        }
+        self.replace_all();
         self.place_orphans(look);
         self.consider_all(now);
+    }
+
+    /// Is more known of one log than of another one?
+    fn is_longer(&self, one: u64, two: u64) -> bool {
+        let to = |id| self.logs.get(&id).map(|log| log.content.to);
+        to(one) >= to(two)
     }
 
     /// Does a file that is where a log was still hold what was counted of it?
@@ -166,7 +178,7 @@ impl Ledger {
         log.path.clone_from(&found.path);
         if log.name != found.name {
             let waiting = self.turns.remove(&turn(id, log));
-            (log.name, log.day) = (found.name.clone(), day_of_name(&found.name));
+            (log.name, log.day, log.successor) = (found.name.clone(), day_of_name(&found.name), None);
             // What is written into an empty file under its new name was not rotated.
             log.rotated |= log.size > 0;
             if waiting {
@@ -199,8 +211,8 @@ impl Ledger {
             self.outlive(id);
             return self.drop_log(id);
         }
-        if log.day.is_some() {
-            self.gone_dated.insert(id);
+        if log.is_replaceable() {
+            self.replaceable.insert(id);
         }
         if let Some(heir) = self.heir(id, look) {
             self.inherit(id, heir, now);
@@ -214,6 +226,7 @@ impl Ledger {
         let Some(outer) = copy.within else { return };
         let Some(log) = self.logs.get_mut(&outer).filter(|log| log.missed && log.content.to == to && log.name != name) else { return };
         (log.day, log.name, log.path, log.file) = (day_of_name(&name), name, path, file);
+        log.successor = None;
         self.changed.insert(outer);
         self.events.push(Event::Renamed(outer));
     }
@@ -261,13 +274,32 @@ impl Ledger {
         id
     }
 
+    /// See [`Ledger::replace`].
+    pub(super) fn replace_all(&mut self) {
+        if !self.replaceable.is_empty() {
+            let ids: Vec<u64> = self.logs.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.replace(id));
+        }
+    }
+
     /// Under a name with a date, new content replaces what the name held before, once there is a whole line of it. Under a name without one, the old lines
-    /// were counted and stay.
+    /// were counted and stay, unless the new content was uploaded to replace them.
     pub(super) fn replace(&mut self, id: u64) {
-        let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.gone_dated.is_empty()) else { return };
-        let before =
-            |id: &u64| self.logs.get(id).is_some_and(|other| other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name)));
-        let replaced: Vec<u64> = self.gone_dated.iter().copied().filter(before).collect();
+        let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.replaceable.is_empty()) else { return };
+        let is_name = |other: &Log| other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name));
+        let is_meant = |other: &Log| other.day.is_some() || other.successor == Some(log.file);
+        let before = |id: &u64| self.logs.get(id).is_some_and(|other| is_name(other) && is_meant(other));
+        let replaced: Vec<u64> = self.replaceable.iter().copied().filter(before).collect();
         replaced.into_iter().for_each(|id| self.drop_log(id));
+    }
+
+    /// Nothing is to take a log's place.
+    pub(super) fn set_no_successor(&mut self, id: u64) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        log.successor = None;
+        self.changed.insert(id);
+        if !log.is_replaceable() {
+            self.replaceable.remove(&id);
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod blame;
 mod kin;
 mod model;
+mod successor;
 mod world;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use super::*;
 use crate::coordinator::content::Place;
 
 /// All that the store keeps of a log, as a coordinator that starts takes it over.
-fn restored(world: &World, change: impl Fn(&mut Log)) -> World {
+pub fn restored(world: &World, change: impl Fn(&mut Log)) -> World {
     restored_from(&[world], change)
 }
 
@@ -15,6 +15,7 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
         let mut known = Log::counted(log.folder.clone(), log.name.clone(), log.file, log.format, log.size, log.changed, log.content.clone());
         (known.gone, known.deleted, known.raw, known.unterminated) = (log.gone, log.deleted, log.raw.clone(), log.unterminated);
         known.absorbed.clone_from(&log.absorbed);
+        known.successor = log.successor;
         change(&mut known);
         next.ledger.restore(id, known);
         next.sums.insert(id, Sum { lines: world.sums[&id].lines.clone(), counts: false });

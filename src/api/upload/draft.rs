@@ -1,0 +1,260 @@
+//! An upload that is not whole yet: a hidden file in the watched folder, which nobody counts.
+//!
+//! It goes with whoever makes it. Who is killed leaves it behind; the next api removes it. It is locked as long as its maker lives, so that nobody removes what another
+//! daemon on the same folder is making.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use tokio::sync::mpsc::Receiver;
+use tracing::{info, warn};
+
+use super::super::Sources;
+use super::super::changes::ask;
+use super::super::problem::Problem;
+use super::target::Target;
+use crate::job::Request;
+use crate::sys::disk::{Room, rename_new, room};
+
+const BEFORE: &str = ".tallyd-upload-";
+const AFTER: &str = ".tmp";
+/// How many hexadecimal digits are between them.
+const DIGITS: usize = 16;
+/// After so many bytes it is looked again whether there is room for more.
+const LOOK_EVERY: u64 = 4 << 20;
+
+/// What a draft is made of.
+pub(super) enum Part {
+    /// More bytes.
+    Bytes(Bytes),
+    /// That was all of it.
+    End,
+}
+
+/// A file that is to become a log.
+pub(super) struct Draft {
+    sources: Arc<Sources>,
+    target: Target,
+    path: PathBuf,
+    file: File,
+    /// Device and inode: those of the log.
+    pub(super) id: (u64, u64),
+    /// Its length, in bytes.
+    pub(super) length: u64,
+    /// Has the coordinator been told that it is to replace a log?
+    promised: bool,
+    placed: bool,
+}
+
+impl Draft {
+    /// Begins one. `length` is how long it will be, if that is known.
+    ///
+    /// # Errors
+    /// If another upload of this name is under way, if there is no room, or if the folder cannot be written to.
+    pub(super) fn begin(sources: Arc<Sources>, target: Target, length: Option<u64>) -> Result<Draft, Problem> {
+        check_room(&target.folder, length.unwrap_or(0))?;
+        let mut under_way = sources.uploads.under_way();
+        if under_way.contains_key(&target.name) {
+            return Err(Problem::conflict("another upload of this name is under way; try again when it is done"));
+        }
+        let (path, file) = create(&target.folder).map_err(|error| refused(&error, &target.folder))?;
+        let about = file.metadata().map_err(|error| refused(&error, &target.folder));
+        under_way.insert(target.name.clone(), path.clone());
+        drop(under_way);
+        let mut draft = Draft { sources, target, path, file, id: (0, 0), length: 0, promised: false, placed: false };
+        let about = about?;
+        draft.id = (about.dev(), about.ino());
+        Ok(draft)
+    }
+
+    /// Writes what comes, until all of it is there and on the disk.
+    ///
+    /// # Errors
+    /// If it breaks off, or there is no more room.
+    pub(super) fn write(mut self, mut parts: Receiver<Part>) -> Result<Draft, Problem> {
+        let mut looked = 0;
+        while let Some(part) = parts.blocking_recv() {
+            let written = match part {
+                Part::Bytes(bytes) => {
+                    self.length += bytes.len() as u64;
+                    if self.length - looked >= LOOK_EVERY {
+                        looked = self.length;
+                        check_room(&self.target.folder, 0)?;
+                    }
+                    self.file.write_all(&bytes)
+                }
+                Part::End => return self.file.sync_all().map_err(|error| refused(&error, &self.target.folder)).map(|()| self),
+            };
+            written.map_err(|error| refused(&error, &self.target.folder))?;
+        }
+        Err(Problem::incomplete())
+    }
+
+    /// It is to replace a log: the coordinator is to void that one's numbers once this has its name.
+    pub(super) fn promise(&mut self, log: u64) -> Result<(), Problem> {
+        self.promised = true;
+        ask(&self.sources, Request::Replace { log, file: self.id })
+    }
+
+    /// Gives it its name. Says whether something had that name before.
+    ///
+    /// # Errors
+    /// If something has the name that is not to be replaced, or the system does not allow it.
+    pub(super) fn place(&mut self, replace: bool) -> Result<bool, Problem> {
+        let Target { folder, path, .. } = &self.target;
+        let existed = replace && is_taken(path)?;
+        let placed = if replace { fs::rename(&self.path, path) } else { rename_new(&self.path, path) };
+        match placed {
+            Ok(()) => self.placed = true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
+            Err(error) => return Err(refused(&error, folder)),
+        }
+        // It has its name, whatever comes of this. Who asks the file system for more than it can is told by the journal.
+        if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+            warn!(folder = %folder.display(), %error, "cannot sync a folder; an upload to it may not outlive a loss of power");
+        }
+        Ok(existed)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.placed {
+            if self.promised {
+                // Before its inode can be another file's.
+                let _ = ask(&self.sources, Request::Withdraw { file: self.id });
+            }
+            if let Err(error) = fs::remove_file(&self.path) {
+                warn!(path = %self.path.display(), %error, "cannot remove an upload that is not whole");
+            }
+        }
+        self.sources.uploads.under_way().remove(&self.target.name);
+    }
+}
+
+/// Is there something of this name that an upload may replace?
+///
+/// # Errors
+/// If there is something that it may not replace.
+pub(super) fn is_taken(path: &Path) -> Result<bool, Problem> {
+    match fs::symlink_metadata(path) {
+        // A link is replaced itself; what it leads to stays as it is.
+        Ok(about) if about.is_file() || about.is_symlink() => Ok(true),
+        Ok(_) => Err(Problem::conflict("what has this name is no regular file; use another name")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(refused(&error, path.parent().unwrap_or(path))),
+    }
+}
+
+pub(super) fn taken() -> Problem {
+    Problem::conflict("there is something of this name; use another one, or say ?replace=true")
+}
+
+/// Removes what uploads have left behind whose makers were killed.
+pub(super) fn clear(sources: &Sources) {
+    for folder in &sources.uploads.settings.logs {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for path in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_draft)).map(|entry| entry.path()) {
+            let is_file = fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
+            let Ok(file) = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) else { continue };
+            // Its maker lives: another daemon, or this one already.
+            if !is_file || file.try_lock().is_err() {
+                continue;
+            }
+            if let Ok(about) = file.metadata() {
+                let _ = ask(sources, Request::Withdraw { file: (about.dev(), about.ino()) });
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => info!(path = %path.display(), "removed what was left of an upload"),
+                Err(error) => warn!(path = %path.display(), %error, "cannot remove what was left of an upload"),
+            }
+        }
+    }
+}
+
+/// Makes a new file that is this process's.
+fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let number = RandomState::new().build_hasher().finish();
+        let path = folder.join(format!("{BEFORE}{number:0DIGITS$x}{AFTER}"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
+            // Who clears up may have been quicker; then it is removed.
+            Ok(file) => match file.try_lock() {
+                Ok(()) => return Ok((path, file)),
+                Err(fs::TryLockError::WouldBlock) => {}
+                // A file system without locks. Who clears up cannot lock it either, and leaves it.
+                Err(fs::TryLockError::Error(_)) => return Ok((path, file)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_draft(name: &str) -> bool {
+    let digits = name.strip_prefix(BEFORE).and_then(|name| name.strip_suffix(AFTER));
+    digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// Is there room for so many bytes, and for what others write?
+fn check_room(folder: &Path, bytes: u64) -> Result<(), Problem> {
+    let room = room(folder).map_err(|error| refused(&error, folder))?;
+    if room.free.saturating_sub(bytes) >= floor(room) {
+        return Ok(());
+    }
+    Err(Problem::full(format!(
+        "the file system of {} has {} MiB free, and {} MiB are to stay free; remove something, or upload less",
+        folder.display(),
+        room.free >> 20,
+        floor(room) >> 20
+    )))
+}
+
+/// What is to stay free: 64 MiB and a hundredth of all.
+fn floor(room: Room) -> u64 {
+    (64 << 20) + room.total / 100
+}
+
+/// What the system said, with the remedy.
+pub(super) fn refused(error: &io::Error, folder: &Path) -> Problem {
+    let (folder, uid) = (folder.display(), crate::sys::process::uid());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Problem::not_writable(format!("tallyd cannot write to {folder}: {error}; let uid {uid} write there, or bring the log there another way"))
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::full(format!("{folder}: {error}; remove something, or upload less")),
+        io::ErrorKind::NotFound => Problem::not_ready(format!("{folder}: {error}; mount or make it again")),
+        _ => Problem::disk(format!("{folder}: {error}; nothing was stored. Look at the disk")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_drafts_are_drafts() {
+        assert!(is_draft(".tallyd-upload-0123456789abcdef.tmp"));
+        for name in [
+            ".tallyd-upload-0123456789abcde.tmp",
+            ".tallyd-upload-0123456789ABCDEF.tmp",
+            ".tallyd-upload-0123456789abcdef",
+            "tallyd-upload-0123456789abcdef.tmp",
+            ".tallyd-upload-.tmp",
+            ".tallyd-upload-0123456789abcdef.tmp.tmp",
+            "access.log",
+        ] {
+            assert!(!is_draft(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_hundredth_and_64_mib_stay_free() {
+        assert_eq!(floor(Room { free: 0, total: 100 << 30 }), (64 << 20) + (1 << 30));
+    }
+}

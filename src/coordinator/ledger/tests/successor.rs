@@ -1,0 +1,104 @@
+//! What is uploaded in the place of a log.
+
+use super::kin::restored;
+use super::*;
+
+/// A log under a name without a date, and a file that is to take its place.
+fn promised(text: Vec<u8>) -> (World, u64) {
+    let mut world = counted(&[("a", 1, 64)]);
+    let (id, _) = log(&world, "a");
+    let inode = world.create("b", text);
+    // It is hidden until it has its name.
+    world.disk.names.remove("b");
+    assert!(world.ledger.replace_by(id, (1, inode)));
+    (world, inode)
+}
+
+fn place(world: &mut World, inode: u64) {
+    world.disk.names.insert("a".to_owned(), inode);
+}
+
+#[test]
+fn an_upload_replaces_what_a_name_without_a_date_held() {
+    // Other lines, fewer, a beginning, more of the same.
+    for (text, days) in [(of(2, 96), (2, 6)), (of(2, 16), (2, 1)), (of(1, 32), (1, 2)), (of(1, 128), (1, 8))] {
+        let (mut world, inode) = promised(text);
+        world.settle();
+        check_days(&world, &[(1, 4)]);
+        place(&mut world, inode);
+        world.see();
+        world.settle();
+        check_days(&world, &[days]);
+        assert_eq!((only(&world).file.1, only(&world).successor), (inode, None));
+    }
+}
+
+#[test]
+fn an_upload_of_the_same_is_the_same_log() {
+    let (mut world, inode) = promised(of(1, 64));
+    let (id, _) = log(&world, "a");
+    place(&mut world, inode);
+    world.settle();
+    assert_eq!((log(&world, "a").0, only(&world).successor), (id, None));
+    check_days(&world, &[(1, 4)]);
+    // It is not to be replaced by what comes later.
+    world.write("a", of(2, 32));
+    world.settle();
+    check_days(&world, &[(1, 4), (2, 2)]);
+}
+
+#[test]
+fn what_was_not_uploaded_in_its_place_replaces_no_log() {
+    // Another file has the name; the upload is withdrawn; the log has another name by then.
+    for way in 0..3 {
+        let (mut world, inode) = promised(of(2, 32));
+        match way {
+            0 => drop(world.create("a", of(2, 32))),
+            1 => {
+                world.ledger.withdraw((1, inode));
+                place(&mut world, inode);
+            }
+            _ => {
+                world.rename("a", "a.1");
+                world.see();
+                world.remove("a.1");
+                place(&mut world, inode);
+            }
+        }
+        world.settle();
+        world.see_twice();
+        check_days(&world, &[(1, 4), (2, 2)]);
+    }
+}
+
+#[test]
+fn an_upload_replaces_also_what_is_gone_and_what_is_promised_late() {
+    for early in [true, false] {
+        let mut world = counted(&[("a", 1, 64)]);
+        let (id, _) = log(&world, "a");
+        world.remove("a");
+        world.see_twice();
+        let inode = 77;
+        if early {
+            world.ledger.replace_by(id, (1, inode));
+        }
+        world.create_as(inode, "a", of(2, 32));
+        world.settle();
+        if !early {
+            check_days(&world, &[(1, 4), (2, 2)]);
+            world.ledger.replace_by(id, (1, inode));
+            world.settle();
+        }
+        check_days(&world, &[(2, 2)]);
+    }
+}
+
+/// Killed after the file got its name, and before anybody had seen it.
+#[test]
+fn a_successor_is_known_after_a_restart() {
+    let (mut world, inode) = promised(of(2, 32));
+    place(&mut world, inode);
+    let mut next = restored(&world, |_| ());
+    next.settle();
+    check_days(&next, &[(2, 2)]);
+}

@@ -1,0 +1,183 @@
+//! What `docs/API.md` shows is what tallyd answers.
+//!
+//! Every line with `$` of its `console` blocks is run, in their order, against a daemon over `files/`, and what is printed is held against the lines below it. JSON is compared without what
+//! is different each time, which is listed here by name; ids are compared by what they stand for. `UPDATE_DOCS=1` writes the answers into the document instead.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use support::{Daemon, Folder, wait_until};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const ADDRESS: &str = "http://127.0.0.1:8080";
+/// Fields that are different each time.
+const VOLATILE: &[&str] = &["as_of", "pid", "restarts", "uptime_seconds", "unstored_files"];
+
+/// A piece of the document.
+enum Piece {
+    /// As it is.
+    Text(String),
+    /// A command, and what it prints.
+    Step(String, String),
+}
+
+fn pieces(document: &str) -> Vec<Piece> {
+    let (mut pieces, mut in_console) = (Vec::new(), false);
+    for line in document.split_inclusive('\n') {
+        let command = line.strip_prefix("$ ").filter(|_| in_console);
+        match (command, pieces.last_mut()) {
+            _ if line.starts_with("```") => {
+                in_console = line == "```console\n";
+                pieces.push(Piece::Text(line.to_owned()));
+            }
+            (Some(command), _) => pieces.push(Piece::Step(command.trim_end().to_owned(), String::new())),
+            (None, Some(Piece::Step(_, answer))) if in_console && line != "\n" => answer.push_str(line),
+            _ => pieces.push(Piece::Text(line.to_owned())),
+        }
+    }
+    pieces
+}
+
+/// The ids of the document, and what they are here.
+#[derive(Default)]
+struct Ids(BTreeMap<String, String>);
+
+impl Ids {
+    fn translate(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (written, real)| text.replace(written, real))
+    }
+
+    /// Is this what was written, but for what is different each time?
+    fn same(&mut self, written: &Value, real: &Value) -> bool {
+        let is_id = |text: &str| text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match (written, real) {
+            (Value::Object(written), Value::Object(real)) => {
+                let is_process = written.contains_key("role");
+                let is_volatile = |key: &str| VOLATILE.contains(&key) || (is_process && key == "state");
+                // All are looked at, whatever the first ones are: ids are learned on the way.
+                let mut compare = |(key, one): (&String, &Value)| is_volatile(key) || real.get(key).is_some_and(|two| self.same(one, two));
+                let differ = written.iter().filter(|field| !compare(*field)).count();
+                differ == 0 && written.keys().eq(real.keys())
+            }
+            (Value::Array(written), Value::Array(real)) => {
+                let differ = written.iter().zip(real).filter(|(one, two)| !self.same(one, two)).count();
+                differ == 0 && written.len() == real.len()
+            }
+            (Value::String(written), Value::String(real)) if is_id(written) && is_id(real) => {
+                self.0.entry(written.clone()).or_insert_with(|| real.clone()) == real
+            }
+            (Value::String(written), Value::String(real)) => self.translate(written) == *real,
+            _ => written == real,
+        }
+    }
+}
+
+#[test]
+fn the_answers_of_the_api_document_are_real() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no curl here");
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (path, folder) = (root.join("docs/API.md"), Folder::new());
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    for entry in fs::read_dir(root.join("files")).unwrap() {
+        let from = entry.unwrap().path();
+        // Written anew: as old as the test.
+        fs::write(folder.join("logs").join(from.file_name().unwrap()), fs::read(&from).unwrap()).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[("TALLYD_TOKEN", TOKEN)]);
+    wait_until("all is counted and stored", || {
+        let status = daemon.get("/api/v1/status");
+        (status["pending_bytes"] == 0 && status["logs"] == 3 && status["unstored_files"] == 0).then_some(())
+    });
+    let update = std::env::var_os("UPDATE_DOCS").is_some();
+    let (mut ids, mut wrong, mut document) = (Ids::default(), Vec::new(), String::new());
+    let mut steps = 0;
+    for piece in pieces(&fs::read_to_string(&path).unwrap()) {
+        let (command, written) = match piece {
+            Piece::Text(text) => {
+                document += &text;
+                continue;
+            }
+            Piece::Step(command, written) => (command, written),
+        };
+        steps += 1;
+        let line = ids.translate(&command).replace(ADDRESS, &daemon.url(""));
+        let output = Command::new("sh").args(["-c", &line]).env("TOKEN", TOKEN).env("no_proxy", "*").current_dir(daemon.folder.path()).output().unwrap();
+        let real = String::from_utf8(output.stdout).unwrap();
+        let same = match (serde_json::from_str(&written), serde_json::from_str(&real)) {
+            (Ok(written), Ok(real)) => ids.same(&written, &real),
+            _ => written.trim_end() == real.trim_end(),
+        };
+        if !same {
+            wrong.push(format!("$ {command}\nis written:\n{written}is answered:\n{real}\n{}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let end = if real.is_empty() || real.ends_with('\n') { "" } else { "\n" };
+        document += &format!("$ {}\n{real}{end}", ids.translate(&command));
+    }
+    if update {
+        return fs::write(&path, document).unwrap();
+    }
+    assert!(steps > 10, "only {steps} commands were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_scripts_of_the_document_can_be_read_by_a_shell() {
+    let document = include_str!("../docs/API.md");
+    let scripts: Vec<&str> = document.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```\n")?.0)).collect();
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        let output = Command::new("sh").args(["-n", "-c", script]).output().unwrap();
+        assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The comparison itself: a test that cannot fail is worse than none.
+#[test]
+fn what_is_different_is_found() {
+    let check = |written: &str, real: &str, same: bool| {
+        let (one, two) = (serde_json::from_str(written).unwrap(), serde_json::from_str(real).unwrap());
+        assert_eq!(Ids::default().same(&one, &two), same, "{written} and {real}");
+    };
+    check(r#"{"a":1,"pid":2}"#, r#"{"a":1,"pid":3}"#, true);
+    check(r#"{"a":1}"#, r#"{"a":2}"#, false);
+    check(r#"{"a":1}"#, r#"{"a":1,"b":2}"#, false);
+    check(r#"{"state":"live"}"#, r#"{"state":"gone"}"#, false);
+    check(r#"{"role":"api","state":"idle"}"#, r#"{"role":"api","state":"working"}"#, true);
+    check(r#"[1,2]"#, r#"[1]"#, false);
+    check(r#"["0123456789abcdef","0123456789abcdef"]"#, r#"["fedcba9876543210","fedcba9876543210"]"#, true);
+    check(r#"["0123456789abcdef","0123456789abcdef"]"#, r#"["fedcba9876543210","fedcba9876543211"]"#, false);
+    check(r#"["0123456789abcdef","/x/0123456789abcdef"]"#, r#"["fedcba9876543210","/x/fedcba9876543210"]"#, true);
+    assert_eq!(pieces("a\n```console\n$ b\nc\nd\n\n$ e\n```\n$ f\n").iter().filter(|piece| matches!(piece, Piece::Step(..))).count(), 2);
+}
+
+#[test]
+fn completions_and_manual_pages_know_the_commands() {
+    let run = |arguments: &[&str]| {
+        let output = support::tallyd().args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert_eq!(code, Some(0));
+        for word in ["healthcheck", "upload-max-mib", "rule"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    let (_, script, _) = run(&["completions", "bash"]);
+    assert!(Command::new("bash").args(["-n", "-c", &script]).status().is_ok_and(|status| status.success()));
+    let (code, page, _) = run(&["man"]);
+    assert!(code == Some(0) && page.contains(".TH tallyd 1") && page.contains(r"upload\-max\-mib") && page.contains("TALLYD_UPLOAD_MAX_MIB"), "{page}");
+    let (_, page, _) = run(&["man", "count"]);
+    assert!(page.contains(".TH tallyd-count 1") && page.contains(r"\-\-csv"), "{page}");
+    let (code, page, error) = run(&["man", "nothing"]);
+    assert_eq!((code, page.as_str()), (Some(1), ""));
+    assert!(error.contains("no command nothing"), "{error}");
+}
