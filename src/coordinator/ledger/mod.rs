@@ -200,11 +200,25 @@ impl Ledger {
             if one.deleted || one.content.to > to.min(two.content.to) || one.content.begins(&two.content) == Shown::Other {
                 continue;
             }
-            let is_gone = one.gone;
-            self.set_within(inner, Some(outer));
-            if is_gone {
-                self.drop_log(inner);
-            }
+            self.restore_within(inner, outer);
+        }
+        // What could not be read from the store in an earlier life was counted again if it was there: of the same content there may be two logs.
+        let mut same: HashMap<_, Vec<u64>> = HashMap::new();
+        for (id, log) in self.logs.iter().filter(|(_, log)| log.is_counted() && !log.deleted && log.within.is_none()) {
+            let anchor = log.content.anchor.map(|anchor| (anchor.at, anchor.length, anchor.hash));
+            same.entry((log.folder.clone(), log.content.to, anchor, log.content.blocks.clone())).or_default().push(*id);
+        }
+        for mut ids in same.into_values().filter(|ids| ids.len() > 1) {
+            ids.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.gone));
+            let first = ids[0];
+            ids.into_iter().skip(1).for_each(|id| self.restore_within(id, first));
+        }
+    }
+
+    fn restore_within(&mut self, inner: u64, outer: u64) {
+        self.set_within(inner, Some(outer));
+        if self.logs.get(&inner).is_some_and(|log| log.gone) {
+            self.drop_log(inner);
         }
     }
 
