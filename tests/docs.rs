@@ -69,6 +69,9 @@ impl Ids {
                 differ == 0 && written.len() == real.len()
             }
             (Value::String(written), Value::String(real)) if is_id(written) && is_id(real) => {
+                // A cursor has it within, byte by byte.
+                let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+                self.0.entry(hex(written)).or_insert_with(|| hex(real));
                 self.0.entry(written.clone()).or_insert_with(|| real.clone()) == real
             }
             (Value::String(written), Value::String(real)) => self.translate(written) == *real,
