@@ -437,6 +437,10 @@ impl Run {
             self.catch_up(id)?;
         }
         if self.replaced.contains(name) {
+            if self.daemon.is_none() && self.killed {
+                // What the store still knows under this name was replaced, and nobody could tell.
+                return Ok(false);
+            }
             self.unsafe_to_kill = true;
         }
         Ok(true)
@@ -461,6 +465,16 @@ impl Run {
         } else if !bytes.is_empty() {
             self.must_see = true;
         }
+    }
+
+    /// Is a half line that counts in this file held back in another one that has the same bytes? Then it is not said in which of the two it counts once this one
+    /// holds something else.
+    fn is_held_elsewhere(&self, name: &str) -> bool {
+        let id = self.names[name];
+        let bytes = &self.inodes[&id].bytes;
+        let Some(known) = self.inodes[&id].known.filter(|known| *known > self.inodes[&id].whole_lines()) else { return false };
+        let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| inode);
+        others.filter(|other| other.bytes.starts_with(&bytes[..known])).any(|other| other.known.is_none_or(|to| to < known))
     }
 
     /// Does something else begin with this?
@@ -618,7 +632,7 @@ impl Run {
                 let Some(from) = self.pick_plain(pick) else { return Ok(()) };
                 let to = NAMES[to].to_owned();
                 let id = self.names[&from];
-                if self.names.contains_key(&to) || (keep.is_some() && !self.may_destroy(&from)?) || !self.may_move(&from)? {
+                if self.names.contains_key(&to) || (keep.is_some() && (!self.may_destroy(&from)? || self.is_held_elsewhere(&from))) || !self.may_move(&from)? {
                     return Ok(());
                 }
                 let bytes = self.inodes[&id].bytes.clone();
@@ -696,7 +710,7 @@ impl Run {
             Act::Rewrite(pick, text) => {
                 if let Some(name) = self.pick_plain(pick) {
                     let id = self.names[&name];
-                    if !self.may_destroy(&name)? {
+                    if !self.may_destroy(&name)? || self.is_held_elsewhere(&name) {
                         return Ok(());
                     }
                     let (bytes, rest) = self.text(text);
@@ -796,7 +810,7 @@ impl Run {
             Act::Cut(pick, keep) => {
                 if let Some(name) = self.pick_plain(pick) {
                     let id = self.names[&name];
-                    if !self.may_destroy(&name)? {
+                    if !self.may_destroy(&name)? || self.is_held_elsewhere(&name) {
                         return Ok(());
                     }
                     let bytes = self.inodes[&id].bytes.clone();
@@ -1029,7 +1043,7 @@ impl Run {
             let known = inode.known.expect("it is known");
             let names = self.names_of(*id);
             let there = &inode.bytes[..known];
-            let (replaced, must_see) = (&mut self.replaced, &mut self.must_see);
+            let (replaced, must_see, unsafe_to_kill) = (&mut self.replaced, &mut self.must_see, &mut self.unsafe_to_kill);
             self.gone.retain(|gone| {
                 let covered = there.starts_with(&gone.bytes);
                 let replaces = known > 0 && is_dated(&gone.name) && names.contains(&gone.name);
@@ -1038,6 +1052,8 @@ impl Run {
                 }
                 // That this is where it is now, and no more where it was.
                 *must_see |= covered;
+                // The store may know it under another name, which nothing has replaced.
+                *unsafe_to_kill |= replaces && !covered && !gone.stored;
                 !covered && !replaces
             });
         }

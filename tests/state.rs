@@ -449,6 +449,8 @@ fn a_log_whose_stored_clients_are_damaged_is_counted_again_when_they_are_needed(
             Some(to) => {
                 fs::rename(folder.join("logs/access.log"), folder.join("logs").join(to)).unwrap();
                 let daemon = Daemon::start_in(folder, &[], &[]);
+                // Until it is written under its new name, what is stored is believed.
+                wait_until("the damage is found", || daemon.journal().contains("it is set aside").then_some(()));
                 daemon.wait_for(to, numbers);
                 wait_for_day(&daemon, numbers);
                 daemon

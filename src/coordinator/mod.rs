@@ -65,10 +65,10 @@ const SEE_EVERY_MAX: Duration = Duration::from_millis(100);
 /// How often time alone may make a log due for something.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Runs the coordinator until it is told to stop or the supervisor is gone. Says its exit code.
-pub fn run(heritage: &Heritage, supervisor: &Channel) -> i32 {
+/// Runs the coordinator until it is told to stop or the supervisor is gone. `alone`: its predecessor died, and the supervisor did not. Says its exit code.
+pub fn run(heritage: &Heritage, supervisor: &Channel, alone: bool) -> i32 {
     let own = Some(supervisor.as_fd().as_raw_fd());
-    match heritage.enter(Role::Coordinator, own).and_then(|page| Coordinator::new(heritage, supervisor, page)?.run()) {
+    match heritage.enter(Role::Coordinator, own).and_then(|page| Coordinator::new(heritage, supervisor, page, alone)?.run()) {
         Ok(()) => 0,
         Err(error) => {
             error!(%error, "the coordinator cannot go on");
@@ -136,7 +136,7 @@ struct Hand {
 }
 
 impl<'a> Coordinator<'a> {
-    fn new(heritage: &'a Heritage, supervisor: &'a Channel, page: StatusPage) -> io::Result<Coordinator<'a>> {
+    fn new(heritage: &'a Heritage, supervisor: &'a Channel, page: StatusPage, alone: bool) -> io::Result<Coordinator<'a>> {
         let settings = &heritage.settings;
         let publisher = Publisher::new(Board::open(&heritage.board, heritage.board_size)?);
         let (inflight, left) = Inflight::open(&settings.state);
@@ -148,7 +148,7 @@ impl<'a> Coordinator<'a> {
             final_after: settings.final_after,
             streams_max: settings.workers.saturating_sub(1).max(1),
         });
-        ledger.suspect(left);
+        ledger.suspect(left, alone);
         let mut sums = Sums::default();
         let storing = Storing::open(settings, &mut ledger, &mut sums, || page.beat())?;
         let scope = Scope {
@@ -188,6 +188,7 @@ impl<'a> Coordinator<'a> {
         // What was known is shown before the first byte of a log is read.
         coordinator.restore_unions();
         coordinator.publish();
+        coordinator.page.set_activity(Activity::Idle);
         Ok(coordinator)
     }
 
@@ -594,12 +595,19 @@ impl<'a> Coordinator<'a> {
     /// Unions that the store's numbers do not tell are made before anything is shown.
     fn restore_unions(&mut self) {
         self.follow_events();
-        self.storing.restore_unions(&mut self.sums, || self.page.beat());
+        let outcomes = self.storing.restore_unions(&mut self.sums, || self.page.beat());
+        self.follow_outcomes(outcomes);
     }
 
     /// What the keeper has done.
     fn hear_keeper(&mut self) {
-        for (log, outcome) in self.storing.hear(&mut self.sums) {
+        let outcomes = self.storing.hear(&mut self.sums);
+        self.follow_outcomes(outcomes);
+        self.stale |= self.storing.take_changed();
+    }
+
+    fn follow_outcomes(&mut self, outcomes: Vec<(u64, storing::Outcome)>) {
+        for (log, outcome) in outcomes {
             match outcome {
                 storing::Outcome::Loaded => self.drain(log),
                 storing::Outcome::Damaged => self.ledger.forget(log, now()),
@@ -607,7 +615,6 @@ impl<'a> Coordinator<'a> {
             self.follow_events();
             self.stale = true;
         }
-        self.stale |= self.storing.take_changed();
     }
 
     fn publish(&mut self) {

@@ -191,24 +191,31 @@ impl Storing {
         }
     }
 
-    /// Makes the unions that the stored numbers do not tell.
-    pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) {
-        let days = sums.take_changed_days();
+    /// Makes the unions that the stored numbers do not tell. Says of which logs the clients are there, or cannot be had: those are in no union then.
+    pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) -> Vec<(u64, Outcome)> {
+        let (days, mut outcomes) = (sums.take_changed_days(), Vec::new());
         for day in days.iter().copied() {
-            sums.day(day);
-            self.want(sums);
-            // One day after the other, so that no more than one is in memory.
-            while !self.keeper.is_idle() {
-                beat();
-                if let Some(report) = self.keeper.wait(Duration::from_millis(500)) {
-                    // What cannot be had is asked for again in the loop, and found out there.
-                    self.take(report, sums);
+            // One day after the other, so that no more than one is in memory. What cannot be had is taken out, and then the rest is asked for again.
+            loop {
+                sums.day(day);
+                self.want(sums);
+                if self.keeper.is_idle() {
+                    break;
+                }
+                while !self.keeper.is_idle() {
+                    beat();
+                    for (log, outcome) in self.keeper.wait(Duration::from_millis(500)).map_or(Vec::new(), |report| self.take(report, sums)) {
+                        if outcome == Outcome::Damaged {
+                            sums.remove(log);
+                        }
+                        outcomes.push((log, outcome));
+                    }
                 }
             }
-            sums.day(day);
             sums.settle(day);
         }
         days.into_iter().for_each(|day| sums.touch(day));
+        outcomes
     }
 
     /// Takes what the keeper has done. Says of which logs the clients are there now, or cannot be had.

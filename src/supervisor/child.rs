@@ -51,6 +51,11 @@ impl Child {
         self.due
     }
 
+    /// Was there an earlier life under this supervisor?
+    pub(super) fn lived_before(&self) -> bool {
+        self.lives > 0
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.pid.is_some() && matches!(self.page.activity(), Activity::Idle | Activity::Working)
     }

@@ -209,7 +209,8 @@ impl Supervisor {
             Role::Api => fork(|| api::run(heritage))?,
             Role::Coordinator => {
                 let (ours, theirs) = Channel::pair()?;
-                let pid = fork(|| coordinator::run(heritage, &theirs))?;
+                let alone = self.children[slot].lived_before();
+                let pid = fork(|| coordinator::run(heritage, &theirs, alone))?;
                 self.coordinator = Some(ours);
                 pid
             }
@@ -234,9 +235,9 @@ impl Supervisor {
         }
     }
 
-    /// Says once, on stdout, that the API answers.
+    /// Says once, on stdout, that the API answers, and with what was known before.
     fn announce(&mut self) {
-        if !self.announced && self.children[Role::Api.slot()].is_ready() {
+        if !self.announced && [Role::Api, Role::Coordinator].iter().all(|role| self.children[role.slot()].is_ready()) {
             self.announced = true;
             let mut stdout = io::stdout();
             let said = match self.heritage.listener.local_addr() {

@@ -227,9 +227,11 @@ impl Ledger {
         self.reserved.insert(id);
     }
 
-    /// Ranges that were in flight when an earlier coordinator died: that death counts against them as a kill.
-    pub fn suspect(&mut self, ranges: Vec<Suspect>) {
-        self.suspects = ranges.into_iter().map(|suspect| Suspect { kills: suspect.kills.saturating_add(suspect.flying.into()), ..suspect }).collect();
+    /// Ranges that were in flight when an earlier coordinator died. If all processes died with it, that counts against them as a kill; if it died `alone`, it
+    /// died of something else, for it does not touch the bytes.
+    pub fn suspect(&mut self, ranges: Vec<Suspect>, alone: bool) {
+        let kills = |suspect: &Suspect| suspect.kills.saturating_add((suspect.flying && !alone).into());
+        self.suspects = ranges.into_iter().map(|suspect| Suspect { kills: kills(&suspect), ..suspect }).collect();
     }
 
     /// What a successor must know: the ranges in flight, and those that wait and are known to be dangerous.

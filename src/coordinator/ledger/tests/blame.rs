@@ -193,7 +193,7 @@ fn a_range_that_takes_the_whole_daemon_down_is_narrowed_down_and_given_up() {
     for death in 0.. {
         assert!(death < 60, "{left:?}");
         let mut world = World::new(BIG);
-        world.ledger.suspect(left);
+        world.ledger.suspect(left, false);
         world.create("a", of(1, 3 * BIG));
         world.see();
         let dies = loop {
@@ -219,7 +219,7 @@ fn a_range_that_takes_the_whole_daemon_down_is_narrowed_down_and_given_up() {
 #[test]
 fn a_short_log_that_took_the_daemon_down_often_enough_is_given_up_at_once() {
     let mut world = World::new(BIG);
-    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, 64).unwrap(), strikes: 1, kills: KILLS_MAX - 1, flying: true }]);
+    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, 64).unwrap(), strikes: 1, kills: KILLS_MAX - 1, flying: true }], false);
     world.create("a", of(1, 64));
     world.see();
     assert_eq!((world.dispatch(), only(&world).pending(), only(&world).state()), (None, 0, LogState::Quarantined));
@@ -228,10 +228,25 @@ fn a_short_log_that_took_the_daemon_down_often_enough_is_given_up_at_once() {
 #[test]
 fn a_death_that_is_not_repeated_is_forgotten() {
     let mut world = World::new(BIG);
-    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, BIG).unwrap(), strikes: 0, kills: 3, flying: true }]);
+    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, BIG).unwrap(), strikes: 0, kills: 3, flying: true }], false);
     world.create("a", of(1, 2 * BIG));
     world.settle();
     assert!(world.ledger.suspects().next().is_none() && only(&world).is_complete());
+}
+
+/// The coordinator does not touch the bytes that are in flight: whoever kills it alone, and again and again, says nothing of them.
+#[test]
+fn a_range_is_not_to_blame_for_the_death_of_the_coordinator_alone() {
+    let mut left = Vec::new();
+    for _ in 0..3 * KILLS_MAX {
+        let mut world = World::new(BIG);
+        world.ledger.suspect(left, true);
+        world.create("a", of(1, 64));
+        world.see();
+        assert!(world.dispatch().is_some());
+        left = world.ledger.suspects().collect();
+    }
+    assert!(matches!(left[..], [Suspect { strikes: 0, kills: 0, flying: true, .. }]), "{left:?}");
 }
 
 #[test]
