@@ -20,6 +20,9 @@ use crate::tally::Clients;
 /// The clients of a log by day.
 pub type DayClients = Vec<(Option<Day>, Arc<Clients>)>;
 
+/// Clients by day as they were read from a partial.
+pub type LoadedDays = Vec<(Option<Day>, Clients)>;
+
 /// What the thread is to do.
 #[derive(Debug)]
 pub enum Task {
@@ -39,7 +42,7 @@ pub enum Report {
     /// What came of the logs that were to be written.
     Wrote {
         /// For each of them: how long it took, and whether it went.
-        logs: Vec<(u64, Duration, Result<(), NotWritten>)>,
+        logs: Vec<(u64, Duration, Result<(), Unusable>)>,
         /// The folder was not there, and was made: nothing is stored of any other log.
         made: bool,
     },
@@ -50,16 +53,18 @@ pub enum Report {
         /// See [`Report::Wrote`].
         made: bool,
     },
-    /// The clients of a log. An error: its partial cannot be used.
-    Loaded(u64, Option<Option<Day>>, Result<Vec<(Option<Day>, Clients)>, String>),
+    /// The clients of a log.
+    Loaded(u64, Option<Option<Day>>, Result<LoadedDays, Unusable>),
 }
 
-/// Why a log was not written.
-#[derive(Debug)]
-pub enum NotWritten {
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
     /// The system could not do it. It may be able to later.
+    #[error(transparent)]
     Failed(io::Error),
-    /// Its clients are in its partial only, and that cannot be used.
+    /// The log's clients are in its partial only, and that cannot be used.
+    #[error("{0}")]
     Lost(String),
 }
 
@@ -159,7 +164,7 @@ impl Shelf {
             }
             Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
             Task::Look => Report::Looked { made: self.make().unwrap_or(false) },
-            Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(|trouble| trouble.to_string())),
+            Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(unusable)),
         }
     }
 
@@ -168,11 +173,11 @@ impl Shelf {
         if self.folder.is_dir() { Ok(false) } else { folder::make(&self.state, &self.host).map(|_| true) }
     }
 
-    fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>, made: io::Result<()>) -> Vec<(u64, Duration, Result<(), NotWritten>)> {
+    fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>, made: io::Result<()>) -> Vec<(u64, Duration, Result<(), Unusable>)> {
         let (mut files, mut reports) = (Vec::new(), Vec::new());
         for (meta, clients) in snapshots {
             let (log, start) = (meta.log, Instant::now());
-            let encoded = clients.map_or_else(|| self.stored(log), Ok).and_then(|clients| bytes_of(&meta, &clients).map_err(NotWritten::Failed));
+            let encoded = clients.map_or_else(|| self.stored(log), Ok).and_then(|clients| bytes_of(&meta, &clients).map_err(Unusable::Failed));
             match encoded {
                 Ok(bytes) => files.push((log, bytes, start.elapsed())),
                 Err(error) => reports.push((log, start.elapsed(), Err(error))),
@@ -185,17 +190,14 @@ impl Shelf {
             Err(error) => all.iter().map(|_| Err(again(&error))).collect(),
         };
         let each = start.elapsed() / u32::try_from(files.len().max(1)).unwrap_or(1);
-        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written.map_err(NotWritten::Failed))));
+        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written.map_err(Unusable::Failed))));
         reports
     }
 
     /// The clients that a log's partial has.
-    fn stored(&self, log: u64) -> Result<DayClients, NotWritten> {
-        match load(&folder::path(&self.folder, log), None) {
-            Ok(days) => Ok(days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect()),
-            Err(Trouble::Io(error)) if error.kind() != io::ErrorKind::NotFound => Err(NotWritten::Failed(error)),
-            Err(trouble) => Err(NotWritten::Lost(trouble.to_string())),
-        }
+    fn stored(&self, log: u64) -> Result<DayClients, Unusable> {
+        let days = load(&folder::path(&self.folder, log), None).map_err(unusable)?;
+        Ok(days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect())
     }
 }
 
@@ -204,10 +206,17 @@ fn bytes_of(meta: &Meta, clients: &[(Option<Day>, Arc<Clients>)]) -> io::Result<
     encode(meta, &days).map_err(io::Error::other)
 }
 
-fn load(path: &Path, day: Option<Option<Day>>) -> Result<Vec<(Option<Day>, Clients)>, Trouble> {
+fn load(path: &Path, day: Option<Option<Day>>) -> Result<LoadedDays, Trouble> {
     let partial = File::open(path).map_err(Trouble::from).and_then(Partial::open)?;
     let days: Vec<Option<Day>> = day.map_or_else(|| partial.meta().days.keys().copied().collect(), |day| vec![day]);
     days.into_iter().map(|day| partial.to_clients(day).map(|clients| (day, clients))).collect()
+}
+
+fn unusable(trouble: Trouble) -> Unusable {
+    match trouble {
+        Trouble::Io(error) if error.kind() != io::ErrorKind::NotFound => Unusable::Failed(error),
+        trouble => Unusable::Lost(trouble.to_string()),
+    }
 }
 
 /// The same error once more. With the system's number, by which people are told.

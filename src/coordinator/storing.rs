@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
-use super::keeper::{DayClients, Keeper, NotWritten, Report, Task};
+use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable};
 use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
@@ -18,10 +18,12 @@ use crate::config::Settings;
 use crate::log::Day;
 use crate::store::{Host, Meta, folder};
 use crate::sys::clock::monotonic_ms;
-use crate::tally::{Clients, Rules};
+use crate::tally::Rules;
 
 /// A write that takes longer is said to hang.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
+/// What could not be read is tried again after so long.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often the memory is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// When the daemon stops, so much time is taken to write what is not written.
@@ -46,6 +48,8 @@ pub struct Storing {
     /// How the logs were counted that were counted otherwise than it is done now.
     before: HashMap<u64, Before>,
     loading: HashSet<(u64, Option<Option<Day>>)>,
+    /// Those of them that the system could not read, and when they are tried again. `None`: just now.
+    unread: HashMap<(u64, Option<Option<Day>>), Option<Instant>>,
     /// Counted up with each write.
     generation: u64,
     stored_at: u64,
@@ -93,6 +97,7 @@ impl Storing {
             foreign,
             before,
             loading: HashSet::new(),
+            unread: HashMap::new(),
             // Not 0, and not what a predecessor had: whoever reads the store must look again.
             generation: milliseconds(),
             stored_at: 0,
@@ -121,6 +126,10 @@ impl Storing {
     /// Is there more in memory than there should be, and will writing help?
     pub fn is_pressed(&self) -> bool {
         self.pressed && !self.saves.is_failing()
+    }
+
+    fn is_failing(&self) -> bool {
+        self.saves.is_failing() || !self.unread.is_empty()
     }
 
     /// Did what the header says of the store change since this was last asked?
@@ -176,8 +185,25 @@ impl Storing {
     /// Asks for the clients of an absent log: of one day, or all.
     pub fn load(&mut self, log: u64, day: Option<Option<Day>>) {
         if self.loading.insert((log, day)) {
-            let path = self.foreign.get(&log).cloned().unwrap_or_else(|| folder::path(&self.folder, log));
-            self.keeper.give(Task::Load(path, log, day));
+            self.give_load(log, day);
+        }
+    }
+
+    fn give_load(&mut self, log: u64, day: Option<Option<Day>>) {
+        let path = self.foreign.get(&log).cloned().unwrap_or_else(|| folder::path(&self.folder, log));
+        self.keeper.give(Task::Load(path, log, day));
+    }
+
+    fn load_again(&mut self, sums: &Sums) {
+        let now = Instant::now();
+        // Of a log that was counted again, or is no more, nothing is wanted.
+        for key in self.unread.extract_if(|(log, _), _| !sums.is_absent(*log)).map(|(key, _)| key) {
+            self.loading.remove(&key);
+        }
+        let due: Vec<_> = self.unread.iter().filter(|(_, due)| due.is_some_and(|due| due <= now)).map(|(key, _)| *key).collect();
+        for (log, day) in due {
+            self.unread.insert((log, day), None);
+            self.give_load(log, day);
         }
     }
 
@@ -237,8 +263,8 @@ impl Storing {
                     self.count(written.is_ok());
                     match written {
                         Ok(()) => self.note_error(None),
-                        Err(NotWritten::Failed(error)) => self.note_error(Some(error)),
-                        Err(NotWritten::Lost(why)) => {
+                        Err(Unusable::Failed(error)) => self.note_error(Some(error)),
+                        Err(Unusable::Lost(why)) => {
                             self.put_aside(log, &why);
                             outcomes.push((log, Outcome::Damaged));
                         }
@@ -258,32 +284,38 @@ impl Storing {
                 }
                 Vec::new()
             }
-            Report::Loaded(log, day, loaded) => {
-                self.loading.remove(&(log, day));
-                match (loaded, day) {
-                    (Ok(days), None) => {
-                        sums.load(log, days);
-                        vec![(log, Outcome::Loaded)]
+            Report::Loaded(log, day, loaded) => self.take_clients(log, day, loaded, sums).into_iter().map(|outcome| (log, outcome)).collect(),
+        }
+    }
+
+    fn take_clients(&mut self, log: u64, day: Option<Option<Day>>, loaded: Result<LoadedDays, Unusable>, sums: &mut Sums) -> Option<Outcome> {
+        if let Err(Unusable::Failed(error)) = loaded {
+            // What is in it is not known to be wrong.
+            if self.unread.insert((log, day), Some(Instant::now() + AGAIN_AFTER)).is_none() {
+                warn!(folder = %self.folder.display(), %error, "cannot read what is stored of a log; it is tried again");
+            }
+            self.complained = true;
+            self.note_error(Some(error));
+            return None;
+        }
+        self.loading.remove(&(log, day));
+        self.unread.remove(&(log, day));
+        match (loaded, day) {
+            (Ok(days), None) => sums.load(log, days),
+            // Of the union that they are for, nothing but a day's row changes.
+            (Ok(days), Some(_)) => days.into_iter().for_each(|(day, clients)| sums.fill((log, day), &clients)),
+            (Err(error), _) => {
+                match self.foreign.remove(&log) {
+                    Some(path) => {
+                        warn!(path = %path.display(), %error, "cannot use what another host has stored");
+                        sums.remove(log);
                     }
-                    (Ok(days), Some(_)) => {
-                        let fill = |(day, clients): (Option<Day>, Clients)| sums.fill((log, day), &clients);
-                        days.into_iter().for_each(fill);
-                        // Of the union that they were for, nothing but a day's row changes.
-                        vec![(log, Outcome::Loaded)]
-                    }
-                    (Err(error), _) => {
-                        match self.foreign.remove(&log) {
-                            Some(path) => {
-                                warn!(path = %path.display(), error, "cannot use what another host has stored");
-                                sums.remove(log);
-                            }
-                            None => self.put_aside(log, &error),
-                        }
-                        vec![(log, Outcome::Damaged)]
-                    }
+                    None => self.put_aside(log, &error.to_string()),
                 }
+                return Some(Outcome::Damaged);
             }
         }
+        Some(Outcome::Loaded)
     }
 
     /// Sets a log's partial aside, if there is one: it was a copy for a while, and those are not stored; or the folder is gone.
@@ -313,10 +345,10 @@ impl Storing {
                     warn!(folder = %self.folder.display(), %error, "cannot write the store; counting goes on, and it is tried again");
                 }
             }
-            None if !self.saves.is_failing() => {
+            None if !self.is_failing() => {
                 self.error = 0;
                 if std::mem::take(&mut self.complained) {
-                    info!("the store can be written again");
+                    info!("the store can be used again");
                 }
                 if self.saves.behind() == 0 {
                     self.stored_at = milliseconds();
@@ -331,8 +363,9 @@ impl Storing {
         if self.keeper.is_idle() {
             self.give_due(ledger, sums, false);
         }
-        if self.complained && !self.saves.is_failing() {
-            // What could not be written is not to be written any more.
+        self.load_again(sums);
+        if self.complained && !self.is_failing() {
+            // What could not be written is not to be written any more, or what could not be read was read.
             self.note_error(None);
         }
         if self.keeper.is_idle() && self.looked.elapsed() >= LOOK_EVERY {
