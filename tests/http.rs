@@ -377,6 +377,18 @@ fn tls_with_a_certificate_that_is_replaced() {
     assert!(!run(&["healthcheck", "--tls-cert", "old.cert"]).status.success());
 }
 
+/// Over so many logs of a line, all counted.
+fn over_many(logs: usize) -> Daemon {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    for number in 0..logs {
+        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[]);
+    wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    daemon
+}
+
 #[test]
 fn half_a_head_is_waited_for_and_then_told_so() {
     let daemon = Daemon::start(&[]);
@@ -403,6 +415,35 @@ fn half_a_head_is_waited_for_and_then_told_so() {
     assert!(status == 408 && body.contains("request-timeout"), "{head}");
     check_headers(&head);
     assert_eq!(rest(&mut silent), "");
+}
+
+/// Both take their time: 60 s without a request, 30 s without taking anything of an answer.
+#[test]
+fn who_does_not_go_on_is_let_go() {
+    let daemon = over_many(3_000);
+    let sockets = || {
+        let entries = fs::read_dir(format!("/proc/{}/fd", daemon.pids("api")[0])).unwrap();
+        entries.filter(|entry| fs::read_link(entry.as_ref().unwrap().path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))).count()
+    };
+    let before = sockets();
+    let (mut idle, mut deaf) = (connect(&daemon), connect(&daemon));
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    deaf.write_all(b"GET /api/v1/files?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut first = [0; 4_096];
+    let length = deaf.read(&mut first).unwrap();
+    let head = String::from_utf8_lossy(&first[..length]).to_ascii_lowercase();
+    let promised: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    wait_until("both are there", || (sockets() == before + 2).then_some(()));
+    // The one that is not read goes first.
+    wait_until("one is let go", || (sockets() <= before + 1).then_some(()));
+    let mut taken = Vec::new();
+    let _ = deaf.read_to_end(&mut taken);
+    assert!(length + taken.len() < promised, "{} of {promised} bytes came", length + taken.len());
+    idle.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+    let said = rest(&mut idle);
+    assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("alive\n"), "{said:?}");
+    assert_eq!(sockets(), before);
+    assert_eq!(daemon.restarts("api"), 0);
 }
 
 /// The daemon may open 256 files. Two thousand clients hold on, each in its way; each that is let go comes again. One asks, a hundred times.
@@ -479,13 +520,7 @@ fn memory(daemon: &Daemon, field: &str) -> u64 {
 
 #[test]
 fn answers_that_nobody_reads_do_not_pile_up() {
-    let folder = Folder::new();
-    fs::create_dir_all(folder.join("logs")).unwrap();
-    for number in 0..3_000 {
-        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)).unwrap();
-    }
-    let daemon = Daemon::start_in(folder, &[], &[]);
-    wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    let daemon = over_many(3_000);
     let length = daemon.ask("GET", "/api/v1/files?limit=10000", &[]).unwrap().2.len() as u64;
     let mut unread: Vec<TcpStream> = (0..200).map(|_| connect(&daemon)).collect();
     for stream in &mut unread {

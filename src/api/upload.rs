@@ -170,11 +170,16 @@ async fn take(
         return Err(Problem::incomplete());
     }
     // What a name with a date held is replaced by whatever comes there.
-    if replace && day_of_name(&target.name).is_none() {
+    let promises = replace && day_of_name(&target.name).is_none();
+    if promises {
         promise(sources, &mut draft, &target.name).await?;
     }
-    let (draft, replaced) = blocking(move || draft.place(replace).map(|replaced| (draft, replaced))).await?;
+    let (mut draft, replaced) = blocking(move || draft.place(replace).map(|replaced| (draft, replaced))).await?;
     let log = seen(sources, draft.id, &target.name).await;
+    if promises && log.is_some() {
+        // An earlier upload of the name may have been found between the two. What the store does not take now, the coordinator knows all the same.
+        let _ = tokio::time::timeout(SEEN, promise(sources, &mut draft, &target.name)).await;
+    }
     Ok(answer(&target, draft.length, log, replaced))
 }
 
@@ -248,7 +253,7 @@ async fn feed(incoming: &mut Incoming, parts: mpsc::Sender<Part>, max: u64) -> R
 async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<(), Problem> {
     let (start, mut asked) = (Instant::now(), None::<Instant>);
     loop {
-        let held: Vec<LogRow> = sources.board.logs()?.into_iter().filter(|row| row.name == name && counts(row)).collect();
+        let held: Vec<LogRow> = sources.board.logs()?.into_iter().filter(|row| row.name == name && row.file != draft.id && counts(row)).collect();
         let mut left = Vec::new();
         for row in held {
             let (file, log) = (draft.id, row.id);
