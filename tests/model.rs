@@ -467,10 +467,13 @@ impl Run {
         }
     }
 
-    /// Is a half line that counts in this file held back in another one that has the same bytes? Then it is not said in which of the two it counts once this one
-    /// holds something else.
-    fn is_held_elsewhere(&self, name: &str) -> bool {
+    /// Is it not said what becomes of what a file holds, once it holds something else? So it is if the file has several names with dates, for one of them may get
+    /// something new and the others not; or if a half line that counts in it is held back in another one that has the same bytes.
+    fn is_open(&self, name: &str) -> bool {
         let id = self.names[name];
+        if is_dated(name) && self.names_of(id).len() > 1 {
+            return true;
+        }
         let bytes = &self.inodes[&id].bytes;
         let Some(known) = self.inodes[&id].known.filter(|known| *known > self.inodes[&id].whole_lines()) else { return false };
         let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| inode);
@@ -632,7 +635,7 @@ impl Run {
                 let Some(from) = self.pick_plain(pick) else { return Ok(()) };
                 let to = NAMES[to].to_owned();
                 let id = self.names[&from];
-                if self.names.contains_key(&to) || (keep.is_some() && (!self.may_destroy(&from)? || self.is_held_elsewhere(&from))) || !self.may_move(&from)? {
+                if self.names.contains_key(&to) || (keep.is_some() && (!self.may_destroy(&from)? || self.is_open(&from))) || !self.may_move(&from)? {
                     return Ok(());
                 }
                 let bytes = self.inodes[&id].bytes.clone();
@@ -710,7 +713,7 @@ impl Run {
             Act::Rewrite(pick, text) => {
                 if let Some(name) = self.pick_plain(pick) {
                     let id = self.names[&name];
-                    if !self.may_destroy(&name)? || self.is_held_elsewhere(&name) {
+                    if !self.may_destroy(&name)? || self.is_open(&name) {
                         return Ok(());
                     }
                     let (bytes, rest) = self.text(text);
@@ -810,7 +813,7 @@ impl Run {
             Act::Cut(pick, keep) => {
                 if let Some(name) = self.pick_plain(pick) {
                     let id = self.names[&name];
-                    if !self.may_destroy(&name)? || self.is_held_elsewhere(&name) {
+                    if !self.may_destroy(&name)? || self.is_open(&name) {
                         return Ok(());
                     }
                     let bytes = self.inodes[&id].bytes.clone();
@@ -954,10 +957,12 @@ impl Run {
         if packed { format!("{}.{extension}", NAMES[to]) } else { NAMES[to].to_owned() }
     }
 
-    /// Where to cut: anywhere, but in no line before its time stamp has ended.
+    /// Where to cut: anywhere, but in no line before its time stamp has ended; and before the end of the last sample, by which the whole can be told from what goes
+    /// on otherwise.
     fn safe_cut(&self, bytes: &[u8], keep: Option<u16>) -> usize {
         let Some(keep) = keep else { return bytes.len() };
-        let cut = bytes.len() * usize::from(keep) / 1000;
+        let sampled = blocks_within(bytes.len() as u64).checked_sub(1).map_or(0, |last| block(last).0 + u64::from(block(last).1)) as usize;
+        let cut = (bytes.len() * usize::from(keep) / 1000).min(sampled.saturating_sub(1));
         let start = bytes[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if bytes[start..cut].contains(&b']') { cut } else { start }
     }
