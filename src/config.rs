@@ -95,7 +95,7 @@ pub struct Given {
     /// Watch the subfolders too
     #[arg(long, env = "TALLYD_RECURSIVE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     recursive: Option<bool>,
-    /// Count only logs with such a name, like *.log; may be given several times [default: all]
+    /// Count only logs with such a name, like 'access.log*'; may be given several times [default: all]
     #[arg(long, value_name = "GLOB", env = "TALLYD_INCLUDE", value_delimiter = ':')]
     include: Option<Vec<String>>,
     /// Do not count logs with such a name, whatever --include says; may be given several times [default: none]
@@ -243,7 +243,7 @@ impl Globs {
             GlobBuilder::new(&whole).literal_separator(true).backslash_escape(true).build()
         };
         let wrong = |pattern: &str, why: &dyn std::fmt::Display| {
-            BadSetting(format!("{origin}{pattern:?} is no pattern: {why}; write it like *.log, 2021*.log.gz or old/**, and [*] for a star itself"))
+            BadSetting(format!("{origin}{pattern:?} is no pattern: {why}; write it like access.log*, 2021*.log.gz or old/**, and [*] for a star itself"))
         };
         let mut set = GlobSet::builder();
         for pattern in &patterns {

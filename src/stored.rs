@@ -41,24 +41,23 @@ impl Answer {
         None
     }
 
-    /// The partials of a state folder.
-    fn list(&mut self, state: &Path) -> Vec<Entry> {
-        if !state.is_dir() {
-            self.errors.push(format!("there is no folder {}: is --state the one that the daemon was given?", shown_path(state)));
-            return Vec::new();
+    /// The partials of a state folder; `None` if there is none, which is an error.
+    fn list(&mut self, state: &Path) -> Option<Vec<Entry>> {
+        if !state.join("partials").is_dir() {
+            let what = if state.is_dir() { "is no state folder of tallyd" } else { "is not there" };
+            self.errors.push(format!("the folder {} {what}: is --state the one that the daemon was given?", shown_path(state)));
+            return None;
         }
-        folder::list(state).unwrap_or_else(|error| {
-            self.errors.push(format!("cannot read {}: {error}", shown_path(state)));
-            Vec::new()
-        })
+        folder::list(state).map_err(|error| self.errors.push(format!("cannot read {}: {error}", shown_path(state)))).ok()
     }
 }
 
 /// `tallyd store ls`: a line for each partial, or an object.
 pub fn ls(state: &Path, as_json: bool) -> Answer {
     let mut answer = Answer::default();
+    let Some(entries) = answer.list(state) else { return answer };
     let mut listed: Vec<(Entry, Meta, u64)> = Vec::new();
-    for entry in answer.list(state) {
+    for entry in entries {
         let read = || {
             let file = File::open(&entry.path)?;
             let size = file.metadata()?.len();
@@ -68,6 +67,7 @@ pub fn ls(state: &Path, as_json: bool) -> Answer {
             listed.push((entry, meta, size));
         }
     }
+    listed.sort_by(|(_, one, _), (_, two, _)| one.name.cmp(&two.name));
     answer.text = if as_json { as_objects(&listed) } else { as_table(&listed) };
     answer
 }
@@ -113,7 +113,8 @@ fn as_table(listed: &[(Entry, Meta, u64)]) -> String {
 pub fn check(state: &Path) -> Answer {
     let mut answer = Answer::default();
     let (mut whole, mut clients) = (0, 0);
-    for_each(&mut answer, state, |answer, entry| {
+    let Some(entries) = answer.list(state) else { return answer };
+    for_each(&mut answer, entries, |answer, entry| {
         let read = || {
             let partial = Partial::open(File::open(&entry.path)?)?;
             partial.check()?;
@@ -131,7 +132,8 @@ pub fn check(state: &Path) -> Answer {
 pub fn export(state: &Path, to: &Path) -> Answer {
     let mut answer = Answer::default();
     let (mut copied, mut same) = (0, 0);
-    for_each(&mut answer, state, |answer, entry| {
+    let Some(entries) = answer.list(state) else { return answer };
+    for_each(&mut answer, entries, |answer, entry| {
         let read = || {
             let bytes = fs::read(&entry.path)?;
             match Partial::from_bytes(bytes.clone()).and_then(|partial| partial.check()) {
@@ -166,8 +168,7 @@ fn copy(entry: &Entry, bytes: &[u8], to: &Path) -> io::Result<bool> {
 }
 
 /// Does something with each partial, with a bar on stderr if it takes long.
-fn for_each(answer: &mut Answer, state: &Path, mut act: impl FnMut(&mut Answer, &Entry)) {
-    let entries = answer.list(state);
+fn for_each(answer: &mut Answer, entries: Vec<Entry>, mut act: impl FnMut(&mut Answer, &Entry)) {
     let size = |entry: &Entry| entry.path.metadata().map_or(0, |about| about.len());
     let bar = progress(entries.iter().map(size).sum());
     for entry in &entries {
@@ -181,8 +182,9 @@ fn for_each(answer: &mut Answer, state: &Path, mut act: impl FnMut(&mut Answer, 
 /// `tallyd report`: the numbers over the days from the one to the other, both inclusive; a line for each day and one over all, or the object that `GET /api/v1/range` gives.
 pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -> Answer {
     let mut answer = Answer::default();
+    let Some(entries) = answer.list(state) else { return answer };
     let mut logs = Vec::new();
-    for entry in answer.list(state) {
+    for entry in entries {
         let read = File::open(&entry.path).map_err(Trouble::from).and_then(read_meta);
         if let Some(meta) = answer.take(&entry.path, read) {
             logs.push(Stored { path: entry.path, meta });

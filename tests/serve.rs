@@ -248,9 +248,10 @@ fn names_of_any_bytes_are_shown_and_nothing_raw_is_said() {
     assert!(!daemon.journal().contains('\u{1b}'));
 }
 
+/// Though the folders are looked at rarely, one that is away is looked for soon.
 #[test]
 fn a_folder_that_cannot_be_read_for_a_while_loses_nothing() {
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start(&["--scan-every-ms", "600000"]);
     append(&daemon, "20210322.log", LINE.as_bytes());
     daemon.wait_for("20210322.log", truth(1, 1));
     fs::rename(daemon.logs(), daemon.folder.join("away")).unwrap();
@@ -491,6 +492,23 @@ fn a_folder_that_cannot_be_entered_for_a_while_loses_nothing() {
     allow(0o755);
     wait_until("it is over", || (daemon.get("/api/v1/status")["degraded"][0].is_null()).then_some(()));
     assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 1);
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_named_in_the_journal() {
+    let daemon = Daemon::start_as_nobody();
+    let allow = |mode| fs::set_permissions(daemon.log("access.log"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    fs::write(daemon.log(".access.log"), "1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n").unwrap();
+    fs::set_permissions(daemon.log(".access.log"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::rename(daemon.log(".access.log"), daemon.log("access.log")).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        let words = ["cannot read a log", "log=access.log", "uid=65532"];
+        wait_until("it is said", || words.iter().all(|word| daemon.journal().contains(word)).then_some(()));
+    }
+    wait_until("it is said", || daemon.get("/api/v1/status")["degraded"][0].is_string().then_some(()));
+    allow(0o644);
+    daemon.wait_for("access.log", truth(1, 1));
+    assert_eq!(daemon.get("/api/v1/status")["degraded"], json!([]));
 }
 
 /// With many logs and days, one question for the logs of a day kept the api busy until it was taken for hung.

@@ -219,11 +219,10 @@ fn what_is_stored_is_listed() {
     assert_eq!((code, errors.as_str()), (0, ""));
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["partials"].as_array().unwrap().len(), 4);
-    let last = &json["partials"][3];
-    assert_eq!(
-        (&last["id"], &last["host"], &last["name"], &last["state"]),
-        (&json!("fedcba9876543210"), &json!("web-2"), &json!("access.log"), &json!("final"))
-    );
+    let other = json["partials"].as_array().unwrap().iter().find(|partial| partial["id"] == "fedcba9876543210").unwrap();
+    assert_eq!((&other["host"], &other["name"], &other["state"]), (&json!("web-2"), &json!("access.log"), &json!("final")));
+    let names: Vec<&str> = json["partials"].as_array().unwrap().iter().map(|partial| partial["name"].as_str().unwrap()).collect();
+    assert!(names.is_sorted(), "{names:?}");
 }
 
 #[test]
@@ -247,8 +246,14 @@ fn what_is_damaged_is_said_and_what_is_newer_left_alone() {
     assert!(errors.contains("0000000000000002.parquet: it is damaged: a column is not as it was written"), "{errors}");
     // The footer is whole: it is listed.
     assert_eq!(run(&["ls"], state.path()).0, 0);
-    let (code, _, errors) = run(&["check"], &state.join("none"));
-    assert!(code == 1 && errors.contains("there is no folder"), "{errors}");
+    // Nothing is not a store that is well.
+    fs::create_dir(state.join("other")).unwrap();
+    for (folder, word) in [("none", "is not there"), ("other", "is no state folder of tallyd")] {
+        for command in ["check", "ls"] {
+            let (code, text, errors) = run(&[command], &state.join(folder));
+            assert!(code == 1 && text.is_empty() && errors.contains(word), "{text}{errors}");
+        }
+    }
 }
 
 #[test]

@@ -214,6 +214,35 @@ fn names_that_would_not_be_counted_are_refused() {
 }
 
 #[test]
+fn what_asks_for_more_than_to_be_stored_is_refused() {
+    let daemon = start(&[]);
+    let bytes = block(10, 5, 1).0;
+    let ask = |query: &str, header: &str| {
+        let fields = format!("Content-Length: {}\r\n{header}{}", bytes.len(), if header.is_empty() { "" } else { "\r\n" });
+        let mut stream = begin(&daemon, &format!("/api/v1/files/access.log{query}"), &fields);
+        stream.write_all(&bytes).unwrap();
+        Answer::read(stream).unwrap()
+    };
+    for (query, header, status, code) in [
+        ("", "Content-Range: bytes 10-99/100", 400, "bad-request"),
+        ("", "If-Match: \"x\"", 400, "bad-request"),
+        ("", "If-Unmodified-Since: Mon, 22 Mar 2021 06:25:24 GMT", 400, "bad-request"),
+        ("?replace=true", "If-None-Match: *", 400, "bad-request"),
+        ("", "Content-Encoding: br", 415, "unknown-coding"),
+        ("", "Content-Encoding: gzip, br", 415, "unknown-coding"),
+    ] {
+        check_refused(&ask(query, header), status, code, "");
+    }
+    assert!(names(&daemon.logs()).is_empty());
+    for (query, parameter) in [("?replace=1", "replace"), ("?replace=true&replace=true", "replace"), ("?x=1", "x")] {
+        let answer = ask(query, "");
+        check_refused(&answer, 400, "bad-parameter", parameter);
+        assert_eq!(answer.body["parameter"], parameter);
+    }
+    assert_eq!(ask("", "If-None-Match: *\r\nContent-Encoding: identity").status, 201);
+}
+
+#[test]
 fn of_several_folders_the_name_says_which() {
     let folder = Folder::new();
     ["web1", "web2"].iter().for_each(|name| fs::create_dir(folder.join(name)).unwrap());

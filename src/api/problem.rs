@@ -49,6 +49,7 @@ codes! {
     BODY_TOO_LARGE: "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large", "The route takes no body, or none of that size: `detail` says how much it takes.";
     TOO_LARGE: "too-large", PAYLOAD_TOO_LARGE, "The upload is too long", "Compress it, cut it, or raise the setting `upload_max_mib`.";
     URI_TOO_LONG: "uri-too-long", URI_TOO_LONG, "The address is too long", "The target of a request may have 8,192 bytes.";
+    UNKNOWN_CODING: "unknown-coding", UNSUPPORTED_MEDIA_TYPE, "The body is packed in an unknown way", "`Content-Encoding` names something that tallyd cannot unpack: `detail` says what it can.";
     TOO_MANY_UPLOADS: "too-many-uploads", TOO_MANY_REQUESTS, "Too many uploads at once", "As many uploads are under way as there may be. Ask again after the seconds that `Retry-After` says.";
     HEAD_TOO_LARGE: "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head is too large", "The head of a request may have 16,384 bytes and 100 fields.";
     INTERNAL: "internal", INTERNAL_SERVER_ERROR, "A mistake in tallyd",

@@ -11,24 +11,24 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
-use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
 use super::Sources;
 use super::changes::{ask, permit, stored};
-use super::problem::Problem;
-use super::query::{Kind, Parameter, parameters, path_part};
+use super::problem::{BAD_REQUEST, Problem, UNKNOWN_CODING};
+use super::query::{Asked, Kind, Parameter, path_part};
 use super::routes::{Api, Shared};
 use super::wire::{self, json};
 use crate::board::{LogRow, LogState, Watching};
@@ -59,28 +59,34 @@ const POLL: Duration = Duration::from_millis(20);
 /// After so long, what is not done is asked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// What a body may be packed by. It is stored as it comes: what it is, its content tells.
+const CODINGS: [&str; 6] = ["identity", "gzip", "x-gzip", "zstd", "bzip2", "xz"];
+
 const GIVEN_UP: &str = "the upload was given up; nothing was stored";
 
 /// What uploads need, and which there are.
 pub(super) struct Uploads {
     settings: Settings,
     permits: Semaphore,
-    /// The drafts, by the names they are to have.
-    under_way: Mutex<BTreeMap<Vec<u8>, PathBuf>>,
+    /// The drafts, by the names they are to have; `None`: one that is not to be removed when the process ends, or that is not there yet.
+    under_way: Mutex<BTreeMap<Vec<u8>, Option<PathBuf>>>,
+    ending: AtomicBool,
 }
 
 impl Uploads {
     pub(super) fn new(settings: &Settings) -> Uploads {
-        Uploads { settings: settings.clone(), permits: Semaphore::new(UPLOADS_MAX), under_way: Mutex::default() }
+        Uploads { settings: settings.clone(), permits: Semaphore::new(UPLOADS_MAX), under_way: Mutex::default(), ending: AtomicBool::new(false) }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, PathBuf>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Option<PathBuf>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process ends: nothing is left of what is not whole.
+    /// The process ends: nothing is left of what is not whole. But a draft that is to replace a log stays for the next life, which first takes that back: nobody may listen
+    /// any more, and the store must not wait for a file whose inode is another one's by then.
     pub(super) fn abandon(&self) {
-        for path in self.under_way().values() {
+        self.ending.store(true, Relaxed);
+        for path in self.under_way().values().flatten() {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -100,33 +106,27 @@ pub(super) fn routes() -> Router<Arc<Api>> {
 pub(super) const NAME: Parameter =
     Parameter { name: "id", about: "The file's name, percent-encoded: 1 to 255 bytes of UTF-8, not hidden, and such that it is counted.", kind: Kind::Text };
 
+static REPLACE: Parameter =
+    Parameter { name: "replace", about: "Whether it replaces what has the name: else that is a conflict.", kind: Kind::Words(&["true", "false"]) };
+
 /// What can be said of an upload.
-pub(super) static OF_UPLOAD: &[&Parameter] =
-    &[&Parameter { name: "replace", about: "Whether it replaces what has the name: else that is a conflict.", kind: Kind::Words(&["true", "false"]) }];
+pub(super) static OF_UPLOAD: &[&Parameter] = &[&REPLACE];
 
-type PutQuery = Result<Query<PutParameters>, QueryRejection>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PutParameters {
-    replace: Option<bool>,
+async fn put_file(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Result<Asked, Problem>, request: Request) -> Response {
+    upload(&api, path_part(path), asked, request).await
 }
 
-async fn put_file(State(api): Shared, path: Result<Path<String>, PathRejection>, query: PutQuery, request: Request) -> Response {
-    upload(&api, path_part(path), query, request).await
-}
-
-async fn put_in_folder(State(api): Shared, path: Result<Path<(String, String)>, PathRejection>, query: PutQuery, request: Request) -> Response {
-    upload(&api, path_part(path.map(|Path((folder, rest))| Path(format!("{folder}/{rest}")))), query, request).await
+async fn put_in_folder(State(api): Shared, path: Result<Path<(String, String)>, PathRejection>, asked: Result<Asked, Problem>, request: Request) -> Response {
+    upload(&api, path_part(path.map(|Path((folder, rest))| Path(format!("{folder}/{rest}")))), asked, request).await
 }
 
 /// Takes an upload. If it is refused, what still comes of it is read for a while: else who sends it would find the connection broken instead of the answer.
-async fn upload(api: &Api, name: Result<String, Problem>, query: PutQuery, request: Request) -> Response {
+async fn upload(api: &Api, name: Result<String, Problem>, asked: Result<Asked, Problem>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     // Who waits to be told to go on has sent nothing.
     let waits = head.headers.contains_key(header::EXPECT);
     let mut incoming = Incoming { body, left: STALL, came: 0, taken: 0 };
-    match take(&api.sources, &head.headers, name, query, &mut incoming).await {
+    match take(&api.sources, &head.headers, name, asked, &mut incoming).await {
         Ok(response) => response,
         Err(problem) => {
             if !waits || incoming.taken > 0 {
@@ -144,19 +144,22 @@ async fn take(
     sources: &Arc<Sources>,
     headers: &HeaderMap,
     name: Result<String, Problem>,
-    query: PutQuery,
+    asked: Result<Asked, Problem>,
     incoming: &mut Incoming,
 ) -> Result<Response, Problem> {
     permit(sources, headers)?;
-    let replace = parameters(query)?.replace.unwrap_or(false);
+    let asked = asked?;
+    asked.only(OF_UPLOAD)?;
+    let replace = asked.word(&REPLACE)? == Some("true");
+    check_meaning(headers, replace)?;
     let uploads = &sources.uploads;
-    let target = Target::new(&name?, &uploads.settings).map_err(|wrong| Problem::bad_parameter(format!("name: {wrong}")))?;
+    let target = Target::new(&name?, &uploads.settings).map_err(|wrong| Problem::bad_parameter(format!("name: {wrong}")).of("name"))?;
     let max = uploads.settings.upload_max;
     let length = incoming.body.size_hint().exact();
     if length.is_some_and(|length| length > max) {
         return Err(Problem::too_large(max));
     }
-    let Ok(_permit) = uploads.permits.try_acquire() else { return Err(Problem::too_many(UPLOADS_MAX)) };
+    let Ok(permit) = uploads.permits.try_acquire() else { return Err(Problem::too_many(UPLOADS_MAX)) };
     let begin = {
         let (sources, target) = (Arc::clone(sources), target.clone());
         move || {
@@ -175,12 +178,35 @@ async fn take(
         promise(sources, &mut draft, &target.name).await?;
     }
     let (mut draft, replaced) = blocking(move || draft.place(replace).map(|replaced| (draft, replaced))).await?;
+    // What is still waited for holds up nobody.
+    drop(permit);
     let log = seen(sources, draft.id, &target.name).await;
     if promises && log.is_some() {
         // An earlier upload of the name may have been found between the two. What the store does not take now, the coordinator knows all the same.
         let _ = tokio::time::timeout(SEEN, promise(sources, &mut draft, &target.name)).await;
     }
     Ok(answer(&target, draft.length, log, replaced))
+}
+
+/// Refuses what asks for more than that the body is stored: RFC 9110 forbids to pass over it.
+fn check_meaning(headers: &HeaderMap, replace: bool) -> Result<(), Problem> {
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(Problem::new(&BAD_REQUEST, "a part of a log cannot be uploaded (Content-Range): send all of it"));
+    }
+    // Nothing but what a name without replace=true has anyhow.
+    let is_new = |value: &HeaderValue| value == "*" && !replace;
+    let conditions = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
+    if conditions.iter().any(|name| headers.contains_key(name)) || !headers.get_all(header::IF_NONE_MATCH).iter().all(is_new) {
+        return Err(Problem::new(
+            &BAD_REQUEST,
+            "uploads know no conditions (If-Match and the like): leave them out; a name that is taken is replaced only with ?replace=true",
+        ));
+    }
+    let is_known = |value: &HeaderValue| value.to_str().is_ok_and(|coding| CODINGS.iter().any(|known| coding.trim().eq_ignore_ascii_case(known)));
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_known) {
+        return Err(Problem::new(&UNKNOWN_CODING, format!("the body may be packed by one of {}, or not at all", CODINGS.join(", "))));
+    }
+    Ok(())
 }
 
 /// Runs what may wait for a disk.
@@ -251,15 +277,15 @@ async fn feed(incoming: &mut Incoming, parts: mpsc::Sender<Part>, max: u64) -> R
 
 /// Sees to it that what a name without a date holds is replaced once the draft has the name, also if coordinator or daemon die meanwhile: the store must know.
 async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<(), Problem> {
-    let (start, mut asked) = (Instant::now(), None::<Instant>);
+    let (start, mut asked) = (Instant::now(), BTreeMap::<u64, Instant>::new());
     loop {
         let held: Vec<LogRow> = sources.board.logs()?.into_iter().filter(|row| row.name == name && row.file != draft.id && counts(row)).collect();
         let mut left = Vec::new();
         for row in held {
             let (file, log) = (draft.id, row.id);
-            let is_known = stored(sources, log, move |meta| meta.is_some_and(|meta| meta.successor == Some(file))).await;
+            let is_known = stored(sources, log, move |meta| meta.is_some_and(|meta| meta.successors.contains(&file))).await;
             // Of what is not counted, nothing is stored.
-            let is_nothing = row.counted_to == 0 && asked.is_some();
+            let is_nothing = row.counted_to == 0 && asked.contains_key(&log);
             if !(is_known || is_nothing) {
                 left.push(log);
             }
@@ -270,9 +296,11 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
         if start.elapsed() >= PROMISE {
             return Err(Problem::not_ready("the store does not take that the log of this name is to be replaced; nothing was. /api/v1/status may tell why"));
         }
-        if asked.is_none_or(|asked| asked.elapsed() >= AGAIN) {
-            left.into_iter().try_for_each(|log| draft.promise(log))?;
-            asked = Some(Instant::now());
+        for log in left {
+            if asked.get(&log).is_none_or(|asked| asked.elapsed() >= AGAIN) {
+                draft.promise(log)?;
+                asked.insert(log, Instant::now());
+            }
         }
         tokio::time::sleep(POLL).await;
     }

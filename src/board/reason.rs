@@ -100,7 +100,7 @@ impl fmt::Display for Skip {
             Skip::LinkNowhere => "a link that leads nowhere",
             Skip::LinkToFolder => "a link to a folder",
             Skip::Folder => "a subfolder, which only --recursive looks into",
-            Skip::Pattern => "left out by the patterns of --include and --exclude",
+            Skip::Pattern => "its name, by the patterns of --include and --exclude",
             Skip::TooDeep => "a subfolder that is too deep",
         })
     }

@@ -106,8 +106,8 @@ struct Coordinator<'a> {
     watching: Watching,
     /// What was counted and the board does not count yet.
     counted: Counters,
-    /// The logs of which it was said that they cannot be opened.
-    unopened: HashSet<u64>,
+    /// The logs of which it was said that they cannot be read.
+    unreadable: HashSet<u64>,
 }
 
 /// What was counted for a job, of the file that was open then.
@@ -183,7 +183,7 @@ impl<'a> Coordinator<'a> {
             troubled: BTreeSet::new(),
             watching: Watching::Starting,
             counted: Counters::default(),
-            unopened: HashSet::new(),
+            unreadable: HashSet::new(),
         };
         // What was known is shown before the first byte of a log is read.
         coordinator.restore_unions();
@@ -471,7 +471,6 @@ impl<'a> Coordinator<'a> {
                 match opened {
                     Ok((file, true, raw)) => match channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
                         Ok(()) => {
-                            self.unopened.remove(&next.job.log);
                             self.ledger.opened(&next.job, raw);
                             hand.flight = Some((next.job, file));
                         }
@@ -486,8 +485,6 @@ impl<'a> Coordinator<'a> {
                         // Renamed or removed since the last look, most often.
                         if error.kind() == io::ErrorKind::NotFound {
                             self.scan_soon();
-                        } else if self.unopened.insert(next.job.log) {
-                            warn!(log = self.name(next.job.log), %error, uid = crate::sys::process::uid(), "cannot open a log; it is tried again");
                         }
                         self.ledger.cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
                     }
@@ -506,10 +503,11 @@ impl<'a> Coordinator<'a> {
         if full {
             self.watcher.scan();
             self.publisher.set_looked_at(now().as_millis() as u64);
+            self.next_scan = Instant::now() + self.heritage.settings.scan_every;
+        }
+        if !self.watcher.contents().troubled.is_empty() {
             // A folder that is away may be back any moment, and nothing tells.
-            let every = self.heritage.settings.scan_every;
-            let troubled = !self.watcher.contents().troubled.is_empty();
-            self.next_scan = Instant::now() + if troubled { every.min(TROUBLED_EVERY) } else { every };
+            self.next_scan = self.next_scan.min(Instant::now() + TROUBLED_EVERY);
         }
         if full || (self.unseen && self.next_see <= start) {
             self.see(full);
@@ -622,6 +620,7 @@ impl<'a> Coordinator<'a> {
         let idle = !self.hands.iter().flatten().any(|hand| hand.flight.is_some());
         if self.stale && (idle || self.published.elapsed() >= PUBLISH_EVERY) {
             let changed = self.ledger.take_changed();
+            self.complain(&changed);
             self.storing.note(&changed, &self.ledger);
             // A file that holds something else than before is looked at soon: what is in it is not known.
             let pending = u64::from(self.ledger.is_missing_any());
@@ -640,6 +639,20 @@ impl<'a> Coordinator<'a> {
             self.storing.want(&self.sums);
             (self.stale, self.published) = (false, Instant::now());
             self.announce();
+        }
+    }
+
+    /// Says once of each log that it cannot be read.
+    fn complain(&mut self, changed: &BTreeSet<u64>) {
+        for id in changed {
+            match self.ledger.log(*id).and_then(|log| log.unreadable) {
+                Some(errno) if self.unreadable.insert(*id) => {
+                    let (error, uid) = (io::Error::from_raw_os_error(errno), crate::sys::process::uid());
+                    warn!(log = self.name(*id), %error, uid, "cannot read a log; it is tried again at each look at the folders, and not in the numbers until then");
+                }
+                Some(_) => {}
+                None => drop(self.unreadable.remove(id)),
+            }
         }
     }
 

@@ -137,7 +137,7 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
     (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
     log.absorbed = meta.absorbed.clone();
-    log.successor = meta.successor;
+    log.successors = meta.successors.clone();
     let held = meta.complete && format.is_none() && meta.counted_to < *size;
     if held { log.with_held_line() } else { log }
 }
@@ -181,7 +181,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         reason: log.reason().to_word(),
         duplicate_of: 0,
         absorbed: log.absorbed.clone(),
-        successor: log.successor,
+        successors: log.successors.clone(),
         written_at,
     }
 }

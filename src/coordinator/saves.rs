@@ -202,9 +202,9 @@ fn is_kept(log: &Log) -> bool {
 
 /// See [`Mark`].
 pub fn mark(log: &Log) -> Mark {
-    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, successor, .. } = log;
+    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, successors, .. } = log;
     let text = format!(
-        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successor:?} {} {:?}",
+        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {} {:?}",
         content.to,
         log.is_complete(),
         log.state()

@@ -66,8 +66,8 @@ struct Wire<'a> {
     duplicate_of: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     absorbed: Vec<(String, u64)>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    successor: Option<WireFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    successors: Vec<WireFile>,
     written_at: u64,
 }
 
@@ -253,7 +253,7 @@ impl TryFrom<&Meta> for Wire<'_> {
             reason: sane(meta.reason)?,
             duplicate_of: hex(meta.duplicate_of),
             absorbed: meta.absorbed.iter().map(|(log, to)| (hex(*log), *to)).collect(),
-            successor: meta.successor.map(|(device, inode)| WireFile { device: hex(device), inode: hex(inode) }),
+            successors: meta.successors.iter().map(|(device, inode)| WireFile { device: hex(*device), inode: hex(*inode) }).collect(),
             written_at: sane(meta.written_at)?,
         };
         Ok(wire)
@@ -304,7 +304,7 @@ impl TryFrom<Wire<'_>> for Meta {
             reason: wire.reason,
             duplicate_of: number(&wire.duplicate_of).ok_or(Misfit)?,
             absorbed: wire.absorbed.iter().map(|(log, to)| Some((number(log)?, *to))).collect::<Option<_>>().ok_or(Misfit)?,
-            successor: wire.successor.map(|file| number(&file.device).zip(number(&file.inode)).ok_or(Misfit)).transpose()?,
+            successors: wire.successors.iter().map(|file| number(&file.device).zip(number(&file.inode))).collect::<Option<_>>().ok_or(Misfit)?,
             written_at: wire.written_at,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! Plain words; their JSON form is in `json.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::log::Day;
@@ -53,8 +53,8 @@ pub struct Meta {
     pub duplicate_of: u64,
     /// Logs that count within this one, up to where: a partial of one of them that ends there or before is out of date.
     pub absorbed: BTreeMap<u64, u64>,
-    /// The file (device and inode) that is to take its name and its place: once that has the name and is counted, this log's numbers are void.
-    pub successor: Option<(u64, u64)>,
+    /// The files (device and inode) that are to take its name and its place: once one has the name and is counted, this log's numbers are void.
+    pub successors: BTreeSet<(u64, u64)>,
     /// When this was written: milliseconds since 1970.
     pub written_at: u64,
 }

@@ -1,6 +1,6 @@
 //! Partials written, read again, damaged in every place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::encode::Writer;
@@ -71,7 +71,7 @@ fn meta(model: &Model) -> Meta {
         reason: 9,
         duplicate_of: u64::MAX,
         absorbed: BTreeMap::from([(1, 2), (u64::MAX, 3)]),
-        successor: Some((u64::MAX, 1 << 61)),
+        successors: BTreeSet::from([(1, 2), (u64::MAX, 1 << 61)]),
         written_at: 1_616_400_000_123,
         ..Meta::default()
     };

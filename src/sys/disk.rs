@@ -34,7 +34,9 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         // Not every file system can (NFS cannot). Two names of one file for a moment are as good: the new one is given only if it is free.
         Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS | nix::errno::Errno::EOPNOTSUPP) => {
             fs::hard_link(from, to)?;
-            fs::remove_file(from)
+            // It has its new name, whether or not the old one can be taken from it.
+            let _ = fs::remove_file(from);
+            Ok(())
         }
         done => Ok(done?),
     }

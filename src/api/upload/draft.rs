@@ -3,12 +3,14 @@
 //! It goes with whoever makes it. Who is killed leaves it behind; the next api removes it. It is locked as long as its maker lives, so that nobody removes what another
 //! daemon on the same folder is making.
 
+use std::collections::btree_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::Bytes;
 use tokio::sync::mpsc::Receiver;
@@ -58,18 +60,23 @@ impl Draft {
     /// If another upload of this name is under way, if there is no room, or if the folder cannot be written to.
     pub(super) fn begin(sources: Arc<Sources>, target: Target, length: Option<u64>) -> Result<Draft, Problem> {
         check_room(&target.folder, length.unwrap_or(0))?;
-        let mut under_way = sources.uploads.under_way();
-        if under_way.contains_key(&target.name) {
-            return Err(Problem::conflict("another upload of this name is under way; try again when it is done"));
+        match sources.uploads.under_way().entry(target.name.clone()) {
+            Entry::Occupied(_) => return Err(Problem::conflict("another upload of this name is under way; try again when it is done")),
+            Entry::Vacant(entry) => drop(entry.insert(None)),
         }
-        let (path, file) = create(&target.folder).map_err(|error| refused(&error, &target.folder))?;
-        let about = file.metadata().map_err(|error| refused(&error, &target.folder));
-        under_way.insert(target.name.clone(), path.clone());
-        drop(under_way);
-        let mut draft = Draft { sources, target, path, file, id: (0, 0), length: 0, promised: false, placed: false };
-        let about = about?;
-        draft.id = (about.dev(), about.ino());
-        Ok(draft)
+        let created = create(&target.folder).and_then(|(path, file)| Ok((file.metadata().map(|about| (about.dev(), about.ino()))?, path, file)));
+        let mut under_way = sources.uploads.under_way();
+        match created {
+            Ok((id, path, file)) => {
+                under_way.insert(target.name.clone(), Some(path.clone()));
+                drop(under_way);
+                Ok(Draft { sources, target, path, file, id, length: 0, promised: false, placed: false })
+            }
+            Err(error) => {
+                under_way.remove(&target.name);
+                Err(refused(&error, &target.folder))
+            }
+        }
     }
 
     /// Writes what comes, until all of it is there and on the disk.
@@ -98,6 +105,9 @@ impl Draft {
     /// It is to replace a log: the coordinator is to void that one's numbers once this has its name.
     pub(super) fn promise(&mut self, log: u64) -> Result<(), Problem> {
         self.promised = true;
+        if !self.placed {
+            self.sources.uploads.under_way().insert(self.target.name.clone(), None);
+        }
         ask(&self.sources, Request::Replace { log, file: self.id })
     }
 
@@ -110,7 +120,10 @@ impl Draft {
         let existed = replace && is_taken(path)?;
         let placed = if replace { fs::rename(&self.path, path) } else { rename_new(&self.path, path) };
         match placed {
-            Ok(()) => self.placed = true,
+            Ok(()) => {
+                self.placed = true;
+                self.sources.uploads.under_way().remove(&self.target.name);
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
             Err(error) => return Err(refused(&error, folder)),
         }
@@ -124,16 +137,16 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if !self.placed {
-            if self.promised {
-                // Before its inode can be another file's.
-                let _ = ask(&self.sources, Request::Withdraw { file: self.id });
-            }
-            if let Err(error) = fs::remove_file(&self.path) {
-                warn!(path = %self.path.display(), %error, "cannot remove an upload that is not whole");
-            }
+        if self.placed {
+            return;
         }
-        self.sources.uploads.under_way().remove(&self.target.name);
+        let uploads = &self.sources.uploads;
+        // Before its inode can be another file's. If nobody hears it, the next life says it.
+        let stays = self.promised && (uploads.ending.load(Relaxed) || ask(&self.sources, Request::Withdraw { file: self.id }).is_err());
+        if !stays && let Err(error) = fs::remove_file(&self.path) {
+            warn!(path = %self.path.display(), %error, "cannot remove an upload that is not whole");
+        }
+        uploads.under_way().remove(&self.target.name);
     }
 }
 
@@ -166,8 +179,10 @@ pub(super) fn clear(sources: &Sources) {
             if !is_file || file.try_lock().is_err() {
                 continue;
             }
-            if let Ok(about) = file.metadata() {
-                let _ = ask(sources, Request::Withdraw { file: (about.dev(), about.ino()) });
+            let withdrawn =
+                file.metadata().map_err(|_| ()).and_then(|about| ask(sources, Request::Withdraw { file: (about.dev(), about.ino()) }).map_err(drop));
+            if withdrawn.is_err() {
+                continue;
             }
             match fs::remove_file(&path) {
                 Ok(()) => info!(path = %path.display(), "removed what was left of an upload"),
@@ -185,6 +200,8 @@ fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
         match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
             // Who clears up may have been quicker; then it is removed.
             Ok(file) => match file.try_lock() {
+                // Or was it removed before it was locked?
+                Ok(()) if file.metadata()?.nlink() == 0 => {}
                 Ok(()) => return Ok((path, file)),
                 Err(fs::TryLockError::WouldBlock) => {}
                 // A file system without locks. Who clears up cannot lock it either, and leaves it.

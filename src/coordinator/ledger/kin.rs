@@ -112,10 +112,9 @@ impl Ledger {
             return self.inherit(known, id, now);
         }
         let root = kin.and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.within.unwrap_or(kin))).filter(|root| *root != id);
-        let Some(log) = self.logs.get_mut(&id) else { return };
         if let Err(error) = &start {
-            log.unreadable = error.raw_os_error();
-        } else if !unknown {
+            self.note_unreadable(id, error.raw_os_error().unwrap_or(libc::EIO));
+        } else if !unknown && let Some(log) = self.logs.get_mut(&id) {
             (log.told, log.unreadable) = (Some(size), None);
         }
         self.set_within(id, root);
@@ -413,7 +412,8 @@ impl Ledger {
         log.absorbed.insert(from, gone.content.to);
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
-        (log.gone, log.missed, log.told, log.successor) = (false, false, Some(gone.size), None);
+        (log.gone, log.missed, log.told) = (false, false, Some(gone.size));
+        log.successors.clear();
         self.events.push(Event::Renamed(id));
         Some(gone)
     }

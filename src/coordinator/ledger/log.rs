@@ -1,6 +1,6 @@
 //! One log as the ledger knows it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ pub struct Log {
     pub absorbed: BTreeMap<u64, u64>,
     /// It was taken back: it counts no more, wherever it is found.
     pub deleted: bool,
-    /// The file that is to take its name and its place, as who uploads it wants.
-    pub successor: Option<FileId>,
+    /// The files that are to take its name and its place, as those who upload them want. Of several, one comes there.
+    pub successors: BTreeSet<FileId>,
     /// An unfinished last line was counted.
     pub unterminated: bool,
     /// It has had another name before: it will not grow for long.
@@ -151,7 +151,7 @@ impl Log {
             within: None,
             absorbed: BTreeMap::new(),
             deleted: false,
-            successor: None,
+            successors: BTreeSet::new(),
             unterminated: false,
             rotated: false,
             old: false,
@@ -239,7 +239,7 @@ impl Log {
 
     /// Once its file is gone, does what its name holds then replace it? Under a name with a date, whatever that is; else what was uploaded for it.
     pub(super) fn is_replaceable(&self) -> bool {
-        self.day.is_some() || self.successor.is_some()
+        self.day.is_some() || !self.successors.is_empty()
     }
 
     /// Is there anything to keep of it once its file is gone?

@@ -524,7 +524,7 @@ impl Ledger {
         self.put_aside(id);
     }
 
-    fn note_unreadable(&mut self, id: u64, errno: i32) {
+    pub(super) fn note_unreadable(&mut self, id: u64, errno: i32) {
         if let Some(log) = self.logs.get_mut(&id).filter(|log| !log.gone)
             && log.unreadable.replace(errno) != Some(errno)
         {
@@ -560,7 +560,7 @@ impl Ledger {
     /// A file is to take a log's name and its place: once it has the name and is counted, the log's numbers are void. Says whether there is such a log.
     pub fn replace_by(&mut self, id: u64, file: FileId) -> bool {
         let Some(log) = self.logs.get_mut(&id).filter(|log| !log.deleted) else { return false };
-        log.successor = Some(file);
+        log.successors.insert(file);
         self.changed.insert(id);
         if log.gone {
             // The file may be there by now.
@@ -572,8 +572,14 @@ impl Ledger {
 
     /// A file is to take no log's place after all.
     pub fn withdraw(&mut self, file: FileId) {
-        let ids: Vec<u64> = self.logs.iter().filter(|(_, log)| log.successor == Some(file)).map(|(id, _)| *id).collect();
-        ids.into_iter().for_each(|id| self.set_no_successor(id));
+        for (id, log) in &mut self.logs {
+            if log.successors.remove(&file) {
+                self.changed.insert(*id);
+                if !log.is_replaceable() {
+                    self.replaceable.remove(id);
+                }
+            }
+        }
     }
 
     /// What is stored of a log cannot be read: it is counted again if it is there, else it is lost.

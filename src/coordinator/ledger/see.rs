@@ -178,7 +178,8 @@ impl Ledger {
         log.path.clone_from(&found.path);
         if log.name != found.name {
             let waiting = self.turns.remove(&turn(id, log));
-            (log.name, log.day, log.successor) = (found.name.clone(), day_of_name(&found.name), None);
+            (log.name, log.day) = (found.name.clone(), day_of_name(&found.name));
+            log.successors.clear();
             // What is written into an empty file under its new name was not rotated.
             log.rotated |= log.size > 0;
             if waiting {
@@ -226,7 +227,7 @@ impl Ledger {
         let Some(outer) = copy.within else { return };
         let Some(log) = self.logs.get_mut(&outer).filter(|log| log.missed && log.content.to == to && log.name != name) else { return };
         (log.day, log.name, log.path, log.file) = (day_of_name(&name), name, path, file);
-        log.successor = None;
+        log.successors.clear();
         self.changed.insert(outer);
         self.events.push(Event::Renamed(outer));
     }
@@ -287,19 +288,9 @@ impl Ledger {
     pub(super) fn replace(&mut self, id: u64) {
         let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.replaceable.is_empty()) else { return };
         let is_name = |other: &Log| other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name));
-        let is_meant = |other: &Log| other.day.is_some() || other.successor == Some(log.file);
+        let is_meant = |other: &Log| other.day.is_some() || other.successors.contains(&log.file);
         let before = |id: &u64| self.logs.get(id).is_some_and(|other| is_name(other) && is_meant(other));
         let replaced: Vec<u64> = self.replaceable.iter().copied().filter(before).collect();
         replaced.into_iter().for_each(|id| self.drop_log(id));
-    }
-
-    /// Nothing is to take a log's place.
-    pub(super) fn set_no_successor(&mut self, id: u64) {
-        let Some(log) = self.logs.get_mut(&id) else { return };
-        log.successor = None;
-        self.changed.insert(id);
-        if !log.is_replaceable() {
-            self.replaceable.remove(&id);
-        }
     }
 }

@@ -15,7 +15,7 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
         let mut known = Log::counted(log.folder.clone(), log.name.clone(), log.file, log.format, log.size, log.changed, log.content.clone());
         (known.gone, known.deleted, known.raw, known.unterminated) = (log.gone, log.deleted, log.raw.clone(), log.unterminated);
         known.absorbed.clone_from(&log.absorbed);
-        known.successor = log.successor;
+        known.successors = log.successors.clone();
         change(&mut known);
         next.ledger.restore(id, known);
         next.sums.insert(id, Sum { lines: world.sums[&id].lines.clone(), counts: false });

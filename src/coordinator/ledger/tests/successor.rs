@@ -29,7 +29,7 @@ fn an_upload_replaces_what_a_name_without_a_date_held() {
         world.see();
         world.settle();
         check_days(&world, &[days]);
-        assert_eq!((only(&world).file.1, only(&world).successor), (inode, None));
+        assert_eq!((only(&world).file.1, only(&world).successors.is_empty()), (inode, true));
     }
 }
 
@@ -39,7 +39,7 @@ fn an_upload_of_the_same_is_the_same_log() {
     let (id, _) = log(&world, "a");
     place(&mut world, inode);
     world.settle();
-    assert_eq!((log(&world, "a").0, only(&world).successor), (id, None));
+    assert_eq!((log(&world, "a").0, only(&world).successors.is_empty()), (id, true));
     check_days(&world, &[(1, 4)]);
     // It is not to be replaced by what comes later.
     world.write("a", of(2, 32));
@@ -68,6 +68,23 @@ fn what_was_not_uploaded_in_its_place_replaces_no_log() {
         world.settle();
         world.see_twice();
         check_days(&world, &[(1, 4), (2, 2)]);
+    }
+}
+
+/// The first has its name and is not counted yet when a second one is promised, and comes to nothing.
+#[test]
+fn an_upload_that_comes_to_nothing_undoes_no_other() {
+    for seen in [false, true] {
+        let (mut world, inode) = promised(of(2, 32));
+        let (id, _) = log(&world, "a");
+        place(&mut world, inode);
+        if seen {
+            world.see_twice();
+        }
+        world.ledger.replace_by(id, (1, 99));
+        world.ledger.withdraw((1, 99));
+        world.settle();
+        check_days(&world, &[(2, 2)]);
     }
 }
 
