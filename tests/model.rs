@@ -666,7 +666,7 @@ impl Run {
                 };
                 let to = format!("{from}.{extension}");
                 let id = self.names[&from];
-                if self.names.contains_key(&to) || self.inodes[&id].bytes.is_empty() || !self.may_move(&from)? {
+                if self.names.contains_key(&to) || self.inodes[&id].bytes.is_empty() || self.looks_like_another(id) || !self.may_move(&from)? {
                     return Ok(());
                 }
                 self.say(format!("pack {from} with {program}{}", if keep { ", keep it" } else { "" }));
@@ -886,6 +886,15 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// By the samples that are taken of it, can what a file holds not be told from something that has parted from it? Once both are in no plain file, nobody could.
+    fn looks_like_another(&self, id: u64) -> bool {
+        let own = &self.inodes[&id].bytes;
+        let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| &inode.bytes);
+        let mut others = others.chain(&self.past).chain(&self.bases).chain(self.gone.iter().map(|gone| &gone.bytes));
+        let seems = |one: &[u8], other: &[u8]| !other.starts_with(one) && may_begin(one, other);
+        others.any(|other| seems(own, other) || seems(other, own))
     }
 
     /// By what is kept of a content that is in no plain file, not all others can be told from it. Contents that have parted go on until they can be.
