@@ -564,6 +564,27 @@ fn a_log_that_is_gone_can_be_taken_back() {
 }
 
 #[test]
+fn a_copy_of_a_log_that_was_taken_back_counts_nowhere_either() {
+    let daemon = with_token(&[("access.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))), ("copy.log", &line("1.1.1.1", 22))]);
+    wait_until("the copy is one", || daemon.file("copy.log").filter(|file| file["state"] == "duplicate"));
+    assert_eq!(status(&daemon, "DELETE", &format!("/api/v1/files/{}", id_of(&daemon, "access.log")), &[BEARER]).0, 204);
+    let is_void = |daemon: &Daemon| {
+        let file = daemon.file("copy.log")?;
+        let shown = (&file["state"], &file["reason"], &file["requests"], &file["duplicate_of"]);
+        (shown == (&json!("skipped"), &json!("it was taken back"), &json!(0), &Value::Null)).then_some(())
+    };
+    wait_until("it is void", || is_void(&daemon));
+    assert_eq!(daemon.reported("copy.log"), None);
+    fs::remove_file(daemon.log("access.log")).unwrap();
+    wait_until("the other is not listed any more", || daemon.file("access.log").is_none().then_some(()));
+    assert_eq!(is_void(&daemon), Some(()));
+    // It is a log of its own once it goes its own way.
+    fs::write(daemon.log("copy.log"), line("1.1.1.1", 22) + &line("3.3.3.3", 22)).unwrap();
+    daemon.wait_for("copy.log", support::Truth { total: 2, ip: 2 });
+    assert_eq!(ask(&daemon, "/api/v1/range")["requests"], 2);
+}
+
+#[test]
 fn a_duplicate_and_what_is_left_out_cannot_be_taken_back() {
     let daemon = with_token(&[("access.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))), ("copy.log", &line("1.1.1.1", 22)), (".hidden", "x\n")]);
     fs::hard_link(daemon.log("access.log"), daemon.log("second.log")).unwrap();

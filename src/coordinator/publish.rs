@@ -12,6 +12,7 @@ use super::sums::{DayNumbers, Sums};
 use crate::board::{Board, Counters, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
 use crate::log::Day;
 use crate::sys::clock::monotonic_ms;
+use crate::tally::Totals;
 
 /// Writes the board.
 #[derive(Debug)]
@@ -138,7 +139,11 @@ impl Publisher {
         }
         for id in changed {
             match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
-                Some(log) => self.show_log(*id, log, sums),
+                Some(log) => {
+                    // A copy of what was taken back counts nowhere either.
+                    let is_void = log.within.and_then(|outer| ledger.log(outer)).is_some_and(|outer| outer.deleted);
+                    self.show_log(*id, log, is_void, sums);
+                }
                 None => self.hide_log(*id),
             }
         }
@@ -187,7 +192,7 @@ impl Publisher {
         links.any(|row| row == id) || self.shown_skipped.keys().any(|name| row_id(name, 0) == id)
     }
 
-    fn show_log(&mut self, id: u64, log: &Log, sums: &mut Sums) {
+    fn show_log(&mut self, id: u64, log: &Log, is_void: bool, sums: &mut Sums) {
         if let Some(before) = self.behind.get(&id) {
             // A log that is void, or that is shorter now, will not get there.
             if log.content.to < *before && log.pending() > 0 && log.generation == 0 {
@@ -210,18 +215,18 @@ impl Publisher {
                 id,
                 name: log.name.clone(),
                 day: log.day,
-                state: log.state(),
+                state: if is_void { LogState::Skipped } else { log.state() },
                 complete: log.is_complete(),
                 size: log.size,
                 counted_to: log.content.to,
                 file: log.file,
                 quarantine,
-                reason: log.reason(),
-                duplicate_of: log.within.unwrap_or(0),
-                totals: sums.log(id),
+                reason: if is_void { Reason::Deleted } else { log.reason() },
+                duplicate_of: log.within.filter(|_| !is_void).unwrap_or(0),
+                totals: if is_void { Totals::default() } else { sums.log(id) },
             },
         );
-        let shares = sums.shares(id);
+        let shares = if is_void { Vec::new() } else { sums.shares(id) };
         let days: BTreeSet<Option<Day>> = shares.iter().map(|(day, _)| *day).collect();
         let old = self.shown_shares.insert(id, days.clone()).unwrap_or_default();
         self.hide_shares(id, old.difference(&days));

@@ -287,7 +287,7 @@ impl Ledger {
     }
 
     /// The logs that count within a log.
-    fn inner_of(&self, id: u64) -> Vec<u64> {
+    pub(super) fn inner_of(&self, id: u64) -> Vec<u64> {
         self.inner.get(&id).map_or(Vec::new(), |inner| inner.iter().copied().collect())
     }
 

@@ -553,6 +553,7 @@ impl Ledger {
         self.turns.remove(&turn(id, log));
         (log.deleted, log.plan) = (true, None);
         self.changed.insert(id);
+        self.changed.extend(self.inner_of(id));
         self.events.push(Event::Void(id));
         true
     }
