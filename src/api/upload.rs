@@ -279,7 +279,8 @@ async fn feed(incoming: &mut Incoming, parts: mpsc::Sender<Part>, max: u64) -> R
 async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<(), Problem> {
     let (start, mut asked) = (Instant::now(), BTreeMap::<u64, Instant>::new());
     loop {
-        let held: Vec<LogRow> = sources.board.logs()?.into_iter().filter(|row| row.name == name && row.file != draft.id && counts(row)).collect();
+        let is_held = |row: &LogRow| row.name == name && counts(row) && !is_of(row, draft.id);
+        let held: Vec<LogRow> = sources.board.logs()?.into_iter().filter(is_held).collect();
         let mut left = Vec::new();
         for row in held {
             let (file, log) = (draft.id, row.id);
@@ -306,6 +307,11 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
     }
 }
 
+/// Is it the log of this file? That of a file that is gone may have had the same inode.
+fn is_of(row: &LogRow, file: (u64, u64)) -> bool {
+    row.file == file && row.state != LogState::Gone
+}
+
 /// Does a log have numbers of its own?
 fn counts(row: &LogRow) -> bool {
     !matches!(row.state, LogState::Skipped | LogState::Duplicate)
@@ -316,7 +322,7 @@ async fn seen(sources: &Sources, file: (u64, u64), name: &[u8]) -> Option<u64> {
     let (start, mut asked) = (Instant::now(), false);
     loop {
         let rows = sources.board.logs().unwrap_or_default();
-        let row = rows.into_iter().find(|row| row.file == file && row.name == name && row.state != LogState::Gone);
+        let row = rows.into_iter().find(|row| row.name == name && is_of(row, file));
         let late = start.elapsed() >= SEEN;
         match row {
             Some(row) if row.state != LogState::Counting || late => return Some(row.id),

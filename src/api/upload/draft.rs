@@ -120,10 +120,7 @@ impl Draft {
         let existed = replace && is_taken(path)?;
         let placed = if replace { fs::rename(&self.path, path) } else { rename_new(&self.path, path) };
         match placed {
-            Ok(()) => {
-                self.placed = true;
-                self.sources.uploads.under_way().remove(&self.target.name);
-            }
+            Ok(()) => self.placed = true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
             Err(error) => return Err(refused(&error, folder)),
         }
@@ -137,13 +134,13 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if self.placed {
-            return;
-        }
         let uploads = &self.sources.uploads;
         // Before its inode can be another file's. If nobody hears it, the next life says it.
-        let stays = self.promised && (uploads.ending.load(Relaxed) || ask(&self.sources, Request::Withdraw { file: self.id }).is_err());
-        if !stays && let Err(error) = fs::remove_file(&self.path) {
+        let withdrawn = || !self.promised || (!uploads.ending.load(Relaxed) && ask(&self.sources, Request::Withdraw { file: self.id }).is_ok());
+        if !self.placed
+            && withdrawn()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             warn!(path = %self.path.display(), %error, "cannot remove an upload that is not whole");
         }
         uploads.under_way().remove(&self.target.name);

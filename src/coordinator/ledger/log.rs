@@ -1,17 +1,16 @@
 //! One log as the ledger knows it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::content::{Content, Place};
 use super::super::scan::FileId;
-use super::super::work::Work;
-use super::Done;
+use super::plan::Plan;
 use crate::board::{LogState, Reason};
 use crate::decode::{Damage, Format};
 use crate::log::{Day, day_of_name};
-use crate::range::{LastLine, Range};
+use crate::range::Range;
 use crate::sample::Sample;
 
 /// A log: its content, and where that is now.
@@ -83,29 +82,6 @@ pub struct Log {
     /// The size at which its last line was found to be unfinished.
     pub(super) held_at: Option<u64>,
     pub(super) plan: Option<Plan>,
-}
-
-/// The bytes of a log that are being counted.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    /// Tells it from every other plan.
-    pub(super) serial: u64,
-    pub(super) to: u64,
-    pub(super) last: LastLine,
-    pub(super) todo: VecDeque<Work>,
-    /// Up to where everything is merged.
-    pub(super) next: u64,
-    /// What came back before its turn: a log's numbers are always those of a beginning of it.
-    pub(super) waiting: BTreeMap<u64, Piece>,
-}
-
-/// A range that is through.
-#[derive(Debug, Clone)]
-pub(super) enum Piece {
-    /// Counted by this job.
-    Counted(u64, Range, Box<Done>),
-    /// Given up.
-    Hole(Range, Reason),
 }
 
 impl Log {

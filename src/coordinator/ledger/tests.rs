@@ -8,8 +8,18 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use super::super::inflight::Suspect;
+use super::super::scan::FileId;
+use super::super::work::{Blame, KILLS_MAX};
+use super::flight::{Dispatch, WAITING_MAX};
+use super::plan::{ROTATED_AFTER, SETTLED_AFTER};
 use super::*;
 use crate::board::LogState;
+use crate::board::Reason;
+use crate::job::{Hang, Job};
+use crate::range::{LastLine, Range};
+use crate::sample::Sample;
+use crate::sys::process::Death;
 use world::*;
 
 /// A text of so many bytes; another pen, another text.

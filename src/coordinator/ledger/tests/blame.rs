@@ -60,7 +60,7 @@ fn blame_needs_a_reason() {
     assert_eq!(fail_until_given_up(Ledger::refused).1.len(), 30);
     // Never believed.
     for (death, hung) in [(Death::Signal(libc::SIGKILL), Some(Hang::Still)), (Death::Signal(libc::SIGTERM), None), (Death::Exit(0), None)] {
-        assert_eq!(blame(death, hung), Blame::Nobody);
+        assert_eq!(crate::coordinator::work::blame(death, hung), Blame::Nobody);
     }
 }
 

@@ -1,0 +1,204 @@
+//! What is to be counted of a log, in which order, and when a result's turn has come to be merged.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::super::work::{Work, set_apart};
+use super::{Ledger, turn};
+use crate::board::Reason;
+use crate::decode::Damage;
+use crate::range::{LastLine, Range};
+use crate::sample::{Sample, blocks_within};
+
+/// A compressed log is taken up when it has not changed for so long, if nobody was seen to close it.
+pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// A log that was renamed is final when it has not changed for so long: its writer has gone on to another file.
+pub(super) const ROTATED_AFTER: Duration = Duration::from_secs(1);
+
+/// The bytes of a log that are being counted.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    /// Tells it from every other plan.
+    pub(super) serial: u64,
+    pub(super) to: u64,
+    pub(super) last: LastLine,
+    pub(super) todo: VecDeque<Work>,
+    /// Up to where everything is merged.
+    pub(super) next: u64,
+    /// What came back before its turn: a log's numbers are always those of a beginning of it.
+    pub(super) waiting: BTreeMap<u64, Piece>,
+}
+
+/// A range that is through.
+#[derive(Debug, Clone)]
+pub(super) enum Piece {
+    /// Counted by this job.
+    Counted(u64, Range, Box<Done>),
+    /// Given up.
+    Hole(Range, Reason),
+}
+
+/// What a result says of its range, beside the numbers.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// See [`crate::range::Counted::end`].
+    pub end: u64,
+    /// See [`crate::range::Counted::held`].
+    pub held: bool,
+    /// See [`crate::range::Counted::unterminated`].
+    pub unterminated: bool,
+    /// The last bytes that were looked at.
+    pub tail: Sample,
+    /// See [`crate::range::Counted::blocks`].
+    pub blocks: (usize, Vec<u64>),
+    /// See [`crate::range::Counted::probe`].
+    pub probe: Option<Sample>,
+    /// Why a compressed log ended before its end.
+    pub damage: Option<Damage>,
+}
+
+impl Ledger {
+    /// Time goes on.
+    pub fn consider_all(&mut self, now: Duration) {
+        self.waits = false;
+        let ids: Vec<u64> = self.logs.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.consider(id, now));
+    }
+
+    /// Plans what there is to count of a log.
+    pub(super) fn consider(&mut self, id: u64, now: Duration) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        // A time stamp of the future says nothing, one of the past may have been set by hand.
+        let quiet = now.saturating_sub(log.seen.max(log.changed.min(now)));
+        let is_final = log.format.is_some() || quiet >= self.policy.final_after || (log.rotated && quiet >= ROTATED_AFTER);
+        if log.is_final != is_final {
+            log.is_final = is_final;
+            self.changed.insert(id);
+        }
+        if log.gone || log.deleted {
+            return;
+        }
+        if let Some(plan) = &log.plan {
+            // It may have been put aside until now.
+            if !plan.todo.is_empty() {
+                self.turns.insert(turn(id, log));
+            }
+            return;
+        }
+        // A line that is held back is looked at again when there is more of it, or when there will be no more.
+        let held = log.held_at.is_some_and(|size| log.size <= size) && !is_final;
+        let unsettled = log.format.is_some() && !log.closed && quiet < SETTLED_AFTER;
+        self.waits |= held || (unsettled && !log.caught_up);
+        let whole = Range::new(0, log.size);
+        let range = match log.format {
+            Some(_) if log.caught_up || unsettled => None,
+            Some(_) => whole,
+            // First it must be told from the logs that there are.
+            None if log.told.is_none() => None,
+            None => Range::new(log.content.to, log.size),
+        };
+        let Some(range) = range.filter(|_| !held) else {
+            log.caught_up |= log.pending() == 0 && log.held_at.is_none_or(|size| log.size <= size);
+            if log.uncounted() == 0 && log.unreadable.take().is_some() {
+                // There is nothing left to read.
+                self.changed.insert(id);
+            }
+            return;
+        };
+        let mut given_up = Vec::new();
+        let cut = range.cut(if log.format.is_some() { range.len() } else { self.policy.range_bytes });
+        let todo: VecDeque<Work> = cut.flat_map(|range| set_apart(range, log.file, &mut self.suspects, &mut given_up)).collect();
+        let struck = todo.iter().any(|work| work.strikes > 0 || work.kills > 0);
+        self.plans += 1;
+        let (serial, last) = (self.plans, if is_final { LastLine::Count } else { LastLine::Hold });
+        log.plan = Some(Plan { serial, to: range.to(), last, todo, next: range.from(), waiting: BTreeMap::new() });
+        if struck {
+            self.struck.insert(id);
+        }
+        if log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty()) {
+            self.turns.insert(turn(id, log));
+        }
+        if given_up.is_empty() {
+            return;
+        }
+        for work in given_up {
+            self.give_up(id, work, Reason::Signal(libc::SIGKILL));
+        }
+        // If nothing else is to be done of it, no answer will come that passes over them.
+        self.ready(id, now);
+    }
+
+    /// The job of a log whose numbers are to be merged now, if its turn has come.
+    pub fn ready(&mut self, id: u64, now: Duration) -> Option<u64> {
+        loop {
+            let log = self.logs.get_mut(&id)?;
+            let plan = log.plan.as_mut()?;
+            let next = plan.next;
+            match plan.waiting.get(&next)? {
+                Piece::Counted(number, ..) => return Some(*number),
+                Piece::Hole(range, reason) => {
+                    let (range, reason) = (*range, *reason);
+                    plan.waiting.remove(&next);
+                    log.quarantine.push((range, reason));
+                    if log.format.is_none() {
+                        log.content.grow(range.to(), blocks_within(range.to()), &[], None);
+                    }
+                    log.held_at = None;
+                    plan.next = range.to();
+                    self.changed.insert(id);
+                    self.end_plan(id, now);
+                }
+            }
+        }
+    }
+
+    /// The numbers of the job that was [`Ledger::ready`] have been added. `anchor`: what stands before the end of what is counted now.
+    pub fn merged(&mut self, id: u64, anchor: Option<Sample>, now: Duration) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let Some(plan) = &mut log.plan else { return };
+        let Some(Piece::Counted(_, range, done)) = plan.waiting.remove(&plan.next) else { return };
+        let to = end_of(&done, range, log.format.is_some());
+        log.content.grow(to, done.blocks.0, &done.blocks.1, anchor);
+        self.alike.insert(id, &log.content.blocks);
+        (log.unterminated, log.unreadable, log.damage) = (log.unterminated | done.unterminated, None, done.damage);
+        log.held_at = done.held.then(|| done.tail.reach());
+        plan.next = range.to();
+        if done.held {
+            // What was counted behind a line that is not finished was written since, and is counted again with its end.
+            (plan.to, plan.next) = (to, to);
+            plan.todo.clear();
+        }
+        if log.format.is_some() {
+            if let Some((sample, known)) = log.probed.iter_mut().find(|(_, known)| !known) {
+                (*sample, *known) = (done.probe.unwrap_or(Sample { hash: 0, ..*sample }), true);
+            }
+        } else {
+            log.size = log.size.max(done.tail.reach());
+        }
+        self.changed.insert(id);
+        self.end_plan(id, now);
+    }
+
+    /// Ends the plan if all of it is through.
+    fn end_plan(&mut self, id: u64, now: Duration) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        if log.plan.as_ref().is_none_or(|plan| plan.next < plan.to) {
+            return;
+        }
+        self.turns.remove(&turn(id, log));
+        log.plan = None;
+        self.struck.remove(&id);
+        log.caught_up |= log.format.is_some() || log.pending() == 0;
+        log.told = log.told.or((log.content.to == 0).then_some(log.size));
+        if log.format.is_none() && log.unterminated && log.size > log.content.to {
+            // Half a line was counted as the last one, and is none.
+            self.void(id);
+        }
+        self.consider(id, now);
+    }
+}
+
+/// Up to where a log is counted when this result of a range is merged. If no line starts in it, the next one is found from its end.
+pub fn end_of(done: &Done, range: Range, is_stream: bool) -> u64 {
+    if done.held || is_stream { done.end } else { done.end.max(range.to()) }
+}
