@@ -138,6 +138,10 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
     log.absorbed = meta.absorbed.clone();
     log.successors = meta.successors.clone();
+    if matches!(meta.state, State::Live | State::Final) {
+        // Whether what is behind that in its file is of it was not known yet.
+        log = log.that_was_caught_up();
+    }
     let held = meta.complete && format.is_none() && meta.counted_to < *size;
     if held { log.with_held_line() } else { log }
 }

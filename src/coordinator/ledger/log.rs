@@ -100,6 +100,11 @@ impl Log {
         }
     }
 
+    /// It was counted up to its end once.
+    pub fn that_was_caught_up(self) -> Log {
+        Log { caught_up: true, ..self }
+    }
+
     /// All of it was counted in an earlier life, but the half line at its end.
     pub fn with_held_line(self) -> Log {
         Log { caught_up: true, held_at: Some(self.size), ..self }

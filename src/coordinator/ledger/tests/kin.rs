@@ -14,6 +14,9 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     for (world, (id, log)) in worlds.iter().flat_map(|world| world.ledger.logs().map(move |log| (world, log))) {
         let mut known = Log::counted(log.folder.clone(), log.name.clone(), log.file, log.format, log.size, log.changed, log.content.clone());
         (known.gone, known.deleted, known.raw, known.unterminated) = (log.gone, log.deleted, log.raw.clone(), log.unterminated);
+        if matches!(log.state(), LogState::Live | LogState::Final) {
+            known = known.that_was_caught_up();
+        }
         known.absorbed.clone_from(&log.absorbed);
         known.successors = log.successors.clone();
         change(&mut known);
@@ -26,6 +29,18 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     next.disk = Disk { names: world.disk.names.clone(), files: world.disk.files.clone(), blind: false };
     next.follow();
     next
+}
+
+/// Something longer was written into its file, and nobody had looked into that before the end. What is gone lacks nothing.
+#[test]
+fn a_log_that_was_rewritten_just_before_the_end_is_whole_when_it_is_gone() {
+    let mut world = counted(&[("a", 1, 64)]);
+    world.write("a", of(2, 160));
+    world.see();
+    let mut next = restored(&world, |_| ());
+    next.settle();
+    check_days(&next, &[(1, 4), (2, 10)]);
+    assert!(next.ledger.logs().all(|(_, log)| log.is_complete()));
 }
 
 // Copies.
