@@ -76,7 +76,10 @@ pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, 
     let state = asked.word(&STATE)?;
     let sort = asked.word(&SORT)?.unwrap_or("name");
     let limit = asked.count(&LIMIT)?.unwrap_or(PAGE);
-    let tag = Tag::of_board(&api);
+    let tag = Tag::of_board(&api).on(today);
+    if limit > PAGE && api.room.is_short() && !tag.is_known(&asked, format) {
+        return Err(Problem::too_busy());
+    }
     let board = &api.sources.board;
     let mut logs = board.logs()?;
     logs.retain(|log| state.is_none_or(|state| log.state.name() == state));
