@@ -505,6 +505,24 @@ fn a_crowd_that_holds_on_keeps_nobody_waiting() {
     assert_eq!(daemon.restarts("api"), 0);
 }
 
+/// What the system had no descriptors for was left out of ranges, as if it were damaged.
+#[test]
+fn a_range_over_more_logs_than_descriptors_has_all_of_them() {
+    const LOGS: usize = 100;
+    let daemon = Daemon::start_with_descriptors(80);
+    for number in 0..LOGS {
+        fs::write(daemon.log(&format!("{number}.log")), format!("10.0.0.{number} - - [22/Mar/2021:06:25:24 +0100] x\n")).unwrap();
+    }
+    wait_until("all is counted and stored", || {
+        let (status, _, body) = daemon.ask("GET", "/api/v1/status", &[])?;
+        let status: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        (status["pending_bytes"] == 0 && status["unstored_files"] == 0 && status["logs"] == LOGS).then_some(())
+    });
+    let range = wait_until("a range", || daemon.ask("GET", "/api/v1/range", &[]).filter(|(status, ..)| *status != 503));
+    let range: Value = serde_json::from_str(&range.2).unwrap();
+    assert_eq!((&range["unique_ips"], &range["complete"]), (&LOGS.into(), &true.into()), "{range}");
+}
+
 #[test]
 fn more_connections_than_there_may_be_push_the_oldest_out() {
     let daemon = Daemon::start(&["--connections-max", "16"]);

@@ -186,9 +186,33 @@ fn the_numbers_are_those_of_the_other_answers() {
         assert!((-1.0..600.0).contains(&age), "{name}: {age}");
     }
     assert_eq!(scrape.all("tallyd_build_info").into_iter().collect::<Vec<_>>(), [(&*format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]);
-    // What is wrong is said as the status says it.
-    let degraded: f64 = scrape.all("tallyd_degraded").values().sum();
-    assert_eq!(degraded, status["degraded"].as_array().unwrap().len() as f64);
+    assert_eq!(scrape.all("tallyd_degraded").values().sum::<f64>(), 0.0);
+    assert_eq!(status["degraded"], serde_json::json!([]));
+}
+
+/// The status said that nobody is asked for a token, and the metrics did not.
+#[test]
+fn what_is_wrong_is_told_by_metrics_and_status_alike() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = Daemon::start_as_nobody_by(&["--listen", "0.0.0.0:0", "--insecure-no-auth"], &[]);
+    put(&daemon, "secret.log", b"x\n");
+    fs::set_permissions(daemon.log("secret.log"), fs::Permissions::from_mode(0)).unwrap();
+    let wrong = |scrape: &Scrape| {
+        let reasons = scrape.all("tallyd_degraded");
+        reasons.into_iter().filter(|(_, is)| *is == 1.0).map(|(labels, _)| labels.to_owned()).collect::<Vec<_>>()
+    };
+    let want = ["{reason=\"auth\"}", "{reason=\"unreadable\"}"];
+    wait_until("both are told", || (wrong(&Scrape::of(&daemon)) == want).then_some(()));
+    let status = daemon.get("/api/v1/status");
+    let sentences = status["degraded"].as_array().unwrap();
+    assert_eq!(sentences.len(), 2, "{status}");
+    assert!(sentences[0].as_str().unwrap().contains("cannot be opened") && sentences[1].as_str().unwrap().starts_with("auth: "), "{status}");
+    // Each word is in the document of the metrics.
+    let document = include_str!("../docs/METRICS.md");
+    for reason in Scrape::of(&daemon).all("tallyd_degraded").into_keys() {
+        let word = reason.trim_start_matches("{reason=\"").trim_end_matches("\"}");
+        assert!(document.contains(&format!("`{word}`")), "{word}");
+    }
 }
 
 #[test]
@@ -309,7 +333,7 @@ fn a_death_is_counted_and_what_was_done_is_not_forgotten() {
     let start_time = |scrape: &Scrape| scrape.get("tallyd_process_start_time_seconds{role=\"api\"}");
     signal(daemon.pids("api")[0], libc::SIGKILL);
     let after = wait_until("the api's death is counted", || Some(Scrape::of(&daemon)).filter(|scrape| restarts(scrape, "api") == 1.0));
-    assert!(start_time(&after) >= start_time(&before));
+    assert!(start_time(&after) > start_time(&before));
     // These are kept where the api cannot harm them.
     for counter in ["tallyd_http_answers_total", "tallyd_lines_total{kind=\"parsed\"}", "tallyd_counted_bytes_total", "tallyd_state_writes_total"] {
         assert!(after.get(counter) >= before.get(counter), "{counter}: {} {}", after.get(counter), before.get(counter));

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::caught;
 use super::problem::Problem;
-use super::query::quality;
+use super::query::{list, quality};
 
 /// Smaller answers fit into a packet as they are.
 const BYTES_MIN: u64 = 1024;
@@ -99,8 +99,7 @@ fn vary(headers: &mut HeaderMap) {
 
 /// The coding that is wanted most (RFC 9110, 12.5.3), zstd of two that are wanted alike; none if none is.
 pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
-    let accept: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|accept| accept.to_str().ok()).collect();
-    let accept = accept.join(",");
+    let accept = list(headers, header::ACCEPT_ENCODING);
     let weight = |word: &str| {
         accept.split(',').find_map(|part| {
             let mut parts = part.split(';').map(str::trim);

@@ -16,8 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::encode;
 use super::problem::Problem;
 
-/// Smaller answers are not counted: all connections together hold few of them.
-const SMALL: u64 = 16 * 1024;
+/// Smaller answers are not counted: the system takes them whole for a client that does not read (see `serve`). So the metrics go out whoever holds the room.
+const SMALL: u64 = 64 * 1024;
 /// What all others together may take, in KiB; the largest list there is takes 8 MiB.
 const ROOM_KIB: usize = 24 * 1024;
 /// So many answers are made from the board at once, each on a core of its own. A thousand that are half made would take more memory than as many that wait.

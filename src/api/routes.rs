@@ -1,6 +1,5 @@
 //! The routes: which paths there are, and who answers.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -22,15 +21,13 @@ pub(super) struct Api {
     pub(super) room: Room,
     /// The last report and the generation it is of.
     pub(super) report: Mutex<Option<(u64, Bytes)>>,
-    /// Has everything been counted once?
-    pub(super) ready: AtomicBool,
 }
 
 pub(super) type Shared = State<Arc<Api>>;
 
 pub(super) fn router(sources: Arc<Sources>) -> Router {
     let room = Room::new();
-    let api = Arc::new(Api { sources, room: room.clone(), report: Mutex::default(), ready: AtomicBool::new(false) });
+    let api = Arc::new(Api { sources, room: room.clone(), report: Mutex::default() });
     // What copies much of the board. None of them waits for anything else.
     let lists = Router::new()
         .route("/api/v1/report", get(report::report))

@@ -29,14 +29,12 @@ pub enum Activity {
 }
 
 impl Activity {
+    /// Their words, in their order.
+    pub const NAMES: [&str; 4] = ["dead", "starting", "idle", "working"];
+
     /// In a word.
     pub fn name(self) -> &'static str {
-        match self {
-            Activity::Dead => "dead",
-            Activity::Starting => "starting",
-            Activity::Idle => "idle",
-            Activity::Working => "working",
-        }
+        Activity::NAMES[self as usize]
     }
 }
 
@@ -46,16 +44,25 @@ pub struct StatusPage(SharedWords);
 
 impl StatusPage {
     /// Makes the memory of a page.
+    ///
+    /// # Errors
+    /// If the system has no memory or descriptors for it.
     pub fn memory() -> io::Result<SharedMemory> {
         SharedMemory::new(c"tallyd-status", PAGE_WORDS)
     }
 
     /// Opens a page for the process it is about.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn write(memory: &SharedMemory) -> io::Result<StatusPage> {
         memory.map().map(StatusPage)
     }
 
     /// Opens a page for others.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn read(memory: &SharedMemory) -> io::Result<StatusPage> {
         memory.map_read_only().map(StatusPage)
     }
@@ -124,16 +131,25 @@ pub struct RosterEntry {
 
 impl Roster {
     /// Makes the memory for the supervisor and so many children.
+    ///
+    /// # Errors
+    /// If the system has no memory or descriptors for it.
     pub fn memory(children: usize) -> io::Result<SharedMemory> {
         SharedMemory::new(c"tallyd-roster", (children + 1) * 2)
     }
 
     /// Opens it for the supervisor.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn write(memory: &SharedMemory) -> io::Result<Roster> {
         memory.map().map(Roster)
     }
 
     /// Opens it for others.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn read(memory: &SharedMemory) -> io::Result<Roster> {
         memory.map_read_only().map(Roster)
     }

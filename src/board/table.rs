@@ -35,7 +35,8 @@ const UNSTORED_SINCE: usize = 16;
 const QUARANTINED_RANGES: usize = 17;
 const LOOKED_AT: usize = 18;
 const COUNTERS: usize = 19;
-const _: () = assert!(COUNTERS + Counters::WORDS <= HEADER_WORDS);
+const READY: usize = 26;
+const _: () = assert!(COUNTERS + Counters::WORDS == READY && READY < HEADER_WORDS);
 
 const LOG_NUMBERS: usize = 14;
 const LOG_WORDS: usize = LOG_NUMBERS + Totals::WORDS + NAME_BYTES_MAX / 8;
@@ -89,17 +90,17 @@ impl LogState {
     pub const ALL: [LogState; 7] =
         [LogState::Counting, LogState::Live, LogState::Final, LogState::Gone, LogState::Duplicate, LogState::Quarantined, LogState::Skipped];
 
+    /// Their words, in the same order.
+    pub const NAMES: [&str; 7] = ["counting", "live", "final", "gone", "duplicate", "quarantined", "skipped"];
+
     /// In a word.
     pub fn name(self) -> &'static str {
-        match self {
-            LogState::Counting => "counting",
-            LogState::Live => "live",
-            LogState::Final => "final",
-            LogState::Gone => "gone",
-            LogState::Duplicate => "duplicate",
-            LogState::Quarantined => "quarantined",
-            LogState::Skipped => "skipped",
-        }
+        LogState::NAMES[self as usize]
+    }
+
+    /// Is it that of a log that is in a folder now?
+    pub fn is_present(self) -> bool {
+        !matches!(self, LogState::Gone | LogState::Skipped)
     }
 
     fn from_word(word: u64) -> LogState {
@@ -147,6 +148,13 @@ pub struct LogRow {
     pub totals: Totals,
 }
 
+impl LogRow {
+    /// What is short of it.
+    pub fn brief(&self) -> LogBrief {
+        LogBrief { state: self.state, quarantined_bytes: self.quarantine.bytes, reason: self.reason }
+    }
+}
+
 /// What a row says of a log beside its name and its numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogBrief {
@@ -156,6 +164,13 @@ pub struct LogBrief {
     pub quarantined_bytes: u64,
     /// Why something of it is not counted.
     pub reason: Reason,
+}
+
+impl LogBrief {
+    /// Nothing of the log can be read now. Waiting for it would be waiting for somebody to do something.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.reason, Reason::Unreadable(_)) && self.quarantined_bytes == 0
+    }
 }
 
 /// A row about a day.
@@ -252,11 +267,17 @@ struct View {
 
 impl Board {
     /// Makes the memory of a board.
+    ///
+    /// # Errors
+    /// If the system has no memory or descriptors for it.
     pub fn memory(size: BoardSize) -> io::Result<SharedMemory> {
         SharedMemory::new(c"tallyd-board", size.words())
     }
 
     /// Opens the board for its writer. There must be no other one alive.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn open(memory: &SharedMemory, size: BoardSize) -> io::Result<Board> {
         Ok(Board(View { words: memory.map()?, size }))
     }
@@ -264,7 +285,7 @@ impl Board {
     /// What the rows say now: a predecessor wrote it.
     pub fn found(&self) -> (Vec<LogRow>, Vec<DayRow>, Vec<ShareRow>) {
         let View { size, .. } = self.0;
-        let logs = (0..size.logs.min(self.0.header(LOGS_USED) as usize)).map(|at| self.0.log(at).unwrap_or_default());
+        let logs = (0..self.0.logs_used()).map(|at| self.0.log(at).unwrap_or_default());
         let days = (0..size.days.min(self.0.header(DAYS_USED) as usize)).map(|at| self.0.day(at).unwrap_or_default());
         let shares = (0..size.shares.min(self.0.header(SHARES_USED) as usize)).map(|at| self.0.share(at).unwrap_or_default());
         (logs.collect(), days.collect(), shares.collect())
@@ -349,6 +370,17 @@ impl Board {
         self.0.words[LOOKED_AT].store(at, Relaxed);
     }
 
+    /// Says that everything that was found at the start was counted once. It stays said, whoever dies. The generation stays as it is.
+    pub fn set_ready(&self) {
+        // Release: who sees it sees the rows that were written before.
+        self.0.words[READY].store(1, Release);
+    }
+
+    /// Was everything that was found at the start counted once?
+    pub fn is_ready(&self) -> bool {
+        self.0.header(READY) != 0
+    }
+
     /// Is this the first time this is asked of this board?
     pub fn announce(&self) -> bool {
         let first = self.0.header(ANNOUNCED) == 0;
@@ -359,6 +391,9 @@ impl Board {
 
 impl BoardReader {
     /// Opens the board for reading.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn open(memory: &SharedMemory, size: BoardSize) -> io::Result<BoardReader> {
         Ok(BoardReader(View { words: memory.map_read_only()?, size }))
     }
@@ -378,19 +413,43 @@ impl BoardReader {
         self.0.words[LOOKED_AT].load(Relaxed)
     }
 
-    /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time.
+    /// Was everything that was found at the start counted once?
+    pub fn is_ready(&self) -> bool {
+        self.0.header(READY) != 0
+    }
+
+    /// The log of this number, if there is one.
+    ///
+    /// # Errors
+    /// If its row changes each time it is looked at.
+    pub fn log(&self, id: u64) -> Result<Option<LogRow>, Busy> {
+        for at in 0..self.0.logs_used() {
+            let [found]: [u64; 1] = steady(self.0.log_row(at))?;
+            if found == id && id != 0 {
+                // The row may be another log's by now.
+                return Ok(Some(self.0.log(at)?).filter(|row| row.id == id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time. Each may be an error: that its row changes each time it is looked at.
     pub fn briefs(&self) -> impl Iterator<Item = Result<LogBrief, Busy>> {
-        let used = self.0.size.logs.min(self.0.header(LOGS_USED) as usize);
-        (0..used).filter_map(|at| self.0.brief(at).transpose())
+        (0..self.0.logs_used()).filter_map(|at| self.0.brief(at).transpose())
     }
 
     /// All logs, in the order of their rows.
+    ///
+    /// # Errors
+    /// If a row changes each time it is looked at.
     pub fn logs(&self) -> Result<Vec<LogRow>, Busy> {
-        let used = self.0.size.logs.min(self.0.header(LOGS_USED) as usize);
-        (0..used).map(|at| self.0.log(at)).filter(|row| row.as_ref().map_or(true, |row| row.id != 0)).collect()
+        (0..self.0.logs_used()).map(|at| self.0.log(at)).filter(|row| row.as_ref().map_or(true, |row| row.id != 0)).collect()
     }
 
     /// All days, ascending; the one without a date first.
+    ///
+    /// # Errors
+    /// If a row changes each time it is looked at.
     pub fn days(&self) -> Result<Vec<DayRow>, Busy> {
         let used = self.0.size.days.min(self.0.header(DAYS_USED) as usize);
         let days = (0..used).map(|at| self.0.day(at)).filter(|row| row.as_ref().map_or(true, |row| row.used));
@@ -400,13 +459,16 @@ impl BoardReader {
     }
 
     /// The days of one log, ascending.
+    ///
+    /// # Errors
+    /// If a row changes each time it is looked at.
     pub fn shares(&self, log: u64) -> Result<Vec<ShareRow>, Busy> {
         let mut shares = self.all_shares().filter(|row| row.as_ref().map_or(true, |row| row.log == log)).collect::<Result<Vec<_>, Busy>>()?;
         shares.sort_by_key(|row| row.day);
         Ok(shares)
     }
 
-    /// The days of all logs, in the order of their rows. Some rows may not be used.
+    /// The days of all logs, in the order of their rows. Some rows may not be used. Each may be an error: that its row changes each time it is looked at.
     pub fn all_shares(&self) -> impl Iterator<Item = Result<ShareRow, Busy>> {
         let used = self.0.size.shares.min(self.0.header(SHARES_USED) as usize);
         (0..used).map(|at| self.0.share(at))
@@ -416,6 +478,10 @@ impl BoardReader {
 impl View {
     fn header(&self, word: usize) -> u64 {
         self.words[word].load(Acquire)
+    }
+
+    fn logs_used(&self) -> usize {
+        self.size.logs.min(self.header(LOGS_USED) as usize)
     }
 
     fn summary(&self) -> Header {
@@ -552,6 +618,8 @@ mod tests {
             let log = LogRow { name: name.to_vec(), ..log.clone() };
             board.set_log(2, &log);
             let brief = LogBrief { state: log.state, quarantined_bytes: 4096, reason: log.reason };
+            assert_eq!((reader.log(9).unwrap(), reader.log(8).unwrap(), reader.log(0).unwrap()), (Some(log.clone()), None, None));
+            assert_eq!(log.brief(), brief);
             assert_eq!((reader.logs().unwrap(), reader.briefs().collect::<Result<Vec<_>, _>>().unwrap()), (vec![log], vec![brief]));
         }
         let one = DayRow { used: true, day, files: 3, complete: true, totals };
@@ -591,5 +659,9 @@ mod tests {
         assert_eq!((reader.looked_at(), reader.header()), (8, Header { generation: 1, ..header }));
         assert!(board.announce());
         assert!(!board.announce());
+        assert!(!reader.is_ready());
+        board.set_ready();
+        board.set_header(&Header::default(), true);
+        assert!(reader.is_ready() && board.is_ready());
     }
 }
