@@ -20,6 +20,8 @@ use super::problem::Problem;
 const SMALL: u64 = 64 * 1024;
 /// What all others together may take, in KiB; the largest list there is takes 8 MiB.
 const ROOM_KIB: usize = 24 * 1024;
+/// What the copies that many share may take beside that.
+const COPIES_KIB: usize = 8 * 1024;
 /// So many answers are made from the board at once, each on a core of its own. A thousand that are half made would take more memory than as many that wait.
 const AT_ONCE: usize = 2;
 /// An answer goes out in pieces of so many bytes.
@@ -28,7 +30,7 @@ const PIECE: usize = 16 * 1024;
 const PIECES_KIB: u64 = 48;
 
 /// An answer of which many hold the same copy. It takes no room of its own, unless it is packed.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct OneCopy;
 
 /// Who may make an answer from the board now.
@@ -49,20 +51,43 @@ pub(super) async fn in_turn(State(turns): State<Turns>, request: Request, next: 
 
 /// The memory that answers may take.
 #[derive(Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    kib: Arc<Semaphore>,
+    /// That of the copies which many share, apart: who does not read lists keeps nobody from the report.
+    copies: Arc<Semaphore>,
+}
 
 impl Room {
     pub(super) fn new() -> Room {
-        Room(Arc::new(Semaphore::new(ROOM_KIB)))
+        Room { kib: Arc::new(Semaphore::new(ROOM_KIB)), copies: Arc::new(Semaphore::new(COPIES_KIB)) }
     }
 
     /// Is there no room for the largest list now? What will not fit need not be made first.
     pub(super) fn is_short(&self) -> bool {
-        self.0.available_permits() < ROOM_KIB / 3
+        self.kib.available_permits() < ROOM_KIB / 3
+    }
+
+    /// Bytes that many may hold: they take the room of one copy as long as anybody does. None if there are too many other copies that somebody still holds.
+    pub(super) fn share(&self, bytes: &Bytes) -> Option<Bytes> {
+        let kib = (bytes.len() / 1024 + 1).min(COPIES_KIB) as u32;
+        let room = Arc::clone(&self.copies).try_acquire_many_owned(kib).ok()?;
+        Some(Bytes::from_owner(Copy { bytes: bytes.clone(), _room: room }))
     }
 
     fn take(&self, length: u64) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_many_owned(kib(length)).ok()
+        Arc::clone(&self.kib).try_acquire_many_owned(kib(length)).ok()
+    }
+}
+
+/// A copy that many share, and its room.
+struct Copy {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Copy {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -175,6 +200,21 @@ mod tests {
         assert_eq!(one.body().size_hint().exact(), Some(large().len() as u64));
         assert_eq!(to_bytes(one.into_body(), usize::MAX).await.unwrap(), large());
         assert_eq!(ask("/large").await.unwrap().status().as_u16(), 200);
+        drop(two);
+    }
+
+    /// Each change made another copy, and whoever held an old one held it for nothing.
+    #[test]
+    fn copies_that_are_still_held_take_room() {
+        let room = Room::new();
+        let bytes = Bytes::from(vec![b'x'; COPIES_KIB * 1024 / 3]);
+        let (one, two) = (room.share(&bytes).unwrap(), room.share(&bytes).unwrap());
+        assert!(room.share(&bytes).is_none());
+        let reader = one.clone();
+        drop(one);
+        assert!(room.share(&bytes).is_none());
+        drop(reader);
+        assert_eq!(room.share(&bytes), Some(bytes));
         drop(two);
     }
 

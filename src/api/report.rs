@@ -28,24 +28,31 @@ pub(super) async fn report(State(api): Shared, asked: Asked) -> Result<Response,
     #[cfg(debug_assertions)]
     super::fault::before_report();
     let tag = Tag::of_board(&api);
-    let body = if format == Format::Csv { as_csv(&api)? } else { as_json(&api)? };
+    let (body, copy) = if format == Format::Csv { (as_csv(&api)?, None) } else { as_json(&api)? };
     let mut response = answer(&asked, &tag, format, || body);
-    if format != Format::Csv {
-        response.extensions_mut().insert(OneCopy);
-    }
+    copy.map(|copy| response.extensions_mut().insert(copy));
     Ok(response)
 }
 
 /// As JSON. Kept as long as nothing changes: this is what is asked most.
-fn as_json(api: &Api) -> Result<Bytes, Busy> {
+fn as_json(api: &Api) -> Result<(Bytes, Option<OneCopy>), Busy> {
     let generation = api.sources.board.header().generation;
-    let kept = api.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if let Some((_, body)) = kept.filter(|(of, _)| *of == generation) {
-        return Ok(body);
+    let kept = || api.report.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = kept();
+    // An old one is let go before there is room for another.
+    last.take_if(|(of, _)| *of != generation);
+    if let Some((_, body)) = &*last {
+        return Ok((body.clone(), Some(OneCopy)));
     }
+    drop(last);
     let body = Bytes::from(json(&rows(api)?));
-    *api.report.lock().unwrap_or_else(PoisonError::into_inner) = Some((generation, body.clone()));
-    Ok(body)
+    Ok(match api.room.share(&body) {
+        Some(body) => {
+            *kept() = Some((generation, body.clone()));
+            (body, Some(OneCopy))
+        }
+        None => (body, None),
+    })
 }
 
 fn as_csv(api: &Api) -> Result<Bytes, Busy> {
