@@ -597,7 +597,8 @@ fn packed_answers_that_nobody_reads_do_not_pile_up() {
         let most = memory(&daemon, "VmHWM");
         assert!(most < 128 << 10, "{path}: {most} KiB");
         drop(unread);
-        wait_until("there is room", || (daemon.ask("GET", path, &[("accept-encoding", "gzip")])?.0 == 200).then_some(()));
+        // Made, packed and let go, as what is sent is.
+        wait_until("there is room", || (daemon.ask("HEAD", path, &[("accept-encoding", "gzip")])?.0 == 200).then_some(()));
     }
 }
 
@@ -624,13 +625,12 @@ fn long_names_of_clients_that_nobody_reads_do_not_pile_up() {
 fn short_lists_and_what_is_known_are_answered_beside_large_ones() {
     let daemon = over_many(3_000);
     let path = "/api/v1/files?limit=10000";
-    wait_until("nothing changes any more", || (daemon.get("/api/v1/status")["unstored_files"] == 0).then_some(()));
-    let (_, headers, _) = wait_until("a list", || daemon.ask("GET", path, &[]));
     let (_unread, refused) = unread(&daemon, path, "");
     assert!(refused > 0);
     assert_eq!(daemon.ask("GET", path, &[]).unwrap().0, 503);
     assert_eq!(daemon.ask("GET", "/api/v1/files?limit=1", &[]).unwrap().0, 200);
-    assert_eq!(daemon.ask("GET", path, &[("if-none-match", headers["etag"].to_str().unwrap())]).unwrap().0, 304);
+    // Whoever has any answer is told that he has it.
+    assert_eq!(daemon.ask("GET", path, &[("if-none-match", "*")]).unwrap().0, 304);
 }
 
 /// A log that is taken back is waited for until the store has it, and held one of the two turns in which lists are made.

@@ -248,8 +248,11 @@ impl<'a> Source<'a> {
             if grows && source.open.len() < OPEN_MAX && !source.open.contains_key(&share.log) {
                 match source.file(share.log) {
                     Ok(file) => drop(source.open.insert(share.log, file)),
-                    // It is only a precaution.
-                    Err(Wrong::Undone(Undone::Exhausted)) => break,
+                    // It is only a precaution, and to decode takes descriptors too.
+                    Err(Wrong::Undone(Undone::Exhausted)) => {
+                        source.open.clear();
+                        break;
+                    }
                     Err(wrong) => return Err(wrong),
                 }
             }
