@@ -403,7 +403,9 @@ fn ready_stays_when_processes_die_while_a_new_log_is_counted() {
     daemon.wait_for("a.log", truth(1, 1));
     wait_until("it is ready", || (daemon.ask("GET", "/readyz", &[])?.0 == 200).then_some(()));
     fs::write(daemon.folder.join("faults/pause"), b"").unwrap();
-    fs::write(daemon.log("b.log"), LINE.replace("1.2.3.4", "5.6.7.8").repeat(3)).unwrap();
+    // There at once: an empty one would be counted to its end.
+    fs::write(daemon.folder.join("b.log"), LINE.replace("1.2.3.4", "5.6.7.8").repeat(3)).unwrap();
+    fs::rename(daemon.folder.join("b.log"), daemon.log("b.log")).unwrap();
     let is_counting = || daemon.file("b.log").filter(|file| file["state"] == "counting").map(drop);
     wait_until("a new log is being counted", is_counting);
     for role in ["api", "coordinator"] {
