@@ -644,14 +644,6 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Once everything that was found at the start has been counted, the api may say so. Of what cannot be read, nothing is waited for.
-    fn note_ready(&self) {
-        let waits = |log: &Log| log.state() == LogState::Counting && log.unreadable.is_none();
-        if self.scanned && !self.publisher.is_ready() && !self.ledger.logs().any(|(_, log)| waits(log)) {
-            self.publisher.set_ready();
-        }
-    }
-
     /// Once everything there is has been counted, a table for who sits at the terminal.
     fn announce(&mut self) {
         let all_counted = self.scanned && self.ledger.logs().all(|(_, log)| log.pending() == 0);
@@ -660,6 +652,14 @@ impl<'a> Coordinator<'a> {
             logs.sort_by(|one, two| one.1.name.cmp(&two.1.name));
             let rows: Vec<Row> = logs.into_iter().map(|(id, log)| Row { name: log.name.clone(), totals: self.sums.log(id) }).collect();
             journal::say(&table(&rows, self.sums.all().as_ref()));
+        }
+    }
+
+    /// Once everything that was found at the start has been counted, the api may say so. Of what cannot be read, nothing is waited for.
+    fn note_ready(&self) {
+        let waits = |log: &Log| log.state() == LogState::Counting && log.unreadable.is_none();
+        if self.scanned && !self.publisher.is_ready() && !self.ledger.logs().any(|(_, log)| waits(log)) {
+            self.publisher.set_ready();
         }
     }
 
