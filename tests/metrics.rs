@@ -195,8 +195,11 @@ fn the_numbers_are_those_of_the_other_answers() {
 fn what_is_wrong_is_told_by_metrics_and_status_alike() {
     use std::os::unix::fs::PermissionsExt;
     let daemon = Daemon::start_as_nobody_by(&["--listen", "0.0.0.0:0", "--insecure-no-auth"], &[]);
-    put(&daemon, "secret.log", b"x\n");
-    fs::set_permissions(daemon.log("secret.log"), fs::Permissions::from_mode(0)).unwrap();
+    // It cannot be read from the moment it is there.
+    let secret = daemon.folder.join("secret.log");
+    fs::write(&secret, b"x\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::rename(&secret, daemon.log("secret.log")).unwrap();
     let wrong = |scrape: &Scrape| {
         let reasons = scrape.all("tallyd_degraded");
         reasons.into_iter().filter(|(_, is)| *is == 1.0).map(|(labels, _)| labels.to_owned()).collect::<Vec<_>>()
