@@ -71,7 +71,7 @@ impl Room {
     pub(super) fn share(&self, bytes: &Bytes) -> Option<Bytes> {
         let kib = (bytes.len() / 1024 + 1).min(COPIES_KIB) as u32;
         let room = Arc::clone(&self.copies).try_acquire_many_owned(kib).ok()?;
-        Some(Bytes::from_owner(Copy { bytes: bytes.clone(), _room: room }))
+        Some(Bytes::from_owner(SharedCopy { bytes: bytes.clone(), _room: room }))
     }
 
     fn take(&self, length: u64) -> Option<OwnedSemaphorePermit> {
@@ -80,12 +80,12 @@ impl Room {
 }
 
 /// A copy that many share, and its room.
-struct Copy {
+struct SharedCopy {
     bytes: Bytes,
     _room: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Copy {
+impl AsRef<[u8]> for SharedCopy {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

@@ -181,8 +181,11 @@ impl BoardReader {
         for at in 0..self.0.logs_used() {
             let [found]: [u64; 1] = steady(self.0.log_row(at))?;
             if found == id && id != 0 {
-                // The row may be another log's by now.
-                return Ok(Some(self.0.log(at)?).filter(|row| row.id == id));
+                let row = self.0.log(at)?;
+                // The row may be another log's by now, and this one's further on.
+                if row.id == id {
+                    return Ok(Some(row));
+                }
             }
         }
         Ok(None)
