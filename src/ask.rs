@@ -4,10 +4,10 @@
 //! Deliberately absent: proxies, redirects, answers in pieces. HTTP/1.0 has none of them.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring::default_provider;
@@ -18,6 +18,8 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedSt
 
 /// How long the daemon may take to be reached, and to go on.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long all of it may take: who drips an answer goes on for ever.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(20);
 /// No answer is longer.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -31,8 +33,7 @@ pub fn ask(listen: &str, tls_cert: Option<&Path>, token: Option<&str>, path: &st
         (_, Some(address)) => (address, false),
         _ => (listen, tls_cert.is_some()),
     };
-    // A daemon that listens on all addresses is asked on this machine's own.
-    let address = address.trim_end_matches('/').replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let address = own(address.trim_end_matches('/'));
     let authorization = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     let question = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}\r\n");
     let answer = connect(&address).map_err(|error| error.to_string()).and_then(|stream| match tls_cert {
@@ -45,16 +46,56 @@ pub fn ask(listen: &str, tls_cert: Option<&Path>, token: Option<&str>, path: &st
     body(&answer).map_err(|reason| format!("no answer from a tallyd at {address}: {reason}; {remedy}"))
 }
 
-fn connect(address: &str) -> io::Result<TcpStream> {
+/// Where a daemon that listens here is asked: one that listens on all addresses, on this machine's own.
+fn own(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(SocketAddr::V4(all)) if all.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, all.port())).to_string(),
+        Ok(SocketAddr::V6(all)) if all.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, all.port())).to_string(),
+        _ => address.to_owned(),
+    }
+}
+
+/// A connection on which everything is over at a moment.
+struct Line {
+    stream: TcpStream,
+    end: Instant,
+}
+
+impl Line {
+    /// The stream, on which the next step may take as long as there is time.
+    fn next(&mut self) -> io::Result<&mut TcpStream> {
+        let left = self.end.saturating_duration_since(Instant::now()).min(PATIENCE);
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long"));
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.set_write_timeout(Some(left))?;
+        Ok(&mut self.stream)
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.next()?.read(bytes)
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.next()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn connect(address: &str) -> io::Result<Line> {
     let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                return Ok(stream);
-            }
+            Ok(stream) => return Ok(Line { stream, end: Instant::now() + PATIENCE_IN_ALL }),
             Err(error) => last = error,
         }
     }
@@ -68,7 +109,7 @@ fn talk(mut stream: impl Read + Write, question: &str) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn secure(stream: TcpStream, cert: &Path) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+fn secure(stream: Line, cert: &Path) -> Result<StreamOwned<ClientConnection, Line>, String> {
     let pinned = CertificateDer::from_pem_file(cert).map_err(|error| format!("cannot take the certificate {}: {error}", cert.display()))?;
     let provider = Arc::new(default_provider());
     let verifier = Pinned { cert: pinned, algorithms: provider.signature_verification_algorithms };
@@ -136,6 +177,37 @@ impl ServerCertVerifier for Pinned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `10.0.0.0:80` has `0.0.0.0:` in it, and became `1127.0.0.1:80`.
+    #[test]
+    fn only_all_addresses_are_asked_as_the_own_one() {
+        for (address, want) in [
+            ("0.0.0.0:8080", "127.0.0.1:8080"),
+            ("[::]:8080", "[::1]:8080"),
+            ("10.0.0.0:80", "10.0.0.0:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[2001:db8::]:80", "[2001:db8::]:80"),
+            ("localhost:80", "localhost:80"),
+            ("x", "x"),
+        ] {
+            assert_eq!(own(address), want);
+        }
+    }
+
+    /// Each byte had the whole time again.
+    #[test]
+    fn an_answer_that_drips_is_not_waited_for_for_ever() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let line = Line { stream: TcpStream::connect(address).unwrap(), end: Instant::now() + Duration::from_millis(100) };
+        assert!(talk(line, "GET / HTTP/1.0\r\n\r\n").is_err());
+    }
 
     #[test]
     fn answers_are_told_from_what_is_none() {

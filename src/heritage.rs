@@ -45,13 +45,12 @@ impl Role {
         }
     }
 
+    /// The words of all, in the order of their slots.
+    pub const NAMES: [&str; 3] = ["coordinator", "api", "worker"];
+
     /// The role in a word.
     pub fn name(self) -> &'static str {
-        match self {
-            Role::Coordinator => "coordinator",
-            Role::Api => "api",
-            Role::Worker(_) => "worker",
-        }
+        Role::NAMES[self.slot().min(2)]
     }
 }
 
@@ -85,7 +84,7 @@ pub struct Heritage {
     pub requests: (Channel, Channel),
     /// Held locked as long as supervisor or coordinator lives: one daemon per state folder.
     pub lock: File,
-    /// When the daemon started, in seconds since 1970.
+    /// When the daemon started, in milliseconds since 1970: no other start has the same.
     pub started: u64,
     /// What `ps` shows.
     pub title: Option<Title>,
@@ -114,7 +113,7 @@ impl Heritage {
             lifeline,
             requests: Channel::pair()?,
             lock,
-            started: now.map_or(0, |time| time.as_secs()),
+            started: now.map_or(0, |time| time.as_millis() as u64),
             title: None,
             token: None,
             read_token: None,

@@ -428,6 +428,21 @@ fn every_answer_is_as_the_document_says() {
     assert!(checked > 100, "{checked}");
 }
 
+/// The document allowed fewer days than are read.
+#[test]
+fn a_number_of_days_is_read_if_the_document_allows_it() {
+    let daemon = Daemon::start(&[]);
+    let document = daemon.get("/openapi.json");
+    let parameters = document["paths"]["/api/v1/days"]["get"]["parameters"].as_array().unwrap();
+    let from = parameters.iter().find(|parameter| parameter["name"] == "from").unwrap();
+    let validator = jsonschema::validator_for(&from["schema"]).unwrap();
+    for days in [0, 1, 9, 10, 999, 9_999, 10_000, 29_999, 30_000, 35_999, 36_000, 36_499, 36_500, 36_501, 36_600, 37_000, 99_999, 100_000] {
+        let value = format!("{days}d");
+        let (status, _, _) = ask(&daemon, &format!("/api/v1/days?from={value}"), &[]);
+        assert_eq!(status == 200, validator.is_valid(&json!(value)), "{value}: {status}");
+    }
+}
+
 /// The examples of the document are real answers to the samples. What differs from run to run is not compared.
 #[test]
 fn the_examples_are_what_is_answered() {

@@ -162,7 +162,7 @@ fn many_who_listen_cost_nothing_while_nothing_changes() {
     append(&daemon, "a.log", LINE.as_bytes());
     daemon.wait_for("a.log", support::Truth { total: 1, ip: 1 });
     settle(&daemon);
-    let mut listeners: Vec<Listener> = (0..900).map(|_| Listener::new(&daemon, None)).collect();
+    let mut listeners: Vec<Listener> = (0..800).map(|_| Listener::new(&daemon, None)).collect();
     for listener in &mut listeners {
         listener.event().unwrap();
     }
@@ -176,4 +176,33 @@ fn many_who_listen_cost_nothing_while_nothing_changes() {
     for listener in &mut listeners {
         listener.until(|event| event.data["requests"] == 2);
     }
+}
+
+/// Whoever listens is never closed for another one: as many as there may be connections left nobody else one.
+#[test]
+fn those_who_listen_leave_room_for_those_who_ask() {
+    let daemon = Daemon::start(&["--connections-max", "16"]);
+    append(&daemon, "a.log", LINE.as_bytes());
+    daemon.wait_for("a.log", support::Truth { total: 1, ip: 1 });
+    let mut listeners: Vec<Listener> = (0..8).map(|_| Listener::new(&daemon, None)).collect();
+    for _ in 0..20 {
+        let (status, headers, body) = daemon.ask("GET", "/api/v1/events", &[]).unwrap();
+        assert_eq!((status, headers.contains_key("retry-after")), (503, true), "{body}");
+        assert!(body.contains("\"too-busy\"") && body.contains("listen"), "{body}");
+    }
+    assert_eq!(daemon.reported("a.log"), Some((1, 1)));
+    // When one goes, which is noticed when it is told something, another one can listen.
+    listeners.pop();
+    let mut lines = 1;
+    wait_until("there is a place again", || {
+        append(&daemon, "a.log", LINE.as_bytes());
+        lines += 1;
+        let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).unwrap();
+        (&line == b"HTTP/1.1 200").then_some(())
+    });
+    listeners[0].until(|event| event.data["requests"].as_u64() >= Some(lines));
 }

@@ -379,13 +379,21 @@ fn tls_with_a_certificate_that_is_replaced() {
 
 /// Over so many logs of a line, all counted.
 fn over_many(logs: usize) -> Daemon {
+    over(logs, |number| (format!("{number}.log"), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)))
+}
+
+/// Over so many logs, each of this name and content, all counted.
+fn over(logs: usize, log: impl Fn(usize) -> (String, String)) -> Daemon {
     let folder = Folder::new();
     fs::create_dir_all(folder.join("logs")).unwrap();
-    for number in 0..logs {
-        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)).unwrap();
+    for (name, content) in (0..logs).map(log) {
+        fs::write(folder.join(&format!("logs/{name}")), content).unwrap();
     }
     let daemon = Daemon::start_in(folder, &[], &[]);
-    wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    wait_until("all is counted", || {
+        let status = daemon.get("/api/v1/status");
+        (status["pending_bytes"] == 0 && status["logs"] == logs).then_some(())
+    });
     daemon
 }
 
@@ -497,6 +505,24 @@ fn a_crowd_that_holds_on_keeps_nobody_waiting() {
     assert_eq!(daemon.restarts("api"), 0);
 }
 
+/// What the system had no descriptors for was left out of ranges, as if it were damaged.
+#[test]
+fn a_range_over_more_logs_than_descriptors_has_all_of_them() {
+    const LOGS: usize = 100;
+    let daemon = Daemon::start_with_descriptors(80);
+    for number in 0..LOGS {
+        fs::write(daemon.log(&format!("{number}.log")), format!("10.0.0.{number} - - [22/Mar/2021:06:25:24 +0100] x\n")).unwrap();
+    }
+    wait_until("all is counted and stored", || {
+        let (status, _, body) = daemon.ask("GET", "/api/v1/status", &[])?;
+        let status: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        (status["pending_bytes"] == 0 && status["unstored_files"] == 0 && status["logs"] == LOGS).then_some(())
+    });
+    let range = wait_until("a range", || daemon.ask("GET", "/api/v1/range", &[]).filter(|(status, ..)| *status != 503));
+    let range: Value = serde_json::from_str(&range.2).unwrap();
+    assert_eq!((&range["unique_ips"], &range["complete"]), (&LOGS.into(), &true.into()), "{range}");
+}
+
 #[test]
 fn more_connections_than_there_may_be_push_the_oldest_out() {
     let daemon = Daemon::start(&["--connections-max", "16"]);
@@ -518,13 +544,11 @@ fn memory(daemon: &Daemon, field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[test]
-fn answers_that_nobody_reads_do_not_pile_up() {
-    let daemon = over_many(3_000);
-    let length = daemon.ask("GET", "/api/v1/files?limit=10000", &[]).unwrap().2.len() as u64;
-    let mut unread: Vec<TcpStream> = (0..200).map(|_| connect(&daemon)).collect();
+/// Two hundred who ask for the same, with these fields in the head, and read no more than the status; and how many of them were refused.
+fn unread(daemon: &Daemon, path: &str, fields: &str) -> (Vec<TcpStream>, usize) {
+    let mut unread: Vec<TcpStream> = (0..200).map(|_| connect(daemon)).collect();
     for stream in &mut unread {
-        stream.write_all(b"GET /api/v1/files?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes()).unwrap();
     }
     let mut statuses = Vec::new();
     for stream in &mut unread {
@@ -533,7 +557,16 @@ fn answers_that_nobody_reads_do_not_pile_up() {
         statuses.push(String::from_utf8_lossy(&line[9..]).into_owned());
     }
     let count = |status: &str| statuses.iter().filter(|other| *other == status).count();
-    assert!(count("200") > 0 && count("503") > 0 && count("200") + count("503") == 200, "{statuses:?}");
+    assert_eq!(count("200") + count("503"), 200, "{path}: {statuses:?}");
+    (unread, count("503"))
+}
+
+#[test]
+fn answers_that_nobody_reads_do_not_pile_up() {
+    let daemon = over_many(3_000);
+    let length = daemon.ask("GET", "/api/v1/files?limit=10000", &[]).unwrap().2.len() as u64;
+    let (unread, refused) = unread(&daemon, "/api/v1/files?limit=10000", "");
+    assert!((1..200).contains(&refused), "{refused}");
     // Two hundred of them would be much more.
     assert!(length * 200 > 192 << 20, "{length}");
     let most = memory(&daemon, "VmHWM");
@@ -542,4 +575,94 @@ fn answers_that_nobody_reads_do_not_pile_up() {
     assert_eq!(status_of(&daemon, "GET", "/api/v1/report", None), 200);
     drop(unread);
     wait_until("there is room", || (daemon.ask("GET", "/api/v1/files?limit=10000", &[])?.0 == 200).then_some(()));
+}
+
+/// Packed ones had no room of their own: each reader's was in memory for as long as he did not read it.
+#[test]
+fn packed_answers_that_nobody_reads_do_not_pile_up() {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+    let daemon = over(5_000, |number| {
+        // What has no pattern stays long.
+        let mut random = number as u64 + 1;
+        let mut letter = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(LETTERS[(random >> 58) as usize])
+        };
+        let name: String = (0..240).map(|_| letter()).collect();
+        (format!("x{name}.log"), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256))
+    });
+    for path in ["/api/v1/report", "/api/v1/files?limit=10000"] {
+        let (unread, refused) = unread(&daemon, path, "Accept-Encoding: gzip\r\n");
+        assert!((1..200).contains(&refused), "{path}: {refused}");
+        let most = memory(&daemon, "VmHWM");
+        assert!(most < 128 << 10, "{path}: {most} KiB");
+        drop(unread);
+        // Made, packed and let go, as what is sent is.
+        wait_until("there is room", || (daemon.ask("HEAD", path, &[("accept-encoding", "gzip")])?.0 == 200).then_some(()));
+    }
+}
+
+/// Neither what is made from the store nor the status was in any room.
+#[test]
+fn long_names_of_clients_that_nobody_reads_do_not_pile_up() {
+    let clients = |number: usize| format!("{number:01000} - - [22/Mar/2021:06:25:24 +0100] x\n");
+    let daemon = over(1, |_| ("a.log".to_owned(), (0..10_000).map(clients).collect()));
+    let path = "/api/v1/top/clients?limit=10000";
+    wait_until("all is stored", || (daemon.get("/api/v1/status")["unstored_files"] == 0).then_some(()));
+    let length = daemon.ask("GET", path, &[]).unwrap().2.len() as u64;
+    let (unread, refused) = unread(&daemon, path, "");
+    assert!((1..200).contains(&refused), "{refused}");
+    // Two hundred of them would be much more.
+    assert!(length * 200 > 1 << 30, "{length}");
+    let most = memory(&daemon, "VmHWM");
+    assert!(most < 256 << 10, "{most} KiB");
+    drop(unread);
+    wait_until("there is room", || (daemon.ask("GET", path, &[])?.0 == 200).then_some(()));
+}
+
+/// While large answers were on their way, a list was refused whatever was wanted of it.
+#[test]
+fn short_lists_and_what_is_known_are_answered_beside_large_ones() {
+    let daemon = over_many(3_000);
+    let path = "/api/v1/files?limit=10000";
+    let (_unread, refused) = unread(&daemon, path, "");
+    assert!(refused > 0);
+    assert_eq!(daemon.ask("GET", path, &[]).unwrap().0, 503);
+    assert_eq!(daemon.ask("GET", "/api/v1/files?limit=1", &[]).unwrap().0, 200);
+    // Whoever has any answer is told that he has it.
+    assert_eq!(daemon.ask("GET", path, &[("if-none-match", "*")]).unwrap().0, 304);
+}
+
+/// A log that is taken back is waited for until the store has it, and held one of the two turns in which lists are made.
+#[test]
+fn who_takes_logs_back_keeps_nobody_from_lists() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.join("logs")).unwrap();
+    for number in 0..3 {
+        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.0.{number} - - [22/Mar/2021:06:25:24 +0100] x\n")).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &[], &[("TALLYD_TOKEN", ADMIN)]);
+    wait_until("all is counted and stored", || {
+        let status = daemon.get("/api/v1/status");
+        (status["pending_bytes"] == 0 && status["logs"] == 3 && status["unstored_files"] == 0).then_some(())
+    });
+    // A file is where the folder of partials should be: nothing can be stored.
+    fs::remove_dir_all(daemon.folder.join("state/partials")).unwrap();
+    fs::write(daemon.folder.join("state/partials"), b"").unwrap();
+    let files = daemon.get("/api/v1/files");
+    let mut deletes: Vec<TcpStream> = (0..2).map(|_| connect(&daemon)).collect();
+    for (number, stream) in deletes.iter_mut().enumerate() {
+        let line = format!("DELETE /api/v1/files/{}", files["files"][number]["id"].as_str().unwrap());
+        stream.write_all(request(&line, &format!("Authorization: Bearer {ADMIN}\r\n")).as_bytes()).unwrap();
+    }
+    wait_until("both are shown as taken back", || {
+        let files = daemon.get("/api/v1/files?state=skipped");
+        (files["files"].as_array().unwrap().len() == 2).then_some(())
+    });
+    assert_eq!(daemon.get("/api/v1/report").as_object().unwrap().len(), 1);
+    // The report came, and they still wait.
+    for stream in &deletes {
+        stream.set_nonblocking(true).unwrap();
+        assert!(stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+    }
 }

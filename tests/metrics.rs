@@ -186,9 +186,36 @@ fn the_numbers_are_those_of_the_other_answers() {
         assert!((-1.0..600.0).contains(&age), "{name}: {age}");
     }
     assert_eq!(scrape.all("tallyd_build_info").into_iter().collect::<Vec<_>>(), [(&*format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]);
-    // What is wrong is said as the status says it.
-    let degraded: f64 = scrape.all("tallyd_degraded").values().sum();
-    assert_eq!(degraded, status["degraded"].as_array().unwrap().len() as f64);
+    assert_eq!(scrape.all("tallyd_degraded").values().sum::<f64>(), 0.0);
+    assert_eq!(status["degraded"], serde_json::json!([]));
+}
+
+/// The status said that nobody is asked for a token, and the metrics did not.
+#[test]
+fn what_is_wrong_is_told_by_metrics_and_status_alike() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = Daemon::start_as_nobody_by(&["--listen", "0.0.0.0:0", "--insecure-no-auth"], &[]);
+    // It cannot be read from the moment it is there.
+    let secret = daemon.folder.join("secret.log");
+    fs::write(&secret, b"x\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::rename(&secret, daemon.log("secret.log")).unwrap();
+    let wrong = |scrape: &Scrape| {
+        let reasons = scrape.all("tallyd_degraded");
+        reasons.into_iter().filter(|(_, is)| *is == 1.0).map(|(labels, _)| labels.to_owned()).collect::<Vec<_>>()
+    };
+    let want = ["{reason=\"auth\"}", "{reason=\"unreadable\"}"];
+    wait_until("both are told", || (wrong(&Scrape::of(&daemon)) == want).then_some(()));
+    let status = daemon.get("/api/v1/status");
+    let sentences = status["degraded"].as_array().unwrap();
+    assert_eq!(sentences.len(), 2, "{status}");
+    assert!(sentences[0].as_str().unwrap().contains("cannot be opened") && sentences[1].as_str().unwrap().starts_with("auth: "), "{status}");
+    // Each word is in the document of the metrics.
+    let document = include_str!("../docs/METRICS.md");
+    for reason in Scrape::of(&daemon).all("tallyd_degraded").into_keys() {
+        let word = reason.trim_start_matches("{reason=\"").trim_end_matches("\"}");
+        assert!(document.contains(&format!("`{word}`")), "{word}");
+    }
 }
 
 #[test]
@@ -253,13 +280,44 @@ fn what_is_asked_for_makes_no_series() {
     assert_eq!(count("other", "other"), 3_300.0);
     assert_eq!(after.get("tallyd_http_request_duration_seconds_count{route=\"other\"}"), 6_701.0);
     assert_eq!(after.get("tallyd_http_request_duration_seconds_bucket{route=\"other\",le=\"+Inf\"}"), 6_701.0);
-    assert!(after.get("tallyd_http_answers_total") >= 10_003.0);
+    // What is answered is counted before it goes out; a scrape is not in itself, but in the next one.
+    assert_eq!(after.get("tallyd_http_answers_total") - before.get("tallyd_http_answers_total"), 10_001.0);
     assert!(after.get("tallyd_http_open_connections") >= 1.0);
     let more: Vec<&String> = after.values.keys().filter(|series| !before.values.contains_key(*series)).collect();
     // The first scrape is counted once it is over. The methods that nobody knows are one series.
     let of_scrapes = more.iter().filter(|series| series.contains("route=\"/metrics\"")).count();
     let bounds = before.all("tallyd_http_request_duration_seconds_bucket").keys().filter(|labels| labels.contains("route=\"other\"")).count();
     assert_eq!((of_scrapes, more.len()), (1 + bounds + 2, of_scrapes + 1), "{more:#?}");
+}
+
+/// Two threads that answered at the same time counted one answer.
+#[test]
+fn answers_are_counted_exactly_though_many_are_given_at_once() {
+    const ANSWERS: usize = 10_000;
+    let daemon = Daemon::start(&[]);
+    let before = Scrape::of(&daemon);
+    let ask = || {
+        let mut stream = TcpStream::connect(daemon.url("").strip_prefix("http://").unwrap()).unwrap();
+        let mut writing = stream.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || writing.write_all("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(ANSWERS).as_bytes()).unwrap());
+            let (mut seen, mut last, mut part) = (0, 0, [0; 65_536]);
+            while seen < ANSWERS {
+                let length = stream.read(&mut part).unwrap();
+                assert!(length > 0, "the connection is closed after {seen} answers");
+                // The bodies are the only place of this word, and it may come in two pieces.
+                for byte in &part[..length] {
+                    last = if *byte == b"alive\n"[last] { last + 1 } else { usize::from(*byte == b'a') };
+                    if last == 6 {
+                        (seen, last) = (seen + 1, 0);
+                    }
+                }
+            }
+        });
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(ask))));
+    let answers = |scrape: &Scrape| scrape.get("tallyd_http_answers_total");
+    assert_eq!(answers(&Scrape::of(&daemon)) - answers(&before), 4.0 * ANSWERS as f64 + 1.0);
 }
 
 #[test]
@@ -278,7 +336,7 @@ fn a_death_is_counted_and_what_was_done_is_not_forgotten() {
     let start_time = |scrape: &Scrape| scrape.get("tallyd_process_start_time_seconds{role=\"api\"}");
     signal(daemon.pids("api")[0], libc::SIGKILL);
     let after = wait_until("the api's death is counted", || Some(Scrape::of(&daemon)).filter(|scrape| restarts(scrape, "api") == 1.0));
-    assert!(start_time(&after) >= start_time(&before));
+    assert!(start_time(&after) > start_time(&before));
     // These are kept where the api cannot harm them.
     for counter in ["tallyd_http_answers_total", "tallyd_lines_total{kind=\"parsed\"}", "tallyd_counted_bytes_total", "tallyd_state_writes_total"] {
         assert!(after.get(counter) >= before.get(counter), "{counter}: {} {}", after.get(counter), before.get(counter));

@@ -396,6 +396,28 @@ fn ready_means_counted_once() {
     assert_eq!(daemon.reported("20210322.log"), Some((1, 1)));
 }
 
+/// The api had forgotten it, and looked at the logs that were there now.
+#[test]
+fn ready_stays_when_processes_die_while_a_new_log_is_counted() {
+    let daemon = Daemon::start_with_fault(Folder::new(), "pause", &[], &[]);
+    append(&daemon, "a.log", LINE.as_bytes());
+    daemon.wait_for("a.log", truth(1, 1));
+    wait_until("it is ready", || (daemon.ask("GET", "/readyz", &[])?.0 == 200).then_some(()));
+    fs::write(daemon.folder.join("faults/pause"), b"").unwrap();
+    // There at once: an empty one would be counted to its end.
+    fs::write(daemon.folder.join("b.log"), LINE.replace("1.2.3.4", "5.6.7.8").repeat(3)).unwrap();
+    fs::rename(daemon.folder.join("b.log"), daemon.log("b.log")).unwrap();
+    let is_counting = || daemon.file("b.log").filter(|file| file["state"] == "counting").map(drop);
+    wait_until("a new log is being counted", is_counting);
+    for role in ["api", "coordinator"] {
+        support::signal(daemon.pids(role)[0], libc::SIGKILL);
+        wait_until("it is there again", || (daemon.restarts(role) == 1 && daemon.get("/api/v1/status")["pending_bytes"].as_u64() > Some(0)).then_some(()));
+        wait_until("a new log is still being counted", is_counting);
+        let (status, _, body) = wait_until("an answer", || daemon.ask("GET", "/readyz", &[]));
+        assert_eq!((status, body.as_str()), (200, "ready\n"), "after the death of the {role}");
+    }
+}
+
 #[test]
 fn status_and_healthcheck_ask_the_running_daemon() {
     let daemon = Daemon::start(&[]);

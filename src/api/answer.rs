@@ -8,9 +8,9 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::period::today;
 use super::query::{Asked, Kind, Parameter};
 use super::routes::Api;
+use crate::log::Day;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +60,22 @@ pub(super) static FORMAT: Parameter = Parameter { name: "format", about: ABOUT, 
 pub(super) struct Tag(String);
 
 impl Tag {
-    /// Days in words are other days tomorrow, so that the day is a part of each tag.
     pub(super) fn new(state: impl Display) -> Tag {
-        Tag(format!("{state}-{:x}", today().number()))
+        Tag(state.to_string())
+    }
+
+    /// Days in words are other days tomorrow. So where they can be asked for, the tag is of the very day that they were read with: it may be over by now.
+    pub(super) fn on(self, today: Day) -> Tag {
+        Tag(format!("{}-{:x}", self.0, today.number()))
+    }
+
+    /// Does who asks have the answer with this tag?
+    pub(super) fn is_known(&self, asked: &Asked, format: Format) -> bool {
+        is_known(&asked.headers, &self.text(format))
+    }
+
+    fn text(&self, format: Format) -> String {
+        format!("W/\"{}-{}\"", self.0, format.word())
     }
 
     /// The tag of what is the same as long as the program is.
@@ -78,7 +91,7 @@ impl Tag {
 
 /// An answer with its tag; or only that who asks has it already.
 pub(super) fn answer<B: Into<Bytes>>(asked: &Asked, tag: &Tag, format: Format, body: impl FnOnce() -> B) -> Response {
-    let tag = format!("W/\"{}-{}\"", tag.0, format.word());
+    let tag = tag.text(format);
     let mut response = if is_known(&asked.headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -101,4 +114,17 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|asked| asked.to_str().ok());
     let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();
     asked.flat_map(|asked| asked.split(',')).map(str::trim).any(|asked| asked == "*" || bare(asked) == bare(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tag had the day at its own making, and the days that of a moment before: at midnight, the answer of yesterday was kept under the tag of today.
+    #[test]
+    fn a_tag_is_of_the_day_that_the_days_were_read_with() {
+        let tag = |day| Tag::new("1-2").on(Day::parse(day).unwrap()).text(Format::Json);
+        assert_eq!(tag("2021-03-22"), tag("2021-03-22"));
+        assert_ne!(tag("2021-03-22"), tag("2021-03-23"));
+    }
 }

@@ -31,7 +31,7 @@ pub(super) async fn caught(request: Request, next: Next) -> Response {
 }
 
 /// An id that no other answer has: the moment, and a number within the process.
-fn id() -> String {
+pub(super) fn id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
     format!("{now:x}-{:x}", NEXT.fetch_add(1, Relaxed))

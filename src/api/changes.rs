@@ -12,6 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use tracing::warn;
 
+use super::files::find;
 use super::problem::Problem;
 use super::query::{NoParameters, parameters, path_part};
 use super::routes::Shared;
@@ -37,8 +38,7 @@ pub(super) async fn delete(
     permit(sources, &headers)?;
     parameters(query)?;
     let id = path_part(path)?;
-    let row = sources.board.logs()?.into_iter().find(|log| wire::file_id(log.id) == id);
-    let row = row.ok_or_else(|| Problem::not_found("no file has this id; /api/v1/files lists them"))?;
+    let row = find(&api, &id)?;
     if row.duplicate_of != 0 || row.state == LogState::Duplicate {
         return Err(Problem::conflict(format!("it counts within another file; delete {}, which it is a duplicate of", wire::file_id(row.duplicate_of))));
     }
@@ -48,7 +48,7 @@ pub(super) async fn delete(
     let (log, start) = (row.id, Instant::now());
     let mut asked: Option<Instant> = None;
     loop {
-        let row = sources.board.logs()?.into_iter().find(|row| row.id == log);
+        let row = sources.board.log(log)?;
         if row.as_ref().is_none_or(is_deleted) {
             // What is only on the board would be back after the coordinator's death.
             if is_stored(sources, log, row.is_none()).await {

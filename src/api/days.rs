@@ -39,10 +39,11 @@ pub(super) static OF_TOP: &[&Parameter] = &[&FROM, &TO, &LIMIT_OF_TOP, &FORMAT_O
 pub(super) async fn days(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(OF_LIST)?;
     let format = asked.format(&FORMAT_OF_LIST)?;
-    let wanted = asked.days(today())?;
+    let today = today();
+    let wanted = asked.days(today)?;
     let sort = asked.word(&SORT)?.unwrap_or("day");
     let limit = asked.count(&LIMIT)?.unwrap_or(usize::MAX);
-    let tag = Tag::of_board(&api);
+    let tag = Tag::of_board(&api).on(today);
     let mut rows = api.sources.board.days()?;
     rows.retain(|row| wanted.have(row.day));
     let place = |row: &DayRow| Place { key: page::key(row.day.map(|day| day.number().into()), sort == "-day"), name: Vec::new(), id: 0 };
@@ -59,8 +60,9 @@ pub(super) async fn days(State(api): Shared, asked: Asked) -> Result<Response, P
 /// `GET /api/v1/days/{day}`
 pub(super) async fn day(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
-    let wanted = parse_day("day", &path_part(path)?, today())?;
-    let tag = Tag::of_board(&api);
+    let today = today();
+    let wanted = parse_day("day", &path_part(path)?, today)?;
+    let tag = Tag::of_board(&api).on(today);
     let row: Option<DayRow> = api.sources.board.days()?.into_iter().find(|row| row.day == wanted);
     let row = row.ok_or_else(|| Problem::not_found(format!("there is nothing of {}; /api/v1/days lists the days", wire::day_name(wanted))))?;
     Ok(answer(&asked, &tag, Format::Json, || json(&wire::DayOfAll::from(&row))))
@@ -70,12 +72,13 @@ pub(super) async fn day(State(api): Shared, path: Result<Path<String>, PathRejec
 pub(super) async fn range(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(OF_RANGE)?;
     let format = asked.format(&FORMAT)?;
-    let days = asked.days(today())?;
+    let today = today();
+    let days = asked.days(today)?;
     let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days).await?;
     let bound = |day: Option<Day>| day.map(|day| day.to_string());
     let numbers = wire::Numbers::from(&outcome.numbers.totals);
     let range = wire::Range { from: bound(days.from), to: bound(days.to), numbers, files: outcome.numbers.files, complete, as_of };
-    Ok(answer(&asked, &Tag::new(tag), format, || match format {
+    Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
         Format::Csv => table::csv(std::slice::from_ref(&range), &range),
         Format::Json | Format::Ndjson => json(&range),
     }))
@@ -86,10 +89,11 @@ pub(super) async fn top_clients(State(api): Shared, asked: Asked) -> Result<Resp
     asked.only(OF_TOP)?;
     let format = asked.format(&FORMAT_OF_LIST)?;
     let limit = asked.count(&LIMIT_OF_TOP)?.unwrap_or(TOP);
-    let days = asked.days(today())?;
+    let today = today();
+    let days = asked.days(today)?;
     let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.top(&api.sources.board, days, limit).await?;
     let clients: Vec<wire::Client> = outcome.top.iter().take(limit).map(wire::Client::from).collect();
-    Ok(answer(&asked, &Tag::new(tag), format, || match format {
+    Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
         Format::Json => json(&wire::TopClients { clients, complete, as_of }),
         Format::Csv => table::csv(&clients, &wire::Client::from(&Top::default())),
         Format::Ndjson => table::json_lines(&clients),

@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::answer::{Format, Tag, answer};
+use super::large::OneCopy;
 use super::openapi::DOCUMENT;
 use super::problem::{CODES, Problem};
 use super::query::Asked;
@@ -27,6 +28,7 @@ pub(super) async fn page(State(api): Shared, asked: Asked) -> Result<Response, P
     static PAGE: LazyLock<Bytes> = LazyLock::new(|| render(&DOCUMENT).into());
     asked.only(&[])?;
     let mut response = answer(&asked, &Tag::of_program(&api), Format::Json, || PAGE.clone());
+    response.extensions_mut().insert(OneCopy);
     let headers = response.headers_mut();
     if headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -5,13 +5,13 @@
 use std::io::{self, Write};
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::warn;
 
-use super::query::quality;
+use super::caught;
+use super::problem::Problem;
+use super::query::{list, quality};
 
 /// Smaller answers fit into a packet as they are.
 const BYTES_MIN: u64 = 1024;
@@ -21,7 +21,7 @@ const AT_ONCE_MAX: usize = 64 * 1024;
 const LEVEL: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
+pub(super) enum Coding {
     Zstd,
     Gzip,
 }
@@ -46,17 +46,19 @@ impl Coding {
     }
 }
 
-/// Packs an answer if that is wanted and worth it.
-pub(super) async fn encoded(request: Request, next: Next) -> Response {
-    let coding = wanted(request.headers());
-    let mut response = next.run(request).await;
+/// Says in an answer that others may get other bytes, and by what it is to be packed: as who asks wants, if it is worth it.
+pub(super) fn chosen(wanted: Option<Coding>, response: &mut Response) -> Option<Coding> {
     if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED) || response.headers().contains_key(header::CONTENT_ENCODING) {
-        return response;
+        return None;
     }
     // What HEAD asks for has its body here still.
-    let Some(length) = response.body().size_hint().exact() else { return response };
+    let length = response.body().size_hint().exact()?;
     vary(response.headers_mut());
-    let Some(coding) = coding.filter(|_| length >= BYTES_MIN) else { return response };
+    wanted.filter(|_| length >= BYTES_MIN)
+}
+
+/// An answer, packed.
+pub(super) async fn packed(coding: Coding, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let packed = match to_bytes(body, usize::MAX).await {
         Ok(bytes) => pack(coding, bytes).await,
@@ -69,8 +71,9 @@ pub(super) async fn encoded(request: Request, next: Next) -> Response {
             Response::from_parts(parts, Body::from(packed))
         }
         Err(error) => {
-            warn!(%error, "cannot pack an answer");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            let id = caught::id();
+            warn!(id, %error, "cannot pack an answer");
+            Problem::internal(id).into_response()
         }
     }
 }
@@ -95,9 +98,8 @@ fn vary(headers: &mut HeaderMap) {
 }
 
 /// The coding that is wanted most (RFC 9110, 12.5.3), zstd of two that are wanted alike; none if none is.
-fn wanted(headers: &HeaderMap) -> Option<Coding> {
-    let accept: Vec<&str> = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|accept| accept.to_str().ok()).collect();
-    let accept = accept.join(",");
+pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
+    let accept = list(headers, header::ACCEPT_ENCODING);
     let weight = |word: &str| {
         accept.split(',').find_map(|part| {
             let mut parts = part.split(';').map(str::trim);

@@ -10,15 +10,15 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::Sources;
 use super::problem::Problem;
 use super::query::Asked;
 use super::routes::Shared;
 use super::wire::{self, json};
-use super::{Sources, files};
-use crate::board::Busy;
+use crate::board::{Busy, LogBrief};
 
 /// Two events are at least so far apart: at most 4 a second.
 const APART: Duration = Duration::from_millis(250);
@@ -26,6 +26,8 @@ const APART: Duration = Duration::from_millis(250);
 const POLL: Duration = Duration::from_millis(50);
 /// After so long without an event, a comment shows both ends that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// So many connections at least, and an eighth of all, are left for those who do not listen.
+const LEFT_MIN: usize = 8;
 /// How soon a browser connects again.
 const BEGINNING: &[u8] = b"retry: 2000\n\n";
 const COMMENT: &[u8] = b": nothing has changed\n\n";
@@ -34,6 +36,8 @@ const COMMENT: &[u8] = b": nothing has changed\n\n";
 pub(super) struct Events {
     last: watch::Sender<Told>,
     wanted: Notify,
+    /// The places of those who listen.
+    places: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -52,8 +56,10 @@ struct Change {
 }
 
 impl Events {
-    pub(super) fn new() -> Events {
-        Events { last: watch::Sender::new(Told::Nothing), wanted: Notify::new() }
+    /// For those who may listen: as many as there may be connections, but for some. One who listens is never closed for another who asks, so that else nobody could ask.
+    pub(super) fn new(connections_max: usize) -> Events {
+        let places = connections_max.saturating_sub(LEFT_MIN.max(connections_max / 8)).max(1);
+        Events { last: watch::Sender::new(Told::Nothing), wanted: Notify::new(), places: Arc::new(Semaphore::new(places)) }
     }
 
     /// Looks at the board, for ever.
@@ -90,11 +96,13 @@ impl Events {
 /// What the board shows now, as an event.
 fn change(sources: &Sources) -> Result<Change, Busy> {
     let header = sources.board.header();
+    // Of each log, no more is looked at than whether it is there: this is done four times a second.
+    let add = |files: usize, log: Result<LogBrief, Busy>| log.map(|log| files + usize::from(log.state.is_present()));
     let data = wire::Change {
         generation: header.generation,
         pending_bytes: header.scanned.then_some(header.pending),
         requests: sources.board.days()?.iter().map(|day| day.totals.requests()).sum(),
-        files: sources.board.logs()?.iter().filter(|log| files::is_present(log)).count(),
+        files: sources.board.briefs().try_fold(0, add)?,
     };
     let text = String::from_utf8_lossy(&json(&data)).into_owned();
     let id = id(sources, header.generation);
@@ -110,13 +118,15 @@ fn id(sources: &Sources, generation: u64) -> String {
 pub(super) async fn events(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
     let sources = &api.sources;
+    let place = Arc::clone(&sources.events.places).try_acquire_owned().map_err(|_| Problem::too_many_listeners())?;
     // Before the board is looked at: what changes after that look is told as an event.
     let listener = sources.events.last.subscribe();
     sources.events.wanted.notify_one();
     let now = change(sources)?;
     let has = asked.headers.get("last-event-id").is_some_and(|has| has.as_bytes() == id(sources, now.generation).as_bytes());
     let first = if has { Bytes::from_static(BEGINNING) } else { [BEGINNING, &now.bytes].concat().into() };
-    let stream = futures_util::stream::unfold(Listener { told: listener, first: Some(first), generation: now.generation }, async |mut listener| {
+    let listener = Listener { told: listener, first: Some(first), generation: now.generation, _place: place };
+    let stream = futures_util::stream::unfold(listener, async |mut listener| {
         let bytes = listener.next().await?;
         Some((Ok::<_, Infallible>(bytes), listener))
     });
@@ -133,6 +143,7 @@ struct Listener {
     first: Option<Bytes>,
     /// What the listener knows.
     generation: u64,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Listener {

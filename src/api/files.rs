@@ -26,9 +26,6 @@ use crate::store::{self, State as StoreState};
 /// How many files are told if nobody says how many.
 const PAGE: usize = 1_000;
 
-/// The states of a file, in their order.
-pub(super) static STATES: &[&str] = &["counting", "live", "final", "gone", "duplicate", "quarantined", "skipped"];
-
 static DAY: Parameter =
     Parameter { name: "day", about: "Only files that have lines of this day: a date, `today`, `yesterday` (in UTC), or `undated`.", kind: Kind::Day };
 static NAME: Parameter = Parameter {
@@ -37,7 +34,7 @@ static NAME: Parameter = Parameter {
             from a letter what it means.",
     kind: Kind::Text,
 };
-static STATE: Parameter = Parameter { name: "state", about: "Only files in this state.", kind: Kind::Words(STATES) };
+static STATE: Parameter = Parameter { name: "state", about: "Only files in this state.", kind: Kind::Words(&LogState::NAMES) };
 static SORT: Parameter = Parameter {
     name: "sort",
     about: "What the files are sorted by, `name` if not given; with a `-` from the largest to the smallest. `state` is in the order of the words of `state`. Files that are \
@@ -76,7 +73,10 @@ pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, 
     let state = asked.word(&STATE)?;
     let sort = asked.word(&SORT)?.unwrap_or("name");
     let limit = asked.count(&LIMIT)?.unwrap_or(PAGE);
-    let tag = Tag::of_board(&api);
+    let tag = Tag::of_board(&api).on(today);
+    if limit > PAGE && api.room.is_short() && !tag.is_known(&asked, format) {
+        return Err(Problem::too_busy());
+    }
     let board = &api.sources.board;
     let mut logs = board.logs()?;
     logs.retain(|log| state.is_none_or(|state| log.state.name() == state));
@@ -150,14 +150,14 @@ pub(super) async fn file(State(api): Shared, path: Result<Path<String>, PathReje
 
 /// The log with this id.
 pub(super) fn find(api: &Api, id: &str) -> Result<LogRow, Problem> {
-    let log = api.sources.board.logs()?.into_iter().find(|log| wire::file_id(log.id) == id);
+    let log = wire::log_of(id).map(|id| api.sources.board.log(id)).transpose()?.flatten();
     log.ok_or_else(|| Problem::not_found("no file has this id; /api/v1/files lists them"))
 }
 
 /// The ranges of a log that are in quarantine. The board has the first one and how much all are; the store has all, once it is as new as the board.
 async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
     let Some(all) = wire::Quarantined::of(log) else { return Vec::new() };
-    if log.quarantine.bytes == log.quarantine.to - log.quarantine.from {
+    if log.quarantine.bytes == log.quarantine.to.saturating_sub(log.quarantine.from) {
         return vec![all];
     }
     let path = store::folder::path(&sources.partials, log.id);
@@ -169,14 +169,4 @@ async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
         }
         _ => vec![all],
     }
-}
-
-/// Is it a log that is in a folder now?
-pub(super) fn is_present(log: &LogRow) -> bool {
-    !matches!(log.state, LogState::Gone | LogState::Skipped)
-}
-
-/// Nothing of it can be read now. Waiting for it would be waiting for somebody to do something.
-pub(super) fn is_unreadable(log: &LogRow) -> bool {
-    matches!(log.reason, Reason::Unreadable(_)) && log.quarantine.bytes == 0
 }

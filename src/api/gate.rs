@@ -71,13 +71,17 @@ pub(super) struct Gate<S> {
 
 /// A time that may come while something is waited for.
 #[derive(Default)]
-struct Timer(Option<Pin<Box<Sleep>>>, Option<Instant>);
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Since when that lasts.
+    since: Option<Instant>,
+}
 
 impl Timer {
     /// Is it past this moment? If not, the task is woken then.
     fn is_past(&mut self, moment: Instant, cx: &mut Context<'_>) -> bool {
         let moment = tokio::time::Instant::from_std(moment);
-        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(moment)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(moment)));
         if sleep.deadline() != moment {
             sleep.as_mut().reset(moment);
         }
@@ -86,12 +90,12 @@ impl Timer {
 
     /// Has what is waited for lasted so long? The first time that this is asked is its beginning.
     fn lasts(&mut self, most: Duration, cx: &mut Context<'_>) -> bool {
-        let since = *self.1.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(Instant::now);
         self.is_past(since + most, cx)
     }
 
     fn is_over(&mut self) {
-        self.1 = None;
+        self.since = None;
     }
 }
 
@@ -127,12 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             Poll::Pending => {
                 // While a request is being answered, the client owes nothing.
                 let Some(since) = self.life.waiting_since() else { return Poll::Pending };
-                let end = match self.begun {
-                    Some(begun) => begun + HEAD_TIMEOUT,
-                    None if self.held.is_empty() => since + IDLE,
-                    None => since + HEAD_TIMEOUT,
-                };
-                if !self.reading.is_past(end, cx) {
+                if !self.reading.is_past(head_due(self.begun, since, self.held.is_empty()), cx) {
                     return Poll::Pending;
                 }
                 if self.held.is_empty() {
@@ -225,6 +224,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     }
 }
 
+/// Until when a head must be whole that began at a moment, if it has begun, and is waited for since another one: what came while an answer was still being made waits since that is
+/// over.
+fn head_due(begun: Option<Instant>, since: Instant, is_nothing_there: bool) -> Instant {
+    match begun {
+        Some(begun) => begun.max(since) + HEAD_TIMEOUT,
+        None if is_nothing_there => since + IDLE,
+        None => since + HEAD_TIMEOUT,
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
@@ -302,5 +311,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
             gate.lingered += buffer.filled().len();
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half a head that came while the answer before took ten seconds was refused as soon as that was over.
+    #[test]
+    fn half_a_head_behind_a_slow_answer_is_given_its_time() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(head_due(Some(at(1)), at(11), false), at(11) + HEAD_TIMEOUT);
+        assert_eq!(head_due(Some(at(12)), at(11), false), at(12) + HEAD_TIMEOUT);
+        assert_eq!(head_due(None, at(11), false), at(11) + HEAD_TIMEOUT);
+        assert_eq!(head_due(None, at(11), true), at(11) + IDLE);
+        // The first head of a connection is due since its beginning, also if nothing of it is there.
+        assert_eq!(head_due(Some(at(1)), at(1), true), at(1) + HEAD_TIMEOUT);
     }
 }

@@ -91,7 +91,7 @@ async fn drain(body: Body) -> Result<(), Problem> {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if is_length_limit(&error) => Err(too_large()),
         Ok(Err(_)) => Err(Problem::bad_body()),
-        Err(_) => Err(Refusal::TOO_SLOW.into()),
+        Err(_) => Err(Refusal::BODY_TOO_SLOW.into()),
     }
 }
 

@@ -53,6 +53,10 @@ impl Refusal {
     /// Half a head, and then nothing for too long.
     pub(super) const TOO_SLOW: Refusal = Refusal::new(&problem::REQUEST_TIMEOUT, "send a whole head within 10 s");
 
+    /// Likewise a body.
+    pub(super) const BODY_TOO_SLOW: Refusal =
+        Refusal::new(&problem::REQUEST_TIMEOUT, "no body belongs here, and what came of one was not over within 10 s; leave it out, or send all of it");
+
     const TARGET: Refusal = Refusal::new(&problem::URI_TOO_LONG, "the target may have 8192 bytes");
 
     const HEAD: Refusal = Refusal::new(&problem::HEAD_TOO_LARGE, "the head may have 16384 bytes and 100 fields");

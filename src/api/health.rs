@@ -1,13 +1,9 @@
 //! Does it live, and is it ready?
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use axum::extract::State;
 
-use super::files::is_unreadable;
 use super::problem::Problem;
 use super::routes::Shared;
-use crate::board::LogState;
 
 /// `GET /healthz`
 pub(super) async fn healthz() -> &'static str {
@@ -16,12 +12,6 @@ pub(super) async fn healthz() -> &'static str {
 
 /// `GET /readyz`
 pub(super) async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
-    if !api.ready.load(Relaxed) {
-        let counted = api.sources.board.header().scanned && api.sources.board.logs()?.iter().all(|log| log.state != LogState::Counting || is_unreadable(log));
-        if !counted {
-            return Err(Problem::not_ready("the logs that were found at the start are being counted"));
-        }
-        api.ready.store(true, Relaxed);
-    }
-    Ok("ready\n")
+    // The coordinator says so on the board, where it outlives both of them.
+    if api.sources.board.is_ready() { Ok("ready\n") } else { Err(Problem::not_ready("the logs that were found at the start are being counted")) }
 }

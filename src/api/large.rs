@@ -1,4 +1,4 @@
-//! Large answers wait for their readers in memory. They get so much of it in all, and no more.
+//! Answers wait for their readers in memory. They get so much of it in all, and no more.
 //!
 //! What is too much is refused, as each of a thousand clients that never read could ask for the largest answer there is.
 
@@ -13,56 +13,112 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::encode;
 use super::problem::Problem;
 
-/// Smaller answers are not counted: all connections together hold few of them.
-const SMALL: u64 = 16 * 1024;
-/// What all large ones together may take, in KiB; the largest answer there is takes 8 MiB.
+/// Smaller answers are not counted: the system takes them whole for a client that does not read (see `serve`). So the metrics go out whoever holds the room.
+const SMALL: u64 = 64 * 1024;
+/// What all others together may take, in KiB; the largest list there is takes 8 MiB.
 const ROOM_KIB: usize = 24 * 1024;
-/// The route of the largest.
-const LARGEST: &str = "/api/v1/files";
-/// So many answers are made at once, each on a core of its own. A thousand that are half made would take more memory than as many that wait.
+/// What the copies that many share may take beside that.
+const COPIES_KIB: usize = 8 * 1024;
+/// So many answers are made from the board at once, each on a core of its own. A thousand that are half made would take more memory than as many that wait.
 const AT_ONCE: usize = 2;
 /// An answer goes out in pieces of so many bytes.
 const PIECE: usize = 16 * 1024;
 /// What the pieces of one answer that are on their way take beside it, in KiB.
 const PIECES_KIB: u64 = 48;
 
-/// An answer of which many hold the same copy. It takes no room of its own.
-#[derive(Clone, Copy)]
+/// An answer of which many hold the same copy. It takes no room of its own, unless it is packed.
+#[derive(Clone)]
 pub(super) struct OneCopy;
 
+/// Who may make an answer from the board now.
+#[derive(Clone)]
+pub(super) struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    pub(super) fn new() -> Turns {
+        Turns(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+/// Lets an answer be made when it is its turn.
+pub(super) async fn in_turn(State(turns): State<Turns>, request: Request, next: Next) -> Response {
+    let _turn = turns.0.acquire().await;
+    next.run(request).await
+}
+
+/// The memory that answers may take.
 #[derive(Clone)]
 pub(super) struct Room {
     kib: Arc<Semaphore>,
-    turns: Arc<Semaphore>,
+    /// That of the copies which many share, apart: who does not read lists keeps nobody from the report.
+    copies: Arc<Semaphore>,
 }
 
 impl Room {
     pub(super) fn new() -> Room {
-        Room { kib: Arc::new(Semaphore::new(ROOM_KIB)), turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        Room { kib: Arc::new(Semaphore::new(ROOM_KIB)), copies: Arc::new(Semaphore::new(COPIES_KIB)) }
+    }
+
+    /// Is there no room for the largest list now? What will not fit need not be made first.
+    pub(super) fn is_short(&self) -> bool {
+        self.kib.available_permits() < ROOM_KIB / 3
+    }
+
+    /// Bytes that many may hold: they take the room of one copy as long as anybody does. None if there are too many other copies that somebody still holds.
+    pub(super) fn share(&self, bytes: &Bytes) -> Option<Bytes> {
+        let kib = (bytes.len() / 1024 + 1).min(COPIES_KIB) as u32;
+        let room = Arc::clone(&self.copies).try_acquire_many_owned(kib).ok()?;
+        Some(Bytes::from_owner(SharedCopy { bytes: bytes.clone(), _room: room }))
+    }
+
+    fn take(&self, length: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.kib).try_acquire_many_owned(kib(length)).ok()
     }
 }
 
-/// Lets an answer go out if there is room for it.
+/// A copy that many share, and its room.
+struct SharedCopy {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for SharedCopy {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What an answer of so many bytes takes. One that is larger than all the room goes out if nothing else does.
+fn kib(length: u64) -> u32 {
+    (length / 1024 + PIECES_KIB).min(ROOM_KIB as u64) as u32
+}
+
+/// Lets an answer go out if there is room for it, packed if that is wanted.
 pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Next) -> Response {
-    let turn = room.turns.acquire().await;
-    // What will not fit is not made first.
-    if request.uri().path() == LARGEST && room.kib.available_permits() < ROOM_KIB / 3 {
-        return Problem::too_busy().into_response();
-    }
-    let response = next.run(request).await;
-    drop(turn);
+    let wanted = encode::wanted(request.headers());
+    let mut response = next.run(request).await;
+    let coding = encode::chosen(wanted, &mut response);
+    let is_shared = response.extensions_mut().remove::<OneCopy>().is_some() && coding.is_none();
     let length = response.body().size_hint().lower();
-    if length <= SMALL || response.extensions().get::<OneCopy>().is_some() {
-        return response;
+    if length <= SMALL || is_shared {
+        return match coding {
+            Some(coding) => encode::packed(coding, response).await,
+            None => response,
+        };
     }
-    // One that is larger than all the room goes out if nothing else does.
-    let kib = (length / 1024 + PIECES_KIB).min(ROOM_KIB as u64) as u32;
-    match room.kib.try_acquire_many_owned(kib) {
-        Ok(room) => response.map(|body| Body::new(Holding { body, rest: Bytes::new(), _room: room })),
-        Err(_) => Problem::too_busy().into_response(),
+    // Nothing has waited since the answer was made: of those that have no room yet, there are no more than threads.
+    let Some(mut taken) = room.take(length) else { return Problem::too_busy().into_response() };
+    if let Some(coding) = coding {
+        // Until it is packed it is there unpacked.
+        response = encode::packed(coding, response).await;
+        let length = response.body().size_hint().lower();
+        let needed = if length <= SMALL { 0 } else { kib(length) as usize };
+        drop(taken.split(taken.num_permits().saturating_sub(needed)));
     }
+    response.map(|body| Body::new(Holding { body, rest: Bytes::new(), _room: taken }))
 }
 
 /// A body that takes its room until the last of it is on its way.
@@ -116,6 +172,16 @@ mod tests {
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
 
+    /// Bytes that cannot be packed.
+    fn noise() -> Vec<u8> {
+        let mut random = 1_u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 56) as u8
+        };
+        (0..ROOM_KIB * 1024 / 3).map(|_| next()).collect()
+    }
+
     #[tokio::test]
     async fn large_answers_take_room_until_they_are_read() {
         let large = || vec![b'x'; ROOM_KIB * 1024 / 3];
@@ -135,5 +201,49 @@ mod tests {
         assert_eq!(to_bytes(one.into_body(), usize::MAX).await.unwrap(), large());
         assert_eq!(ask("/large").await.unwrap().status().as_u16(), 200);
         drop(two);
+    }
+
+    /// Each change made another copy, and whoever held an old one held it for nothing.
+    #[test]
+    fn copies_that_are_still_held_take_room() {
+        let room = Room::new();
+        let bytes = Bytes::from(vec![b'x'; COPIES_KIB * 1024 / 3]);
+        let (one, two) = (room.share(&bytes).unwrap(), room.share(&bytes).unwrap());
+        assert!(room.share(&bytes).is_none());
+        let reader = one.clone();
+        drop(one);
+        assert!(room.share(&bytes).is_none());
+        drop(reader);
+        assert_eq!(room.share(&bytes), Some(bytes));
+        drop(two);
+    }
+
+    /// What was packed gave its room back first; and a packed copy of what many share was taken for that.
+    #[tokio::test]
+    async fn packed_answers_take_room_for_what_they_are_then() {
+        let router = Router::new()
+            .route("/noise", get(async || noise()))
+            .route("/one", get(async || (axum::Extension(OneCopy), noise())))
+            .route("/flat", get(async || vec![b'x'; ROOM_KIB * 1024 / 3]))
+            .layer(axum::middleware::from_fn_with_state(Room::new(), bounded));
+        let service = TowerToHyperService::new(router);
+        let ask = |path: &'static str, coding| service.call(Request::get(path).header("accept-encoding", coding).body(Body::empty()).unwrap());
+        for path in ["/noise", "/one"] {
+            let (one, two) = (ask(path, "gzip").await.unwrap(), ask(path, "gzip").await.unwrap());
+            assert_eq!((one.status().as_u16(), two.status().as_u16()), (200, 200), "{path}");
+            assert_eq!(one.headers()["content-encoding"], "gzip");
+            assert_eq!(ask("/one", "gzip").await.unwrap().status().as_u16(), 503, "{path}");
+            assert_eq!(ask("/one", "identity").await.unwrap().status().as_u16(), 200, "{path}");
+            let mut plain = Vec::new();
+            let packed = to_bytes(one.into_body(), usize::MAX).await.unwrap();
+            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed[..]), &mut plain).unwrap();
+            assert!(plain == noise(), "{path}");
+        }
+        // What becomes small takes no room while it waits.
+        let mut flat = Vec::new();
+        for _ in 0..10 {
+            flat.push(ask("/flat", "gzip").await.unwrap());
+        }
+        assert!(flat.iter().all(|flat| flat.status() == 200));
     }
 }

@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 
 use super::Sources;
 use super::problem::Problem;
+use super::query::{list, preference};
 use super::routes::Shared;
 use page::Page;
 pub(super) use traffic::{Traffic, measured};
@@ -55,7 +56,7 @@ struct Snapshot {
 impl Snapshot {
     fn take(sources: &Arc<Sources>) -> Result<Snapshot, Problem> {
         Ok(Snapshot {
-            board: board::Numbers::take(&sources.board)?,
+            board: board::Numbers::take(&sources.board, &sources.keys)?,
             processes: processes::all(&sources.roster, &sources.pages),
             traffic: sources.traffic.numbers(sources.own.work()),
         })
@@ -80,19 +81,8 @@ impl Collector for Snapshot {
 
 /// Does who asks rather take OpenMetrics than the plain text? Where both are as welcome, or nothing is said, the plain text is what everybody reads.
 fn wants_open_metrics(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let (mut open, mut plain) = (0.0_f32, 0.0_f32);
-    for item in accept.flat_map(|value| value.split(',')) {
-        let mut parts = item.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or("");
-        let quality: f32 = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |text| text.parse().unwrap_or(0.0));
-        match kind {
-            OPEN_METRICS => open = quality.max(open),
-            "text/plain" | "text/*" | "*/*" => plain = quality.max(plain),
-            _ => {}
-        }
-    }
-    open > plain
+    let accept = list(headers, header::ACCEPT);
+    preference(&accept, OPEN_METRICS) > preference(&accept, "text/plain")
 }
 
 #[cfg(test)]
@@ -114,6 +104,8 @@ mod tests {
         check(&["*/*"], false);
         check(&["text/html, */*;q=0.1"], false);
         check(&["application/openmetrics-text"], true);
+        check(&["APPLICATION/OpenMetrics-Text;Q=0.5"], true);
+        check(&["application/openmetrics-text;q=0.5, application/*, text/*;q=0.6"], false);
         check(&["application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"], true);
         check(&["text/plain;version=0.0.4;q=0.5", "application/openmetrics-text; version=1.0.0; q=0.6"], true);
         check(&["text/plain, application/openmetrics-text;q=0.9"], false);

@@ -33,6 +33,7 @@ mod status;
 mod table;
 mod tls;
 mod token;
+mod trouble;
 mod upload;
 mod wire;
 
@@ -101,17 +102,21 @@ struct Sources {
     pages: Vec<StatusPage>,
     own: StatusPage,
     traffic: Traffic,
+    /// When the daemon started, in milliseconds since 1970.
     started: u64,
 }
 
 fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) -> io::Result<()> {
     let settings = &heritage.settings;
     let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
+    let lifeline = heritage.lifeline.try_clone()?;
+    let listener = heritage.listener.try_clone()?;
+    let connections_max = serve::connections_max(settings.connections_max)?;
     let sources = Arc::new(Sources {
         board: Arc::new(BoardReader::open(&heritage.board, heritage.board_size)?),
         partials: folder::of(&settings.state, &host),
         ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, heritage.started)),
-        events: Events::new(),
+        events: Events::new(connections_max),
         keys,
         allowed_hosts: settings.allowed_hosts.clone(),
         uploads: Uploads::new(settings),
@@ -122,7 +127,6 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         traffic: Traffic::default(),
         started: heritage.started,
     });
-    let lifeline = heritage.lifeline.try_clone()?;
     std::thread::spawn(move || {
         while let Ok(ready) = wait(&[lifeline.as_fd()], Duration::from_secs(3600)) {
             if ready[0] {
@@ -130,8 +134,6 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
             }
         }
     });
-    let listener = heritage.listener.try_clone()?;
-    let connections_max = serve::connections_max(settings.connections_max)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("tallyd-api").enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;

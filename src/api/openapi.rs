@@ -13,10 +13,13 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::{Format, Tag, answer};
 use super::examples::EXAMPLES;
+use super::large::OneCopy;
 use super::problem::{BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_TOKEN, UNAUTHORIZED};
 use super::query::{Asked, Kind, Parameter};
 use super::routes::Shared;
-use super::{days, files, problem, report, upload, wire};
+use super::{days, files, problem, report, status, upload, wire};
+use crate::board::{Activity, LogState};
+use crate::heritage::Role;
 
 /// A method of a path.
 struct Route {
@@ -229,17 +232,17 @@ static ROUTES: &[Route] = &[
 
 /// The parts of paths.
 static PATH_PARTS: &[Parameter] = &[
-    Parameter { name: "id", about: "The `id` of a file.", kind: Kind::Text },
+    Parameter { name: "id", about: "The `id` of a file.", kind: Kind::FileId },
     Parameter { name: "day", about: "A date like 2021-03-22, `today` or `yesterday` (in UTC), or `undated`.", kind: Kind::Day },
 ];
 
 /// The words that a field may be.
-fn words(schema: &str, field: &str) -> Option<&'static [&'static str]> {
+fn words(schema: &str, field: &str) -> Option<Vec<&'static str>> {
     match (schema, field) {
-        ("File" | "FileWithDays", "state") => Some(files::STATES),
-        ("Status", "watching") => Some(&["starting", "inotify", "scan"]),
-        ("Process", "role") => Some(&["supervisor", "coordinator", "api", "worker"]),
-        ("Process", "state") => Some(&["starting", "idle", "working", "dead"]),
+        ("File" | "FileWithDays", "state") => Some(LogState::NAMES.to_vec()),
+        ("Status", "watching") => Some(status::WATCHING.to_vec()),
+        ("Process", "role") => Some([&[status::SUPERVISOR], &Role::NAMES[..]].concat()),
+        ("Process", "state") => Some(Activity::NAMES.to_vec()),
         _ => None,
     }
 }
@@ -256,7 +259,9 @@ pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(make);
 pub(super) async fn document(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| wire::json(&*DOCUMENT).into());
     asked.only(&[])?;
-    Ok(answer(&asked, &Tag::of_program(&api), Format::Json, || TEXT.clone()))
+    let mut response = answer(&asked, &Tag::of_program(&api), Format::Json, || TEXT.clone());
+    response.extensions_mut().insert(OneCopy);
+    Ok(response)
 }
 
 fn make() -> Value {
@@ -334,12 +339,14 @@ fn response(path: &str, (status, about, media): &Answer) -> Value {
 
 /// What a parameter may be, as a schema.
 fn schema_of(parameter: &Parameter) -> Value {
+    // From 1 to 36500, as `period` reads them.
+    const LAST_DAYS: &str = "[1-9][0-9]{0,3}|[12][0-9]{4}|3[0-5][0-9]{3}|36[0-4][0-9]{2}|36500";
     const DATE: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
     match parameter.kind {
-        Kind::Text if parameter.name == "id" && parameter.about != upload::NAME.about => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
+        Kind::FileId => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
         Kind::Text => json!({ "type": "string" }),
         Kind::Day => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|undated)$") }),
-        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|[1-9][0-9]{{0,3}}d)$") }),
+        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|({LAST_DAYS})d)$") }),
         Kind::Words(words) => json!({ "type": "string", "enum": words }),
         Kind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::ranges::NotNow;
 use super::wire;
 use crate::board::Busy;
 
@@ -43,7 +44,7 @@ codes! {
     NOT_WRITABLE: "not-writable", FORBIDDEN, "The folder cannot be written to", "tallyd's user may not write into the watched folder: `detail` names it, and what to do.";
     NOT_FOUND: "not-found", NOT_FOUND, "There is no such thing", "The path, or what it names, is not there: `/docs` has all paths, `/api/v1/files` and `/api/v1/days` have what there is.";
     METHOD_NOT_ALLOWED: "method-not-allowed", METHOD_NOT_ALLOWED, "The path has no such method", "The header `Allow` says which methods there are.";
-    REQUEST_TIMEOUT: "request-timeout", REQUEST_TIMEOUT, "The request took too long", "A whole head must come within 10 s. The connection is closed.";
+    REQUEST_TIMEOUT: "request-timeout", REQUEST_TIMEOUT, "The request took too long", "A whole head must come within 10 s, and so must a body where none belongs: `detail` says which did not. The connection is closed.";
     STALLED: "stalled", REQUEST_TIMEOUT, "The upload does not go on", "Less than 64 KiB of it came in 20 s. Nothing was stored; send it again.";
     CONFLICT: "conflict", CONFLICT, "That cannot be done to it", "It is in a state in which that makes no sense: `detail` says why, and what to do instead.";
     BODY_TOO_LARGE: "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large", "The route takes no body, or none of that size: `detail` says how much it takes.";
@@ -56,7 +57,9 @@ codes! {
         "Answering failed, and that is never meant to be. tallyd's log has the `id` of the answer, and what went wrong: please report both.";
     DISK_ERROR: "disk-error", INTERNAL_SERVER_ERROR, "The upload could not be stored", "The system says why in `detail`. Nothing was stored.";
     NOT_READY: "not-ready", SERVICE_UNAVAILABLE, "Not yet", "What is asked for cannot be told or done at this moment. Ask again after the seconds that `Retry-After` says.";
-    TOO_BUSY: "too-busy", SERVICE_UNAVAILABLE, "Not now", "Many large answers are on their way to others. Ask again after the seconds that `Retry-After` says, or for less (`limit`).";
+    TOO_BUSY: "too-busy", SERVICE_UNAVAILABLE, "Not now",
+        "Many large answers are on their way to others, or as many wait for a range or listen to events as may: `detail` says which. Ask again after the seconds that `Retry-After` \
+         says, or for less (`limit`).";
     DISK_FULL: "disk-full", INSUFFICIENT_STORAGE, "There is no room for it", "The file system would be left with too little room. Nothing was stored; make room.";
 }
 
@@ -124,6 +127,11 @@ impl Problem {
         Problem::new(&TOO_BUSY, "many large answers are on their way to others; ask again, or for less (limit=)")
     }
 
+    /// As many listen to events as may.
+    pub(super) fn too_many_listeners() -> Problem {
+        Problem::new(&TOO_BUSY, "as many listen to events as may; ask again, or ask for the numbers now and then, or raise connections_max")
+    }
+
     pub(super) fn conflict(detail: impl Into<String>) -> Problem {
         Problem::new(&CONFLICT, detail)
     }
@@ -182,6 +190,15 @@ impl Problem {
 impl From<Busy> for Problem {
     fn from(busy: Busy) -> Problem {
         Problem::not_ready(busy.to_string())
+    }
+}
+
+impl From<NotNow> for Problem {
+    fn from(why: NotNow) -> Problem {
+        match why {
+            NotNow::Busy(busy) => busy.into(),
+            NotNow::Crowded | NotNow::Exhausted => Problem::new(&TOO_BUSY, why.to_string()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use serde::Deserialize;
 
 use super::answer::Format;
@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Words(&'static [&'static str]),
     /// A number from 1 to this.
     Count(usize),
+    /// The `id` of a file.
+    FileId,
 }
 
 pub(super) static FROM: Parameter = Parameter {
@@ -92,7 +94,9 @@ impl Asked {
 
     /// The query again, with this parameter set to something of letters and digits.
     pub(super) fn with(&self, parameter: &Parameter, value: &str) -> String {
-        let others = self.query.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(parameter.name));
+        // As they came, each beside what it says: a name may be percent-encoded too.
+        let pairs = self.query.split('&').filter(|pair| !pair.is_empty()).zip(&self.pairs);
+        let others = pairs.filter(|(_, (name, _))| name != parameter.name).map(|(pair, _)| pair);
         let own = format!("{}={value}", parameter.name);
         others.chain([own.as_str()]).collect::<Vec<_>>().join("&")
     }
@@ -143,16 +147,21 @@ impl Asked {
         if let Some(word) = self.word(parameter)? {
             return Ok(of_word(word));
         }
-        let accept: Vec<&str> = self.headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
-        let accept = accept.join(",");
+        let accept = list(&self.headers, header::ACCEPT);
         // Of those that are wanted alike, the first one: JSON.
         let wanted = words.iter().map(|word| of_word(word)).rev().max_by_key(|format| preference(&accept, format.media()));
         Ok(wanted.filter(|format| preference(&accept, format.media()) > 0).unwrap_or(Format::Json))
     }
 }
 
+/// The elements of a header that is a list, also if it comes in several lines.
+pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> String {
+    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    lines.join(",")
+}
+
 /// How much a media type is wanted, in thousandths (RFC 9110, 12.5.1): by the most specific range that holds it. Without the header, all are.
-fn preference(accept: &str, media: &str) -> u32 {
+pub(super) fn preference(accept: &str, media: &str) -> u32 {
     if accept.trim().is_empty() {
         return 1000;
     }
@@ -249,6 +258,20 @@ mod tests {
         assert!(asked("limits=1", "").only(&[&LIMIT]).is_err());
         assert!(asked("x", "").only(&[]).is_err());
         assert!(asked("", "").only(&[]).is_ok());
+    }
+
+    /// A percent-encoded name was left where it was, so that the link to the next page had the parameter twice.
+    #[test]
+    fn a_parameter_is_set_once_however_it_was_written() {
+        static CURSOR: Parameter = Parameter { name: "cursor", about: "", kind: Kind::Text };
+        for (query, want) in [
+            ("", "cursor=5"),
+            ("cursor=4", "cursor=5"),
+            ("%63ursor=4&limit=1", "limit=1&cursor=5"),
+            ("&name=a%26cursor%3D&&cursor&sort=-day", "name=a%26cursor%3D&sort=-day&cursor=5"),
+        ] {
+            assert_eq!(asked(query, "").with(&CURSOR, "5"), want, "{query}");
+        }
     }
 
     #[test]

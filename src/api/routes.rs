@@ -1,6 +1,5 @@
 //! The routes: which paths there are, and who answers.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -11,39 +10,41 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::large;
+use super::large::{self, Room, Turns};
 use super::problem::Problem;
-use super::{Sources, caught, changes, days, docs, encode, events, files, guard, health, metrics, openapi, report, status, upload};
+use super::{Sources, caught, changes, days, docs, events, files, guard, health, metrics, openapi, report, status, upload};
 
 /// What the routes share.
 pub(super) struct Api {
     pub(super) sources: Arc<Sources>,
+    /// What answers may take of the memory.
+    pub(super) room: Room,
     /// The last report and the generation it is of.
     pub(super) report: Mutex<Option<(u64, Bytes)>>,
-    /// Has everything been counted once?
-    pub(super) ready: AtomicBool,
 }
 
 pub(super) type Shared = State<Arc<Api>>;
 
 pub(super) fn router(sources: Arc<Sources>) -> Router {
-    let api = Arc::new(Api { sources, report: Mutex::default(), ready: AtomicBool::new(false) });
-    // The answers that may be large.
+    let room = Room::new();
+    let api = Arc::new(Api { sources, room: room.clone(), report: Mutex::default() });
+    // What copies much of the board. None of them waits for anything else.
     let lists = Router::new()
         .route("/api/v1/report", get(report::report))
         .route("/api/v1/files", get(files::files))
-        .route("/api/v1/files/{id}", get(files::file).delete(changes::delete))
         .route("/api/v1/days", get(days::days))
         .route("/api/v1/days/{day}", get(days::day))
-        .layer(from_fn_with_state(large::Room::new(), large::bounded));
+        .route("/api/v1/status", get(status::status))
+        .layer(from_fn_with_state(Turns::new(), large::in_turn));
     Router::new()
         .merge(lists)
         .merge(upload::routes())
+        // Not among the lists: both may wait for the store, and are short.
+        .route("/api/v1/files/{id}", get(files::file).delete(changes::delete))
         .route("/api/v1/range", get(days::range))
         .route("/api/v1/top/clients", get(days::top_clients))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/rescan", post(changes::rescan))
-        .route("/api/v1/status", get(status::status))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -52,7 +53,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .fallback(async || Problem::not_found("there is no such path; /docs has all paths"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn(caught::caught))
-        .layer(from_fn(encode::encoded))
+        .layer(from_fn_with_state(room, large::bounded))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(from_fn_with_state(Arc::clone(&api), every_answer))
         // The outermost: it sees what all the others answer.

@@ -23,16 +23,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-use super::crowd::{Crowd, Life, Member};
+use super::crowd::{Crowd, Life};
 use super::gate::{Gate, HEAD_TIMEOUT, IDLE};
 use super::head::HEAD_BYTES_MAX;
 use super::metrics::Traffic;
+use super::ranges;
 use super::tls::Tls;
 
 /// How much of an answer the system may hold for a client that does not read, in bytes: it doubles that for its own needs.
 const SEND_BUFFER: usize = 128 * 1024;
-/// Descriptors that are left for the store's files, and for a connection that has just come.
-const DESCRIPTORS_LEFT: u64 = 40;
+/// Descriptors that are left for uploads and for a connection that has just come, beside those that answers from the store need.
+const DESCRIPTORS_LEFT: usize = 40;
 /// How long answers that have begun may take when the process is to end.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often it is said that connections cannot be accepted.
@@ -44,13 +45,14 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 /// If the system does not say what it allows.
 pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
     let used = std::fs::read_dir("/proc/self/fd")?.count() as u64;
-    let needed = wanted as u64 + used + DESCRIPTORS_LEFT;
+    let kept = used + (ranges::descriptors() + DESCRIPTORS_LEFT) as u64;
+    let needed = wanted as u64 + kept;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < needed {
         setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard)?;
     }
     let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let most = allowed.saturating_sub(used + DESCRIPTORS_LEFT).clamp(4, wanted as u64) as usize;
+    let most = allowed.saturating_sub(kept).clamp(4, wanted as u64) as usize;
     if most < wanted {
         warn!(allowed, "fewer descriptors are allowed than connections_max needs: at most {most} connections are held; raise the limit (ulimit -n)");
     }
@@ -81,7 +83,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
                             () = life.chosen() => {}
                         }
                         // Only now is there room: its descriptor is closed.
-                        drop::<(_, Member)>((open, member));
+                        drop(open);
+                        drop(member);
                     });
                 }
                 // It has gone again already.

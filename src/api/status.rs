@@ -7,13 +7,18 @@ use axum::response::Response;
 
 use super::Sources;
 use super::answer::fleeting;
-use super::files::{is_present, is_unreadable};
 use super::problem::Problem;
 use super::query::Asked;
 use super::routes::Shared;
+use super::trouble;
 use super::wire::{self, json};
 use crate::board::{Activity, LogState, Watching};
 use crate::heritage::Role;
+
+/// The words of `watching`.
+pub(super) static WATCHING: [&str; 3] = ["starting", "inotify", "scan"];
+/// The word of the role that is no child's.
+pub(super) const SUPERVISOR: &str = "supervisor";
 
 /// `GET /api/v1/status`
 pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
@@ -21,36 +26,15 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
     let sources = &api.sources;
     let header = sources.board.header();
     let logs = sources.board.logs()?;
-    let mut degraded = Vec::new();
-    if header.full {
-        degraded.push("board: there are more logs or days than it has rows for; raise board_logs".to_owned());
-    }
-    if header.troubled > 0 {
-        degraded.push(format!("logs: watched folders that cannot be read: {}", header.troubled));
-    }
-    let unreadable = logs.iter().filter(|log| is_unreadable(log)).count();
-    if unreadable > 0 {
-        degraded.push(format!("logs: logs that cannot be opened: {unreadable}; /api/v1/files tells which and why"));
-    }
-    if header.watching == Watching::Unable {
-        degraded.push("watch: the system does not say what changes (its log tells why); changes are seen at each scan".to_owned());
-    }
-    if header.state_error != 0 {
-        let error = std::io::Error::from_raw_os_error(header.state_error);
-        degraded.push(format!("state: cannot write to the state folder: {error}; counting goes on, and it is written when it can be again"));
-    }
-    degraded.extend(sources.keys.trouble().map(str::to_owned));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let unreadable = logs.iter().filter(|log| log.brief().is_unreadable()).count() as u64;
+    let degraded = trouble::all(&header, unreadable, &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
     Ok(fleeting(json(&wire::Status {
         version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: now.saturating_sub(sources.started),
+        uptime_seconds: now.saturating_sub(sources.started) / 1_000,
         pending_bytes: header.scanned.then_some(header.pending),
-        logs: logs.iter().filter(|log| is_present(log)).count(),
-        watching: match header.watching {
-            Watching::Starting => "starting",
-            Watching::Notified => "inotify",
-            Watching::Unwanted | Watching::Unable => "scan",
-        },
+        logs: logs.iter().filter(|log| log.state.is_present()).count(),
+        watching: watching(header.watching),
         unstored_files: header.unstored,
         skipped: logs.iter().filter(|log| log.state == LogState::Skipped).count() as u64 + header.skipped_more,
         processes: processes(sources),
@@ -59,10 +43,20 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
     })))
 }
 
+/// How changes are found, in a word of [`WATCHING`].
+fn watching(watching: Watching) -> &'static str {
+    let [starting, inotify, scan] = WATCHING;
+    match watching {
+        Watching::Starting => starting,
+        Watching::Notified => inotify,
+        Watching::Unwanted | Watching::Unable => scan,
+    }
+}
+
 fn processes(sources: &Sources) -> Vec<wire::Process> {
     let supervisor = sources.roster.get(0);
     let mut processes = vec![wire::Process {
-        role: "supervisor",
+        role: SUPERVISOR,
         number: None,
         pid: supervisor.pid,
         state: Activity::Idle.name(),

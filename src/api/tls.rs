@@ -4,9 +4,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
@@ -23,17 +23,9 @@ use crate::sys::process::uid;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
-pub(super) struct Tls(Arc<Mutex<Current>>);
+pub(super) struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
 
-struct Current {
-    cert: PathBuf,
-    key: PathBuf,
-    config: Arc<ServerConfig>,
-    /// What tells the files from others under their names.
-    marks: [Mark; 2],
-    looked: Instant,
-}
-
+/// What tells a file from others under its name.
 type Mark = Option<(u64, i64, i64, u64)>;
 
 impl Tls {
@@ -43,34 +35,35 @@ impl Tls {
     /// With a sentence for whoever named them.
     pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
         let marks = [mark(cert), mark(key)];
-        let config = Arc::new(config(cert, key)?);
-        Ok(Tls(Arc::new(Mutex::new(Current { cert: cert.to_owned(), key: key.to_owned(), config, marks, looked: Instant::now() }))))
+        let tls = Tls(Arc::new(Mutex::new(Arc::new(config(cert, key)?))));
+        let (looking, cert, key) = (tls.clone(), cert.to_owned(), key.to_owned());
+        // A thread of its own: a disk that hangs keeps no handshake waiting.
+        std::thread::spawn(move || looking.watch(&cert, &key, marks));
+        Ok(tls)
     }
 
-    /// Shakes hands. It is the caller who loses patience.
-    pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        let config = self.0.lock().unwrap_or_else(PoisonError::into_inner).current();
-        TlsAcceptor::from(config).accept(stream).await
-    }
-}
-
-impl Current {
-    /// What holds now. Two files are not replaced at once: until they fit, the old ones hold.
-    fn current(&mut self) -> Arc<ServerConfig> {
-        if self.looked.elapsed() >= LOOK_EVERY {
-            self.looked = Instant::now();
-            let marks = [mark(&self.cert), mark(&self.key)];
-            if marks != self.marks {
-                match config(&self.cert, &self.key) {
+    /// Takes other files when they are there, for ever. Two files are not replaced at once: until they fit, the old ones hold.
+    fn watch(&self, cert: &Path, key: &Path, mut marks: [Mark; 2]) {
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            let now = [mark(cert), mark(key)];
+            if now != marks {
+                match config(cert, key) {
                     Ok(config) => {
-                        info!(cert = %self.cert.display(), "the new certificate is taken");
-                        (self.config, self.marks) = (Arc::new(config), marks);
+                        info!(cert = %cert.display(), "the new certificate is taken");
+                        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                        marks = now;
                     }
                     Err(sentence) => warn!("the old certificate stays: {sentence}"),
                 }
             }
         }
-        Arc::clone(&self.config)
+    }
+
+    /// Shakes hands. It is the caller who loses patience.
+    pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let config = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        TlsAcceptor::from(config).accept(stream).await
     }
 }
 

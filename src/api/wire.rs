@@ -149,6 +149,12 @@ pub(super) fn file_id(id: u64) -> String {
     format!("{id:016x}")
 }
 
+/// The number that is written so.
+pub(super) fn log_of(file_id: &str) -> Option<u64> {
+    let is_written_so = file_id.len() == 16 && file_id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_written_so.then(|| u64::from_str_radix(file_id, 16).ok()).flatten()
+}
+
 /// A page of logs.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Files {

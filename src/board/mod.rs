@@ -5,12 +5,18 @@
 //! Deliberately absent: the clients themselves. Rows hold numbers.
 
 mod counters;
+mod day;
+mod header;
+mod log;
 mod page;
 mod reason;
 pub mod row;
 mod table;
 
 pub use counters::Counters;
+pub use day::{DayRow, ShareRow};
+pub use header::{Header, Watching};
+pub use log::{LogBrief, LogRow, LogState, NAME_BYTES_MAX, Quarantine};
 pub use page::{Activity, Roster, RosterEntry, StatusPage};
 pub use reason::{Reason, Skip};
-pub use table::{Board, BoardReader, BoardSize, Busy, DayRow, Header, LogBrief, LogRow, LogState, NAME_BYTES_MAX, Quarantine, ShareRow, Watching};
+pub use table::{Board, BoardReader, BoardSize, Busy};

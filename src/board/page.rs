@@ -1,6 +1,6 @@
 //! The status pages: what each process is doing, and the supervisor's roster of who lives.
 //!
-//! Each page is a memory object of its own with one writer, so a process that goes wild harms only what is said of itself.
+//! Each page is a memory object of its own that one process writes, so a process that goes wild harms only what is said of itself.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,14 +29,12 @@ pub enum Activity {
 }
 
 impl Activity {
+    /// Their words, in their order.
+    pub const NAMES: [&str; 4] = ["dead", "starting", "idle", "working"];
+
     /// In a word.
     pub fn name(self) -> &'static str {
-        match self {
-            Activity::Dead => "dead",
-            Activity::Starting => "starting",
-            Activity::Idle => "idle",
-            Activity::Working => "working",
-        }
+        Activity::NAMES[self as usize]
     }
 }
 
@@ -46,21 +44,30 @@ pub struct StatusPage(SharedWords);
 
 impl StatusPage {
     /// Makes the memory of a page.
+    ///
+    /// # Errors
+    /// If the system has no memory or descriptors for it.
     pub fn memory() -> io::Result<SharedMemory> {
         SharedMemory::new(c"tallyd-status", PAGE_WORDS)
     }
 
     /// Opens a page for the process it is about.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn write(memory: &SharedMemory) -> io::Result<StatusPage> {
         memory.map().map(StatusPage)
     }
 
     /// Opens a page for others.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn read(memory: &SharedMemory) -> io::Result<StatusPage> {
         memory.map_read_only().map(StatusPage)
     }
 
-    // All accesses are relaxed: each word stands for itself, nothing is inferred from one about another.
+    // All accesses are relaxed: each word stands for itself, nothing is inferred from one about another. Who beats is one thread of its process.
 
     /// Shows that the process is alive.
     pub fn beat(&self) {
@@ -87,9 +94,9 @@ impl StatusPage {
         }
     }
 
-    /// Adds a piece of work that is done: a job, an answer.
+    /// Adds a piece of work that is done: a job, an answer. The api answers from several threads at once, so that a load and a store would lose some.
     pub fn add_work(&self) {
-        self.0[WORK].store(self.0[WORK].load(Relaxed).wrapping_add(1), Relaxed);
+        self.0[WORK].fetch_add(1, Relaxed);
     }
 
     /// How many pieces of work are done, over all lives.
@@ -124,16 +131,25 @@ pub struct RosterEntry {
 
 impl Roster {
     /// Makes the memory for the supervisor and so many children.
+    ///
+    /// # Errors
+    /// If the system has no memory or descriptors for it.
     pub fn memory(children: usize) -> io::Result<SharedMemory> {
         SharedMemory::new(c"tallyd-roster", (children + 1) * 2)
     }
 
     /// Opens it for the supervisor.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn write(memory: &SharedMemory) -> io::Result<Roster> {
         memory.map().map(Roster)
     }
 
     /// Opens it for others.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn read(memory: &SharedMemory) -> io::Result<Roster> {
         memory.map_read_only().map(Roster)
     }
@@ -148,5 +164,23 @@ impl Roster {
     pub fn get(&self, line: usize) -> RosterEntry {
         let pid = self.0[line * 2].load(Relaxed);
         RosterEntry { pid: u32::try_from(pid).ok().filter(|pid| *pid > 0).map(u32::cast_signed), restarts: self.0[line * 2 + 1].load(Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each thread loaded and stored: of two at the same time, one was lost.
+    #[test]
+    fn the_work_of_several_threads_is_all_counted() {
+        let memory = StatusPage::memory().unwrap();
+        let (page, reader) = (StatusPage::write(&memory).unwrap(), StatusPage::read(&memory).unwrap());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100_000).for_each(|_| page.add_work()));
+            }
+        });
+        assert_eq!(reader.work(), 400_000);
     }
 }

@@ -5,42 +5,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::counters::Counters;
-use super::reason::Reason;
+use super::day::{DAY_WORDS, DayRow, SHARE_WORDS, ShareRow};
+use super::header::{ANNOUNCED, COUNTERS, DAYS_USED, GENERATION, HEADER_WORDS, Header, LOGS_USED, LOOKED_AT, READY, SHARES_USED};
+use super::log::{LOG_WORDS, LogBrief, LogRow};
 use super::row::{publish, read, row_words};
-use crate::log::Day;
 use crate::sys::memory::{SharedMemory, SharedWords};
-use crate::tally::Totals;
-
-/// The longest name of a log that a row holds, in bytes: a folder's and a file's.
-pub const NAME_BYTES_MAX: usize = 512;
-
-const HEADER_WORDS: usize = 32;
-const GENERATION: usize = 0;
-const SCANNED: usize = 1;
-const PENDING: usize = 2;
-const FULL: usize = 3;
-const LOGS_USED: usize = 4;
-const DAYS_USED: usize = 5;
-const SHARES_USED: usize = 6;
-const ANNOUNCED: usize = 7;
-const TROUBLED: usize = 8;
-const WATCHING: usize = 9;
-const STATE_ERROR: usize = 10;
-const UNSTORED: usize = 11;
-const STORED: usize = 12;
-const STORED_AT: usize = 13;
-const SKIPPED_MORE: usize = 14;
-const BEHIND_SINCE: usize = 15;
-const UNSTORED_SINCE: usize = 16;
-const QUARANTINED_RANGES: usize = 17;
-const LOOKED_AT: usize = 18;
-const COUNTERS: usize = 19;
-const _: () = assert!(COUNTERS + Counters::WORDS <= HEADER_WORDS);
-
-const LOG_NUMBERS: usize = 14;
-const LOG_WORDS: usize = LOG_NUMBERS + Totals::WORDS + NAME_BYTES_MAX / 8;
-const DAY_WORDS: usize = 4 + Totals::WORDS;
-const SHARE_WORDS: usize = 4 + Totals::WORDS;
 
 /// How many rows a board has. Fixed for its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,173 +33,6 @@ impl BoardSize {
     }
 }
 
-/// What a log is to the daemon.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum LogState {
-    /// Its bytes are being counted for the first time.
-    #[default]
-    Counting,
-    /// It is counted to its end and may grow.
-    Live,
-    /// It is counted to its end and has not changed for long.
-    Final,
-    /// It is no longer in the folder; its numbers stay.
-    Gone,
-    /// It is the beginning of another log, or all of it, and counts within that.
-    Duplicate,
-    /// Some of it ended every worker that counted it, or cannot be read.
-    Quarantined,
-    /// It is left out.
-    Skipped,
-}
-
-impl LogState {
-    /// All states, each at its number.
-    pub const ALL: [LogState; 7] =
-        [LogState::Counting, LogState::Live, LogState::Final, LogState::Gone, LogState::Duplicate, LogState::Quarantined, LogState::Skipped];
-
-    /// In a word.
-    pub fn name(self) -> &'static str {
-        match self {
-            LogState::Counting => "counting",
-            LogState::Live => "live",
-            LogState::Final => "final",
-            LogState::Gone => "gone",
-            LogState::Duplicate => "duplicate",
-            LogState::Quarantined => "quarantined",
-            LogState::Skipped => "skipped",
-        }
-    }
-
-    fn from_word(word: u64) -> LogState {
-        LogState::ALL.get(word as usize).copied().unwrap_or_default()
-    }
-}
-
-/// What of a log could not be counted: ranges that ended every worker that tried, or that cannot be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Quarantine {
-    /// How many bytes, in all ranges.
-    pub bytes: u64,
-    /// Where the first range starts.
-    pub from: u64,
-    /// Where it ends.
-    pub to: u64,
-}
-
-/// A row about a log.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LogRow {
-    /// Its number; never 0 in a row that is used.
-    pub id: u64,
-    /// Its name, as bytes.
-    pub name: Vec<u8>,
-    /// The day in its name.
-    pub day: Option<Day>,
-    /// What it is to the daemon.
-    pub state: LogState,
-    /// Is all of it in the numbers?
-    pub complete: bool,
-    /// The file's size, in bytes.
-    pub size: u64,
-    /// Up to where its lines are counted without a gap.
-    pub counted_to: u64,
-    /// The device and inode it was last seen at.
-    pub file: (u64, u64),
-    /// What of it could not be counted.
-    pub quarantine: Quarantine,
-    /// Why something of it is not counted.
-    pub reason: Reason,
-    /// The log that it counts within, or 0.
-    pub duplicate_of: u64,
-    /// Its numbers.
-    pub totals: Totals,
-}
-
-/// What a row says of a log beside its name and its numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LogBrief {
-    /// What it is to the daemon.
-    pub state: LogState,
-    /// How many of its bytes could not be counted.
-    pub quarantined_bytes: u64,
-    /// Why something of it is not counted.
-    pub reason: Reason,
-}
-
-/// A row about a day.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct DayRow {
-    /// Is the row used? Rows are never moved.
-    pub used: bool,
-    /// The day; `None` stands for requests without any date.
-    pub day: Option<Day>,
-    /// How many logs have lines of this day.
-    pub files: u64,
-    /// Is all of it in the numbers?
-    pub complete: bool,
-    /// Its numbers; its clients are united over the logs.
-    pub totals: Totals,
-}
-
-/// A row about the share that a log has in a day.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ShareRow {
-    /// The log's number; 0 in a row that is not used.
-    pub log: u64,
-    /// The day as its lines say; `None`: they have no time stamp.
-    pub day: Option<Day>,
-    /// Its numbers.
-    pub totals: Totals,
-}
-
-/// What the board says of all logs at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Header {
-    /// Changes whenever a row does.
-    pub generation: u64,
-    /// Has every folder been looked at?
-    pub scanned: bool,
-    /// Bytes that are known and not counted and published yet.
-    pub pending: u64,
-    /// Is there more than the board has rows for?
-    pub full: bool,
-    /// How many watched folders cannot be read.
-    pub troubled: u64,
-    /// How changes in the folders are found.
-    pub watching: Watching,
-    /// Why nothing can be stored: the system's error number, or 0. A disk that does not answer is ETIMEDOUT.
-    pub state_error: i32,
-    /// How many logs are not in the store as they are here.
-    pub unstored: u64,
-    /// Changes whenever the store does.
-    pub stored: u64,
-    /// When the store was last as the board was: milliseconds since 1970.
-    pub stored_at: u64,
-    /// How many entries are left out and not listed.
-    pub skipped_more: u64,
-    /// Since when bytes that are pending have been known, at least: [monotonic](crate::sys::clock) milliseconds. 0: nothing is pending.
-    pub behind_since: u64,
-    /// Since when a log that is not in the store as it is here has been due to be written: likewise. 0: none is.
-    pub unstored_since: u64,
-    /// How many ranges could not be counted, over all logs.
-    pub quarantined_ranges: u64,
-}
-
-/// How changes in the folders are found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Watching {
-    /// It is not known yet.
-    #[default]
-    Starting,
-    /// The system says what changes.
-    Notified,
-    /// The settings do not want it to.
-    Unwanted,
-    /// It cannot: limits are reached, or the file system does not tell.
-    Unable,
-}
-
 /// The row changed each time it was looked at. This is not expected to be seen.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the numbers change too fast to be read; ask again")]
@@ -252,11 +54,17 @@ struct View {
 
 impl Board {
     /// Makes the memory of a board.
+    ///
+    /// # Errors
+    /// If the system has no memory or descriptors for it.
     pub fn memory(size: BoardSize) -> io::Result<SharedMemory> {
         SharedMemory::new(c"tallyd-board", size.words())
     }
 
     /// Opens the board for its writer. There must be no other one alive.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn open(memory: &SharedMemory, size: BoardSize) -> io::Result<Board> {
         Ok(Board(View { words: memory.map()?, size }))
     }
@@ -264,7 +72,7 @@ impl Board {
     /// What the rows say now: a predecessor wrote it.
     pub fn found(&self) -> (Vec<LogRow>, Vec<DayRow>, Vec<ShareRow>) {
         let View { size, .. } = self.0;
-        let logs = (0..size.logs.min(self.0.header(LOGS_USED) as usize)).map(|at| self.0.log(at).unwrap_or_default());
+        let logs = (0..self.0.logs_used()).map(|at| self.0.log(at).unwrap_or_default());
         let days = (0..size.days.min(self.0.header(DAYS_USED) as usize)).map(|at| self.0.day(at).unwrap_or_default());
         let shares = (0..size.shares.min(self.0.header(SHARES_USED) as usize)).map(|at| self.0.share(at).unwrap_or_default());
         (logs.collect(), days.collect(), shares.collect())
@@ -277,38 +85,19 @@ impl Board {
 
     /// Shows a log in its row.
     pub fn set_log(&self, at: usize, log: &LogRow) {
-        let mut data = [0; LOG_WORDS];
-        let name = &log.name[..log.name.len().min(NAME_BYTES_MAX)];
-        let day = log.day.map_or(0, |day| day.number().into());
-        let first = [log.id, day, log.state as u64, u64::from(log.complete), log.size, log.counted_to, log.file.0, log.file.1];
-        data[..8].copy_from_slice(&first);
-        let Quarantine { bytes, from, to } = log.quarantine;
-        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, log.reason.to_word(), name.len() as u64, log.duplicate_of]);
-        data[LOG_NUMBERS..LOG_NUMBERS + Totals::WORDS].copy_from_slice(&log.totals.to_words());
-        for (word, bytes) in data[LOG_NUMBERS + Totals::WORDS..].iter_mut().zip(name.chunks(8)) {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_le_bytes(eight);
-        }
-        publish(self.0.log_row(at), &data);
+        publish(self.0.log_row(at), &log.to_words());
         self.0.use_up_to(LOGS_USED, at);
     }
 
     /// Shows a day in its row.
     pub fn set_day(&self, at: usize, day: &DayRow) {
-        let mut data = [0; DAY_WORDS];
-        data[..4].copy_from_slice(&[u64::from(day.used), day.day.map_or(0, |day| day.number().into()), day.files, u64::from(day.complete)]);
-        data[4..].copy_from_slice(&day.totals.to_words());
-        publish(self.0.day_row(at), &data);
+        publish(self.0.day_row(at), &day.to_words());
         self.0.use_up_to(DAYS_USED, at);
     }
 
     /// Shows a share in its row.
     pub fn set_share(&self, at: usize, share: &ShareRow) {
-        let mut data = [0; SHARE_WORDS];
-        data[..2].copy_from_slice(&[share.log, share.day.map_or(0, |day| day.number().into())]);
-        data[4..].copy_from_slice(&share.totals.to_words());
-        publish(self.0.share_row(at), &data);
+        publish(self.0.share_row(at), &share.to_words());
         self.0.use_up_to(SHARES_USED, at);
     }
 
@@ -319,20 +108,7 @@ impl Board {
         if !rows_changed && (Header { generation: shown.generation, ..*header }) == shown {
             return;
         }
-        words[SCANNED].store(u64::from(header.scanned), Relaxed);
-        words[FULL].store(u64::from(header.full), Relaxed);
-        words[TROUBLED].store(header.troubled, Relaxed);
-        words[WATCHING].store(header.watching as u64, Relaxed);
-        words[STATE_ERROR].store(header.state_error.cast_unsigned().into(), Relaxed);
-        words[UNSTORED].store(header.unstored, Relaxed);
-        words[STORED].store(header.stored, Relaxed);
-        words[STORED_AT].store(header.stored_at, Relaxed);
-        words[SKIPPED_MORE].store(header.skipped_more, Relaxed);
-        words[BEHIND_SINCE].store(header.behind_since, Relaxed);
-        words[UNSTORED_SINCE].store(header.unstored_since, Relaxed);
-        words[QUARANTINED_RANGES].store(header.quarantined_ranges, Relaxed);
-        // Release: who sees nothing pending sees the rows of what was.
-        words[PENDING].store(header.pending, Release);
+        header.write(words);
         words[GENERATION].store(words[GENERATION].load(Relaxed).wrapping_add(1), Release);
     }
 
@@ -349,6 +125,17 @@ impl Board {
         self.0.words[LOOKED_AT].store(at, Relaxed);
     }
 
+    /// Says that everything that was found at the start was counted once. It stays said, whoever dies. The generation stays as it is.
+    pub fn set_ready(&self) {
+        // Release: who sees it sees the rows that were written before.
+        self.0.words[READY].store(1, Release);
+    }
+
+    /// Was everything that was found at the start counted once?
+    pub fn is_ready(&self) -> bool {
+        self.0.header(READY) != 0
+    }
+
     /// Is this the first time this is asked of this board?
     pub fn announce(&self) -> bool {
         let first = self.0.header(ANNOUNCED) == 0;
@@ -359,6 +146,9 @@ impl Board {
 
 impl BoardReader {
     /// Opens the board for reading.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
     pub fn open(memory: &SharedMemory, size: BoardSize) -> io::Result<BoardReader> {
         Ok(BoardReader(View { words: memory.map_read_only()?, size }))
     }
@@ -378,19 +168,46 @@ impl BoardReader {
         self.0.words[LOOKED_AT].load(Relaxed)
     }
 
-    /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time.
+    /// Was everything that was found at the start counted once?
+    pub fn is_ready(&self) -> bool {
+        self.0.header(READY) != 0
+    }
+
+    /// The log of this number, if there is one.
+    ///
+    /// # Errors
+    /// If its row changes each time it is looked at.
+    pub fn log(&self, id: u64) -> Result<Option<LogRow>, Busy> {
+        for at in 0..self.0.logs_used() {
+            let [found]: [u64; 1] = steady(self.0.log_row(at))?;
+            if found == id && id != 0 {
+                let row = self.0.log(at)?;
+                // The row may be another log's by now, and this one's further on.
+                if row.id == id {
+                    return Ok(Some(row));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time. Each may be an error: that its row changes each time it is looked at.
     pub fn briefs(&self) -> impl Iterator<Item = Result<LogBrief, Busy>> {
-        let used = self.0.size.logs.min(self.0.header(LOGS_USED) as usize);
-        (0..used).filter_map(|at| self.0.brief(at).transpose())
+        (0..self.0.logs_used()).filter_map(|at| self.0.brief(at).transpose())
     }
 
     /// All logs, in the order of their rows.
+    ///
+    /// # Errors
+    /// If a row changes each time it is looked at.
     pub fn logs(&self) -> Result<Vec<LogRow>, Busy> {
-        let used = self.0.size.logs.min(self.0.header(LOGS_USED) as usize);
-        (0..used).map(|at| self.0.log(at)).filter(|row| row.as_ref().map_or(true, |row| row.id != 0)).collect()
+        (0..self.0.logs_used()).map(|at| self.0.log(at)).filter(|row| row.as_ref().map_or(true, |row| row.id != 0)).collect()
     }
 
     /// All days, ascending; the one without a date first.
+    ///
+    /// # Errors
+    /// If a row changes each time it is looked at.
     pub fn days(&self) -> Result<Vec<DayRow>, Busy> {
         let used = self.0.size.days.min(self.0.header(DAYS_USED) as usize);
         let days = (0..used).map(|at| self.0.day(at)).filter(|row| row.as_ref().map_or(true, |row| row.used));
@@ -400,13 +217,16 @@ impl BoardReader {
     }
 
     /// The days of one log, ascending.
+    ///
+    /// # Errors
+    /// If a row changes each time it is looked at.
     pub fn shares(&self, log: u64) -> Result<Vec<ShareRow>, Busy> {
         let mut shares = self.all_shares().filter(|row| row.as_ref().map_or(true, |row| row.log == log)).collect::<Result<Vec<_>, Busy>>()?;
         shares.sort_by_key(|row| row.day);
         Ok(shares)
     }
 
-    /// The days of all logs, in the order of their rows. Some rows may not be used.
+    /// The days of all logs, in the order of their rows. Some rows may not be used. Each may be an error: that its row changes each time it is looked at.
     pub fn all_shares(&self) -> impl Iterator<Item = Result<ShareRow, Busy>> {
         let used = self.0.size.shares.min(self.0.header(SHARES_USED) as usize);
         (0..used).map(|at| self.0.share(at))
@@ -418,27 +238,12 @@ impl View {
         self.words[word].load(Acquire)
     }
 
+    fn logs_used(&self) -> usize {
+        self.size.logs.min(self.header(LOGS_USED) as usize)
+    }
+
     fn summary(&self) -> Header {
-        // The generation first: who sees an old one with new numbers asks once more, not once too few.
-        let generation = self.header(GENERATION);
-        let pending = self.header(PENDING);
-        let watching = [Watching::Starting, Watching::Notified, Watching::Unwanted, Watching::Unable];
-        Header {
-            generation,
-            scanned: self.header(SCANNED) != 0,
-            pending,
-            full: self.header(FULL) != 0,
-            troubled: self.header(TROUBLED),
-            watching: watching.get(self.header(WATCHING) as usize).copied().unwrap_or_default(),
-            state_error: (self.header(STATE_ERROR) as u32).cast_signed(),
-            unstored: self.header(UNSTORED),
-            stored: self.header(STORED),
-            stored_at: self.header(STORED_AT),
-            skipped_more: self.header(SKIPPED_MORE),
-            behind_since: self.header(BEHIND_SINCE),
-            unstored_since: self.header(UNSTORED_SINCE),
-            quarantined_ranges: self.header(QUARANTINED_RANGES),
-        }
+        Header::read(&self.words)
     }
 
     fn use_up_to(&self, word: usize, at: usize) {
@@ -465,40 +270,20 @@ impl View {
     }
 
     fn log(&self, at: usize) -> Result<LogRow, Busy> {
-        let data: [u64; LOG_WORDS] = steady(self.log_row(at))?;
-        let [id, day, state, complete, size, counted_to, device, inode, bytes, from, to, reason, name_length, duplicate_of, ..] = data;
-        let name = data[LOG_NUMBERS + Totals::WORDS..].iter().flat_map(|word| word.to_le_bytes());
-        Ok(LogRow {
-            id,
-            name: name.take(name_length as usize).collect(),
-            day: day_of(day),
-            state: LogState::from_word(state),
-            complete: complete != 0,
-            size,
-            counted_to,
-            file: (device, inode),
-            quarantine: Quarantine { bytes, from, to },
-            reason: Reason::from_word(reason),
-            duplicate_of,
-            totals: totals_of(&data[LOG_NUMBERS..]),
-        })
+        Ok(LogRow::from_words(&steady(self.log_row(at))?))
     }
 
     /// Copies no more of the row than is told: its first words.
     fn brief(&self, at: usize) -> Result<Option<LogBrief>, Busy> {
-        let [id, _, state, _, _, _, _, _, quarantined_bytes, _, _, reason]: [u64; 12] = steady(self.log_row(at))?;
-        Ok((id != 0).then(|| LogBrief { state: LogState::from_word(state), quarantined_bytes, reason: Reason::from_word(reason) }))
+        Ok(LogBrief::from_words(&steady(self.log_row(at))?))
     }
 
     fn day(&self, at: usize) -> Result<DayRow, Busy> {
-        let data: [u64; DAY_WORDS] = steady(self.day_row(at))?;
-        let [used, day, files, complete, ..] = data;
-        Ok(DayRow { used: used != 0, day: day_of(day), files, complete: complete != 0, totals: totals_of(&data[4..]) })
+        Ok(DayRow::from_words(&steady(self.day_row(at))?))
     }
 
     fn share(&self, at: usize) -> Result<ShareRow, Busy> {
-        let data: [u64; SHARE_WORDS] = steady(self.share_row(at))?;
-        Ok(ShareRow { log: data[0], day: day_of(data[1]), totals: totals_of(&data[4..]) })
+        Ok(ShareRow::from_words(&steady(self.share_row(at))?))
     }
 }
 
@@ -514,17 +299,12 @@ fn steady<const N: usize>(row: &[AtomicU64]) -> Result<[u64; N], Busy> {
     Err(Busy)
 }
 
-fn day_of(word: u64) -> Option<Day> {
-    u32::try_from(word).ok().and_then(Day::from_number)
-}
-
-fn totals_of(words: &[u64]) -> Totals {
-    words.first_chunk().map_or(Totals::default(), Totals::from_words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::{LogState, NAME_BYTES_MAX, Quarantine, Reason, Watching};
+    use crate::log::Day;
+    use crate::tally::Totals;
 
     #[test]
     fn rows_read_back() {
@@ -552,6 +332,8 @@ mod tests {
             let log = LogRow { name: name.to_vec(), ..log.clone() };
             board.set_log(2, &log);
             let brief = LogBrief { state: log.state, quarantined_bytes: 4096, reason: log.reason };
+            assert_eq!((reader.log(9).unwrap(), reader.log(8).unwrap(), reader.log(0).unwrap()), (Some(log.clone()), None, None));
+            assert_eq!(log.brief(), brief);
             assert_eq!((reader.logs().unwrap(), reader.briefs().collect::<Result<Vec<_>, _>>().unwrap()), (vec![log], vec![brief]));
         }
         let one = DayRow { used: true, day, files: 3, complete: true, totals };
@@ -591,5 +373,9 @@ mod tests {
         assert_eq!((reader.looked_at(), reader.header()), (8, Header { generation: 1, ..header }));
         assert!(board.announce());
         assert!(!board.announce());
+        assert!(!reader.is_ready());
+        board.set_ready();
+        board.set_header(&Header::default(), true);
+        assert!(reader.is_ready() && board.is_ready());
     }
 }

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
-use crate::board::{Activity, Board, Counters, Header, StatusPage, Watching};
+use crate::board::{Activity, Board, Counters, Header, LogState, StatusPage, Watching};
 use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, News, RESULT_BYTES_MAX, Refused, Request, ResultView};
 use crate::journal;
@@ -638,6 +638,7 @@ impl<'a> Coordinator<'a> {
             self.publisher.publish(&changed, &self.ledger, &mut self.sums, header);
             self.storing.want(&self.sums);
             (self.stale, self.published) = (false, Instant::now());
+            self.note_ready();
             self.announce();
         }
     }
@@ -664,6 +665,14 @@ impl<'a> Coordinator<'a> {
             logs.sort_by(|one, two| one.1.name.cmp(&two.1.name));
             let rows: Vec<Row> = logs.into_iter().map(|(id, log)| Row { name: log.name.clone(), totals: self.sums.log(id) }).collect();
             journal::say(&table(&rows, self.sums.all().as_ref()));
+        }
+    }
+
+    /// Once everything that was found at the start has been counted, the api may say so. Of what cannot be read, nothing is waited for.
+    fn note_ready(&self) {
+        let waits = |log: &Log| log.state() == LogState::Counting && log.unreadable.is_none();
+        if self.scanned && !self.publisher.is_ready() && !self.ledger.logs().any(|(_, log)| waits(log)) {
+            self.publisher.set_ready();
         }
     }
 

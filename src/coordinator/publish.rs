@@ -181,6 +181,16 @@ impl Publisher {
         self.board.set_looked_at(at);
     }
 
+    /// Says that everything that was found at the start was counted once.
+    pub fn set_ready(&self) {
+        self.board.set_ready();
+    }
+
+    /// Is that said already?
+    pub fn is_ready(&self) -> bool {
+        self.board.is_ready()
+    }
+
     /// Is this the first time that everything is counted?
     pub fn announce(&self) -> bool {
         self.board.announce()

@@ -1,6 +1,7 @@
 //! What the tests on the real binary share: a daemon in a folder of its own, logs of known content, waiting for conditions.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -41,13 +42,18 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// If it does not within [`PATIENCE`].
-pub fn wait_until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_until_or(|| what.to_owned(), condition)
+}
+
+/// Likewise; what was waited for is asked when that was in vain.
+pub fn wait_until_or<T>(what: impl Fn() -> String, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
+        assert!(start.elapsed() < PATIENCE, "waited too long until {}", what());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -141,6 +147,11 @@ impl Daemon {
 
     /// Likewise, with these variables.
     pub fn start_as_nobody_with(variables: &[(&str, &str)]) -> Daemon {
+        Daemon::start_as_nobody_by(&[], variables)
+    }
+
+    /// Likewise, with these options too.
+    pub fn start_as_nobody_by(options: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let folder = Folder::new();
         let program = folder.join("tallyd");
         // He may not be allowed to go where the program was built.
@@ -153,7 +164,7 @@ impl Daemon {
             std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
         }
         let journal = File::create(folder.join("journal")).unwrap();
-        Daemon::start_by(command, folder, journal.into(), &[], variables)
+        Daemon::start_by(command, folder, journal.into(), options, variables)
     }
 
     fn start_by(mut command: Command, folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
@@ -247,10 +258,11 @@ impl Daemon {
 
     /// Waits until a log is reported with these numbers and everything is counted.
     pub fn wait_for(&self, name: &str, truth: Truth) {
-        let mut seen = None;
-        wait_until(&format!("{name} has {truth:?}, not {seen:?}"), || {
-            seen = self.reported(name);
-            (seen == Some((truth.total, truth.ip)) && self.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
+        let seen = Cell::new(None);
+        let what = || format!("{name} has {truth:?} and nothing is pending; it has {:?}", seen.get());
+        wait_until_or(what, || {
+            seen.set(self.reported(name));
+            (seen.get() == Some((truth.total, truth.ip)) && self.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
         });
         // It does not go on changing: the numbers are the truth, not on their way past it.
         assert_eq!(self.reported(name), Some((truth.total, truth.ip)));

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use super::page::{BYTES, NONE, Page, SECONDS};
+use crate::api::token::Keys;
+use crate::api::trouble;
 use crate::api::wire::day_name;
-use crate::board::{BoardReader, Busy, Counters, DayRow, Header, LogState, Reason, Watching};
+use crate::board::{BoardReader, Busy, Counters, DayRow, Header, LogState};
 use crate::sys::clock::monotonic_ms;
 
 /// So many days are shown: the latest.
@@ -26,11 +28,13 @@ pub(super) struct Numbers {
     unreadable: u64,
     quarantined_files: u64,
     quarantined_bytes: u64,
+    /// What may be wrong, and whether it is.
+    degraded: Vec<(&'static str, bool)>,
 }
 
 impl Numbers {
     /// Reads the board.
-    pub(super) fn take(board: &BoardReader) -> Result<Numbers, Busy> {
+    pub(super) fn take(board: &BoardReader, keys: &Keys) -> Result<Numbers, Busy> {
         // The header first, as in every answer.
         let header = board.header();
         let mut days = board.days()?;
@@ -47,6 +51,7 @@ impl Numbers {
             unreadable: 0,
             quarantined_files: 0,
             quarantined_bytes: 0,
+            degraded: Vec::new(),
         };
         let undated = days.iter().take_while(|day| day.day.is_none()).count();
         days.drain(undated..days.len().saturating_sub(DAYS).max(undated));
@@ -56,9 +61,10 @@ impl Numbers {
             numbers.files[log.state as usize] += 1;
             numbers.quarantined_files += u64::from(log.quarantined_bytes > 0);
             numbers.quarantined_bytes += log.quarantined_bytes;
-            numbers.unreadable += u64::from(matches!(log.reason, Reason::Unreadable(_)) && log.quarantined_bytes == 0);
+            numbers.unreadable += u64::from(log.is_unreadable());
         }
         numbers.files[LogState::Skipped as usize] += header.skipped_more;
+        numbers.degraded = trouble::all(&header, numbers.unreadable, keys).into_iter().map(|(reason, sentence)| (reason, sentence.is_some())).collect();
         Ok(numbers)
     }
 
@@ -71,7 +77,7 @@ impl Numbers {
             "degraded",
             None,
             "1 if something is not as it should be: the sentences under degraded of /api/v1/status tell more.",
-            self.degraded().map(|(reason, is)| ([("reason", reason)], u64::from(is))),
+            self.degraded.iter().map(|(reason, is)| ([("reason", *reason)], u64::from(*is))),
         )
     }
 
@@ -158,12 +164,6 @@ impl Numbers {
             "Partials that could not be written or removed, since the daemon started.",
             [(NONE, self.counters.write_failures)],
         )
-    }
-
-    /// What may be wrong, and whether it is. In the order of the status.
-    fn degraded(&self) -> [(&'static str, bool); 5] {
-        let Header { full, troubled, watching, state_error, .. } = self.header;
-        [("board", full), ("folders", troubled > 0), ("unreadable", self.unreadable > 0), ("watch", watching == Watching::Unable), ("state", state_error != 0)]
     }
 
     /// How long ago a moment of the header was; 0 for none.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -59,7 +59,7 @@ impl Traffic {
 
     fn add(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
         let seconds = took.as_secs_f64();
-        let mut routes = self.routes.lock().expect("no holder panics");
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if !routes.contains_key(route) {
             routes.insert(route.to_owned(), Route::default());
         }
@@ -71,7 +71,7 @@ impl Traffic {
 
     /// The numbers as they are now. `answers`: how many were given over all lives.
     pub(super) fn numbers(&self, answers: u64) -> Numbers {
-        let routes = self.routes.lock().expect("no holder panics").clone();
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Numbers { routes, answers, open: self.open.load(Relaxed), accepted: self.accepted.load(Relaxed) }
     }
 }

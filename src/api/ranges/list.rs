@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use super::parts::is_shortage;
 use crate::board::{BoardReader, Header};
 use crate::store::span::Stored;
 use crate::store::{Entry, Host, Identity, Trouble, folder, read_meta};
@@ -85,12 +86,15 @@ impl List {
     }
 
     /// The store as it is now. Reads what changed; with `again`, looks even if the board speaks of no change.
-    pub(super) fn look(&mut self, board: &BoardReader, mut again: bool) -> Known {
+    ///
+    /// # Errors
+    /// Only if the system has no descriptors or no memory to give. What cannot be read else is left out, and the snapshot says so.
+    pub(super) fn look(&mut self, board: &BoardReader, mut again: bool) -> io::Result<Known> {
         for _ in 0..TRIES {
             let before = board.header();
             let is_due = self.others_at.is_none_or(|at| at.elapsed() >= OTHERS_EVERY);
             if again || is_due || before.stored != self.stored || (before.unstored == 0 && !self.settled) {
-                self.read(is_due);
+                self.read(is_due)?;
                 let after = board.header();
                 // The board speaks of a log before it is written, and of the store after that. So nothing was written meanwhile if neither is said.
                 self.settled = (before.unstored, after.unstored) == (0, 0) && before.stored == after.stored;
@@ -99,19 +103,19 @@ impl List {
             }
             if !again {
                 let settled = self.settled && before.unstored == 0;
-                return Known { snapshot: Arc::clone(&self.snapshot), header: before, settled };
+                return Ok(Known { snapshot: Arc::clone(&self.snapshot), header: before, settled });
             }
         }
-        Known { snapshot: Arc::clone(&self.snapshot), header: board.header(), settled: false }
+        Ok(Known { snapshot: Arc::clone(&self.snapshot), header: board.header(), settled: false })
     }
 
     /// Lists the folders, and reads what was not there before.
-    fn read(&mut self, with_others: bool) {
+    fn read(&mut self, with_others: bool) -> io::Result<()> {
         if with_others {
-            (self.others, self.others_readable) = self.list_others().map_or_else(|_| (Vec::new(), false), |others| (others, true));
+            (self.others, self.others_readable) = what_is_readable(self.list_others())?;
             self.others_at = Some(Instant::now());
         }
-        let (own, own_readable) = folder::list_of(&self.state, &self.own).map_or_else(|_| (Vec::new(), false), |own| (own, true));
+        let (own, own_readable) = what_is_readable(folder::list_of(&self.state, &self.own))?;
         let old = &self.snapshot;
         let places: HashMap<&Path, usize> = old.logs.iter().enumerate().map(|(at, log)| (log.path.as_path(), at)).collect();
         let entries: Vec<&Entry> = own.iter().chain(&self.others).collect();
@@ -138,12 +142,14 @@ impl List {
                 }
                 // It was removed since it was listed.
                 Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(Trouble::Io(error)) if is_shortage(&error) => return Err(error),
                 Err(_) => next.readable = false,
             }
         }
         if (&next.files, next.readable) != (&self.snapshot.files, self.snapshot.readable) {
             self.snapshot = Arc::new(next);
         }
+        Ok(())
     }
 
     fn list_others(&self) -> io::Result<Vec<Entry>> {
@@ -152,5 +158,14 @@ impl List {
             others.append(&mut folder::list_of(&self.state, host)?);
         }
         Ok(others)
+    }
+}
+
+/// The entries of folders, and whether they could be listed. A shortage is no property of theirs.
+fn what_is_readable(listed: io::Result<Vec<Entry>>) -> io::Result<(Vec<Entry>, bool)> {
+    match listed {
+        Ok(entries) => Ok((entries, true)),
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok((Vec::new(), false)),
     }
 }

@@ -1,7 +1,7 @@
 //! Ranges of days: exact unions, from the store.
 //!
 //! What is asked twice is answered at once as long as the store is the same; what is asked twice at once is worked out once. The work is done by rayon's threads, away from those
-//! that serve, for at most two questions at a time; the others wait.
+//! that serve, for at most two questions at a time; some others wait, and more are refused.
 //! Deliberately absent: HTTP.
 
 mod list;
@@ -9,24 +9,27 @@ mod parts;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::board::{BoardReader, Busy, LogState};
+use crate::board::{BoardReader, Busy, Header, LogState};
 use crate::log::Day;
 use crate::store::span::{self, Span};
 use crate::store::{Host, utc};
 
 use list::{Known, List};
-use parts::{Outcome, Parts, Question, Replaced, TOP_MAX, TOP_SHORT};
+use parts::{OPEN_MAX, Outcome, Parts, Question, TOP_MAX, TOP_SHORT, Undone};
 
 /// How long an answer waits for the store to be as the board is.
 const STORE_WAIT: Duration = Duration::from_millis(1_500);
 const STORE_POLL: Duration = Duration::from_millis(20);
 /// How many questions are worked out at the same time.
 const AT_ONCE: usize = 2;
+/// How many wait for that. Whoever asked may be gone, and that is not noticed before there is an answer to send.
+const WAITING_MAX: usize = 64;
 /// An answer from which something had to be left out is worked out again so soon.
 const WRONG_FOR: Duration = Duration::from_secs(1);
 /// How often an answer is begun anew because the store changed under it.
@@ -49,6 +52,24 @@ impl Days {
     }
 }
 
+/// Why there is no answer now.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub(super) enum NotNow {
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// As many wait as may.
+    #[error("many questions about days wait already; ask again")]
+    Crowded,
+    /// The system has no descriptors or no memory to give.
+    #[error("there are no descriptors or no memory left to read the store with; ask again")]
+    Exhausted,
+}
+
+/// How many descriptors answers need at once: for what is opened beforehand, and for each thread that decodes or reads a footer.
+pub(super) fn descriptors() -> usize {
+    AT_ONCE * OPEN_MAX + 2 * std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// An answer, and of when it is.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -68,6 +89,10 @@ pub(super) struct Ranges {
     parts: Parts,
     kept: Mutex<HashMap<(Question, Days), (u64, Slot)>>,
     permits: Arc<Semaphore>,
+    /// The places of those who wait for a permit.
+    places: Semaphore,
+    /// How many outcomes there were from which something is missing.
+    partial: AtomicU64,
     started: u64,
 }
 
@@ -92,54 +117,62 @@ impl Ranges {
     pub(super) fn new(state: &Path, own: Host, budget: u64, started: u64) -> Ranges {
         let list = Mutex::new(List::new(state, own, milliseconds()));
         let parts = Parts::new(usize::try_from(budget).unwrap_or(usize::MAX));
-        Ranges { list, parts, kept: Mutex::default(), permits: Arc::new(Semaphore::new(AT_ONCE)), started }
+        let (permits, places) = (Arc::new(Semaphore::new(AT_ONCE)), Semaphore::new(WAITING_MAX));
+        Ranges { list, parts, kept: Mutex::default(), permits, places, partial: AtomicU64::new(0), started }
     }
 
     /// The numbers over days.
-    pub(super) async fn numbers(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days) -> Result<Answer, Busy> {
+    pub(super) async fn numbers(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days) -> Result<Answer, NotNow> {
         self.answer(board, days, Question::Numbers).await
     }
 
     /// The clients with the most requests: at least `clients` of them, up to [`Ranges::TOP_MAX`].
-    pub(super) async fn top(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, clients: usize) -> Result<Answer, Busy> {
+    pub(super) async fn top(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, clients: usize) -> Result<Answer, NotNow> {
         self.answer(board, days, if clients > TOP_SHORT { Question::LongTop } else { Question::Top }).await
     }
 
     /// The most clients that can be asked for.
     pub(super) const TOP_MAX: usize = TOP_MAX;
 
-    async fn answer(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, question: Question) -> Result<Answer, Busy> {
+    async fn answer(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, question: Question) -> Result<Answer, NotNow> {
         let mut known = self.known(board).await?;
         let slot = self.slot(days, question);
         // Who waits here and goes away has not begun; who has begun goes on without those who asked.
         let mut last = slot.lock_owned().await;
         for _ in 0..TRIES {
             if let Some(kept) = last.as_ref().filter(|kept| kept.serves(&known)) {
-                return self.of(board, days, &known, &kept.outcome);
+                return Ok(self.of(board, days, &known, &kept.outcome)?);
             }
-            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Busy)?;
+            let permit = self.permit().await?;
             let (ranges, snapshot) = (Arc::clone(self), Arc::clone(&known.snapshot));
             let span = Span::Days(days.from, days.to);
             let worked = tokio::task::spawn_blocking(move || {
                 let outcome = ranges.parts.answer(&snapshot, span, question);
                 drop(permit);
-                keep(last, snapshot.version, outcome)
+                ranges.keep(last, snapshot.version, outcome)
             });
             let (back, outcome) = worked.await.map_err(|_| Busy)?;
             match outcome {
-                Ok(outcome) => return self.of(board, days, &known, &outcome),
-                Err(Replaced) => {
+                Ok(outcome) => return Ok(self.of(board, days, &known, &outcome)?),
+                Err(Undone::Exhausted) => return Err(NotNow::Exhausted),
+                Err(Undone::Replaced) => {
                     last = back;
                     tokio::time::sleep(STORE_POLL).await;
                     known = self.look(board, true).await?;
                 }
             }
         }
-        Err(Busy)
+        Err(Busy.into())
+    }
+
+    /// Waits until another question can be worked out, if there is a place to wait in.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, NotNow> {
+        let _place = self.places.try_acquire().map_err(|_| NotNow::Crowded)?;
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Busy.into())
     }
 
     /// The store, when it is as the board is; or as it is, if that takes long.
-    async fn known(self: &Arc<Ranges>, board: &Arc<BoardReader>) -> Result<Known, Busy> {
+    async fn known(self: &Arc<Ranges>, board: &Arc<BoardReader>) -> Result<Known, NotNow> {
         let start = Instant::now();
         loop {
             let is_late = start.elapsed() >= STORE_WAIT;
@@ -153,14 +186,15 @@ impl Ranges {
         }
     }
 
-    async fn look(self: &Arc<Ranges>, board: &Arc<BoardReader>, again: bool) -> Result<Known, Busy> {
+    async fn look(self: &Arc<Ranges>, board: &Arc<BoardReader>, again: bool) -> Result<Known, NotNow> {
         let (ranges, board) = (Arc::clone(self), Arc::clone(board));
-        tokio::task::spawn_blocking(move || ranges.list.lock().expect("no holder panics").look(&board, again)).await.map_err(|_| Busy)
+        let look = move || ranges.list.lock().unwrap_or_else(PoisonError::into_inner).look(&board, again);
+        tokio::task::spawn_blocking(look).await.map_err(|_| Busy)?.map_err(|_| NotNow::Exhausted)
     }
 
     /// The place of the last answer to a question.
     fn slot(&self, days: Days, question: Question) -> Slot {
-        let mut kept = self.kept.lock().expect("no holder panics");
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let clock = kept.values().map(|(used, _)| *used).max().unwrap_or(0) + 1;
         let alike = || kept.iter().filter(|((asked, _), _)| *asked == question);
         if alike().count() >= question.kept() {
@@ -182,28 +216,35 @@ impl Ranges {
         let logs = &snapshot.logs;
         let stored = outcome.whole && snapshot.readable && *settled && header.scanned && span::is_complete(logs, span);
         let complete = stored && is_counted(board, span, header.pending)?;
-        let written = || logs.iter().map(|log| log.meta.written_at).max().unwrap_or(self.started * 1_000);
+        let written = || logs.iter().map(|log| log.meta.written_at).max().unwrap_or(self.started);
         let as_of = match header.stored_at {
             _ if *settled => milliseconds(),
             0 => written(),
             stored_at => stored_at,
         };
-        let tag = format!("{:x}-{:x}-{:x}-{:x}-{}", self.started, header.generation, header.stored, snapshot.version, u8::from(complete));
+        let tag = tag(self.started, header, snapshot.version, outcome, complete);
         Ok(Answer { outcome: Arc::clone(outcome), complete, as_of: rfc3339(as_of), tag })
+    }
+
+    /// Puts an answer where the next who asks will find it. Gives the place back if there is none.
+    fn keep(
+        &self,
+        mut last: OwnedMutexGuard<Option<Last>>,
+        version: u64,
+        outcome: Result<Outcome, Undone>,
+    ) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, Undone>) {
+        let number = |outcome: &Outcome| if outcome.whole { 0 } else { self.partial.fetch_add(1, Relaxed) + 1 };
+        let outcome = outcome.map(|outcome| Arc::new(Outcome { number: number(&outcome), ..outcome }));
+        if let Ok(outcome) = &outcome {
+            *last = Some(Last { version, outcome: Arc::clone(outcome), at: Instant::now() });
+        }
+        (last, outcome)
     }
 }
 
-/// Puts an answer where the next who asks will find it. Gives the place back if there is none.
-fn keep(
-    mut last: OwnedMutexGuard<Option<Last>>,
-    version: u64,
-    outcome: Result<Outcome, Replaced>,
-) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, Replaced>) {
-    let outcome = outcome.map(Arc::new);
-    if let Ok(outcome) = &outcome {
-        *last = Some(Last { version, outcome: Arc::clone(outcome), at: Instant::now() });
-    }
-    (last, outcome)
+/// What tells an answer from all with other numbers. Those over one snapshot are the same if nothing is missing from them.
+fn tag(started: u64, header: &Header, version: u64, outcome: &Outcome, complete: bool) -> String {
+    format!("{started:x}-{:x}-{:x}-{version:x}-{:x}-{}", header.generation, header.stored, outcome.number, u8::from(complete))
 }
 
 /// Does the board say that these days are counted? A log that was never counted to its end may have lines of any day.
@@ -220,4 +261,50 @@ fn rfc3339(milliseconds: u64) -> String {
 
 fn milliseconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::{Board, BoardSize};
+
+    /// The answer that had left a log out for a moment and the right one a second later had one tag.
+    #[test]
+    fn an_answer_from_which_something_is_missing_has_a_tag_of_its_own() {
+        let ranges = Ranges::new(Path::new("/nowhere"), Host::new("x").unwrap(), 0, 1);
+        let tag_of = |whole| {
+            let slot = Slot::default();
+            let last = slot.try_lock_owned().unwrap();
+            let (_, outcome) = ranges.keep(last, 5, Ok(Outcome { whole, ..Outcome::default() }));
+            tag(1, &Header::default(), 5, &outcome.unwrap(), false)
+        };
+        let (one, two, right) = (tag_of(false), tag_of(false), tag_of(true));
+        assert!(one != right && two != right && one != two, "{one} {two} {right}");
+        assert_eq!(right, tag_of(true));
+    }
+
+    /// Whoever asked for another range waited too, though he may have been gone.
+    #[tokio::test]
+    async fn no_more_questions_wait_than_have_a_place() {
+        let size = BoardSize { logs: 1, days: 1, shares: 1 };
+        let memory = Board::memory(size).unwrap();
+        let board = Arc::new(BoardReader::open(&memory, size).unwrap());
+        let ranges = Arc::new(Ranges::new(Path::new("/nowhere"), Host::new("x").unwrap(), 0, 1));
+        let ask = |number: usize| {
+            let (ranges, board) = (Arc::clone(&ranges), Arc::clone(&board));
+            let days = Days { from: Day::from_number(20_000_101 + number as u32 * 10_000), to: None };
+            tokio::spawn(async move { ranges.numbers(&board, days).await })
+        };
+        let all = Arc::clone(&ranges.permits).acquire_many_owned(AT_ONCE as u32).await.unwrap();
+        let waiting: Vec<_> = (0..WAITING_MAX).map(ask).collect();
+        while ranges.places.available_permits() > 0 {
+            tokio::time::sleep(STORE_POLL).await;
+        }
+        assert!(matches!(ask(WAITING_MAX).await.unwrap(), Err(NotNow::Crowded)));
+        drop(all);
+        for answer in waiting {
+            assert!(answer.await.unwrap().is_ok());
+        }
+        assert!(ask(WAITING_MAX).await.unwrap().is_ok());
+    }
 }

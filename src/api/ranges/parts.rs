@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -19,7 +19,7 @@ use crate::store::{Partial, State, Trouble};
 /// So many bytes of decoded days are in memory at once when a range does not fit into the cache.
 const BATCH_BYTES: usize = 64 << 20;
 /// So many growing logs are opened before the first is decoded, so that what is replaced meanwhile is still at hand.
-const OPEN_MAX: usize = 64;
+pub(super) const OPEN_MAX: usize = 64;
 /// The most clients that are asked for at once.
 pub(super) const TOP_MAX: usize = 10_000;
 /// Most ask for fewer, and their answers are kept in greater number.
@@ -58,6 +58,8 @@ pub(in crate::api) struct Outcome {
     pub(in crate::api) top: Vec<Top>,
     /// Could all be decoded?
     pub(super) whole: bool,
+    /// Tells one from which something is missing from any other one of the same snapshot; 0: nothing is.
+    pub(super) number: u64,
 }
 
 /// Decoded days.
@@ -116,15 +118,15 @@ impl Parts {
     /// Answers.
     ///
     /// # Errors
-    /// If the store is not what the snapshot says any more.
-    pub(super) fn answer(&self, snapshot: &Snapshot, span: Span, question: Question) -> Result<Outcome, Replaced> {
+    /// If the store is not what the snapshot says any more, or the system does not let it be read now.
+    pub(super) fn answer(&self, snapshot: &Snapshot, span: Span, question: Question) -> Result<Outcome, Undone> {
         let mut left_out = HashSet::new();
         loop {
             let mut shares = span::shares(&snapshot.logs, span);
             shares.retain(|share| !left_out.contains(&share.log));
             match self.of_shares(snapshot, &shares, question) {
                 Ok(outcome) => return Ok(Outcome { whole: left_out.is_empty(), ..outcome }),
-                Err(Wrong::Replaced) => return Err(Replaced),
+                Err(Wrong::Undone(undone)) => return Err(undone),
                 // As `tallyd report`: a log that cannot be decoded is left out as a whole.
                 Err(Wrong::Damaged(log)) => drop(left_out.insert(log)),
             }
@@ -172,12 +174,12 @@ impl Parts {
     /// The parts of these shares, from what is kept or decoded by all cores.
     fn decode(&self, source: &Source<'_>, shares: &[Share], keep: bool) -> Result<Vec<Arc<Part>>, Wrong> {
         let mut parts: Vec<Option<Arc<Part>>> = {
-            let mut kept = self.kept.lock().expect("no holder panics");
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             shares.iter().map(|share| source.keys(share).into_iter().find_map(|key| kept.get(key))).collect()
         };
         let missing: Vec<usize> = (0..shares.len()).filter(|at| parts[*at].is_none()).collect();
         let decoded: Vec<Result<Part, Wrong>> = missing.par_iter().map(|at| source.decode(&shares[*at])).collect();
-        let mut kept = self.kept.lock().expect("no holder panics");
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wrong = None;
         for (at, part) in missing.into_iter().zip(decoded) {
             match part {
@@ -188,23 +190,46 @@ impl Parts {
                     }
                     parts[at] = Some(part);
                 }
-                Err(this) => wrong = Some(this),
+                // What is damaged is found again once the rest can be read.
+                Err(this) if !matches!(wrong, Some(Wrong::Undone(_))) => wrong = Some(this),
+                Err(_) => {}
             }
         }
         wrong.map_or_else(|| Ok(parts.into_iter().flatten().collect()), Err)
     }
 }
 
-/// The store is not what the snapshot says any more.
-#[derive(Debug)]
-pub(super) struct Replaced;
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undone {
+    /// The store is not what the snapshot says any more.
+    Replaced,
+    /// The system has no descriptors or no memory to give. That says nothing of any log.
+    Exhausted,
+}
 
 /// Why a day cannot be decoded.
 #[derive(Debug)]
 enum Wrong {
-    Replaced,
+    Undone(Undone),
     /// The log of this place.
     Damaged(usize),
+}
+
+impl Wrong {
+    /// A log's file could not be opened or read.
+    fn of(log: usize, error: &io::Error) -> Wrong {
+        match error.kind() {
+            _ if is_shortage(error) => Wrong::Undone(Undone::Exhausted),
+            io::ErrorKind::NotFound => Wrong::Undone(Undone::Replaced),
+            _ => Wrong::Damaged(log),
+        }
+    }
+}
+
+/// Does the system say that it has no descriptors or no memory to give, whatever file it is asked for?
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// Where days are decoded from.
@@ -221,8 +246,15 @@ impl<'a> Source<'a> {
         for share in shares {
             let grows = matches!(snapshot.logs[share.log].meta.state, State::Live | State::Counting);
             if grows && source.open.len() < OPEN_MAX && !source.open.contains_key(&share.log) {
-                let file = source.file(share.log)?;
-                source.open.insert(share.log, file);
+                match source.file(share.log) {
+                    Ok(file) => drop(source.open.insert(share.log, file)),
+                    // It is only a precaution, and to decode takes descriptors too.
+                    Err(Wrong::Undone(Undone::Exhausted)) => {
+                        source.open.clear();
+                        break;
+                    }
+                    Err(wrong) => return Err(wrong),
+                }
             }
         }
         Ok(source)
@@ -251,10 +283,13 @@ impl<'a> Source<'a> {
             if self.with_requests { Part::decode_with_requests(&partial, share.day) } else { Part::decode(&partial, share.day) }
         };
         let file = match self.open.get(&share.log) {
-            Some(file) => file.try_clone().map_err(|_| Wrong::Damaged(share.log))?,
+            Some(file) => file.try_clone().map_err(|error| Wrong::of(share.log, &error))?,
             None => self.file(share.log)?,
         };
-        decode(file).map_err(|_: Trouble| Wrong::Damaged(share.log))
+        decode(file).map_err(|trouble| match trouble {
+            Trouble::Io(error) if is_shortage(&error) => Wrong::Undone(Undone::Exhausted),
+            _ => Wrong::Damaged(share.log),
+        })
     }
 
     /// A log's partial, if it is still that of the snapshot.
@@ -266,9 +301,24 @@ impl<'a> Source<'a> {
         };
         match open() {
             Ok(Some(file)) => Ok(file),
-            Ok(None) => Err(Wrong::Replaced),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Wrong::Replaced),
-            Err(_) => Err(Wrong::Damaged(log)),
+            Ok(None) => Err(Wrong::Undone(Undone::Replaced)),
+            Err(error) => Err(Wrong::of(log, &error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process without descriptors left whole logs out of its answers.
+    #[test]
+    fn a_shortage_is_no_damage() {
+        let wrong = |errno| Wrong::of(7, &io::Error::from_raw_os_error(errno));
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+            assert!(matches!(wrong(errno), Wrong::Undone(Undone::Exhausted)), "{errno}");
+        }
+        assert!(matches!(wrong(libc::ENOENT), Wrong::Undone(Undone::Replaced)));
+        assert!(matches!(wrong(libc::EIO), Wrong::Damaged(7)));
     }
 }
