@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use tracing::warn;
 
 use super::files::find;
 use super::problem::Problem;
-use super::query::{NoParameters, parameters, path_part};
+use super::query::{Asked, path_part};
 use super::routes::Shared;
 use super::{Sources, wire};
 use crate::board::{LogRow, LogState, Reason};
@@ -32,12 +32,12 @@ pub(super) async fn delete(
     State(api): Shared,
     headers: HeaderMap,
     path: Result<Path<String>, PathRejection>,
-    query: Result<Query<NoParameters>, QueryRejection>,
+    asked: Result<Asked, Problem>,
 ) -> Result<StatusCode, Problem> {
     let sources = &api.sources;
     permit(sources, &headers)?;
-    parameters(query)?;
-    let id = path_part(path)?;
+    asked?.only(&[])?;
+    let id = path_part("id", path)?;
     let row = find(&api, &id)?;
     if row.duplicate_of != 0 || row.state == LogState::Duplicate {
         return Err(Problem::conflict(format!("it counts within another file; delete {}, which it is a duplicate of", wire::file_id(row.duplicate_of))));
@@ -66,9 +66,9 @@ pub(super) async fn delete(
 }
 
 /// `POST /api/v1/rescan`
-pub(super) async fn rescan(State(api): Shared, headers: HeaderMap, query: Result<Query<NoParameters>, QueryRejection>) -> Result<StatusCode, Problem> {
+pub(super) async fn rescan(State(api): Shared, headers: HeaderMap, asked: Result<Asked, Problem>) -> Result<StatusCode, Problem> {
     permit(&api.sources, &headers)?;
-    parameters(query)?;
+    asked?.only(&[])?;
     ask(&api.sources, Request::Rescan)?;
     Ok(StatusCode::ACCEPTED)
 }

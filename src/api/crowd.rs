@@ -114,6 +114,11 @@ impl Life {
         self.set(WAITING);
     }
 
+    /// A request that was waited for is there.
+    pub(super) fn goes_on(&self) {
+        self.set(BUSY);
+    }
+
     /// Since when is a request waited for? None while one is being answered.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.state.load(Relaxed);

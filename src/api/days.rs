@@ -61,7 +61,7 @@ pub(super) async fn days(State(api): Shared, asked: Asked) -> Result<Response, P
 pub(super) async fn day(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
     let today = today();
-    let wanted = parse_day("day", &path_part(path)?, today)?;
+    let wanted = parse_day("day", &path_part("day", path)?, today)?;
     let tag = Tag::of_board(&api).on(today);
     let row: Option<DayRow> = api.sources.board.days()?.into_iter().find(|row| row.day == wanted);
     let row = row.ok_or_else(|| Problem::not_found(format!("there is nothing of {}; /api/v1/days lists the days", wire::day_name(wanted))))?;

@@ -100,15 +100,17 @@ fn vary(headers: &mut HeaderMap) {
 /// The coding that is wanted most (RFC 9110, 12.5.3), zstd of two that are wanted alike; none if none is.
 pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
     let accept = list(headers, header::ACCEPT_ENCODING);
-    let weight = |word: &str| {
+    let weight_of = |word: &str| {
         accept.split(',').find_map(|part| {
             let mut parts = part.split(';').map(str::trim);
             parts.next().filter(|name| name.eq_ignore_ascii_case(word)).map(|_| quality(parts))
         })
     };
     // A `*` stands for what is not named.
-    let weight = |coding: Coding| weight(coding.word()).or_else(|| weight("*")).unwrap_or(0);
-    [Coding::Gzip, Coding::Zstd].into_iter().max_by_key(|coding| weight(*coding)).filter(|coding| weight(*coding) > 0)
+    let weight = |coding: Coding| weight_of(coding.word()).or_else(|| weight_of("*")).unwrap_or(0);
+    // As it is, it is wanted less than whatever is named, unless that is said.
+    let least = weight_of("identity").unwrap_or(0).max(1);
+    [Coding::Gzip, Coding::Zstd].into_iter().max_by_key(|coding| weight(*coding)).filter(|coding| weight(*coding) >= least)
 }
 
 #[cfg(test)]
@@ -127,6 +129,9 @@ mod tests {
             ("*", Some(Coding::Zstd)),
             ("*, zstd;q=0", Some(Coding::Gzip)),
             ("identity", None),
+            ("identity, gzip;q=0.5", None),
+            ("identity;q=0.5, gzip", Some(Coding::Gzip)),
+            ("identity, gzip", Some(Coding::Gzip)),
             ("br", None),
             ("gzip;q=x", None),
         ] {

@@ -5,11 +5,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path as FilePath;
+use std::time::{Duration, Instant};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use globset::{GlobBuilder, GlobMatcher};
+use tokio::task::spawn_blocking;
 
 use super::answer::{FORMAT_OF_LIST, Format, Tag, answer};
 use super::page::{self, CURSOR, Order, PAGE_MAX, Place};
@@ -23,6 +25,10 @@ use crate::board::{BoardReader, Busy, LogRow, LogState, Reason};
 use crate::log::Day;
 use crate::store::{self, State as StoreState};
 
+/// The longest pattern of names, in bytes.
+const PATTERN_BYTES_MAX: usize = 256;
+/// So long names are matched with a pattern.
+const MATCHING_MAX: Duration = Duration::from_secs(1);
 /// How many files are told if nobody says how many.
 const PAGE: usize = 1_000;
 
@@ -80,7 +86,9 @@ pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, 
     let board = &api.sources.board;
     let mut logs = board.logs()?;
     logs.retain(|log| state.is_none_or(|state| log.state.name() == state));
-    logs.retain(|log| name.as_ref().is_none_or(|name| name.is_match(FilePath::new(OsStr::from_bytes(&log.name)))));
+    if let Some(name) = name {
+        logs = named(logs, name).await?;
+    }
     if day.is_some() || days.from.is_some() || days.to.is_some() {
         let of_days = of_days(board, &logs, day, days)?;
         logs.retain(|log| of_days.contains(&log.id));
@@ -96,7 +104,21 @@ pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, 
     Ok(page::linked(next.as_deref(), response, &asked))
 }
 
+/// The logs whose names match. In a thread of its own, and not for ever: a pattern can be made that takes long.
+async fn named(mut logs: Vec<LogRow>, name: GlobMatcher) -> Result<Vec<LogRow>, Problem> {
+    let matching = move || {
+        let start = Instant::now();
+        logs.retain(|log| start.elapsed() < MATCHING_MAX && name.is_match(FilePath::new(OsStr::from_bytes(&log.name))));
+        (start.elapsed() < MATCHING_MAX).then_some(logs)
+    };
+    let matched = spawn_blocking(matching).await.ok().flatten();
+    matched.ok_or_else(|| Problem::bad_parameter("name: this pattern takes too long; write a simpler one, like 2021*.log").of("name"))
+}
+
 fn pattern(pattern: &str) -> Result<GlobMatcher, Problem> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(Problem::bad_parameter(format!("name: a pattern has at most {PATTERN_BYTES_MAX} bytes, like 2021*.log")).of("name"));
+    }
     let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
     glob.map(|glob| glob.compile_matcher()).map_err(|error| Problem::bad_parameter(format!("name: {error}; write a pattern like 2021*.log")).of("name"))
 }
@@ -140,7 +162,7 @@ fn place(log: &LogRow, sort: &str) -> Place {
 /// `GET /api/v1/files/{id}`
 pub(super) async fn file(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
-    let id = path_part(path)?;
+    let id = path_part("id", path)?;
     let tag = Tag::of_board(&api);
     let log = find(&api, &id)?;
     let days = api.sources.board.shares(log.id)?.iter().map(|share| wire::Share::new(share, &log)).collect();
@@ -161,7 +183,7 @@ async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
         return vec![all];
     }
     let path = store::folder::path(&sources.partials, log.id);
-    let stored = tokio::task::spawn_blocking(move || File::open(path).map_err(store::Trouble::from).and_then(store::read_meta)).await;
+    let stored = spawn_blocking(move || File::open(path).map_err(store::Trouble::from).and_then(store::read_meta)).await;
     match stored {
         Ok(Ok(meta)) if meta.state != StoreState::Deleted && meta.holes.iter().map(|hole| hole.range.len()).sum::<u64>() == log.quarantine.bytes => {
             let range = |hole: &store::Hole| wire::Quarantined::range(log, hole.range.from(), hole.range.to(), Reason::from_word(hole.reason));

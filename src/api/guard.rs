@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
 
+use super::crowd::Life;
 use super::gate::HEAD_TIMEOUT;
 use super::head::Refusal;
 use super::problem::Problem;
@@ -25,7 +26,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = HEAD_TIMEOUT;
 
 /// Whoever may ask whether tallyd lives learns no more from it.
-const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+pub(super) const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Headers of every answer, unless its route has set them. Answers are data: a browser shall neither guess what they are, nor run, frame or hand on anything of them.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
@@ -53,7 +54,12 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: N
     if head.method == Method::PUT || body.is_end_stream() {
         return next.run(Request::from_parts(head, body)).await;
     }
-    match drain(body).await {
+    // What comes of it is not needed for an answer: as long as it is waited for, the connection may be closed for another.
+    let life = head.extensions.get::<Arc<Life>>();
+    life.inspect(|life| life.waits());
+    let drained = drain(body).await;
+    life.inspect(|life| life.goes_on());
+    match drained {
         Ok(()) => next.run(Request::from_parts(head, Body::empty())).await,
         Err(problem) => refuse(problem, true),
     }

@@ -133,6 +133,9 @@ fn judge(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
     if !is_right {
         return Err(Refusal::bad("the target must begin with a slash"));
     }
+    if target.contains('#') {
+        return Err(Refusal::bad("there is a # in the target, which is not for the server: percent-encode it, or leave it out"));
+    }
     let values = |name: &'static str| request.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
     let is_1_1 = request.version == Some(1);
     match values("host").count() {

@@ -43,7 +43,7 @@ pub(super) async fn metrics(State(api): Shared, headers: HeaderMap) -> Result<Re
         (prometheus_text::encode(&mut body, &registry), prometheus_text::CONTENT_TYPE)
     };
     written.map_err(|fmt::Error| Problem::not_ready("the metrics could not be written down; ask again"))?;
-    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+    Ok(([(header::CONTENT_TYPE, kind), (header::VARY, "accept")], body).into_response())
 }
 
 /// The numbers of one moment.

@@ -13,6 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::{Format, Tag, answer};
 use super::examples::EXAMPLES;
+use super::guard::OPEN_PATHS;
 use super::large::OneCopy;
 use super::problem::{BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_TOKEN, UNAUTHORIZED};
 use super::query::{Asked, Kind, Parameter};
@@ -295,7 +296,10 @@ fn operation(route: &Route) -> Value {
         .collect();
     let mut responses: BTreeMap<String, Value> = answers.iter().map(|answer| (answer.0.to_string(), response(path, answer))).collect();
     let mut by_status: BTreeMap<StatusCode, Vec<&Code>> = BTreeMap::new();
-    for code in OF_ALL.iter().copied().chain(codes.iter().copied()) {
+    // Whether reading needs a token depends on the address that is listened on.
+    let changes = codes.iter().any(|code| code.word == UNAUTHORIZED.word);
+    let reads = (!changes && !OPEN_PATHS.contains(path)).then_some(&UNAUTHORIZED);
+    for code in OF_ALL.iter().copied().chain(codes.iter().copied()).chain(reads) {
         by_status.entry(code.status).or_default().push(code);
     }
     for (status, codes) in by_status {
@@ -308,8 +312,10 @@ fn operation(route: &Route) -> Value {
     if !about.is_empty() {
         operation["description"] = (*about).into();
     }
-    if codes.iter().any(|code| code.word == UNAUTHORIZED.word) {
+    if changes {
         operation["security"] = json!([{ "token": [] }]);
+    } else if reads.is_some() {
+        operation["security"] = json!([{}, { "token": [] }]);
     }
     operation
 }

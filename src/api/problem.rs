@@ -47,6 +47,7 @@ codes! {
     REQUEST_TIMEOUT: "request-timeout", REQUEST_TIMEOUT, "The request took too long", "A whole head must come within 10 s, and so must a body where none belongs: `detail` says which did not. The connection is closed.";
     STALLED: "stalled", REQUEST_TIMEOUT, "The upload does not go on", "Less than 64 KiB of it came in 20 s. Nothing was stored; send it again.";
     CONFLICT: "conflict", CONFLICT, "That cannot be done to it", "It is in a state in which that makes no sense: `detail` says why, and what to do instead.";
+    LENGTH_REQUIRED: "length-required", LENGTH_REQUIRED, "The upload has no length", "A body was not announced, by `Content-Length` or as chunks, so it is not known that it is meant to be empty.";
     BODY_TOO_LARGE: "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large", "The route takes no body, or none of that size: `detail` says how much it takes.";
     TOO_LARGE: "too-large", PAYLOAD_TOO_LARGE, "The upload is too long", "Compress it, cut it, or raise the setting `upload_max_mib`.";
     URI_TOO_LONG: "uri-too-long", URI_TOO_LONG, "The address is too long", "The target of a request may have 8,192 bytes.";

@@ -2,11 +2,10 @@
 //!
 //! A parameter is written down once, as a [`Parameter`]: who reads it refuses what it does not allow, and the documents say what it does.
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
-use serde::Deserialize;
 
 use super::answer::Format;
 use super::period::Period;
@@ -197,21 +196,8 @@ pub(super) fn parse_day(name: &str, text: &str, today: Day) -> Result<Option<Day
 }
 
 /// The part of the path that names something.
-pub(super) fn path_part(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter("the path: it must be UTF-8 when percent-decoded"))
-}
-
-/// The parameters of a query that has none.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NoParameters {}
-
-/// The parameters of a query, all known and each what it should be.
-pub(super) fn parameters<P>(query: Result<Query<P>, QueryRejection>) -> Result<P, Problem> {
-    query.map(|Query(parameters)| parameters).map_err(|error| {
-        let text = error.body_text();
-        Problem::bad_parameter(text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text))
-    })
+pub(super) fn path_part(name: &str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter(format!("{name}: it must be UTF-8 when percent-decoded")).of(name))
 }
 
 #[cfg(test)]

@@ -137,6 +137,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(gate: Gate<S>,
         if let Some(refusal) = life.called() {
             request.extensions_mut().insert(refusal);
         }
+        request.extensions_mut().insert(Arc::clone(&life));
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let (life, response) = (Arc::clone(&life), routes.call(request));
         async move {

@@ -83,7 +83,7 @@ fn put_line(text: &mut String, cells: impl Iterator<Item = Value>) {
 }
 
 fn put_text(text: &mut String, cell: &str) {
-    let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{b}', '＝', '＋', '－', '＠']) { "'" } else { "" };
     if cell.contains([',', '"', '\r', '\n']) {
         let _ = write!(text, "\"{guard}{}\"", cell.replace('"', "\"\""));
     } else {

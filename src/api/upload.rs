@@ -27,7 +27,7 @@ use tokio::task::spawn_blocking;
 
 use super::Sources;
 use super::changes::{ask, permit, stored};
-use super::problem::{BAD_REQUEST, Problem, UNKNOWN_CODING};
+use super::problem::{BAD_REQUEST, LENGTH_REQUIRED, Problem, UNKNOWN_CODING};
 use super::query::{Asked, Kind, Parameter, path_part};
 use super::routes::{Api, Shared};
 use super::wire::{self, json};
@@ -113,11 +113,11 @@ static REPLACE: Parameter =
 pub(super) static OF_UPLOAD: &[&Parameter] = &[&REPLACE];
 
 async fn put_file(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Result<Asked, Problem>, request: Request) -> Response {
-    upload(&api, path_part(path), asked, request).await
+    upload(&api, path_part("name", path), asked, request).await
 }
 
 async fn put_in_folder(State(api): Shared, path: Result<Path<(String, String)>, PathRejection>, asked: Result<Asked, Problem>, request: Request) -> Response {
-    upload(&api, path_part(path.map(|Path((folder, rest))| Path(format!("{folder}/{rest}")))), asked, request).await
+    upload(&api, path_part("name", path.map(|Path((folder, rest))| Path(format!("{folder}/{rest}")))), asked, request).await
 }
 
 /// Takes an upload. If it is refused, what still comes of it is read for a while: else who sends it would find the connection broken instead of the answer.
@@ -192,6 +192,9 @@ async fn take(
 fn check_meaning(headers: &HeaderMap, replace: bool) -> Result<(), Problem> {
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(Problem::new(&BAD_REQUEST, "a part of a log cannot be uploaded (Content-Range): send all of it"));
+    }
+    if !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Problem::new(&LENGTH_REQUIRED, "say how long the body is (Content-Length), or send it in chunks; an empty log has Content-Length: 0"));
     }
     // Nothing but what a name without replace=true has anyhow.
     let is_new = |value: &HeaderValue| value == "*" && !replace;

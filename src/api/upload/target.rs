@@ -50,8 +50,8 @@ fn wrong(file: &str, settings: &Settings) -> Option<String> {
         "a slash is in it; uploads go into the watched folder itself".to_owned()
     } else if file.len() > BYTES_MAX {
         format!("it has {} bytes; use at most {BYTES_MAX}", file.len())
-    } else if file.chars().any(char::is_control) {
-        "a control character is in it; leave that out".to_owned()
+    } else if file.chars().any(is_unseen) || file.trim().is_empty() {
+        "a character is in it that cannot be seen, or there is no other; leave it out".to_owned()
     } else if is_hidden(file.as_bytes()) {
         "it begins with a dot, and hidden files are not counted; leave the dot out".to_owned()
     } else if is_temporary(file.as_bytes()) {
@@ -61,6 +61,13 @@ fn wrong(file: &str, settings: &Settings) -> Option<String> {
     } else {
         return None;
     })
+}
+
+/// Controls, and what changes how other letters are shown or is not shown at all (the general categories Cf, Zl and Zp of Unicode, as far as they are in use).
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(letter, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -95,9 +102,11 @@ mod tests {
             ("/etc/passwd", "slash"),
             ("a/b", "slash"),
             ("a/", "slash"),
-            ("a\0b", "control"),
-            ("a\nb", "control"),
-            ("a\u{85}", "control"),
+            ("a\0b", "cannot be seen"),
+            ("a\u{202e}b", "cannot be seen"),
+            (" ", "cannot be seen"),
+            ("a\nb", "cannot be seen"),
+            ("a\u{85}", "cannot be seen"),
             (&long, "256 bytes"),
             ("x.tmp", ".tmp or .part or ~"),
             ("x.part", "another end"),
