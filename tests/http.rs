@@ -103,7 +103,16 @@ fn check(daemon: &Daemon, bytes: impl AsRef<[u8]>, status: u16, code: &str) -> S
 fn what_is_no_request_is_answered_all_the_same() {
     let daemon = Daemon::start(&[]);
     let bad = |bytes: &str| drop(check(&daemon, bytes, 400, "bad-request"));
-    for line in ["GET /healthz", "GET /healthz HTTP/3.0", "GET healthz HTTP/1.1", "GET /\0 HTTP/1.1", "GET /healthz#x HTTP/1.1", "PRI * HTTP/2.0", "nonsense", "\x16\x03\x01\x02"] {
+    for line in [
+        "GET /healthz",
+        "GET /healthz HTTP/3.0",
+        "GET healthz HTTP/1.1",
+        "GET /\0 HTTP/1.1",
+        "GET /healthz#x HTTP/1.1",
+        "PRI * HTTP/2.0",
+        "nonsense",
+        "\x16\x03\x01\x02",
+    ] {
         bad(&format!("{line}\r\nHost: localhost\r\n\r\n"));
     }
     bad("GET /healthz HTTP/1.1\r\n\r\n"); // no Host
