@@ -198,7 +198,7 @@ fn what_is_wrong_is_told_by_metrics_and_status_alike() {
     // It cannot be read from the moment it is there.
     let secret = daemon.folder.join("secret.log");
     fs::write(&secret, b"x\n").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     fs::rename(&secret, daemon.log("secret.log")).unwrap();
     let wrong = |scrape: &Scrape| {
         let reasons = scrape.all("tallyd_degraded");

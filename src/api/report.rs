@@ -72,8 +72,8 @@ fn rows(api: &Api) -> Result<BTreeMap<String, wire::Reported>, Busy> {
 /// text is told with two backslashes for each of its own, as often as that takes.
 fn by_name<'a, T>(logs: impl Iterator<Item = (&'a [u8], T)>) -> BTreeMap<String, T> {
     // What is no text comes first, and has its name for itself. Of one name, the last counts.
-    let (texts, others): (BTreeMap<&[u8], T>, BTreeMap<&[u8], T>) =
-        logs.collect::<BTreeMap<_, _>>().into_iter().partition(|(name, _)| str::from_utf8(name).is_ok());
+    let logs: BTreeMap<&[u8], T> = logs.collect();
+    let (texts, others): (Vec<_>, Vec<_>) = logs.into_iter().partition(|(name, _)| str::from_utf8(name).is_ok());
     let mut shown_by: BTreeMap<String, T> = others.into_iter().map(|(name, said)| (shown(name), said)).collect();
     for (name, said) in texts {
         let mut text = shown(name);
