@@ -521,7 +521,7 @@ fn a_log_that_cannot_be_read_is_named_in_the_journal() {
     let daemon = Daemon::start_as_nobody();
     let allow = |mode| fs::set_permissions(daemon.log("access.log"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     fs::write(daemon.log(".access.log"), "1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n").unwrap();
-    fs::set_permissions(daemon.log(".access.log"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(daemon.log(".access.log"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     fs::rename(daemon.log(".access.log"), daemon.log("access.log")).unwrap();
     if nix::unistd::geteuid().is_root() {
         let words = ["cannot read a log", "log=access.log", "uid=65532"];
