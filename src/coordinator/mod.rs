@@ -5,14 +5,17 @@
 //! Deliberately absent: counting, HTTP.
 
 mod content;
+mod hands;
 mod inflight;
 mod keeper;
 mod lag;
 mod ledger;
+mod look;
 mod notify;
 mod peek;
 mod publish;
 mod restore;
+mod results;
 mod saves;
 mod scan;
 mod storing;
@@ -21,32 +24,29 @@ mod watch;
 mod work;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::board::{Activity, Board, Counters, Header, LogState, StatusPage, Watching};
 use crate::heritage::{Heritage, Role};
-use crate::job::{Answer, Job, MESSAGE_BYTES, News, RESULT_BYTES_MAX, Refused, Request, ResultView};
+use crate::job::{MESSAGE_BYTES, Request};
 use crate::journal;
 use crate::log::shown_to_people;
-use crate::sample::{SAMPLE_BYTES, Sample};
 use crate::show::{Row, table};
-use crate::sys::memory::Sealed;
-use crate::sys::process::Death;
 use crate::sys::signal::{Notice, Notices};
 use crate::sys::socket::{Channel, Received, wait};
 
+use hands::Hand;
 use inflight::Inflight;
-use ledger::{Done, Event, Ledger, Log, Policy, View, end_of};
-use peek::{Eyes, Peek, all_hold};
+use ledger::{Event, Ledger, Log, Policy};
+use peek::Peek;
 use publish::Publisher;
+use results::Counted;
 use scan::Scope;
 use storing::Storing;
 use sums::Sums;
@@ -56,14 +56,6 @@ use watch::Watcher;
 const BEAT: Duration = Duration::from_millis(500);
 /// The board is written no more often than this while results keep coming.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
-/// After a log was found to be another one, or missing, the folders are looked at again so soon.
-const SCAN_SOON: Duration = Duration::from_millis(20);
-/// So often the folders are looked at while one of them cannot be read.
-const TROUBLED_EVERY: Duration = Duration::from_secs(1);
-/// The ledger is told of changes at least so often.
-const SEE_EVERY_MAX: Duration = Duration::from_millis(100);
-/// How often time alone may make a log due for something.
-const TICK: Duration = Duration::from_millis(200);
 
 /// Runs the coordinator until it is told to stop or the supervisor is gone. `alone`: its predecessor died, and the supervisor did not. Says its exit code.
 pub fn run(heritage: &Heritage, supervisor: &Channel, alone: bool) -> i32 {
@@ -110,13 +102,6 @@ struct Coordinator<'a> {
     unreadable: HashSet<u64>,
 }
 
-/// What was counted for a job, of the file that was open then.
-struct Counted {
-    job: Job,
-    file: File,
-    result: Sealed,
-}
-
 /// What a wait ends with.
 enum Next {
     /// There may be something to do.
@@ -125,14 +110,6 @@ enum Next {
     Stop,
     /// The supervisor is gone.
     Orphaned,
-}
-
-/// A worker's life.
-struct Hand {
-    /// `None`: nothing more is given to it or taken from it. It sees the end of its socket, ends, and is reaped.
-    channel: Option<Channel>,
-    /// What it counts, and the file.
-    flight: Option<(Job, File)>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -244,48 +221,6 @@ impl<'a> Coordinator<'a> {
         })
     }
 
-    // What the supervisor says.
-
-    /// Takes what has come. Says whether the supervisor is still there.
-    fn read_news(&mut self) -> io::Result<bool> {
-        let mut message = [0; MESSAGE_BYTES];
-        loop {
-            match self.supervisor.receive(&mut message)? {
-                Received::Nothing => return Ok(true),
-                Received::Closed => return Ok(false),
-                Received::Message(length, file) => match (News::from_bytes(&message[..length]), file) {
-                    (Some(News::Born { worker }), Some(fd)) if worker < self.hands.len() => {
-                        self.hands[worker] = Some(Hand { channel: Some(Channel::from_fd(fd)), flight: None });
-                    }
-                    (Some(News::Reaped { worker, death, hung }), None) if worker < self.hands.len() => {
-                        // Before the last words are lost: what it had finished counts.
-                        self.read_answers(worker);
-                        if let Some((job, file)) = self.hands[worker].take().and_then(|hand| hand.flight) {
-                            self.bury(&job, &file, death, hung);
-                        }
-                    }
-                    _ => warn!("the supervisor said something that cannot be"),
-                },
-            }
-        }
-    }
-
-    /// A worker died with a job.
-    fn bury(&mut self, job: &Job, file: &File, death: Death, hung: Option<crate::job::Hang>) {
-        info!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %death, "a worker died of or with a range; it is handed out again");
-        let shorter = file.metadata().is_ok_and(|about| about.len() < job.range.to());
-        if shorter && job.stream.is_none() {
-            // It was truncated under the mapping: not the range's doing.
-            self.lose_content(job);
-        } else {
-            self.ledger.lost(job.number, death, hung);
-            self.drain(job.log);
-        }
-        self.stale = true;
-    }
-
-    // What the api asks for.
-
     fn read_requests(&mut self) -> io::Result<()> {
         let mut message = [0; MESSAGE_BYTES];
         while let Received::Message(length, _) = self.heritage.requests.1.receive(&mut message)? {
@@ -310,264 +245,6 @@ impl<'a> Coordinator<'a> {
             self.stale = true;
         }
         Ok(())
-    }
-
-    // What the workers say.
-
-    fn read_answers(&mut self, worker: usize) {
-        let mut message = [0; MESSAGE_BYTES];
-        while let Some(hand) = self.hands[worker].as_mut()
-            && let Some(channel) = &hand.channel
-        {
-            match channel.receive(&mut message) {
-                Ok(Received::Nothing) => return,
-                Ok(Received::Message(length, result)) => {
-                    let answer = Answer::from_bytes(&message[..length]);
-                    match (answer, hand.flight.take()) {
-                        (Some(answer), Some((job, file))) if answer.job() == job.number => {
-                            // The worker need not wait while its result is merged.
-                            self.dispatch();
-                            self.take(answer, &job, file, result);
-                        }
-                        (_, flight) => {
-                            warn!(worker, "a worker gave an answer that cannot be; it is let go");
-                            *hand = Hand { channel: None, flight };
-                        }
-                    }
-                }
-                Ok(Received::Closed) => hand.channel = None,
-                Err(error) => {
-                    warn!(worker, %error, "cannot hear a worker; it is let go");
-                    hand.channel = None;
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, answer: Answer, job: &Job, file: File, result: Option<OwnedFd>) {
-        self.stale = true;
-        match answer {
-            Answer::Shorter { .. } => self.lose_content(job),
-            Answer::Failed { errno, .. } => {
-                warn!(log = self.name(job.log), from = job.range.from(), error = %io::Error::from_raw_os_error(errno), "cannot read a range");
-                self.ledger.failed(job.number, errno);
-                self.drain(job.log);
-            }
-            Answer::Counted { .. } => match self.accept(job, file, result) {
-                Ok(()) => self.page.add_work(),
-                Err(error) => {
-                    warn!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %error, "a range is handed out again");
-                    self.ledger.refused(job.number);
-                    self.drain(job.log);
-                }
-            },
-        }
-    }
-
-    /// Takes a result, if it can be taken. It is merged when its turn has come.
-    fn accept(&mut self, job: &Job, file: File, result: Option<OwnedFd>) -> Result<(), NotMerged> {
-        let result = Sealed::open(result.ok_or(NotMerged::Missing)?, RESULT_BYTES_MAX)?;
-        let view = ResultView::check(&result, job)?;
-        if !self.ledger.wants(job.number, job.log) {
-            self.ledger.put_back(job.number);
-            return Ok(());
-        }
-        self.ledger.done(job.number, done_of(&view));
-        // Most often its turn is now.
-        if self.ledger.ready(job.log, now()) == Some(job.number) && !self.sums.is_absent(job.log) {
-            self.merge(job, &file, &view);
-        } else {
-            self.results.insert(job.number, Counted { job: *job, file, result });
-        }
-        self.drain(job.log);
-        Ok(())
-    }
-
-    /// Merges the results of a log whose turn has come.
-    fn drain(&mut self, log: u64) {
-        while let Some(number) = self.ledger.ready(log, now()) {
-            if self.sums.is_absent(log) {
-                return self.storing.load(log, None);
-            }
-            let Some(Counted { job, file, result }) = self.results.remove(&number) else { break };
-            match ResultView::check(&result, &job) {
-                Ok(view) => self.merge(&job, &file, &view),
-                // It was checked before, and nobody can have changed it.
-                Err(error) => warn!(%error, "a result is not what it was"),
-            }
-        }
-        self.results.retain(|number, counted| self.ledger.wants(*number, counted.job.log));
-    }
-
-    /// Merges a result, once, if the log is still what was counted.
-    fn merge(&mut self, job: &Job, file: &File, view: &ResultView<'_>) {
-        let Some(log) = self.ledger.log(job.log) else { return };
-        let (name_day, ends) = (log.day, log.ends());
-        let stands = || -> io::Result<bool> {
-            let about = file.metadata()?;
-            Ok(match job.stream {
-                Some(_) => about.len() == log.size && changed(&about) == log.changed,
-                None => about.len() >= view.tail.reach() && view.head.holds(file)? && view.tail.holds(file)?,
-            } && all_hold(&ends, file)?)
-        };
-        // What cannot be looked at is not known to hold.
-        if !stands().unwrap_or(false) {
-            return self.lose_content(job);
-        }
-        let done = done_of(view);
-        let to = end_of(&done, job.range, job.stream.is_some());
-        // As long as there can be one: so two logs of one content have the same.
-        let length = to.min(SAMPLE_BYTES as u64);
-        let anchor = match view.tail {
-            tail if (tail.at, tail.reach()) == (to - length, to) => Some(tail),
-            _ => Sample::take(file, to - length, length as u32).ok().flatten(),
-        }
-        .filter(|anchor| anchor.length > 0);
-        self.sums.add(job.log, name_day, view);
-        self.count(view);
-        self.ledger.merged(job.log, anchor, now());
-        // Before it is shown: its lines may have been counted in another log.
-        self.ledger.tell_stream(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
-        self.ledger.kin(job.log, &mut Eyes { peek: &mut self.peek, sums: &self.sums });
-        self.follow_events();
-        debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
-    }
-
-    fn count(&mut self, view: &ResultView<'_>) {
-        let counted = &mut self.counted;
-        counted.parsed += view.days.iter().flat_map(|day| day.hours).sum::<u64>();
-        counted.malformed += view.days.iter().map(|day| day.malformed).sum::<u64>();
-        counted.blank += view.blank;
-        counted.bytes += view.blank_bytes + view.days.iter().map(|day| day.bytes).sum::<u64>();
-        counted.ranges += 1;
-    }
-
-    /// A job's log has other content than was counted.
-    fn lose_content(&mut self, job: &Job) {
-        self.ledger.put_back(job.number);
-        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.generation == job.generation) {
-            info!(log = self.name(job.log), "what was counted of the log is not in its file any more: it was truncated or rewritten");
-            self.ledger.lose_content(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
-            self.follow_events();
-        }
-        self.scan_soon();
-    }
-
-    // What is to be done.
-
-    fn dispatch(&mut self) {
-        let tails_only = self.storing.is_pressed();
-        for worker in 0..self.hands.len() {
-            while let Some(hand) = self.hands[worker].as_mut().filter(|hand| hand.flight.is_none())
-                && let Some(channel) = &hand.channel
-            {
-                let Some(next) = self.ledger.next_job(tails_only) else { return };
-                let opened = scan::open(&next.path, next.file).and_then(|file| {
-                    let same = all_hold(&next.samples, &file)?;
-                    let raw = if next.job.stream.is_some() { peek::raw_samples(&file, next.job.range.to())? } else { Vec::new() };
-                    Ok((file, same, raw))
-                });
-                self.inflight.note(self.ledger.suspects());
-                match opened {
-                    Ok((file, true, raw)) => match channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
-                        Ok(()) => {
-                            self.ledger.opened(&next.job, raw);
-                            hand.flight = Some((next.job, file));
-                        }
-                        Err(_) => {
-                            // It is dead, or it ends now that its socket does; its death will be told.
-                            hand.channel = None;
-                            self.ledger.put_back(next.job.number);
-                        }
-                    },
-                    Ok((_, false, _)) => self.lose_content(&next.job),
-                    Err(error) => {
-                        // Renamed or removed since the last look, most often.
-                        if error.kind() == io::ErrorKind::NotFound {
-                            self.scan_soon();
-                        }
-                        self.ledger.cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
-                    }
-                }
-                self.stale = true;
-            }
-        }
-    }
-
-    /// Looks at the folders: at what events have named, or at everything.
-    fn look(&mut self) {
-        let notice = self.watcher.read_events();
-        self.unseen |= notice.changed;
-        let start = Instant::now();
-        let full = notice.overflow || self.next_scan <= start;
-        if full {
-            self.watcher.scan();
-            self.publisher.set_looked_at(now().as_millis() as u64);
-            self.next_scan = Instant::now() + self.heritage.settings.scan_every;
-        }
-        if !self.watcher.contents().troubled.is_empty() {
-            // A folder that is away may be back any moment, and nothing tells.
-            self.next_scan = self.next_scan.min(Instant::now() + TROUBLED_EVERY);
-        }
-        if full || (self.unseen && self.next_see <= start) {
-            self.see(full);
-            // To take in what is in the folders costs time for each log: it gets a part of the time only.
-            self.next_see = Instant::now() + (start.elapsed() * 4).min(SEE_EVERY_MAX);
-        } else if self.ledger.waits() && self.next_tick <= start {
-            self.ledger.consider_all(now());
-            self.next_tick = start + TICK;
-            self.stale = true;
-        }
-    }
-
-    fn see(&mut self, full: bool) {
-        self.unseen = false;
-        let contents = self.watcher.contents();
-        let troubled: Vec<usize> = contents.troubled.iter().map(|(folder, _)| *folder).collect();
-        self.ledger.see(View { found: &contents.found, full, troubled: &troubled }, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
-        self.peek.forget();
-        self.scanned |= full && troubled.is_empty();
-        self.note();
-        self.follow_events();
-        if self.ledger.is_missing_any() {
-            self.scan_soon();
-        }
-        self.stale = true;
-    }
-
-    fn scan_soon(&mut self) {
-        self.next_scan = self.next_scan.min(Instant::now() + SCAN_SOON);
-    }
-
-    /// Says once what is left out, which folders cannot be read, and how changes are found.
-    fn note(&mut self) {
-        let contents = self.watcher.contents();
-        let skipped: HashMap<PathBuf, scan::Skip> = contents.skipped.iter().map(|skipped| (skipped.path.clone(), skipped.reason)).collect();
-        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason) && **reason != scan::Skip::Hidden) {
-            info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), %reason, "left out");
-        }
-        self.skipped = skipped;
-        self.publisher.show_skipped(&contents.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason)).collect());
-        let folder = |at: &usize| self.heritage.settings.logs.get(*at).map_or(String::new(), |folder| folder.display().to_string());
-        for (at, error) in contents.troubled.iter().filter(|(at, _)| !self.troubled.contains(at)) {
-            warn!(folder = folder(at), %error, uid = crate::sys::process::uid(), "cannot read a watched folder; its numbers stay as they are");
-        }
-        let troubled: BTreeSet<usize> = contents.troubled.iter().map(|(at, _)| *at).collect();
-        for at in self.troubled.difference(&troubled) {
-            info!(folder = folder(at), "a watched folder can be read again");
-        }
-        self.troubled = troubled;
-        let watching = match self.watcher.is_notified() {
-            Ok(()) => Watching::Notified,
-            Err(_) if !self.heritage.settings.inotify => Watching::Unwanted,
-            Err(why) => {
-                if self.watching != Watching::Unable {
-                    warn!(why, "the system does not say what changes; the folders are looked at now and then");
-                }
-                Watching::Unable
-            }
-        };
-        self.watching = watching;
     }
 
     fn follow_events(&mut self) {
@@ -679,28 +356,6 @@ impl<'a> Coordinator<'a> {
     fn name(&self, log: u64) -> String {
         self.ledger.log(log).map_or(String::new(), |log| shown_to_people(&log.name))
     }
-}
-
-/// Why a result was not merged.
-#[derive(Debug, thiserror::Error)]
-enum NotMerged {
-    #[error("no result came with the answer")]
-    Missing,
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Refused(#[from] Refused),
-}
-
-/// What a result says beside its numbers.
-fn done_of(view: &ResultView<'_>) -> Done {
-    let ResultView { end, held, unterminated, tail, probe, damage, .. } = *view;
-    Done { end, held, unterminated, tail, blocks: view.blocks.clone(), probe, damage }
-}
-
-/// When a file was last changed, as the scan says it.
-fn changed(about: &std::fs::Metadata) -> Duration {
-    Duration::new(about.mtime().max(0).cast_unsigned(), about.mtime_nsec().clamp(0, 999_999_999) as u32)
 }
 
 /// The time of the wall clock since 1970, to be compared with that of files.

@@ -1,0 +1,150 @@
+//! The workers as the coordinator knows them: what they are given, what they answer, and that they die.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use tracing::{info, warn};
+
+use super::peek::all_hold;
+use super::{Coordinator, peek, scan};
+use crate::job::{Answer, Job, MESSAGE_BYTES, News};
+use crate::sys::process::Death;
+use crate::sys::socket::{Channel, Received};
+
+/// A worker's life.
+pub(super) struct Hand {
+    /// `None`: nothing more is given to it or taken from it. It sees the end of its socket, ends, and is reaped.
+    pub(super) channel: Option<Channel>,
+    /// What it counts, and the file.
+    pub(super) flight: Option<(Job, File)>,
+}
+
+impl Coordinator<'_> {
+    /// Takes what has come. Says whether the supervisor is still there.
+    pub(super) fn read_news(&mut self) -> io::Result<bool> {
+        let mut message = [0; MESSAGE_BYTES];
+        loop {
+            match self.supervisor.receive(&mut message)? {
+                Received::Nothing => return Ok(true),
+                Received::Closed => return Ok(false),
+                Received::Message(length, file) => match (News::from_bytes(&message[..length]), file) {
+                    (Some(News::Born { worker }), Some(fd)) if worker < self.hands.len() => {
+                        self.hands[worker] = Some(Hand { channel: Some(Channel::from_fd(fd)), flight: None });
+                    }
+                    (Some(News::Reaped { worker, death, hung }), None) if worker < self.hands.len() => {
+                        // Before the last words are lost: what it had finished counts.
+                        self.read_answers(worker);
+                        if let Some((job, file)) = self.hands[worker].take().and_then(|hand| hand.flight) {
+                            self.bury(&job, &file, death, hung);
+                        }
+                    }
+                    _ => warn!("the supervisor said something that cannot be"),
+                },
+            }
+        }
+    }
+
+    /// A worker died with a job.
+    pub(super) fn bury(&mut self, job: &Job, file: &File, death: Death, hung: Option<crate::job::Hang>) {
+        info!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %death, "a worker died of or with a range; it is handed out again");
+        let shorter = file.metadata().is_ok_and(|about| about.len() < job.range.to());
+        if shorter && job.stream.is_none() {
+            // It was truncated under the mapping: not the range's doing.
+            self.lose_content(job);
+        } else {
+            self.ledger.lost(job.number, death, hung);
+            self.drain(job.log);
+        }
+        self.stale = true;
+    }
+
+    pub(super) fn read_answers(&mut self, worker: usize) {
+        let mut message = [0; MESSAGE_BYTES];
+        while let Some(hand) = self.hands[worker].as_mut()
+            && let Some(channel) = &hand.channel
+        {
+            match channel.receive(&mut message) {
+                Ok(Received::Nothing) => return,
+                Ok(Received::Message(length, result)) => {
+                    let answer = Answer::from_bytes(&message[..length]);
+                    match (answer, hand.flight.take()) {
+                        (Some(answer), Some((job, file))) if answer.job() == job.number => {
+                            // The worker need not wait while its result is merged.
+                            self.dispatch();
+                            self.take(answer, &job, file, result);
+                        }
+                        (_, flight) => {
+                            warn!(worker, "a worker gave an answer that cannot be; it is let go");
+                            *hand = Hand { channel: None, flight };
+                        }
+                    }
+                }
+                Ok(Received::Closed) => hand.channel = None,
+                Err(error) => {
+                    warn!(worker, %error, "cannot hear a worker; it is let go");
+                    hand.channel = None;
+                }
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, answer: Answer, job: &Job, file: File, result: Option<OwnedFd>) {
+        self.stale = true;
+        match answer {
+            Answer::Shorter { .. } => self.lose_content(job),
+            Answer::Failed { errno, .. } => {
+                warn!(log = self.name(job.log), from = job.range.from(), error = %io::Error::from_raw_os_error(errno), "cannot read a range");
+                self.ledger.failed(job.number, errno);
+                self.drain(job.log);
+            }
+            Answer::Counted { .. } => match self.accept(job, file, result) {
+                Ok(()) => self.page.add_work(),
+                Err(error) => {
+                    warn!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %error, "a range is handed out again");
+                    self.ledger.refused(job.number);
+                    self.drain(job.log);
+                }
+            },
+        }
+    }
+
+    pub(super) fn dispatch(&mut self) {
+        let tails_only = self.storing.is_pressed();
+        for worker in 0..self.hands.len() {
+            while let Some(hand) = self.hands[worker].as_mut().filter(|hand| hand.flight.is_none())
+                && let Some(channel) = &hand.channel
+            {
+                let Some(next) = self.ledger.next_job(tails_only) else { return };
+                let opened = scan::open(&next.path, next.file).and_then(|file| {
+                    let same = all_hold(&next.samples, &file)?;
+                    let raw = if next.job.stream.is_some() { peek::raw_samples(&file, next.job.range.to())? } else { Vec::new() };
+                    Ok((file, same, raw))
+                });
+                self.inflight.note(self.ledger.suspects());
+                match opened {
+                    Ok((file, true, raw)) => match channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
+                        Ok(()) => {
+                            self.ledger.opened(&next.job, raw);
+                            hand.flight = Some((next.job, file));
+                        }
+                        Err(_) => {
+                            // It is dead, or it ends now that its socket does; its death will be told.
+                            hand.channel = None;
+                            self.ledger.put_back(next.job.number);
+                        }
+                    },
+                    Ok((_, false, _)) => self.lose_content(&next.job),
+                    Err(error) => {
+                        // Renamed or removed since the last look, most often.
+                        if error.kind() == io::ErrorKind::NotFound {
+                            self.scan_soon();
+                        }
+                        self.ledger.cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
+                    }
+                }
+                self.stale = true;
+            }
+        }
+    }
+}

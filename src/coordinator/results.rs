@@ -1,0 +1,136 @@
+//! Results on their way into the sums: checked, held until it is their turn, and merged once.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::ledger::{Done, end_of};
+use super::peek::{Eyes, all_hold};
+use super::{Coordinator, now};
+use crate::job::{Job, RESULT_BYTES_MAX, Refused, ResultView};
+use crate::sample::{SAMPLE_BYTES, Sample};
+use crate::sys::memory::Sealed;
+
+/// What was counted for a job, of the file that was open then.
+pub(super) struct Counted {
+    pub(super) job: Job,
+    pub(super) file: File,
+    pub(super) result: Sealed,
+}
+
+/// Why a result was not merged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotMerged {
+    #[error("no result came with the answer")]
+    Missing,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Coordinator<'_> {
+    /// Takes a result, if it can be taken. It is merged when its turn has come.
+    pub(super) fn accept(&mut self, job: &Job, file: File, result: Option<OwnedFd>) -> Result<(), NotMerged> {
+        let result = Sealed::open(result.ok_or(NotMerged::Missing)?, RESULT_BYTES_MAX)?;
+        let view = ResultView::check(&result, job)?;
+        if !self.ledger.wants(job.number, job.log) {
+            self.ledger.put_back(job.number);
+            return Ok(());
+        }
+        self.ledger.done(job.number, done_of(&view));
+        // Most often its turn is now.
+        if self.ledger.ready(job.log, now()) == Some(job.number) && !self.sums.is_absent(job.log) {
+            self.merge(job, &file, &view);
+        } else {
+            self.results.insert(job.number, Counted { job: *job, file, result });
+        }
+        self.drain(job.log);
+        Ok(())
+    }
+
+    /// Merges the results of a log whose turn has come.
+    pub(super) fn drain(&mut self, log: u64) {
+        while let Some(number) = self.ledger.ready(log, now()) {
+            if self.sums.is_absent(log) {
+                return self.storing.load(log, None);
+            }
+            let Some(Counted { job, file, result }) = self.results.remove(&number) else { break };
+            match ResultView::check(&result, &job) {
+                Ok(view) => self.merge(&job, &file, &view),
+                // It was checked before, and nobody can have changed it.
+                Err(error) => warn!(%error, "a result is not what it was"),
+            }
+        }
+        self.results.retain(|number, counted| self.ledger.wants(*number, counted.job.log));
+    }
+
+    /// Merges a result, once, if the log is still what was counted.
+    pub(super) fn merge(&mut self, job: &Job, file: &File, view: &ResultView<'_>) {
+        let Some(log) = self.ledger.log(job.log) else { return };
+        let (name_day, ends) = (log.day, log.ends());
+        let stands = || -> io::Result<bool> {
+            let about = file.metadata()?;
+            Ok(match job.stream {
+                Some(_) => about.len() == log.size && changed(&about) == log.changed,
+                None => about.len() >= view.tail.reach() && view.head.holds(file)? && view.tail.holds(file)?,
+            } && all_hold(&ends, file)?)
+        };
+        // What cannot be looked at is not known to hold.
+        if !stands().unwrap_or(false) {
+            return self.lose_content(job);
+        }
+        let done = done_of(view);
+        let to = end_of(&done, job.range, job.stream.is_some());
+        // As long as there can be one: so two logs of one content have the same.
+        let length = to.min(SAMPLE_BYTES as u64);
+        let anchor = match view.tail {
+            tail if (tail.at, tail.reach()) == (to - length, to) => Some(tail),
+            _ => Sample::take(file, to - length, length as u32).ok().flatten(),
+        }
+        .filter(|anchor| anchor.length > 0);
+        self.sums.add(job.log, name_day, view);
+        self.count(view);
+        self.ledger.merged(job.log, anchor, now());
+        // Before it is shown: its lines may have been counted in another log.
+        self.ledger.tell_stream(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
+        self.ledger.kin(job.log, &mut Eyes { peek: &mut self.peek, sums: &self.sums });
+        self.follow_events();
+        debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
+    }
+
+    pub(super) fn count(&mut self, view: &ResultView<'_>) {
+        let counted = &mut self.counted;
+        counted.parsed += view.days.iter().flat_map(|day| day.hours).sum::<u64>();
+        counted.malformed += view.days.iter().map(|day| day.malformed).sum::<u64>();
+        counted.blank += view.blank;
+        counted.bytes += view.blank_bytes + view.days.iter().map(|day| day.bytes).sum::<u64>();
+        counted.ranges += 1;
+    }
+
+    /// A job's log has other content than was counted.
+    pub(super) fn lose_content(&mut self, job: &Job) {
+        self.ledger.put_back(job.number);
+        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.generation == job.generation) {
+            info!(log = self.name(job.log), "what was counted of the log is not in its file any more: it was truncated or rewritten");
+            self.ledger.lose_content(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
+            self.follow_events();
+        }
+        self.scan_soon();
+    }
+}
+
+/// What a result says beside its numbers.
+fn done_of(view: &ResultView<'_>) -> Done {
+    let ResultView { end, held, unterminated, tail, probe, damage, .. } = *view;
+    Done { end, held, unterminated, tail, blocks: view.blocks.clone(), probe, damage }
+}
+
+/// When a file was last changed, as the scan says it.
+fn changed(about: &std::fs::Metadata) -> Duration {
+    Duration::new(about.mtime().max(0).cast_unsigned(), about.mtime_nsec().clamp(0, 999_999_999) as u32)
+}
