@@ -45,14 +45,15 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 /// If the system does not say what it allows.
 pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
     let used = std::fs::read_dir("/proc/self/fd")?.count() as u64;
-    let kept = used + (ranges::descriptors() + DESCRIPTORS_LEFT) as u64;
-    let needed = wanted as u64 + kept;
+    let kept = (ranges::descriptors() + DESCRIPTORS_LEFT) as u64;
+    let needed = wanted as u64 + used + kept;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < needed {
         setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard)?;
     }
     let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let most = allowed.saturating_sub(kept).clamp(4, wanted as u64) as usize;
+    // Where there are few, most are for connections: a question that has too few waits, but in a crowd those who ask need places.
+    let most = allowed.saturating_sub(used + kept.min(allowed / 4)).clamp(4, wanted as u64) as usize;
     if most < wanted {
         warn!(allowed, "fewer descriptors are allowed than connections_max needs: at most {most} connections are held; raise the limit (ulimit -n)");
     }
