@@ -561,7 +561,7 @@ fn twenty_thousand_logs_are_counted() {
     let daemon = Daemon::start_in(folder, &[], &[]);
     let requests = || {
         let (status, _, body) = daemon.ask("GET", "/api/v1/days/2021-03-22", &[])?;
-        if status == 200 { serde_json::from_str::<Value>(&body).unwrap()["requests"].as_u64() } else { None }
+        if status == 200 { serde_json::from_str::<serde_json::Value>(&body).unwrap()["requests"].as_u64() } else { None }
     };
     // However busy the machine is, it goes on.
     for thousand in 1..=20 {
