@@ -4,7 +4,7 @@
 //! their answer. One that is being answered is never closed for another.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use super::head::Refusal;
 
 /// Who takes nothing of an answer for so long may be closed for another.
 const STALLED: Duration = Duration::from_secs(1);
+/// So often one that has said something which was not read yet is passed over.
+const SPARED_MAX: u32 = 3;
 /// How often it is looked again for one that can be closed, if all are being answered.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -44,6 +46,8 @@ pub(super) struct Life {
     start: Instant,
     chosen: AtomicBool,
     closing: Notify,
+    /// How often it was passed over since its last request.
+    spared: AtomicU32,
     /// How many requests were begun.
     calls: AtomicU64,
     /// The request, by its number, that is not served but refused.
@@ -71,6 +75,7 @@ impl Crowd {
             start: self.start,
             chosen: AtomicBool::new(false),
             closing: Notify::new(),
+            spared: AtomicU32::new(0),
             calls: AtomicU64::new(0),
             refusal: Mutex::default(),
         });
@@ -128,6 +133,7 @@ impl Life {
     /// A request has come: says whether it is to be refused.
     pub(super) fn called(&self) -> Option<Refusal> {
         self.set(BUSY);
+        self.spared.store(0, Relaxed);
         let number = self.calls.fetch_add(1, Relaxed);
         let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
         refusal.take_if(|(of, _)| *of == number).map(|(_, refusal)| refusal)
@@ -146,6 +152,21 @@ impl Life {
             STALLING if !stalls => drop(self.set(BUSY)),
             _ => {}
         }
+    }
+
+    /// It was chosen. Is it not to be closed after all? So it is if it is being answered by now; and if it has said something that nobody has read yet (`unread`): on a machine
+    /// that is busy, it would be closed before it was heard. Then others go first.
+    pub(super) fn is_spared(&self, unread: impl FnOnce() -> bool) -> bool {
+        let spared = match self.state.load(Relaxed) & ((1 << BITS) - 1) {
+            BUSY => true,
+            WAITING if unread() && self.spared.fetch_add(1, Relaxed) < SPARED_MAX => {
+                self.waits();
+                true
+            }
+            _ => false,
+        };
+        self.chosen.store(!spared, Relaxed);
+        spared
     }
 
     /// Until it is to be closed for another one.
@@ -182,6 +203,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_was_not_heard_yet_is_spared_for_a_while() {
+        let crowd = Crowd::new(2);
+        let members = [crowd.enter().await, crowd.enter().await];
+        let life = &members[0].life;
+        for _ in 0..SPARED_MAX {
+            life.chosen.store(true, Relaxed);
+            assert!(life.is_spared(|| true) && !life.chosen.load(Relaxed));
+        }
+        // The other one has waited longer now.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        life.waits();
+        crowd.shed();
+        assert!(members[1].life.chosen.load(Relaxed) && !life.chosen.load(Relaxed));
+        assert!(!life.is_spared(|| true) && !members[1].life.is_spared(|| false));
+        // One that is being answered by now stays.
+        life.called();
+        assert!(life.is_spared(|| false));
+    }
+
+    #[tokio::test]
     async fn there_is_room_when_one_has_gone() {
         let crowd = Crowd::new(1);
         let first = crowd.enter().await;
@@ -203,6 +244,7 @@ mod tests {
             start: Instant::now(),
             chosen: AtomicBool::new(false),
             closing: Notify::new(),
+            spared: AtomicU32::new(0),
             calls: AtomicU64::new(0),
             refusal: Mutex::default(),
         };

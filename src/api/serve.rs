@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
@@ -76,13 +78,24 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
                 Ok((stream, _)) => {
                     let member = crowd.enter().await;
                     let (http, router, tls, watcher) = (http.clone(), router.clone(), tls.clone(), connections.watcher());
-                    let open = traffic.connection();
+                    let (open, crowd) = (traffic.connection(), Arc::clone(&crowd));
                     tokio::spawn(async move {
                         let life = Arc::clone(&member.life);
-                        tokio::select! {
-                            () = attend(stream, Arc::clone(&life), http, router, tls, watcher) => {}
-                            () = life.chosen() => {}
+                        // It is open as long as it is attended to.
+                        let descriptor = stream.as_raw_fd();
+                        let mut attending = Box::pin(attend(stream, Arc::clone(&life), http, router, tls, watcher));
+                        loop {
+                            tokio::select! {
+                                () = &mut attending => break,
+                                () = life.chosen() => {
+                                    if !life.is_spared(|| has_unread(descriptor)) {
+                                        break;
+                                    }
+                                    crowd.shed();
+                                }
+                            }
                         }
+                        drop(attending);
                         // Only now is there room: its descriptor is closed.
                         drop(open);
                         drop(member);
@@ -108,6 +121,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
+}
+
+/// Has something come that was not read?
+fn has_unread(descriptor: RawFd) -> bool {
+    recv(descriptor, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).is_ok_and(|length| length > 0)
 }
 
 /// Serves one connection.
