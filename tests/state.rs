@@ -4,6 +4,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -580,6 +581,32 @@ fn what_a_newer_version_wrote_is_left_as_it_is() {
     }
     let daemon = Daemon::start_in(folder, &[], &[]);
     settle_with(&daemon, &logs, Some(&gone));
+}
+
+/// Each start wrote all logs again that were final, and until that was done, ranges were behind.
+#[test]
+fn a_start_writes_nothing_that_is_stored_already() {
+    let options = ["--final-after-s", "1"];
+    let mut daemon = Daemon::start(&options);
+    for (name, number) in [("20210322.log", 1), ("access.log", 3), ("access.log.1", 5)] {
+        fs::write(daemon.log(name), block(100, 50, number).0).unwrap();
+    }
+    let all_final = |daemon: &Daemon| {
+        let files = daemon.get("/api/v1/files");
+        let files = files["files"].as_array().unwrap();
+        (files.len() == 3 && files.iter().all(|file| file["state"] == "final") && is_settled(daemon)).then_some(())
+    };
+    wait_until("all are final and stored", || all_final(&daemon));
+    let inodes =
+        |folder: &Path| -> Vec<(PathBuf, u64)> { stored(folder).into_iter().map(|(path, _)| (path.clone(), fs::metadata(path).unwrap().ino())).collect() };
+    let before = inodes(daemon.folder.path());
+    for number in [SIGTERM, SIGKILL] {
+        daemon = Daemon::start_in(daemon.end(number), &options, &[]);
+        wait_until("all are final and stored", || all_final(&daemon));
+        // Nothing is on its way either.
+        assert_eq!(daemon.get("/api/v1/range?from=2021-03-22&to=2021-03-22")["complete"], true);
+        assert_eq!(inodes(daemon.folder.path()), before);
+    }
 }
 
 /// A folder in its place is opened, and cannot be read.

@@ -140,7 +140,7 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     log.successors = meta.successors.clone();
     if matches!(meta.state, State::Live | State::Final) {
         // Whether what is behind that in its file is of it was not known yet.
-        log = log.that_was_caught_up();
+        log = log.that_was_caught_up(meta.state == State::Final);
     }
     let held = meta.complete && format.is_none() && meta.counted_to < *size;
     if held { log.with_held_line() } else { log }

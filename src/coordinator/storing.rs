@@ -386,7 +386,7 @@ impl Storing {
 
     fn give_due(&mut self, ledger: &Ledger, sums: &mut Sums, all: bool) {
         let mut snapshots: Vec<(Meta, Option<DayClients>)> = Vec::new();
-        for (id, todo) in self.saves.take_due(Instant::now(), all, BATCH_BYTES, |id| sums.memory_of(id)) {
+        for (id, todo) in self.saves.take_due(Instant::now(), all, BATCH_BYTES, |id| sums.weight_of(id)) {
             match (todo, ledger.log(id)) {
                 (Todo::Write, Some(log)) => {
                     let kept = sums.keep(id);

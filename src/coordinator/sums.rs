@@ -308,6 +308,13 @@ impl Sums {
         self.logs.get(&log).map_or(0, LogSum::memory)
     }
 
+    /// How much memory the clients of a log take when they are there, in bytes; of those that are absent, about.
+    pub fn weight_of(&self, log: u64) -> usize {
+        const ABSENT_BYTES: u64 = 16;
+        let weight = |part: &Part| part.clients.as_deref().map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory);
+        self.logs.get(&log).map_or(0, |sum| sum.parts.values().map(weight).sum())
+    }
+
     /// How much memory all clients take, in bytes.
     pub fn memory(&self) -> usize {
         self.logs.values().map(LogSum::memory).chain(self.days.values().map(|day| day.union.memory())).sum()

@@ -100,9 +100,9 @@ impl Log {
         }
     }
 
-    /// It was counted up to its end once.
-    pub fn that_was_caught_up(self) -> Log {
-        Log { caught_up: true, ..self }
+    /// It was counted up to its end once; `is_final`: and was not expected to grow any more.
+    pub fn that_was_caught_up(self, is_final: bool) -> Log {
+        Log { caught_up: true, is_final, ..self }
     }
 
     /// All of it was counted in an earlier life, but the half line at its end.

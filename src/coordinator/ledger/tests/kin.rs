@@ -15,7 +15,7 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
         let mut known = Log::counted(log.folder.clone(), log.name.clone(), log.file, log.format, log.size, log.changed, log.content.clone());
         (known.gone, known.deleted, known.raw, known.unterminated) = (log.gone, log.deleted, log.raw.clone(), log.unterminated);
         if matches!(log.state(), LogState::Live | LogState::Final) {
-            known = known.that_was_caught_up();
+            known = known.that_was_caught_up(log.state() == LogState::Final);
         }
         known.absorbed.clone_from(&log.absorbed);
         known.successors = log.successors.clone();
