@@ -282,14 +282,15 @@ impl<'a> Coordinator<'a> {
     }
 
     fn follow_outcomes(&mut self, outcomes: Vec<(u64, storing::Outcome)>) {
+        self.stale |= !outcomes.is_empty();
         for (log, outcome) in outcomes {
             match outcome {
                 storing::Outcome::Loaded => self.drain(log),
                 storing::Outcome::Damaged => self.ledger.forget(log, now()),
             }
-            self.follow_events();
-            self.stale = true;
         }
+        // Once for all: at the start there are as many as logs.
+        self.follow_events();
     }
 
     fn publish(&mut self) {

@@ -30,6 +30,8 @@ pub use prepare::Exit;
 
 /// The longest step: how often heartbeats are looked at.
 const STEP: Duration = Duration::from_millis(250);
+/// So long the numbers of an earlier life are waited for before it is said that the API answers.
+const KNOWN_AFTER: Duration = Duration::from_secs(2);
 /// After so long, children that were asked to end are ended.
 const DRAIN: Duration = Duration::from_millis(1_500);
 /// After so long, nobody is waited for: not even a signal ends a process that waits for a dead disk.
@@ -63,6 +65,8 @@ struct Supervisor {
     coordinator: Option<Channel>,
     stopping: Option<(Instant, Exit)>,
     announced: bool,
+    /// Since when the API answers, at the start.
+    answers: Option<Instant>,
 }
 
 impl Supervisor {
@@ -73,7 +77,7 @@ impl Supervisor {
         let roster = Roster::write(&heritage.roster)?;
         roster.set(0, RosterEntry { pid: Some(std::process::id().cast_signed()), restarts: 0 });
         let notices = Notices::take_all()?;
-        Ok(Supervisor { heritage, _lifeline: lifeline, notices, roster, children, coordinator: None, stopping: None, announced: false })
+        Ok(Supervisor { heritage, _lifeline: lifeline, notices, roster, children, coordinator: None, stopping: None, announced: false, answers: None })
     }
 
     fn run(&mut self) -> io::Result<Exit> {
@@ -89,7 +93,7 @@ impl Supervisor {
             }
             self.start_due(now);
             self.look_for_silence(now - before);
-            self.announce();
+            self.announce(now);
             before = now;
             let next = self.children.iter().filter_map(Child::due).map(|due| due.saturating_duration_since(now)).min();
             let quick = if self.announced && self.stopping.is_none() { STEP } else { STEP / 25 };
@@ -235,9 +239,14 @@ impl Supervisor {
         }
     }
 
-    /// Says once, on stdout, that the API answers, and with what was known before.
-    fn announce(&mut self) {
-        if !self.announced && [Role::Api, Role::Coordinator].iter().all(|role| self.children[role.slot()].is_ready()) {
+    /// Says once, on stdout, that the API answers, and with what was known before, unless that takes too long.
+    fn announce(&mut self, now: Instant) {
+        let is_ready = |role: Role| self.children[role.slot()].is_ready();
+        if self.announced || !is_ready(Role::Api) {
+            return;
+        }
+        let since = *self.answers.get_or_insert(now);
+        if is_ready(Role::Coordinator) || now - since >= KNOWN_AFTER {
             self.announced = true;
             let mut stdout = io::stdout();
             let said = match self.heritage.listener.local_addr() {
