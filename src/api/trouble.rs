@@ -13,7 +13,7 @@ pub(super) fn all(header: &Header, unreadable: u64, keys: &Keys) -> [Trouble; 6]
     let Header { full, troubled, watching, state_error, .. } = *header;
     let state = || {
         let error = io::Error::from_raw_os_error(state_error);
-        format!("state: cannot write to the state folder: {error}; counting goes on, and it is written when it can be again")
+        format!("state: cannot use the state folder: {error}; counting goes on, and it is tried again")
     };
     [
         ("board", full.then(|| "board: there are more logs or days than it has rows for; raise board_logs".to_owned())),
