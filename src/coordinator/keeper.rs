@@ -4,6 +4,7 @@
 //! and reports on each.
 //! Deliberately absent: when a log is written. The saves decide that.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,10 +13,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use super::reunite::{United, Wanted, reunite};
 use crate::log::Day;
-use crate::store::{Host, Meta, Partial, Trouble, encode, folder};
+use crate::store::{Host, Meta, Partial, Trouble, again, encode, folder};
 use crate::sys::socket::lifeline;
 use crate::tally::Clients;
+use crate::tally::union::Sizes;
 
 /// The clients of a log by day.
 pub type DayClients = Vec<(Option<Day>, Arc<Clients>)>;
@@ -34,6 +37,8 @@ pub enum Task {
     Look,
     /// Reads the clients of a log back from a partial: of one day, or of all.
     Load(PathBuf, u64, Option<Option<Day>>),
+    /// Counts the clients that days of logs have together.
+    Reunite(Vec<Wanted>),
 }
 
 /// What the thread has done.
@@ -55,6 +60,8 @@ pub enum Report {
     },
     /// The clients of a log.
     Loaded(u64, Option<Option<Day>>, Result<LoadedDays, Unusable>),
+    /// How many clients days have together, and of which logs they cannot be had.
+    Reunited(BTreeMap<Option<Day>, Sizes>, Vec<(u64, Unusable)>),
 }
 
 /// Why something was not done.
@@ -165,6 +172,10 @@ impl Shelf {
             Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
             Task::Look => Report::Looked { made: self.make().unwrap_or(false) },
             Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(unusable)),
+            Task::Reunite(wanted) => {
+                let United { days, wrong } = reunite(&wanted);
+                Report::Reunited(days, wrong.into_iter().map(|(log, trouble)| (log, unusable(trouble))).collect())
+            }
         }
     }
 
@@ -217,9 +228,4 @@ fn unusable(trouble: Trouble) -> Unusable {
         Trouble::Io(error) if error.kind() != io::ErrorKind::NotFound => Unusable::Failed(error),
         trouble => Unusable::Lost(trouble.to_string()),
     }
-}
-
-/// The same error once more. With the system's number, by which people are told.
-fn again(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }

@@ -16,6 +16,7 @@ mod peek;
 mod publish;
 mod restore;
 mod results;
+mod reunite;
 mod saves;
 mod scan;
 mod storing;
@@ -270,8 +271,10 @@ impl<'a> Coordinator<'a> {
     /// Unions that the store's numbers do not tell are made before anything is shown.
     fn restore_unions(&mut self) {
         self.follow_events();
-        let outcomes = self.storing.restore_unions(&mut self.sums, || self.page.beat());
-        self.follow_outcomes(outcomes);
+        for damaged in self.storing.restore_unions(&mut self.sums, || self.page.beat()) {
+            self.ledger.forget(damaged, now());
+        }
+        self.follow_events();
     }
 
     /// What the keeper has done.

@@ -1,6 +1,6 @@
 //! The store as the coordinator's loop sees it: what is taken over, what is written when, which clients are in memory.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable};
 use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, meta_of, restore, set_aside};
+use super::reunite::Wanted;
 use super::saves::{Saves, Todo};
 use super::sums::{PartKey, Sums};
 use crate::board::{Counters, Header};
@@ -19,6 +20,7 @@ use crate::log::Day;
 use crate::store::{Host, Meta, folder};
 use crate::sys::clock::monotonic_ms;
 use crate::tally::Rules;
+use crate::tally::union::Sizes;
 
 /// A write that takes longer is said to hang.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
@@ -34,6 +36,8 @@ const OLDEST_EVERY: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// So many bytes of clients are written at once.
 const BATCH_BYTES: usize = 16 << 20;
+/// At the start, days with so many clients are united at once: if all are different, their unions take four bytes for each, or the text.
+const REUNITED_CLIENTS: u64 = 4 << 20;
 
 /// The store, its keeper, and the memory budget.
 #[derive(Debug)]
@@ -190,8 +194,11 @@ impl Storing {
     }
 
     fn give_load(&mut self, log: u64, day: Option<Option<Day>>) {
-        let path = self.foreign.get(&log).cloned().unwrap_or_else(|| folder::path(&self.folder, log));
-        self.keeper.give(Task::Load(path, log, day));
+        self.keeper.give(Task::Load(self.partial_of(log), log, day));
+    }
+
+    fn partial_of(&self, log: u64) -> PathBuf {
+        self.foreign.get(&log).cloned().unwrap_or_else(|| folder::path(&self.folder, log))
     }
 
     fn load_again(&mut self, sums: &Sums) {
@@ -217,31 +224,58 @@ impl Storing {
         }
     }
 
-    /// Makes the unions that the stored numbers do not tell. Says of which logs the clients are there, or cannot be had: those are in no union then.
-    pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) -> Vec<(u64, Outcome)> {
-        let (days, mut outcomes) = (sums.take_changed_days(), Vec::new());
-        for day in days.iter().copied() {
-            // One day after the other, so that no more than one is in memory. What cannot be had is taken out, and then the rest is asked for again.
-            loop {
-                sums.day(day);
-                self.want(sums);
-                if self.keeper.is_idle() {
-                    break;
-                }
-                while !self.keeper.is_idle() {
-                    beat();
-                    for (log, outcome) in self.keeper.wait(Duration::from_millis(500)).map_or(Vec::new(), |report| self.take(report, sums)) {
-                        if outcome == Outcome::Damaged {
-                            sums.remove(log);
-                        }
-                        outcomes.push((log, outcome));
-                    }
+    /// Makes the unions that the stored numbers do not tell. Says which logs are damaged: they are in no union, and in no sum any more.
+    pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) -> Vec<u64> {
+        let mut left = sums.take_changed_days();
+        let (all, mut damaged) = (left.clone(), Vec::new());
+        while let Some(batch) = self.take_batch(&mut left, sums) {
+            self.keeper.give(Task::Reunite(batch));
+            while !self.keeper.is_idle() {
+                beat();
+                if let Some(Report::Reunited(days, wrong)) = self.keeper.wait(Duration::from_millis(500)) {
+                    damaged.extend(self.take_unions(days, wrong, sums));
+                    // Those that a damaged log was taken out of.
+                    left.extend(sums.take_changed_days());
                 }
             }
-            sums.settle(day);
         }
-        days.into_iter().for_each(|day| sums.touch(day));
-        outcomes
+        all.into_iter().for_each(|day| sums.touch(day));
+        damaged
+    }
+
+    /// Says which logs are damaged.
+    fn take_unions(&mut self, days: BTreeMap<Option<Day>, Sizes>, wrong: Vec<(u64, Unusable)>, sums: &mut Sums) -> Vec<u64> {
+        let (mut unread, mut damaged) = (BTreeSet::new(), Vec::new());
+        for (log, error) in wrong {
+            match error {
+                // Its days are united when it can be read: like days that change, whose clients are asked for one by one, again and again.
+                Unusable::Failed(_) => unread.extend(sums.days_of(log)),
+                Unusable::Lost(why) => {
+                    self.lose(log, &why, sums);
+                    sums.remove(log);
+                    damaged.push(log);
+                }
+            }
+        }
+        days.into_iter().filter(|(day, _)| !unread.contains(day)).for_each(|(day, sizes)| sums.know(day, sizes));
+        damaged
+    }
+
+    /// Takes the first of the days whose unions are not known: as many as have no more than so many clients, at least one. `None`: all are known.
+    fn take_batch(&self, left: &mut BTreeSet<Option<Day>>, sums: &Sums) -> Option<Vec<Wanted>> {
+        let (mut wanted, mut clients) = (BTreeMap::<u64, Wanted>::new(), 0);
+        while clients < REUNITED_CLIENTS
+            && let Some(day) = left.pop_first()
+        {
+            for ((log, part), more) in sums.unknown(day) {
+                let path = || self.partial_of(log);
+                let wanted = wanted.entry(log).or_insert_with(|| Wanted { log, path: path(), days: Vec::new(), clients: 0 });
+                wanted.days.push((part, day));
+                wanted.clients += more;
+                clients += more;
+            }
+        }
+        (!wanted.is_empty()).then(|| wanted.into_values().collect())
     }
 
     /// Takes what the keeper has done. Says of which logs the clients are there now, or cannot be had.
@@ -284,6 +318,8 @@ impl Storing {
                 }
                 Vec::new()
             }
+            // Of the start, where it is taken at once.
+            Report::Reunited(..) => Vec::new(),
             Report::Loaded(log, day, loaded) => self.take_clients(log, day, loaded, sums).into_iter().map(|outcome| (log, outcome)).collect(),
         }
     }
@@ -305,17 +341,22 @@ impl Storing {
             // Of the union that they are for, nothing but a day's row changes.
             (Ok(days), Some(_)) => days.into_iter().for_each(|(day, clients)| sums.fill((log, day), &clients)),
             (Err(error), _) => {
-                match self.foreign.remove(&log) {
-                    Some(path) => {
-                        warn!(path = %path.display(), %error, "cannot use what another host has stored");
-                        sums.remove(log);
-                    }
-                    None => self.put_aside(log, &error.to_string()),
-                }
+                self.lose(log, &error.to_string(), sums);
                 return Some(Outcome::Damaged);
             }
         }
         Some(Outcome::Loaded)
+    }
+
+    /// The clients of a log cannot be had any more.
+    fn lose(&mut self, log: u64, why: &str, sums: &mut Sums) {
+        match self.foreign.remove(&log) {
+            Some(path) => {
+                warn!(path = %path.display(), why, "cannot use what another host has stored");
+                sums.remove(log);
+            }
+            None => self.put_aside(log, why),
+        }
     }
 
     /// Sets a log's partial aside, if there is one: it was a copy for a while, and those are not stored; or the folder is gone.

@@ -33,11 +33,11 @@ struct LogSum {
     blank: u64,
     blank_bytes: u64,
     /// By the day that the lines say.
-    parts: BTreeMap<Option<Day>, Part>,
+    parts: BTreeMap<Option<Day>, Box<Part>>,
     union: Union,
 }
 
-/// A log's share in a day.
+/// A log's share in a day. (Boxed, for it is large, and half of a tree's nodes are empty.)
 #[derive(Debug, Default, Clone)]
 struct Part {
     totals: Totals,
@@ -96,7 +96,7 @@ impl Sums {
         sum.blank_bytes += result.blank_bytes;
         sum.union.sizes = None;
         for view in &result.days {
-            sum.parts.entry(view.day).or_insert_with(|| Part { clients: Some(Arc::default()), ..Part::default() }).add(view);
+            sum.parts.entry(view.day).or_insert_with(|| Box::new(Part { clients: Some(Arc::default()), ..Part::default() })).add(view);
             if let Some(union) = &mut sum.union.clients {
                 add_clients(union, view);
             }
@@ -116,7 +116,7 @@ impl Sums {
 
     /// Takes over the numbers of a log, its clients being absent.
     pub fn restore(&mut self, log: u64, name_day: Option<Day>, kept: &Kept) {
-        let parts = kept.days.iter().map(|(day, totals)| (*day, Part { totals: *totals, clients: None })).collect();
+        let parts = kept.days.iter().map(|(day, totals)| (*day, Box::new(Part { totals: *totals, clients: None }))).collect();
         let union = Union { clients: None, sizes: Some(kept.totals.sizes()) };
         self.logs.insert(log, LogSum { name_day, counts: false, blank: kept.totals.blank, blank_bytes: kept.blank_bytes, parts, union });
     }
@@ -206,7 +206,7 @@ impl Sums {
     pub fn day(&mut self, day: Option<Day>) -> Option<DayNumbers> {
         let DaySum { parts, union, lacks } = self.days.get_mut(&day)?;
         let files = parts.iter().map(|(log, _)| *log).collect::<BTreeSet<_>>().len() as u64;
-        let found: Vec<(PartKey, &Part)> = parts.iter().filter_map(|key| Some((*key, self.logs.get(&key.0)?.parts.get(&key.1)?))).collect();
+        let found: Vec<(PartKey, &Part)> = parts.iter().filter_map(|key| Some((*key, &**self.logs.get(&key.0)?.parts.get(&key.1)?))).collect();
         let mut totals = found.iter().fold(Totals::default(), |sum, (_, part)| sum.plus(&part.totals));
         if let [(_, part)] = found[..] {
             totals.set_sizes(part.totals.sizes());
@@ -246,6 +246,22 @@ impl Sums {
         }
     }
 
+    /// The parts of a day, all absent, of which it is not known how many clients they have together; with how many each has. None if it is known, or there is none.
+    pub fn unknown(&self, day: Option<Day>) -> Vec<(PartKey, u64)> {
+        let Some(sum) = self.days.get(&day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none()) else {
+            return Vec::new();
+        };
+        let part = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).filter(|part| part.clients.is_none());
+        sum.parts.iter().map(|key| Some((*key, part(key)?.totals.unique_clients()))).collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// How many clients these have together.
+    pub fn know(&mut self, day: Option<Day>, sizes: Sizes) {
+        if let Some(sum) = self.days.get_mut(&day) {
+            sum.union.sizes = Some(sizes);
+        }
+    }
+
     /// A day's union leaves the memory if all its parts are in the store.
     pub fn settle(&mut self, day: Option<Day>) {
         let Some(sum) = self.days.get_mut(&day) else { return };
@@ -271,7 +287,7 @@ impl Sums {
     pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) {
         for (day, clients) in days {
             // The log may have become another content since they were asked for: then they are not its clients.
-            let absent = |part: &Part| part.clients.is_none() && part.totals.sizes() == clients.sizes();
+            let absent = |part: &Box<Part>| part.clients.is_none() && part.totals.sizes() == clients.sizes();
             if !self.logs.get(&log).and_then(|sum| sum.parts.get(&day)).is_some_and(absent) {
                 continue;
             }
@@ -311,7 +327,7 @@ impl Sums {
     /// How much memory the clients of a log take when they are there, in bytes; of those that are absent, about.
     pub fn weight_of(&self, log: u64) -> usize {
         const ABSENT_BYTES: u64 = 16;
-        let weight = |part: &Part| part.clients.as_deref().map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory);
+        let weight = |part: &Box<Part>| part.clients.as_deref().map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory);
         self.logs.get(&log).map_or(0, |sum| sum.parts.values().map(weight).sum())
     }
 
@@ -346,7 +362,7 @@ impl Sums {
     /// The numbers over all logs that count; the clients are united, which takes its time. `None` if some are absent.
     pub fn all(&self) -> Option<Totals> {
         let logs: Vec<&LogSum> = self.logs.values().filter(|log| log.counts).collect();
-        let parts: Vec<&Part> = logs.iter().flat_map(|log| log.parts.values()).collect();
+        let parts: Vec<&Part> = logs.iter().flat_map(|log| log.parts.values().map(|part| &**part)).collect();
         let clients: Vec<&Clients> = parts.iter().map(|part| part.clients.as_deref()).collect::<Option<_>>()?;
         let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
         totals.set_sizes(unite(clients.into_iter()).sizes());

@@ -67,3 +67,20 @@ pub enum Trouble {
     #[error(transparent)]
     Io(#[from] io::Error),
 }
+
+impl Trouble {
+    /// The same once more: it is the trouble of each day of a log.
+    fn again(&self) -> Trouble {
+        match self {
+            Trouble::Damaged(why) => Trouble::Damaged(why),
+            Trouble::Newer(version) => Trouble::Newer(*version),
+            Trouble::Replaced => Trouble::Replaced,
+            Trouble::Io(error) => Trouble::Io(again(error)),
+        }
+    }
+}
+
+/// The same error once more. With the system's number, by which people are told.
+pub fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
+}

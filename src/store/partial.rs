@@ -3,6 +3,7 @@
 //! Whatever the bytes are, this neither panics nor takes memory without bound: a column is looked at only if its checksum holds, keys and numbers are decoded here, and the library,
 //! which reads page headers and decompresses, is kept from carrying a panic further.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaD
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
 use xxhash_rust::xxh3::xxh3_64;
+use zstd::bulk::Decompressor;
+use zstd::zstd_safe::get_frame_content_size;
 
 use super::encode::{COLUMNS, GROUP_ROWS_MAX};
 use super::footer::{self, Footer};
@@ -21,6 +24,14 @@ use super::source::{Chunk, Source};
 use super::{Meta, Trouble, delta};
 use crate::log::{CLIENT_BYTES_MAX, Day, Kind, leading_ipv4};
 use crate::tally::{Clients, Key, Usage};
+
+/// A page of ours is about a mebibyte; one that claims more than this is none.
+pub(super) const PAGE_BYTES_MAX: usize = 64 << 20;
+
+thread_local! {
+    /// What expands pages, and where to.
+    static CODEC: Cell<Option<(Decompressor<'static>, Vec<u8>)>> = const { Cell::new(None) };
+}
 
 /// The places of columns.
 pub(super) const DAY: usize = 0;
@@ -223,14 +234,19 @@ impl Partial {
     }
 
     /// Shows the data pages of a column without nulls: the bytes, the number of values, their encoding. Together they have as many values as there are rows.
+    ///
+    /// The library would make a codec for each column of each row group, which takes longer than small ones take to be decoded. So it is told that nothing is compressed, and
+    /// the thread's own codec expands the pages.
     fn pages(&self, group: &Group, column: usize, mut take: impl FnMut(&[u8], usize, Encoding) -> Option<()>) -> Result<(), Trouble> {
         let wrong = Trouble::Damaged("a column cannot be decoded");
-        let mut reader = self.reader(group, column)?;
+        let (chunk, bytes) = self.chunk(group, column)?;
+        let packed = without_panic(|| chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build())?;
+        let mut reader = without_panic(|| SerializedPageReader::new(bytes, &packed, group.rows, None))?;
         let mut left = group.rows;
         while let Some(page) = without_panic(|| reader.get_next_page())? {
             let Page::DataPage { buf, num_values, encoding, .. } = page else { return Err(wrong) };
             let count = num_values as usize;
-            if count > left || take(&buf, count, encoding).is_none() {
+            if count > left || expand(&buf, |page| take(page, count, encoding)).is_none() {
                 return Err(wrong);
             }
             left -= count;
@@ -260,14 +276,31 @@ impl Partial {
 
     /// The library's reader of a column, if its bytes are as they were written.
     pub(super) fn reader(&self, group: &Group, column: usize) -> Result<SerializedPageReader<Chunk>, Trouble> {
+        let (chunk, bytes) = self.chunk(group, column)?;
+        without_panic(|| SerializedPageReader::new(bytes, chunk, group.rows, None))
+    }
+
+    /// A column, if its bytes are as they were written.
+    fn chunk<'a>(&self, group: &'a Group, column: usize) -> Result<(&'a ColumnChunkMetaData, Arc<Chunk>), Trouble> {
         let (chunk, hash) = &group.chunks[column];
         let (at, length) = chunk.byte_range();
         let bytes = self.source.read(at, length)?;
         if xxh3_64(&bytes) != *hash {
             return Err(Trouble::Damaged("a column is not as it was written"));
         }
-        without_panic(|| SerializedPageReader::new(Arc::new(Chunk { at, bytes }), chunk, group.rows, None))
+        Ok((chunk, Arc::new(Chunk { at, bytes })))
     }
+}
+
+/// Expands a page, if it is no longer than one of ours can be.
+fn expand<T>(page: &[u8], take: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    let length = usize::try_from(get_frame_content_size(page).ok()??).ok().filter(|length| *length <= PAGE_BYTES_MAX)?;
+    let (mut codec, mut expanded) = CODEC.take().or_else(|| Some((Decompressor::new().ok()?, Vec::new())))?;
+    expanded.clear();
+    expanded.reserve(length);
+    let taken = codec.decompress_to_buffer(page, &mut expanded).ok().and_then(|_| take(&expanded));
+    CODEC.set(Some((codec, expanded)));
+    taken
 }
 
 /// What the library answers. A panic of its is as good as an error.

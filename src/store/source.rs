@@ -8,6 +8,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::Trouble;
+use super::partial::PAGE_BYTES_MAX;
 use crate::sys::map::read_at;
 
 /// A whole file, in memory or not.
@@ -59,9 +60,6 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// A page of ours is about a mebibyte; one that claims more than this is none.
-    const PAGE_BYTES_MAX: u64 = 64 << 20;
-
     fn from(&self, start: u64) -> Result<Bytes> {
         let start = start.checked_sub(self.at).and_then(|start| usize::try_from(start).ok()).filter(|start| *start <= self.bytes.len());
         start.map(|start| self.bytes.slice(start..)).ok_or_else(|| ParquetError::EOF("beyond the column".to_owned()))
@@ -81,7 +79,7 @@ impl Chunk {
             }
             None
         };
-        field().is_some() && field().is_some_and(|size| size <= Chunk::PAGE_BYTES_MAX)
+        field().is_some() && field().is_some_and(|size| size <= PAGE_BYTES_MAX as u64)
     }
 }
 

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::ops::Range;
 
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelExtend, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 
 use super::partial::{DayRows, Group};
 use super::span::{Share, Stored};
@@ -206,20 +207,27 @@ impl Texts {
     }
 }
 
-/// Decodes days of logs by all cores, in their order. With the requests of each client, for [`top`], or without.
+/// Decodes days of logs by all cores, in their order: each log is opened once. With the requests of each client, for [`top`], or without.
 ///
 /// # Errors
 /// Each for itself; [`Trouble::Replaced`] if the partial is not the one that was spoken of.
 pub fn decode(logs: &[Stored], shares: &[Share], with_requests: bool) -> Vec<Result<Part, Trouble>> {
-    let decode = |share: &Share| {
-        let stored = logs.get(share.log).ok_or(Trouble::Replaced)?;
+    let open = |log: usize| {
+        let stored = logs.get(log).ok_or(Trouble::Replaced)?;
         let partial = Partial::open(File::open(&stored.path)?)?;
-        if *partial.meta() != stored.meta {
-            return Err(Trouble::Replaced);
-        }
-        Part::of(&partial, share.day, with_requests)
+        if *partial.meta() == stored.meta { Ok(partial) } else { Err(Trouble::Replaced) }
     };
-    shares.par_iter().map(decode).collect()
+    let mut places: Vec<usize> = (0..shares.len()).collect();
+    places.sort_by_key(|at| shares[*at].log);
+    let of_logs: Vec<&[usize]> = places.chunk_by(|one, two| shares[*one].log == shares[*two].log).collect();
+    let decoded = of_logs.into_par_iter().flat_map(|places| {
+        let partial = open(shares[places[0]].log);
+        let decode = |at: &usize| (*at, partial.as_ref().map_err(Trouble::again).and_then(|partial| Part::of(partial, shares[*at].day, with_requests)));
+        places.par_iter().map(decode).collect::<Vec<_>>()
+    });
+    let mut decoded: Vec<(usize, Result<Part, Trouble>)> = decoded.collect();
+    decoded.sort_by_key(|(at, _)| *at);
+    decoded.into_iter().map(|(_, part)| part).collect()
 }
 
 /// How many distinct clients these parts have together, by kind.
@@ -227,7 +235,13 @@ pub fn unite(parts: &[&Part]) -> Sizes {
     if let [part] = parts {
         return part.sizes();
     }
-    let ipv4 = (0..256u32).into_par_iter().map(|first| count_stretch(parts, first)).sum();
+    let total: usize = parts.iter().map(|part| part.v4.len()).sum();
+    let ipv4 = if total < parts.len() * 256 {
+        // To look for stretches would take longer than to sort.
+        count_distinct(parts.iter().flat_map(|part| &part.v4).copied().collect())
+    } else {
+        (0..256u32).into_par_iter().map(|first| count_stretch(parts, first)).sum()
+    };
     let count = |kind| {
         let stretches = stretches(parts, kind);
         let count = |bounds: &Bounds| {
@@ -250,10 +264,7 @@ fn count_stretch(parts: &[&Part], first: u32) -> u64 {
         return total as u64;
     }
     if total < MAP_WORTH {
-        let mut all = stretches.concat();
-        all.sort_unstable();
-        all.dedup();
-        return all.len() as u64;
+        return count_distinct(stretches.concat());
     }
     MAP.with_borrow_mut(|map| {
         map.resize(1 << 18, 0);
@@ -266,6 +277,12 @@ fn count_stretch(parts: &[&Part], first: u32) -> u64 {
         map.fill(0);
         count
     })
+}
+
+fn count_distinct(mut all: Vec<u32>) -> u64 {
+    all.par_sort_unstable();
+    all.dedup();
+    all.len() as u64
 }
 
 /// A stretch of texts: from the one to before the other.

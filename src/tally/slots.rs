@@ -1,7 +1,8 @@
 //! What the tables of IPv4 clients and of texts have in common: slots of one or two words (the first is 0: empty), found by the upper bits of a hash and from
 //! there on one by one, at most three quarters of them used. So a table is ordered by hash, but for those who found their slots taken.
 
-const SLOTS_MIN: usize = 16;
+/// Of many small logs, most days have a client or two.
+const SLOTS_MIN: usize = 4;
 
 /// Is there no room in so many slots for so many clients?
 #[inline]

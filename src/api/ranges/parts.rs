@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::list::Snapshot;
 use crate::log::Day;
@@ -177,11 +177,13 @@ impl Parts {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             shares.iter().map(|share| source.keys(share).into_iter().find_map(|key| kept.get(key))).collect()
         };
-        let missing: Vec<usize> = (0..shares.len()).filter(|at| parts[*at].is_none()).collect();
-        let decoded: Vec<Result<Part, Wrong>> = missing.par_iter().map(|at| source.decode(&shares[*at])).collect();
+        let mut missing: Vec<usize> = (0..shares.len()).filter(|at| parts[*at].is_none()).collect();
+        missing.sort_by_key(|at| shares[*at].log);
+        let of_logs: Vec<&[usize]> = missing.chunk_by(|one, two| shares[*one].log == shares[*two].log).collect();
+        let decoded: Vec<(usize, Result<Part, Wrong>)> = of_logs.into_par_iter().flat_map(|places| source.decode(shares, places)).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wrong = None;
-        for (at, part) in missing.into_iter().zip(decoded) {
+        for (at, part) in decoded {
             match part {
                 Ok(part) => {
                     let part = Arc::new(part);
@@ -274,22 +276,28 @@ impl<'a> Source<'a> {
     fn bytes(&self, share: &Share) -> usize {
         let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
         let requests = if self.with_requests { 8 * totals.unique_clients() } else { 0 };
-        (4 * totals.ipv4 + 32 * (totals.ipv6 + totals.other) + requests) as usize
+        size_of::<Part>() + (4 * totals.ipv4 + 32 * (totals.ipv6 + totals.other) + requests) as usize
     }
 
-    fn decode(&self, share: &Share) -> Result<Part, Wrong> {
-        let decode = |file: File| {
-            let partial = Partial::open(file)?;
-            if self.with_requests { Part::decode_with_requests(&partial, share.day) } else { Part::decode(&partial, share.day) }
-        };
-        let file = match self.open.get(&share.log) {
-            Some(file) => file.try_clone().map_err(|error| Wrong::of(share.log, &error))?,
-            None => self.file(share.log)?,
-        };
-        decode(file).map_err(|trouble| match trouble {
+    /// Decodes days of one log: those shares that have these places, at least one.
+    fn decode(&self, shares: &[Share], places: &[usize]) -> Vec<(usize, Result<Part, Wrong>)> {
+        let log = shares[places[0]].log;
+        let wrong = |trouble: Trouble| match trouble {
             Trouble::Io(error) if is_shortage(&error) => Wrong::Undone(Undone::Exhausted),
-            _ => Wrong::Damaged(share.log),
-        })
+            _ => Wrong::Damaged(log),
+        };
+        let file = match self.open.get(&log) {
+            Some(file) => file.try_clone().map_err(|error| Wrong::of(log, &error)),
+            None => self.file(log),
+        };
+        let decode = |partial: &Partial, at: usize| {
+            let day = shares[at].day;
+            if self.with_requests { Part::decode_with_requests(partial, day) } else { Part::decode(partial, day) }
+        };
+        match file.and_then(|file| Partial::open(file).map_err(wrong)) {
+            Ok(partial) => places.par_iter().map(|at| (*at, decode(&partial, *at).map_err(wrong))).collect(),
+            Err(wrong) => vec![(places[0], Err(wrong))],
+        }
     }
 
     /// A log's partial, if it is still that of the snapshot.

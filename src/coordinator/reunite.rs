@@ -1,0 +1,80 @@
+//! How many distinct clients days have together, from what is stored: for the start, when no clients are in memory.
+//!
+//! Each log is opened once for all its days, and its clients are folded into the unions of these, some logs at a time. So it takes memory for the unions and for a few logs.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use crate::log::Day;
+use crate::store::unite::{Part, Union};
+use crate::store::{Partial, Trouble};
+use crate::tally::union::Sizes;
+
+/// So much is decoded at once, in bytes.
+const CHUNK_BYTES: u64 = 16 << 20;
+/// What a part takes beside its clients, and what a client takes, about.
+const PART_BYTES: u64 = 256;
+const CLIENT_BYTES: u64 = 16;
+
+/// Days of a log that are to be united with those of other logs.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The log.
+    pub log: u64,
+    /// Its partial.
+    pub path: PathBuf,
+    /// Its days as the lines say, each with the day that it is reported under.
+    pub days: Vec<(Option<Day>, Option<Day>)>,
+    /// How many clients these have, about.
+    pub clients: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct United {
+    /// How many clients each reported day has, without those of the logs that cannot be used.
+    pub days: BTreeMap<Option<Day>, Sizes>,
+    /// The logs that cannot be used, and why.
+    pub wrong: Vec<(u64, Trouble)>,
+}
+
+/// Unites days of logs, by all cores.
+pub fn reunite(mut wanted: &[Wanted]) -> United {
+    let mut unions: BTreeMap<Option<Day>, Union> = BTreeMap::new();
+    let mut united = United::default();
+    while !wanted.is_empty() {
+        let (chunk, rest) = wanted.split_at(chunk_of(wanted));
+        let decoded: Vec<Result<Vec<Part>, Trouble>> = chunk.par_iter().map(decode).collect();
+        let mut parts: BTreeMap<Option<Day>, Vec<(Option<Day>, &Part)>> = BTreeMap::new();
+        for (wanted, decoded) in chunk.iter().zip(&decoded) {
+            for ((_, reported), part) in wanted.days.iter().zip(decoded.iter().flatten()) {
+                parts.entry(*reported).or_default().push((*reported, part));
+            }
+        }
+        for (day, parts) in &parts {
+            unions.entry(*day).or_default().fold(parts, false);
+        }
+        united.wrong.extend(chunk.iter().zip(decoded).filter_map(|(wanted, decoded)| Some((wanted.log, decoded.err()?))));
+        wanted = rest;
+    }
+    united.days = unions.iter().map(|(day, union)| (*day, union.sizes())).collect();
+    united
+}
+
+/// How many of the first logs are decoded at once: at least one.
+fn chunk_of(wanted: &[Wanted]) -> usize {
+    let mut bytes = 0;
+    let fits = |wanted: &&Wanted| {
+        bytes += wanted.days.len() as u64 * PART_BYTES + wanted.clients * CLIENT_BYTES;
+        bytes <= CHUNK_BYTES
+    };
+    wanted.iter().take_while(fits).count().max(1)
+}
+
+fn decode(wanted: &Wanted) -> Result<Vec<Part>, Trouble> {
+    let partial = Partial::open(File::open(&wanted.path)?)?;
+    wanted.days.iter().map(|(day, _)| Part::decode(&partial, *day)).collect()
+}
