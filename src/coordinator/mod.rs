@@ -317,7 +317,6 @@ impl<'a> Coordinator<'a> {
                 self.publisher.add(&more);
             }
             self.publisher.publish(&changed, &self.ledger, &mut self.sums, header);
-            self.storing.want(&self.sums);
             (self.stale, self.published) = (false, Instant::now());
             self.note_ready();
             self.announce();

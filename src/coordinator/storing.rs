@@ -13,12 +13,13 @@ use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, meta_of, restore, set_aside};
 use super::reunite::Wanted;
 use super::saves::{Saves, Todo};
-use super::sums::{PartKey, Sums};
+use super::sums::{Apart, Moment, PartKey, Sums};
 use crate::board::{Counters, Header};
 use crate::config::Settings;
 use crate::log::Day;
 use crate::store::{Host, Meta, folder};
 use crate::sys::clock::monotonic_ms;
+use crate::sys::memory::give_back;
 use crate::tally::Rules;
 use crate::tally::union::Sizes;
 
@@ -38,6 +39,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const BATCH_BYTES: usize = 16 << 20;
 /// At the start, days with so many clients are united at once: if all are different, their unions take four bytes for each, or the text.
 const REUNITED_CLIENTS: u64 = 4 << 20;
+/// So many parts are loaded at once.
+const LOADS_MAX: usize = 8;
+/// A client in a union takes so many bytes, about, with those who are on their way into it.
+const UNITED_CLIENT_BYTES: usize = 48;
+/// A day that has not changed for so long is taken to be quiet.
+const QUIET: Duration = Duration::from_secs(1);
+/// A union beyond the budget leaves the memory when its day has not changed for so long.
+const LONG_QUIET: Duration = Duration::from_secs(10);
+/// For so long a day may be apart that is not quiet, if there is not more than this to be counted.
+const PATIENCE: Duration = Duration::from_secs(3);
+const BUSY_BYTES: u64 = 64 << 20;
 
 /// The store, its keeper, and the memory budget.
 #[derive(Debug)]
@@ -62,6 +74,14 @@ pub struct Storing {
     changed: bool,
     pressed: bool,
     measured: Instant,
+    /// The days that are apart.
+    apart: BTreeMap<Option<Day>, Watched>,
+    /// Since when there has not been so much to count that days go on changing.
+    calm: Instant,
+    /// Days whose unions have room beyond the budget.
+    beyond: BTreeMap<Option<Day>, Watched>,
+    /// Days that the keeper was asked to count, and when they had changed last.
+    asked: BTreeMap<Option<Day>, Moment>,
     looked: Instant,
     /// One moment by the clock of this process and by that of all.
     anchor: (Instant, u64),
@@ -69,6 +89,29 @@ pub struct Storing {
     oldest: Option<(Instant, u64)>,
     /// What was written since this was last asked.
     done: Counters,
+}
+
+/// A day that is apart.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    changed: Moment,
+    /// Since when it has not changed.
+    quiet: Instant,
+    /// Since when it has been apart.
+    apart: Instant,
+}
+
+impl Watched {
+    fn follow(&mut self, changed: Moment, now: Instant) {
+        if changed != self.changed {
+            (self.changed, self.quiet) = (changed, now);
+        }
+    }
+}
+
+/// Is so much to be counted that days will go on changing?
+fn is_busy(ledger: &Ledger) -> bool {
+    ledger.logs().map(|(_, log)| log.pending()).sum::<u64>() > BUSY_BYTES
 }
 
 /// What came of a log whose clients were wanted.
@@ -109,6 +152,10 @@ impl Storing {
             complained: false,
             changed: true,
             pressed: false,
+            apart: BTreeMap::new(),
+            calm: Instant::now(),
+            beyond: BTreeMap::new(),
+            asked: BTreeMap::new(),
             measured: Instant::now(),
             looked: Instant::now(),
             anchor: (Instant::now(), monotonic_ms()),
@@ -214,13 +261,48 @@ impl Storing {
         }
     }
 
-    /// Asks for what unions need.
-    pub fn want(&mut self, sums: &Sums) {
-        let wants: Vec<PartKey> = sums.wants();
-        for (log, day) in wants {
-            if !self.loading.contains(&(log, None)) {
-                self.load(log, Some(day));
+    /// Sees to what unions lack.
+    fn want(&mut self, ledger: &Ledger, sums: &mut Sums) {
+        self.unite(ledger, sums);
+        // What is loaded waits in memory until it is taken: so not all at once.
+        let free = LOADS_MAX.saturating_sub(self.loading.len() - self.unread.len());
+        let wants = |(log, day): &PartKey| !self.loading.contains(&(*log, None)) && !self.loading.contains(&(*log, Some(*day)));
+        let wants: Vec<PartKey> = sums.wants().filter(wants).take(free).collect();
+        wants.into_iter().for_each(|(log, day)| self.load(log, Some(day)));
+    }
+
+    /// Sees to days that are apart. If there is room, their clients come back to memory. If not, they are counted in the store, once the day is quiet and all of it is there. A day
+    /// that never is quiet gets room beyond the budget, one at a time, but not while there is much to count: then most days change all the time.
+    fn unite(&mut self, ledger: &Ledger, sums: &mut Sums) {
+        let (apart, now) = (sums.apart(), Instant::now());
+        self.apart.retain(|day, _| apart.iter().any(|apart| apart.day == *day));
+        if self.pressed || (!apart.is_empty() && is_busy(ledger)) {
+            self.calm = now;
+        }
+        let mut quiet = BTreeSet::new();
+        for Apart { day, changed, clients } in apart {
+            let watched = *self.apart.entry(day).and_modify(|watched| watched.follow(changed, now)).or_insert(Watched { changed, quiet: now, apart: now });
+            if sums.unite_in_room(day, clients) {
+                continue;
             }
+            if now - watched.quiet >= QUIET && !self.saves.is_failing() {
+                quiet.insert(day);
+            } else if now - watched.apart.max(self.calm) >= PATIENCE && self.beyond.is_empty() {
+                sums.unite(day);
+                self.beyond.insert(day, watched);
+            }
+        }
+        if !self.keeper.is_idle() || !self.asked.is_empty() {
+            return;
+        }
+        quiet.retain(|day| {
+            let present = sums.present(*day);
+            let stored = present.iter().all(|log| self.saves.is_stored(*log));
+            present.into_iter().filter(|_| stored).for_each(|log| sums.evict(log));
+            stored
+        });
+        if let Some(batch) = self.take_batch(&mut quiet, sums) {
+            self.keeper.give(Task::Reunite(batch));
         }
     }
 
@@ -248,8 +330,11 @@ impl Storing {
         let (mut unread, mut damaged) = (BTreeSet::new(), Vec::new());
         for (log, error) in wrong {
             match error {
-                // Its days are united when it can be read: like days that change, whose clients are asked for one by one, again and again.
-                Unusable::Failed(_) => unread.extend(sums.days_of(log)),
+                // Its days stay apart, and so it is tried again.
+                Unusable::Failed(error) => {
+                    unread.extend(sums.days_of(log));
+                    self.note_error(Some(error));
+                }
                 Unusable::Lost(why) => {
                     self.lose(log, &why, sums);
                     sums.remove(log);
@@ -257,17 +342,24 @@ impl Storing {
                 }
             }
         }
-        days.into_iter().filter(|(day, _)| !unread.contains(day)).for_each(|(day, sizes)| sums.know(day, sizes));
+        for (day, changed) in std::mem::take(&mut self.asked) {
+            if let Some(sizes) = days.get(&day).filter(|_| !unread.contains(&day)) {
+                sums.know(day, changed, *sizes);
+            }
+        }
+        self.changed = true;
         damaged
     }
 
     /// Takes the first of the days whose unions are not known: as many as have no more than so many clients, at least one. `None`: all are known.
-    fn take_batch(&self, left: &mut BTreeSet<Option<Day>>, sums: &Sums) -> Option<Vec<Wanted>> {
+    fn take_batch(&mut self, left: &mut BTreeSet<Option<Day>>, sums: &Sums) -> Option<Vec<Wanted>> {
         let (mut wanted, mut clients) = (BTreeMap::<u64, Wanted>::new(), 0);
         while clients < REUNITED_CLIENTS
             && let Some(day) = left.pop_first()
         {
-            for ((log, part), more) in sums.unknown(day) {
+            let Some(parts) = sums.all_absent(day) else { continue };
+            self.asked.insert(day, sums.changed(day));
+            for ((log, part), more) in parts {
                 let path = || self.partial_of(log);
                 let wanted = wanted.entry(log).or_insert_with(|| Wanted { log, path: path(), days: Vec::new(), clients: 0 });
                 wanted.days.push((part, day));
@@ -318,8 +410,7 @@ impl Storing {
                 }
                 Vec::new()
             }
-            // Of the start, where it is taken at once.
-            Report::Reunited(..) => Vec::new(),
+            Report::Reunited(days, wrong) => self.take_unions(days, wrong, sums).into_iter().map(|log| (log, Outcome::Damaged)).collect(),
             Report::Loaded(log, day, loaded) => self.take_clients(log, day, loaded, sums).into_iter().map(|outcome| (log, outcome)).collect(),
         }
     }
@@ -405,6 +496,7 @@ impl Storing {
             self.give_due(ledger, sums, false);
         }
         self.load_again(sums);
+        self.want(ledger, sums);
         if self.complained && !self.is_failing() {
             // What could not be written is not to be written any more, or what could not be read was read.
             self.note_error(None);
@@ -417,12 +509,19 @@ impl Storing {
             return;
         }
         self.measured = Instant::now();
-        let memory = sums.memory();
+        let mut memory = sums.memory();
         self.pressed = memory > self.budget;
         if self.pressed {
             self.evict(memory, ledger, sums);
-            self.pressed = sums.memory() > self.budget && self.saves.behind() > 0;
+            let evicted = memory - sums.memory();
+            memory -= evicted;
+            if evicted > 0 {
+                give_back();
+            }
+            self.pressed = memory > self.budget && self.saves.behind() > 0;
         }
+        let room = (self.budget.saturating_sub(memory) / UNITED_CLIENT_BYTES) as u64;
+        sums.set_room(room.saturating_sub(sums.lacking()));
     }
 
     fn give_due(&mut self, ledger: &Ledger, sums: &mut Sums, all: bool) {
@@ -463,6 +562,17 @@ impl Storing {
             }
             memory = memory.saturating_sub(sums.memory_of(id));
             sums.evict(id);
+        }
+        let now = Instant::now();
+        self.beyond.retain(|day, watched| {
+            watched.follow(sums.changed(*day), now);
+            now - watched.quiet < LONG_QUIET
+        });
+        for day in sums.united().into_iter().filter(|day| !self.beyond.contains_key(day)) {
+            if memory <= self.budget / 4 * 3 {
+                return;
+            }
+            memory = memory.saturating_sub(sums.shed(day));
         }
     }
 

@@ -3,6 +3,7 @@
 //! A log's numbers are the sum of its results, each added once. A day's numbers are the sum over its parts (the days of logs), and its clients their union.
 //! A union is made when two parts first meet, follows every result from then on, and is made anew when a part is taken out.
 //! The clients of a log may be *absent*: they are in the store, and only their numbers here, until the log grows or a union needs them.
+//! A day whose parts are not united, because some are absent or there is no room, is *apart*: of how many clients it has, only a least number is known, until somebody sees to it.
 //! Deliberately absent: files, jobs, the board.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,6 +24,45 @@ pub struct Sums {
     /// By the day that is reported. `None`: requests without a time stamp in logs without a date in their names.
     days: BTreeMap<Option<Day>, DaySum>,
     changed_days: BTreeSet<Option<Day>>,
+    /// Days that were found apart.
+    apart: BTreeSet<Option<Day>>,
+    /// Counted up with each change of a day.
+    moment: Moment,
+    /// How many clients may be united.
+    room: Room,
+}
+
+/// So many clients may still be united. Without limit if nobody sets one.
+#[derive(Debug)]
+struct Room(u64);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(u64::MAX)
+    }
+}
+
+impl Room {
+    /// Takes room for so many clients, if there is.
+    fn take(&mut self, clients: u64) -> bool {
+        let left = self.0.checked_sub(clients);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
+
+/// When a day changed: a later change has a higher number.
+pub type Moment = u64;
+
+/// A day that is apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Apart {
+    /// The day.
+    pub day: Option<Day>,
+    /// When it last changed.
+    pub changed: Moment,
+    /// How many clients it has, each counted in each log.
+    pub clients: u64,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +91,8 @@ struct Union {
     clients: Option<Clients>,
     /// How many there are, if that is known.
     sizes: Option<Sizes>,
+    /// There are at least so many.
+    least: Sizes,
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +101,13 @@ struct DaySum {
     union: Union,
     /// The parts that the union lacks still.
     lacks: BTreeSet<PartKey>,
+    changed: Moment,
 }
 
 /// The numbers of a day.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DayNumbers {
-    /// The numbers. While not all clients are there, those of some are left out.
+    /// The numbers. While not all clients are there, there are at least so many.
     pub totals: Totals,
     /// How many logs have lines of it.
     pub files: u64,
@@ -105,6 +148,8 @@ impl Sums {
             }
             let key = view.day.or(sum.name_day);
             let day = self.days.entry(key).or_default();
+            self.moment += 1;
+            day.changed = self.moment;
             day.union.sizes = None;
             day.parts.insert((log, view.day));
             if let Some(union) = &mut day.union.clients {
@@ -117,7 +162,7 @@ impl Sums {
     /// Takes over the numbers of a log, its clients being absent.
     pub fn restore(&mut self, log: u64, name_day: Option<Day>, kept: &Kept) {
         let parts = kept.days.iter().map(|(day, totals)| (*day, Box::new(Part { totals: *totals, clients: None }))).collect();
-        let union = Union { clients: None, sizes: Some(kept.totals.sizes()) };
+        let union = Union { sizes: Some(kept.totals.sizes()), ..Union::default() };
         self.logs.insert(log, LogSum { name_day, counts: false, blank: kept.totals.blank, blank_bytes: kept.blank_bytes, parts, union });
     }
 
@@ -166,6 +211,8 @@ impl Sums {
         self.changed_days.insert(day);
         let clients = self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).and_then(|part| part.clients.clone());
         let sum = self.days.entry(day).or_default();
+        self.moment += 1;
+        sum.changed = self.moment;
         sum.parts.insert(key);
         sum.union.sizes = None;
         if let Some(union) = &mut sum.union.clients {
@@ -179,6 +226,8 @@ impl Sums {
     fn take_part(&mut self, key: PartKey, day: Option<Day>) {
         self.changed_days.insert(day);
         if let Some(sum) = self.days.get_mut(&day) {
+            self.moment += 1;
+            sum.changed = self.moment;
             sum.parts.remove(&key);
             (sum.union, sum.lacks) = (Union::default(), BTreeSet::new());
             if sum.parts.is_empty() {
@@ -204,34 +253,103 @@ impl Sums {
 
     /// The numbers of a day, or `None` if no log has lines of it.
     pub fn day(&mut self, day: Option<Day>) -> Option<DayNumbers> {
-        let DaySum { parts, union, lacks } = self.days.get_mut(&day)?;
+        let DaySum { parts, union, lacks, .. } = self.days.get_mut(&day)?;
         let files = parts.iter().map(|(log, _)| *log).collect::<BTreeSet<_>>().len() as u64;
-        let found: Vec<(PartKey, &Part)> = parts.iter().filter_map(|key| Some((*key, &**self.logs.get(&key.0)?.parts.get(&key.1)?))).collect();
-        let mut totals = found.iter().fold(Totals::default(), |sum, (_, part)| sum.plus(&part.totals));
-        if let [(_, part)] = found[..] {
+        let found: Vec<&Part> = parts.iter().filter_map(|(log, part)| Some(&**self.logs.get(log)?.parts.get(part)?)).collect();
+        let mut totals = found.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
+        if let [part] = found[..] {
             totals.set_sizes(part.totals.sizes());
             return Some(DayNumbers { totals, files, whole: true });
         }
-        let sizes = match union.sizes {
-            Some(sizes) => sizes,
-            None => {
-                let clients = union.clients.get_or_insert_with(|| {
-                    lacks.extend(found.iter().filter(|(_, part)| part.clients.is_none()).map(|(key, _)| *key));
-                    unite(found.iter().filter_map(|(_, part)| part.clients.as_deref()))
-                });
-                if lacks.is_empty() {
-                    union.sizes = Some(clients.sizes());
+        if union.sizes.is_none() {
+            if union.clients.is_none() {
+                let clients: Option<Vec<&Clients>> = found.iter().map(|part| part.clients.as_deref()).collect();
+                match clients.filter(|clients| self.room.take(clients.iter().map(|clients| clients.len() as u64).sum())) {
+                    Some(clients) => union.clients = Some(unite(clients.into_iter())),
+                    None => drop(self.apart.insert(day)),
                 }
-                clients.sizes()
             }
+            if let Some(clients) = &union.clients {
+                union.least = clients.sizes();
+                union.sizes = lacks.is_empty().then_some(union.least);
+            }
+        }
+        let least = || found.iter().fold(union.least, |least, part| least.max(part.totals.sizes()));
+        totals.set_sizes(union.sizes.unwrap_or_else(least));
+        Some(DayNumbers { totals, files, whole: union.sizes.is_some() })
+    }
+
+    /// The days that are apart.
+    pub fn apart(&mut self) -> Vec<Apart> {
+        let (days, logs) = (&self.days, &self.logs);
+        let look = |day: &Option<Day>| {
+            let sum = days.get(day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
+            let parts = sum.parts.iter().filter_map(|(log, part)| logs.get(log)?.parts.get(part));
+            Some(Apart { day: *day, changed: sum.changed, clients: parts.map(|part| part.totals.unique_clients()).sum() })
         };
-        totals.set_sizes(sizes);
-        Some(DayNumbers { totals, files, whole: lacks.is_empty() })
+        let apart: Vec<Apart> = self.apart.iter().filter_map(look).collect();
+        self.apart = apart.iter().map(|apart| apart.day).collect();
+        apart
+    }
+
+    /// From now on, no more than so many clients are united without being asked for.
+    pub fn set_room(&mut self, clients: u64) {
+        self.room = Room(clients);
+    }
+
+    /// Makes the union of a day that is apart, if there is room for so many clients.
+    pub fn unite_in_room(&mut self, day: Option<Day>, clients: u64) -> bool {
+        let fits = self.room.take(clients);
+        if fits {
+            self.unite(day);
+        }
+        fits
+    }
+
+    /// Makes the union of a day that is apart, from what is there; it lacks the absent parts until they are [filled in](Sums::fill).
+    pub fn unite(&mut self, day: Option<Day>) {
+        let Some(sum) = self.days.get_mut(&day) else { return };
+        let parts = || sum.parts.iter().filter_map(|key| Some((*key, self.logs.get(&key.0)?.parts.get(&key.1)?)));
+        sum.lacks = parts().filter(|(_, part)| part.clients.is_none()).map(|(key, _)| key).collect();
+        sum.union.clients = Some(unite(parts().filter_map(|(_, part)| part.clients.as_deref())));
+    }
+
+    /// The logs of a day whose clients are there.
+    pub fn present(&self, day: Option<Day>) -> BTreeSet<u64> {
+        let is_present = |(log, part): &&PartKey| self.logs.get(log).and_then(|sum| sum.parts.get(part)).is_some_and(|part| part.clients.is_some());
+        self.days.get(&day).map_or(BTreeSet::new(), |sum| sum.parts.iter().filter(is_present).map(|(log, _)| *log).collect())
+    }
+
+    /// When a day last changed.
+    pub fn changed(&self, day: Option<Day>) -> Moment {
+        self.days.get(&day).map_or(0, |sum| sum.changed)
+    }
+
+    /// The days that have unions in memory, those first that did not change for longest.
+    pub fn united(&self) -> Vec<Option<Day>> {
+        let mut days: Vec<(Moment, Option<Day>)> =
+            self.days.iter().filter(|(_, sum)| sum.union.clients.is_some()).map(|(day, sum)| (sum.changed, *day)).collect();
+        days.sort_unstable();
+        days.into_iter().map(|(_, day)| day).collect()
+    }
+
+    /// The union of a day leaves the memory, unless it is about to get what it lacks. Says how many bytes that makes free.
+    pub fn shed(&mut self, day: Option<Day>) -> usize {
+        let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.is_empty()) else { return 0 };
+        let clients = sum.union.clients.take();
+        sum.union.least = clients.as_ref().map_or(sum.union.least, Clients::sizes);
+        clients.map_or(0, |clients| clients.memory())
     }
 
     /// The absent parts that unions need.
-    pub fn wants(&self) -> Vec<PartKey> {
-        self.days.values().flat_map(|day| day.lacks.iter().copied()).collect()
+    pub fn wants(&self) -> impl Iterator<Item = PartKey> {
+        self.days.values().flat_map(|day| day.lacks.iter().copied())
+    }
+
+    /// How many clients are in parts that unions lack.
+    pub fn lacking(&self) -> u64 {
+        let part = |(log, day): PartKey| Some(self.logs.get(&log)?.parts.get(&day)?.totals.unique_clients());
+        self.wants().filter_map(part).sum()
     }
 
     /// The clients of an absent part that a union needs.
@@ -246,19 +364,18 @@ impl Sums {
         }
     }
 
-    /// The parts of a day, all absent, of which it is not known how many clients they have together; with how many each has. None if it is known, or there is none.
-    pub fn unknown(&self, day: Option<Day>) -> Vec<(PartKey, u64)> {
-        let Some(sum) = self.days.get(&day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none()) else {
-            return Vec::new();
-        };
+    /// The parts of a day that is apart, if all are absent; with how many clients each has.
+    pub fn all_absent(&self, day: Option<Day>) -> Option<Vec<(PartKey, u64)>> {
+        let sum = self.days.get(&day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
         let part = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).filter(|part| part.clients.is_none());
-        sum.parts.iter().map(|key| Some((*key, part(key)?.totals.unique_clients()))).collect::<Option<_>>().unwrap_or_default()
+        sum.parts.iter().map(|key| Some((*key, part(key)?.totals.unique_clients()))).collect()
     }
 
-    /// How many clients these have together.
-    pub fn know(&mut self, day: Option<Day>, sizes: Sizes) {
-        if let Some(sum) = self.days.get_mut(&day) {
+    /// How many clients a day had when it changed last, if it was then.
+    pub fn know(&mut self, day: Option<Day>, changed: Moment, sizes: Sizes) {
+        if let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.changed == changed) {
             sum.union.sizes = Some(sizes);
+            self.changed_days.insert(day);
         }
     }
 
@@ -287,8 +404,8 @@ impl Sums {
     pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) {
         for (day, clients) in days {
             // The log may have become another content since they were asked for: then they are not its clients.
-            let absent = |part: &Box<Part>| part.clients.is_none() && part.totals.sizes() == clients.sizes();
-            if !self.logs.get(&log).and_then(|sum| sum.parts.get(&day)).is_some_and(absent) {
+            let absent = |part: &Part| part.clients.is_none() && part.totals.sizes() == clients.sizes();
+            if !self.logs.get(&log).and_then(|sum| sum.parts.get(&day)).is_some_and(|part| absent(part)) {
                 continue;
             }
             self.fill((log, day), &clients);
@@ -327,8 +444,8 @@ impl Sums {
     /// How much memory the clients of a log take when they are there, in bytes; of those that are absent, about.
     pub fn weight_of(&self, log: u64) -> usize {
         const ABSENT_BYTES: u64 = 16;
-        let weight = |part: &Box<Part>| part.clients.as_deref().map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory);
-        self.logs.get(&log).map_or(0, |sum| sum.parts.values().map(weight).sum())
+        let weight = |part: &Part| part.clients.as_deref().map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory);
+        self.logs.get(&log).map_or(0, |sum| sum.parts.values().map(|part| weight(part)).sum())
     }
 
     /// How much memory all clients take, in bytes.
@@ -374,11 +491,12 @@ impl Sums {
 impl LogSum {
     fn totals(&mut self) -> Totals {
         let mut totals = self.parts.values().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
-        let sizes = match (self.parts.values().next(), self.union.sizes) {
-            (Some(part), _) if self.parts.len() == 1 => part.totals.sizes(),
-            (_, Some(sizes)) => sizes,
-            _ => {
-                let parts = &self.parts;
+        let parts = &self.parts;
+        let sizes = match self.union.sizes {
+            // One part is its own union, and stays so until there are two.
+            _ if parts.len() < 2 => parts.values().next().map_or(Sizes::default(), |part| part.totals.sizes()),
+            Some(sizes) => sizes,
+            None => {
                 let union = self.union.clients.get_or_insert_with(|| unite(parts.values().filter_map(|part| part.clients.as_deref())));
                 *self.union.sizes.insert(union.sizes())
             }
@@ -428,142 +546,4 @@ fn unite<'a>(sets: impl Iterator<Item = &'a Clients>) -> Clients {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::{Job, encode};
-    use crate::range::{Counted, Io, LastLine, Range};
-    use crate::sample::Sample;
-    use crate::tally::{Rules, Tally, tally};
-
-    const LOGS: [&[u8]; 3] = [
-        b"1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n1.1.1.1 - - [23/Mar/2021:06:25:24 +0100] x\n\n",
-        b"1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n2.2.2.2 - - [22/Mar/2021:07:25:24 +0100] x\nhost junk\n",
-        b"host - - [23/Mar/2021:06:25:24 +0100] x\n2.2.2.2 junk\n",
-    ];
-
-    fn day(number: u32) -> Option<Day> {
-        Day::new(2021, 3, number)
-    }
-
-    fn add(sums: &mut Sums, log: u64, name_day: Option<Day>, bytes: &[u8]) {
-        let range = Range::new(0, bytes.len() as u64).unwrap();
-        let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold, stream: None };
-        let head = Sample { at: 0, length: 1, hash: 0 };
-        let tail = Sample { at: range.to() - 1, ..head };
-        let counted = Counted {
-            tally: tally(bytes, Rules::default()),
-            end: range.to(),
-            held: false,
-            unterminated: false,
-            head,
-            tail,
-            blocks: (0, Vec::new()),
-            probe: None,
-        };
-        let result = encode(&job, &counted, None);
-        sums.add(log, name_day, &ResultView::check(&result, &job).unwrap());
-        sums.set_counts(log, true);
-    }
-
-    /// Sums that were never asked before.
-    fn fresh(logs: &[(u64, Option<Day>, &[u8])]) -> Sums {
-        let mut sums = Sums::default();
-        logs.iter().for_each(|(log, name_day, bytes)| add(&mut sums, *log, *name_day, bytes));
-        sums
-    }
-
-    fn numbers(sums: &mut Sums) -> [Option<(Totals, u64)>; 4] {
-        [None, day(22), day(23), day(24)].map(|day| sums.day(day).map(|day| (day.totals, day.files)))
-    }
-
-    #[test]
-    fn days_unite_the_clients_of_their_logs() {
-        let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1]), (3, None, LOGS[2])]);
-        let DayNumbers { totals, files, .. } = sums.day(day(22)).unwrap();
-        assert_eq!((totals.requests(), totals.unique_clients(), files), (3, 2, 2));
-        let DayNumbers { totals, files, .. } = sums.day(None).unwrap();
-        assert_eq!((totals.malformed, totals.other, totals.ipv4, files), (2, 1, 1, 2));
-        let mut everything = Tally::default();
-        LOGS.iter().for_each(|log| everything.merge(&tally(log, Rules::default())));
-        assert_eq!(sums.all(), Some(everything.totals()));
-        assert_eq!(sums.log(1), tally(LOGS[0], Rules::default()).totals());
-    }
-
-    /// Whatever was asked in between, and in whatever order things came, the answers are those of sums that begin with the end.
-    #[test]
-    fn growing_removing_and_renaming_give_what_counting_afresh_gives() {
-        let mut sums = Sums::default();
-        add(&mut sums, 1, None, LOGS[0]);
-        numbers(&mut sums);
-        add(&mut sums, 2, day(22), LOGS[1]);
-        numbers(&mut sums);
-        add(&mut sums, 1, None, LOGS[2]);
-        numbers(&mut sums);
-        add(&mut sums, 3, None, LOGS[2]);
-        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, day(22), LOGS[1]), (1, None, LOGS[0]), (1, None, LOGS[2]), (3, None, LOGS[2])])));
-        sums.rename(1, day(24));
-        sums.rename(2, None);
-        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(1, day(24), LOGS[0]), (1, day(24), LOGS[2]), (2, None, LOGS[1]), (3, None, LOGS[2])])));
-        sums.remove(3);
-        sums.remove(1);
-        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, None, LOGS[1])])));
-        sums.remove(2);
-        assert_eq!(numbers(&mut sums), numbers(&mut Sums::default()));
-    }
-
-    fn clients_of(bytes: &[u8]) -> Vec<(Option<Day>, Clients)> {
-        tally(bytes, Rules::default()).days.into_iter().map(|(day, tally)| (day, tally.clients)).collect()
-    }
-
-    #[test]
-    fn a_log_fits_in_another_one_only_if_its_clients_are_there() {
-        let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1])]);
-        add(&mut sums, 3, None, LOGS[0]);
-        add(&mut sums, 3, None, LOGS[2]);
-        let fits = |sums: &Sums| [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer));
-        assert_eq!(fits(&sums), [true, false, false, false, false]);
-        // The numbers alone tell much.
-        sums.evict(3);
-        assert_eq!(fits(&sums), [true, false, false, false, false]);
-    }
-
-    /// Clients may leave the memory and come back at any time: the numbers are the same.
-    #[test]
-    fn what_is_absent_is_in_the_numbers_all_the_same() {
-        let all: [(u64, Option<Day>, &[u8]); 3] = [(1, None, LOGS[0]), (2, day(22), LOGS[1]), (3, None, LOGS[2])];
-        let want = numbers(&mut fresh(&all));
-        let mut sums = fresh(&all);
-        numbers(&mut sums);
-        (1..=3).for_each(|log| sums.evict(log));
-        assert_eq!((numbers(&mut sums), sums.memory(), sums.wants()), (want, 0, vec![]));
-        let kept: Vec<Kept> = (1..=3).map(|log| sums.keep(log)).collect();
-        assert!(kept.iter().all(|kept| kept.clients.is_none()));
-        // A new life, from what was stored.
-        let mut sums = Sums::default();
-        for (log, name_day, _) in all {
-            sums.restore(log, name_day, &kept[log as usize - 1]);
-            sums.set_counts(log, true);
-        }
-        assert_eq!(sums.log(1), fresh(&all).log(1));
-        let DayNumbers { totals, whole, .. } = sums.day(day(22)).unwrap();
-        assert_eq!((totals.requests(), totals.unique_clients(), whole), (4, 0, false));
-        numbers(&mut sums);
-        for (log, part) in sums.wants() {
-            let (_, clients) = clients_of(LOGS[log as usize - 1]).into_iter().find(|(day, _)| *day == part).unwrap();
-            sums.fill((log, part), &clients);
-        }
-        assert_eq!((numbers(&mut sums), sums.wants()), (want, vec![]));
-        // It grows.
-        assert!(sums.is_absent(1));
-        sums.load(1, clients_of(LOGS[0]));
-        assert!(!sums.is_absent(1));
-        add(&mut sums, 1, None, LOGS[2]);
-        let more = [all[0], (1, None, LOGS[2]), all[1], all[2]];
-        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&more)));
-        // It becomes another log's.
-        sums.take_over(1, 2, day(24));
-        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, day(24), LOGS[0]), (2, day(24), LOGS[2]), all[2]])));
-        sums.set_counts(2, false);
-        assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[all[2]])));
-    }
-}
+mod tests;

@@ -133,6 +133,15 @@ pub fn zeroed_slots<const WORDS: usize>(count: usize) -> Vec<[u64; WORDS]> {
     slots
 }
 
+/// Gives back to the system what the allocator holds free between what is in use.
+pub fn give_back() {
+    // SAFETY: it takes no pointer, and only pages go that nothing is in.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// Advice that changes no byte.
 enum Advise {
     LargePages,

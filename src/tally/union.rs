@@ -18,6 +18,13 @@ pub struct Sizes {
     pub other: u64,
 }
 
+impl Sizes {
+    /// Of each kind the larger number.
+    pub fn max(self, other: Sizes) -> Sizes {
+        Sizes { ipv4: self.ipv4.max(other.ipv4), ipv6: self.ipv6.max(other.ipv6), other: self.other.max(other.other) }
+    }
+}
+
 /// A part of all clients that there can be.
 #[derive(Clone, Copy, Debug)]
 pub struct Part(Which);
