@@ -55,7 +55,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     (&["prometheus_client"], &["api/metrics.rs", "api/metrics/"], "its words are those of Prometheus, and stay at that edge"),
     (&["clap_complete", "clap_mangen"], &["cli.rs"], "what is said of the commands is said where they are"),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
-    // What is in `store/unite` is used by commands, and by the api process: the last of its line, which forks nothing.
+    // What is in `store/unite` is used by commands, by the api process, and by the thread of the coordinator that keeps the store: none of them forks.
     (
         &["rayon"],
         &["count.rs", "store/unite.rs", "store/unite/", "api/ranges/"],

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::reunite::{United, Wanted, reunite};
 use crate::log::Day;
+use crate::store::unite::{United, Wanted, unite_days};
 use crate::store::{Host, Meta, Partial, Trouble, again, encode, folder};
 use crate::sys::socket::lifeline;
 use crate::tally::Clients;
@@ -38,7 +38,7 @@ pub enum Task {
     /// Reads the clients of a log back from a partial: of one day, or of all.
     Load(PathBuf, u64, Option<Option<Day>>),
     /// Counts the clients that days of logs have together.
-    Reunite(Vec<Wanted>),
+    Unite(Vec<Wanted>),
 }
 
 /// What the thread has done.
@@ -61,7 +61,7 @@ pub enum Report {
     /// The clients of a log.
     Loaded(u64, Option<Option<Day>>, Result<LoadedDays, Unusable>),
     /// How many clients days have together, and of which logs they cannot be had.
-    Reunited(BTreeMap<Option<Day>, Sizes>, Vec<(u64, Unusable)>),
+    United(BTreeMap<Option<Day>, Sizes>, Vec<(u64, Unusable)>),
 }
 
 /// Why something was not done.
@@ -172,9 +172,9 @@ impl Shelf {
             Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
             Task::Look => Report::Looked { made: self.make().unwrap_or(false) },
             Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(unusable)),
-            Task::Reunite(wanted) => {
-                let United { days, wrong } = reunite(&wanted);
-                Report::Reunited(days, wrong.into_iter().map(|(log, trouble)| (log, unusable(trouble))).collect())
+            Task::Unite(wanted) => {
+                let United { days, wrong } = unite_days(&wanted);
+                Report::United(days, wrong.into_iter().map(|(log, trouble)| (log, unusable(trouble))).collect())
             }
         }
     }

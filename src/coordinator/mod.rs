@@ -16,7 +16,6 @@ mod peek;
 mod publish;
 mod restore;
 mod results;
-mod reunite;
 mod saves;
 mod scan;
 mod storing;

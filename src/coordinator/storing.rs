@@ -11,12 +11,12 @@ use tracing::{info, warn};
 use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable};
 use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, meta_of, restore, set_aside};
-use super::reunite::Wanted;
 use super::saves::{Saves, Todo};
 use super::sums::{Apart, Moment, PartKey, Sums};
 use crate::board::{Counters, Header};
 use crate::config::Settings;
 use crate::log::Day;
+use crate::store::unite::Wanted;
 use crate::store::{Host, Meta, folder};
 use crate::sys::clock::monotonic_ms;
 use crate::sys::memory::give_back;
@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// So many bytes of clients are written at once.
 const BATCH_BYTES: usize = 16 << 20;
 /// At the start, days with so many clients are united at once: if all are different, their unions take four bytes for each, or the text.
-const REUNITED_CLIENTS: u64 = 4 << 20;
+const UNITED_CLIENTS: u64 = 4 << 20;
 /// So many parts are loaded at once.
 const LOADS_MAX: usize = 8;
 /// A client in a union takes so many bytes, about, with those who are on their way into it.
@@ -302,7 +302,7 @@ impl Storing {
             stored
         });
         if let Some(batch) = self.take_batch(&mut quiet, sums) {
-            self.keeper.give(Task::Reunite(batch));
+            self.keeper.give(Task::Unite(batch));
         }
     }
 
@@ -311,10 +311,10 @@ impl Storing {
         let mut left = sums.take_changed_days();
         let (all, mut damaged) = (left.clone(), Vec::new());
         while let Some(batch) = self.take_batch(&mut left, sums) {
-            self.keeper.give(Task::Reunite(batch));
+            self.keeper.give(Task::Unite(batch));
             while !self.keeper.is_idle() {
                 beat();
-                if let Some(Report::Reunited(days, wrong)) = self.keeper.wait(Duration::from_millis(500)) {
+                if let Some(Report::United(days, wrong)) = self.keeper.wait(Duration::from_millis(500)) {
                     damaged.extend(self.take_unions(days, wrong, sums));
                     // Those that a damaged log was taken out of.
                     left.extend(sums.take_changed_days());
@@ -354,7 +354,7 @@ impl Storing {
     /// Takes the first of the days whose unions are not known: as many as have no more than so many clients, at least one. `None`: all are known.
     fn take_batch(&mut self, left: &mut BTreeSet<Option<Day>>, sums: &Sums) -> Option<Vec<Wanted>> {
         let (mut wanted, mut clients) = (BTreeMap::<u64, Wanted>::new(), 0);
-        while clients < REUNITED_CLIENTS
+        while clients < UNITED_CLIENTS
             && let Some(day) = left.pop_first()
         {
             let Some(parts) = sums.all_absent(day) else { continue };
@@ -410,7 +410,7 @@ impl Storing {
                 }
                 Vec::new()
             }
-            Report::Reunited(days, wrong) => self.take_unions(days, wrong, sums).into_iter().map(|log| (log, Outcome::Damaged)).collect(),
+            Report::United(days, wrong) => self.take_unions(days, wrong, sums).into_iter().map(|log| (log, Outcome::Damaged)).collect(),
             Report::Loaded(log, day, loaded) => self.take_clients(log, day, loaded, sums).into_iter().map(|outcome| (log, outcome)).collect(),
         }
     }

@@ -4,8 +4,9 @@
 //! ranks, which are sorted as rows are) and are counted by first octet, in a map of 2^24 bits that stays in the second cache; texts are merged in stretches of some thousands.
 //! Parts are what a caller keeps, to answer the next question without decoding. Where all parts of a range would be too much memory, a [`Union`] takes them batch by batch.
 //!
-//! Rayon is at home here, for this is used by the commands, and by the api process, which forks nothing.
+//! Rayon is at home here: this is used by the commands, by the api process and by the coordinator's keeper, and of the daemon only the supervisor forks.
 
+mod days;
 mod fold;
 
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ use super::{Partial, Trouble, order};
 use crate::log::{Day, Kind, leading_ipv4};
 use crate::tally::union::Sizes;
 
+pub use days::{United, Wanted, unite_days};
 pub use fold::Union;
 
 /// So many addresses of a stretch are worth the map of bits; fewer are sorted.

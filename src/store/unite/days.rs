@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use super::{Part, Union};
 use crate::log::Day;
-use crate::store::unite::{Part, Union};
 use crate::store::{Partial, Trouble};
 use crate::tally::union::Sizes;
 
@@ -42,7 +42,7 @@ pub struct United {
 }
 
 /// Unites days of logs, by all cores.
-pub fn reunite(mut wanted: &[Wanted]) -> United {
+pub fn unite_days(mut wanted: &[Wanted]) -> United {
     let mut unions: BTreeMap<Option<Day>, Union> = BTreeMap::new();
     let mut united = United::default();
     while !wanted.is_empty() {
