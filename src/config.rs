@@ -78,6 +78,8 @@ pub struct Settings {
     pub cache: u64,
     /// How long an uploaded log may be, in bytes.
     pub upload_max: u64,
+    /// Are the processes shut in?
+    pub sandbox: Sandbox,
     /// How the journal is written.
     pub log_format: LogFormat,
     /// How much it says.
@@ -173,6 +175,9 @@ pub struct Given {
     /// How long an uploaded log may be, in MiB, 1 to 1048576 [default: 1024]
     #[arg(long, value_name = "MIB", env = "TALLYD_UPLOAD_MAX_MIB")]
     upload_max_mib: Option<u64>,
+    /// Shut the processes in with what the system has for that (auto), refuse to start if that is not all (require), or do not (off) [default: auto]
+    #[arg(long, value_name = "HOW", env = "TALLYD_SANDBOX")]
+    sandbox: Option<Sandbox>,
     /// How tallyd's own log is written, to stderr [default: text]
     #[arg(long, value_name = "FORMAT", env = "TALLYD_LOG_FORMAT")]
     log_format: Option<LogFormat>,
@@ -189,6 +194,30 @@ pub enum RuleName {
     FirstField,
     /// The text before the first ` - -`, up to a comma.
     BeforeDashes,
+}
+
+/// Are the processes shut in?
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandbox {
+    /// With what the system has for that.
+    #[default]
+    Auto,
+    /// With all there is, or not started at all.
+    Require,
+    /// No.
+    Off,
+}
+
+impl Sandbox {
+    /// The setting in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sandbox::Auto => "auto",
+            Sandbox::Require => "require",
+            Sandbox::Off => "off",
+        }
+    }
 }
 
 /// The ways to read a log by name.
@@ -413,6 +442,7 @@ impl Settings {
             expanded_ratio_max,
             cache,
             upload_max,
+            sandbox: setting!(sandbox).0.unwrap_or_default(),
             log_format: setting!(log_format).0.unwrap_or_default(),
             log_level: setting!(log_level).0.unwrap_or_default(),
         })

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::journal;
 use crate::sys::memory::SharedMemory;
 use crate::sys::process::{close_all_but, unblock_stop};
+use crate::sys::sandbox::Walls;
 use crate::sys::socket::Channel;
 use crate::sys::title::Title;
 
@@ -84,6 +85,8 @@ pub struct Heritage {
     pub requests: (Channel, Channel),
     /// Held locked as long as supervisor or coordinator lives: one daemon per state folder.
     pub lock: File,
+    /// What shuts the processes in.
+    pub walls: Walls,
     /// When the daemon started, in milliseconds since 1970: no other start has the same.
     pub started: u64,
     /// What `ps` shows.
@@ -99,7 +102,7 @@ impl Heritage {
     ///
     /// # Errors
     /// If the system has no memory or descriptors for it.
-    pub fn new(settings: Settings, listener: TcpListener, lifeline: OwnedFd, lock: File) -> io::Result<Heritage> {
+    pub fn new(settings: Settings, walls: Walls, listener: TcpListener, lifeline: OwnedFd, lock: File) -> io::Result<Heritage> {
         let board_size = BoardSize::for_logs(settings.board_logs);
         let children = 2 + settings.workers;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -113,6 +116,7 @@ impl Heritage {
             lifeline,
             requests: Channel::pair()?,
             lock,
+            walls,
             started: now.map_or(0, |time| time.as_millis() as u64),
             title: None,
             token: None,

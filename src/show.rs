@@ -142,6 +142,10 @@ pub fn status(body: &str) -> Result<String, String> {
         cells.push([text(&process["role"]) + &number, pid, text(&process["state"]), text(&process["restarts"])]);
     }
     page.push_str(&columns(&cells));
+    if let Some(sandbox) = status["sandbox"].as_object() {
+        let walls: Vec<&str> = ["landlock", "seccomp"].into_iter().filter(|wall| sandbox.get(*wall) == Some(&Value::Bool(true))).collect();
+        let _ = writeln!(page, "\nsandbox: {}", if walls.is_empty() { "none".to_owned() } else { walls.join(", ") });
+    }
     for word in list("degraded") {
         let _ = writeln!(page, "\ndegraded: {}", text(&word));
     }

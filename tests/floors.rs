@@ -40,6 +40,7 @@ const ROLES: &[&str] = &["worker", "coordinator", "api"];
 /// Words that stay in their places: the word, where it may stand, and why.
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (&["unsafe"], &["sys/", "tally/kernel/"], "what the compiler cannot check is kept where it is looked for"),
+    (&["seccompiler"], &["sys/sandbox.rs"], "what shuts processes in stands in one place"),
     (
         &["tokio", "tokio_rustls", "axum", "axum_core", "httparse", "hyper", "hyper_util", "tower", "tower_service"],
         &["api/"],

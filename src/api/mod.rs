@@ -29,6 +29,7 @@ mod ranges;
 mod report;
 mod routes;
 mod serve;
+mod shut_in;
 mod status;
 mod table;
 mod tls;
@@ -70,7 +71,7 @@ pub fn run(heritage: &Heritage) -> i32 {
         error!(%error, "the api cannot go on");
         1
     };
-    let own = match heritage.enter(Role::Api, None) {
+    let own = match heritage.enter(Role::Api, None).and_then(|own| shut_in::shut_in(heritage).map(|()| own)) {
         Ok(own) => own,
         Err(error) => return failed(error),
     };
@@ -104,6 +105,8 @@ struct Sources {
     traffic: Traffic,
     /// When the daemon started, in milliseconds since 1970.
     started: u64,
+    /// How the processes are shut in.
+    sandbox: wire::Sandbox,
 }
 
 fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) -> io::Result<()> {
@@ -126,6 +129,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         own,
         traffic: Traffic::default(),
         started: heritage.started,
+        sandbox: wire::Sandbox { setting: settings.sandbox.name(), landlock: heritage.walls.landlock, seccomp: heritage.walls.seccomp },
     });
     std::thread::spawn(move || {
         while let Ok(ready) = wait(&[lifeline.as_fd()], Duration::from_secs(3600)) {
@@ -134,6 +138,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
             }
         }
     });
+    shut_in::watch(heritage);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("tallyd-api").enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;

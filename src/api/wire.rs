@@ -332,12 +332,25 @@ pub(super) struct Status {
     pub(super) unstored_files: u64,
     /// How many entries of the folders are left out.
     pub(super) skipped: u64,
+    /// How the processes are shut in.
+    pub(super) sandbox: Sandbox,
     /// The processes of the daemon.
     pub(super) processes: Vec<Process>,
     /// What is not as it should be, a sentence each: a word for the part, a colon, what it is and what to do.
     pub(super) degraded: Vec<String>,
     /// What could not be counted, by file.
     pub(super) quarantine: Vec<Quarantined>,
+}
+
+/// How the processes are shut in: workers open, connect and start nothing; the api reads no log; nobody starts programs.
+#[derive(Serialize, ToSchema, Clone, Copy)]
+pub(super) struct Sandbox {
+    /// What is asked for: `auto`, `require` or `off`.
+    pub(super) setting: &'static str,
+    /// Is it forbidden by Landlock? Files, TCP, signals.
+    pub(super) landlock: bool,
+    /// And by seccomp? System calls.
+    pub(super) seccomp: bool,
 }
 
 /// A process of the daemon.

@@ -60,7 +60,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Runs the coordinator until it is told to stop or the supervisor is gone. `alone`: its predecessor died, and the supervisor did not. Says its exit code.
 pub fn run(heritage: &Heritage, supervisor: &Channel, alone: bool) -> i32 {
     let own = Some(supervisor.as_fd().as_raw_fd());
-    match heritage.enter(Role::Coordinator, own).and_then(|page| Coordinator::new(heritage, supervisor, page, alone)?.run()) {
+    let entered = heritage.enter(Role::Coordinator, own).and_then(|page| heritage.walls.keep_from_programs().map(|()| page));
+    match entered.and_then(|page| Coordinator::new(heritage, supervisor, page, alone)?.run()) {
         Ok(()) => 0,
         Err(error) => {
             error!(%error, "the coordinator cannot go on");

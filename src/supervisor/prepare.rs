@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{Backlog, listen};
 use tracing::{info, warn};
 
-use crate::config::Settings;
+use crate::config::{Sandbox, Settings};
 use crate::heritage::Heritage;
 use crate::journal;
 use crate::sys::process::uid;
+use crate::sys::sandbox::Walls;
 use crate::sys::secret::take_variable;
 use crate::sys::socket::lifeline;
 use crate::sys::title::Title;
@@ -80,8 +81,9 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
         };
         (Exit::Listen, format!("cannot listen on {}: {error}; {remedy}", settings.listen))
     })?;
+    let walls = walls(settings.sandbox)?;
     let (reading, writing) = lifeline().map_err(failure)?;
-    let mut heritage = Heritage::new(settings, listener, reading, lock).map_err(failure)?;
+    let mut heritage = Heritage::new(settings, walls, listener, reading, lock).map_err(failure)?;
     (heritage.token, heritage.read_token) = (token, read_token);
     match title {
         Ok(title) => {
@@ -92,8 +94,31 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     }
     let Settings { logs, state, workers, .. } = &heritage.settings;
     let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
-    info!(version = env!("CARGO_PKG_VERSION"), logs = logs.join(":"), state = %state.display(), workers, "starting");
+    info!(version = env!("CARGO_PKG_VERSION"), logs = logs.join(":"), state = %state.display(), workers, sandbox = %walls, "starting");
     Ok((heritage, writing))
+}
+
+/// What shuts the processes in.
+fn walls(sandbox: Sandbox) -> Result<Walls, (Exit, String)> {
+    if sandbox == Sandbox::Off {
+        return Ok(Walls::default());
+    }
+    let walls = Walls::of_this_system().map_err(|error| (Exit::Failure, format!("cannot try what the system has to shut processes in: {error}")))?;
+    if !walls.are_whole() {
+        let lacks = if walls.landlock {
+            "seccomp"
+        } else if walls.seccomp {
+            "Landlock"
+        } else {
+            "Landlock and seccomp"
+        };
+        if sandbox == Sandbox::Require {
+            let remedy = "let the kernel or the container allow it (Landlock: Linux 5.13, and `landlock` among its security modules), or say --sandbox auto";
+            return Err((Exit::Setting, format!("sandbox: require, but this system does not give {lacks}; {remedy}")));
+        }
+        warn!("this system does not give {lacks}: the processes are shut in by {walls}");
+    }
+    Ok(walls)
 }
 
 /// Who may ask? What can be reached from other machines asks for a token, unless somebody wants it open and says so.

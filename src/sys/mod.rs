@@ -8,6 +8,7 @@ pub mod disk;
 pub mod map;
 pub mod memory;
 pub mod process;
+pub mod sandbox;
 pub mod secret;
 pub mod signal;
 pub mod socket;

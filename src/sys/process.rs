@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, getppid};
 
 use super::usage::times;
@@ -71,6 +72,21 @@ pub fn reap() -> Option<(i32, Death)> {
     })
 }
 
+/// Waits until a child has ended.
+///
+/// # Errors
+/// If it is no child.
+pub fn wait_for(pid: i32) -> io::Result<Death> {
+    loop {
+        match waitpid(Pid::from_raw(pid), None) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(Death::Exit(code)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Death::Signal(signal as i32)),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Asks a process to end.
 pub fn terminate(pid: i32) {
     // It may be dead already; then it waits to be reaped, and its pid is nobody else's.
@@ -112,6 +128,11 @@ pub fn cpu_time_ns(pid: i32) -> u64 {
 /// in its container. Mapped files do not count.
 pub fn limit_memory(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?)
+}
+
+/// The number of this process.
+pub fn pid() -> i32 {
+    getpid().as_raw()
 }
 
 /// The user this process runs as.

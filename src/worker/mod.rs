@@ -1,6 +1,6 @@
 //! A worker: takes a job, looks at the bytes, counts, hands back.
 //!
-//! It opens nothing, remembers nothing from one job to the next, and has no output but sealed results. So it may die at any instruction, and
+//! It opens nothing (it is shut in so that it could not), remembers nothing from one job to the next, and has no output but sealed results. So it may die at any instruction, and
 //! nothing is lost but the time of one range.
 
 #[cfg(debug_assertions)]
@@ -17,15 +17,27 @@ use crate::board::{Activity, StatusPage};
 use crate::config::Settings;
 use crate::decode::{Damage, Decoder, Limits};
 use crate::heritage::{Heritage, Role};
-use crate::job::{Answer, Job, MESSAGE_BYTES, Stream, encode};
+use crate::job::{Answer, Job, MESSAGE_BYTES, RESULT_BYTES_MAX, Stream, encode};
 use crate::range::{self, Counted, How, Trouble};
 use crate::sys::memory::Sealed;
 use crate::sys::process::limit_memory;
+use crate::sys::sandbox::{Walls, limit_worker};
 use crate::sys::socket::{Channel, Received, wait};
 use crate::tally::Rules;
 
 /// How long a worker waits for a job before it shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
+
+/// So much address space is for what is no memory of its own: the program, and the mapped range.
+const MAPPED_BYTES_MAX: u64 = 1 << 30;
+
+/// What shuts a worker in. The tests try each wall alone.
+fn walls(heritage: &Heritage) -> Walls {
+    #[cfg(debug_assertions)]
+    return fault::walls(heritage.walls);
+    #[cfg(not(debug_assertions))]
+    heritage.walls
+}
 
 /// Runs worker `number` until the coordinator or the supervisor is gone. Says its exit code.
 pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
@@ -41,6 +53,8 @@ pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
 fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result<()> {
     let page = heritage.enter(Role::Worker(number), Some(std::os::fd::AsRawFd::as_raw_fd(&coordinator.as_fd())))?;
     limit_memory(heritage.settings.worker_memory)?;
+    limit_worker(RESULT_BYTES_MAX, heritage.settings.worker_memory + MAPPED_BYTES_MAX)?;
+    walls(heritage).shut_in()?;
     loop {
         page.set_activity(Activity::Idle);
         page.beat();
