@@ -15,9 +15,18 @@ use crate::stored;
 use crate::supervisor::Exit;
 use crate::tally::Rules;
 
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TALLYD_COMMIT"), ")");
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("TALLYD_COMMIT"),
+    ")\nlogs: plain, gz, zst, bz2, xz\napi: http, https (TLS 1.2 and 1.3)\nsandbox: landlock, seccomp\ntarget: ",
+    env!("TALLYD_TARGET")
+);
+
 /// Counts your visitors: exact requests and distinct clients of access logs, per file and per day.
 #[derive(Parser, Debug)]
-#[command(name = "tallyd", version, args_conflicts_with_subcommands = true, max_term_width = 120)]
+#[command(name = "tallyd", version = VERSION, long_version = LONG_VERSION, args_conflicts_with_subcommands = true, max_term_width = 120)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -175,8 +184,9 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(serve: Serve) -> ExitCode {
-    match Settings::settle(serve.given, serve.config.as_deref()) {
-        Ok(settings) => ExitCode::from(crate::supervisor::serve(settings) as u8),
+    let settle = move || Settings::settle(serve.given.clone(), serve.config.as_deref());
+    match settle() {
+        Ok(settings) => ExitCode::from(crate::supervisor::serve(settings, &settle) as u8),
         Err(error) => {
             complain(&error.to_string());
             ExitCode::from(Exit::Setting as u8)

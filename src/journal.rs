@@ -2,7 +2,10 @@
 //!
 //! Values are shown so that no control character of a file name reaches a terminal.
 //!
+//! What is said of many things in a row is said of the first thousand, and then once a second, with how many were left out (`unsaid`).
 //! Saying something never stops anybody: what stderr does not take soon (a pipe that nobody reads, a full disk, a closed terminal) is lost.
+
+mod pace;
 
 use std::fmt::{self, Write};
 use std::io;
@@ -127,12 +130,18 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        // Who asks for each job gets each job.
+        let paced = *event.metadata().level() <= Level::INFO;
+        let Some(unsaid) = (if paced { pace::may_say(event.metadata().callsite()) } else { Some(0) }) else { return Ok(()) };
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let role = ROLE.lock().expect("nothing panics while it is held").clone();
         let (level, pid) = (event.metadata().level(), std::process::id());
         let mut fields = Fields::default();
         event.record(&mut fields);
+        if unsaid > 0 {
+            fields.others.push(("unsaid", unsaid.into()));
+        }
         match self.0 {
             LogFormat::Text => {
                 write!(writer, "{time} {level:>5} {role}[{pid}]: {}", shown_to_people(fields.message.as_bytes()))?;

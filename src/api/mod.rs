@@ -85,6 +85,18 @@ pub fn run(heritage: &Heritage) -> i32 {
     }
 }
 
+/// Looks whether the api could start with these settings. Says its exit code, and on stderr what is wrong.
+pub fn check(heritage: &Heritage) -> i32 {
+    let tls = || heritage.settings.tls.as_ref().map_or(Ok(()), |(cert, key)| Tls::check(cert, key));
+    match Keys::read(heritage).and_then(|_| tls()) {
+        Ok(()) => 0,
+        Err(sentence) => {
+            journal::say(&format!("tallyd: {sentence}\n"));
+            SETTING
+        }
+    }
+}
+
 /// What the routes read.
 struct Sources {
     board: Arc<BoardReader>,

@@ -42,6 +42,14 @@ impl Tls {
         Ok(tls)
     }
 
+    /// Looks whether they could be used.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(super) fn check(cert: &Path, key: &Path) -> Result<(), String> {
+        config(cert, key).map(drop)
+    }
+
     /// Takes other files when they are there, for ever. Two files are not replaced at once: until they fit, the old ones hold.
     fn watch(&self, cert: &Path, key: &Path, mut marks: [Mark; 2]) {
         loop {

@@ -6,16 +6,18 @@
 mod child;
 mod policy;
 mod prepare;
+mod reload;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use sd_notify::{NotifyState, notify};
 use tracing::{debug, error, info, warn};
 
 use crate::api;
 use crate::board::{Roster, RosterEntry};
-use crate::config::Settings;
+use crate::config::{BadSetting, Settings};
 use crate::coordinator;
 use crate::heritage::{Heritage, Role};
 use crate::job::{Hang, News};
@@ -27,6 +29,7 @@ use crate::worker;
 
 use child::Child;
 pub use prepare::Exit;
+use reload::Reload;
 
 /// The longest step: how often heartbeats are looked at.
 const STEP: Duration = Duration::from_millis(250);
@@ -38,7 +41,9 @@ const DRAIN: Duration = Duration::from_millis(1_500);
 const DRAIN_MAX: Duration = Duration::from_millis(1_900);
 
 /// Runs the daemon until it is told to stop. Says how it ended.
-pub fn serve(settings: Settings) -> Exit {
+///
+/// `settle` gives the settings again when they are asked for.
+pub fn serve(settings: Settings, settle: Settle<'_>) -> Exit {
     let heritage = match prepare::prepare(settings) {
         Ok(prepared) => prepared,
         Err((exit, sentence)) => {
@@ -46,15 +51,19 @@ pub fn serve(settings: Settings) -> Exit {
             return exit;
         }
     };
-    let run = Supervisor::new(heritage).and_then(|mut supervisor| supervisor.run());
+    let run = Supervisor::new(heritage, settle).and_then(|mut supervisor| supervisor.run());
     run.unwrap_or_else(|error| {
         error!(%error, "the supervisor cannot go on");
         Exit::Failure
     })
 }
 
-struct Supervisor {
+/// Gives the settings as they are now.
+pub type Settle<'a> = &'a dyn Fn() -> Result<Settings, BadSetting>;
+
+struct Supervisor<'a> {
     heritage: Heritage,
+    settle: Settle<'a>,
     /// The writing end of the children's lifeline. It is never written to; it closes with this process.
     _lifeline: OwnedFd,
     notices: Notices,
@@ -67,17 +76,31 @@ struct Supervisor {
     announced: bool,
     /// Since when the API answers, at the start.
     answers: Option<Instant>,
+    /// Settings that were read again, and the child that looks whether the api can start with them.
+    reload: Option<(i32, Reload)>,
 }
 
-impl Supervisor {
-    fn new((heritage, lifeline): (Heritage, OwnedFd)) -> io::Result<Supervisor> {
+impl<'a> Supervisor<'a> {
+    fn new((heritage, lifeline): (Heritage, OwnedFd), settle: Settle<'a>) -> io::Result<Supervisor<'a>> {
         // The seed of the tables must be the same in all processes: then a worker's clients come in the order of the coordinator's table.
         crate::tally::draw_seeds();
         let children = (0..heritage.pages.len()).map(|slot| Child::new(Role::of_slot(slot), &heritage)).collect::<io::Result<_>>()?;
         let roster = Roster::write(&heritage.roster)?;
         roster.set(0, RosterEntry { pid: Some(std::process::id().cast_signed()), restarts: 0 });
         let notices = Notices::take_all()?;
-        Ok(Supervisor { heritage, _lifeline: lifeline, notices, roster, children, coordinator: None, stopping: None, announced: false, answers: None })
+        Ok(Supervisor {
+            heritage,
+            settle,
+            _lifeline: lifeline,
+            notices,
+            roster,
+            children,
+            coordinator: None,
+            stopping: None,
+            announced: false,
+            answers: None,
+            reload: None,
+        })
     }
 
     fn run(&mut self) -> io::Result<Exit> {
@@ -105,14 +128,54 @@ impl Supervisor {
         while let Some(notice) = self.notices.next() {
             match notice {
                 Notice::Child => {}
-                Notice::Reload => warn!("SIGHUP: settings are read at the start only; restart tallyd to change them (a new certificate is taken by itself)"),
+                Notice::Reload => self.read_settings(),
                 Notice::Stop if self.stopping.is_some() => self.children.iter().filter_map(Child::pid).for_each(end),
                 Notice::Stop => {
                     info!("stopping");
+                    tell_manager(&[NotifyState::Stopping]);
                     self.stop(now, Exit::Success);
                 }
             }
         }
+    }
+
+    /// Reads the settings again, and has a child look whether the api can start with them: that takes files, and those may be on a disk that hangs.
+    fn read_settings(&mut self) {
+        if self.stopping.is_some() || self.reload.is_some() {
+            return;
+        }
+        tell_manager(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading)]);
+        let is_token_given = self.heritage.token.is_some() || self.heritage.read_token.is_some();
+        let settled = (self.settle)().map_err(|error| error.to_string()).and_then(|settings| {
+            let reload = Reload::new(&self.heritage.settings, settings);
+            prepare::possible(&reload.settings, is_token_given).map_err(|(_, sentence)| sentence)?;
+            let old = std::mem::replace(&mut self.heritage.settings, reload.settings.clone());
+            let checker = fork(|| api::check(&self.heritage));
+            self.heritage.settings = old;
+            Ok((checker.map_err(|error| error.to_string())?, reload))
+        });
+        match settled {
+            Ok(reload) => self.reload = Some(reload),
+            Err(sentence) => {
+                warn!("SIGHUP: the settings stay as they were: {sentence}");
+                tell_manager(&[NotifyState::Ready]);
+            }
+        }
+    }
+
+    /// The settings that were read again hold from now on, if the api can start with them.
+    fn take_settings(&mut self, reload: Reload, death: Death) {
+        let Reload { settings, counts_otherwise, left } = reload;
+        if death == Death::Exit(0) {
+            let left = if left.is_empty() { None } else { Some(left.join(", ")) };
+            info!(counting = if counts_otherwise { "starts again" } else { "goes on" }, needs_a_restart = left, "SIGHUP: the settings were read again");
+            self.heritage.settings = settings;
+            let roles = [Some(Role::Api), counts_otherwise.then_some(Role::Coordinator)];
+            roles.into_iter().flatten().filter_map(|role| self.children[role.slot()].pid()).for_each(terminate);
+        } else {
+            warn!(%death, "SIGHUP: the settings stay as they were: the api cannot start with the new ones");
+        }
+        tell_manager(&[NotifyState::Ready]);
     }
 
     /// Asks everybody to end. A second reason changes nothing.
@@ -136,7 +199,10 @@ impl Supervisor {
     /// A child is dead and reaped.
     fn bury(&mut self, pid: i32, death: Death, now: Instant) {
         let Some(slot) = self.children.iter().position(|child| child.pid() == Some(pid)) else {
-            debug!(pid, "reaped a stranger");
+            match self.reload.take_if(|(checker, _)| *checker == pid) {
+                Some((_, reload)) => self.take_settings(reload, death),
+                None => debug!(pid, "reaped a stranger"),
+            }
             return;
         };
         let stopping = self.stopping.is_some();
@@ -259,6 +325,14 @@ impl Supervisor {
             if let Err(error) = said {
                 warn!(%error, "cannot say on stdout where the API answers");
             }
+            tell_manager(&[NotifyState::Ready]);
         }
+    }
+}
+
+/// Tells the service manager, if there is one (sd_notify(3)).
+fn tell_manager(state: &[NotifyState<'_>]) {
+    if let Err(error) = notify(state) {
+        debug!(%error, "cannot tell the service manager");
     }
 }

@@ -55,17 +55,7 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     journal::set_role("supervisor");
     let failure = |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
     let (token, read_token) = (token.map_err(failure)?, read_token.map_err(failure)?);
-    exposed(&settings, token.is_some() || read_token.is_some())?;
-    for folder in &settings.logs {
-        fs::read_dir(folder).map_err(|error| {
-            let remedy = match error.kind() {
-                ErrorKind::NotFound => "make it, or name another one with --logs".to_owned(),
-                ErrorKind::PermissionDenied => format!("let uid {} read and enter it", uid()),
-                _ => "name a folder with --logs".to_owned(),
-            };
-            (Exit::Logs, format!("cannot watch the log folder {}: {error}; {remedy}", folder.display()))
-        })?;
-    }
+    possible(&settings, token.is_some() || read_token.is_some())?;
     let lock = lock_state(&settings)?;
     let listener = TcpListener::bind(settings.listen).and_then(|listener| {
         listener.set_nonblocking(true)?;
@@ -96,6 +86,22 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
     info!(version = env!("CARGO_PKG_VERSION"), logs = logs.join(":"), state = %state.display(), workers, sandbox = %walls, "starting");
     Ok((heritage, writing))
+}
+
+/// Can there be a daemon with these settings? Who may ask, and are the folders there?
+pub(super) fn possible(settings: &Settings, is_token_given: bool) -> Result<(), (Exit, String)> {
+    exposed(settings, is_token_given)?;
+    for folder in &settings.logs {
+        fs::read_dir(folder).map_err(|error| {
+            let remedy = match error.kind() {
+                ErrorKind::NotFound => "make it, or name another one with --logs".to_owned(),
+                ErrorKind::PermissionDenied => format!("let uid {} read and enter it", uid()),
+                _ => "name a folder with --logs".to_owned(),
+            };
+            (Exit::Logs, format!("cannot watch the log folder {}: {error}; {remedy}", folder.display()))
+        })?;
+    }
+    Ok(())
 }
 
 /// What shuts the processes in.
