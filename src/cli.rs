@@ -184,6 +184,9 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(serve: Serve) -> ExitCode {
+    for name in std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_str().is_some_and(is_no_setting)) {
+        complain(&format!("{} is no setting, and changes nothing; `tallyd serve --help` names them", name.display()));
+    }
     let settle = move || Settings::settle(serve.given.clone(), serve.config.as_deref());
     match settle() {
         Ok(settings) => ExitCode::from(crate::supervisor::serve(settings, &settle) as u8),
@@ -192,6 +195,17 @@ fn serve(serve: Serve) -> ExitCode {
             ExitCode::from(Exit::Setting as u8)
         }
     }
+}
+
+/// Is this the name of a variable that looks like a setting and is none, like a misspelled one?
+fn is_no_setting(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("TALLYD_") else { return false };
+    // Kubernetes tells of a service that is called tallyd by such names.
+    let is_of_service = rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_");
+    let is_of_tests = cfg!(debug_assertions) && rest.starts_with("FAULT");
+    let command = Cli::command();
+    let known = || std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_env);
+    !is_of_service && !is_of_tests && !matches!(rest, "TOKEN" | "READ_TOKEN") && known().all(|known| known != name)
 }
 
 fn count(asked: &Count) -> ExitCode {
@@ -334,4 +348,28 @@ fn fail_if_any(errors: &[String]) -> ExitCode {
 
 fn complain(sentence: &str) {
     let _ = writeln!(io::stderr(), "tallyd: {sentence}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelled_variable_is_found() {
+        for name in ["TALLYD_WORKER", "TALLYD_", "TALLYD_CACHE", "TALLYD_TOKENS"] {
+            assert!(is_no_setting(name), "{name}");
+        }
+        for name in [
+            "TALLYD_WORKERS",
+            "TALLYD_TOKEN",
+            "TALLYD_READ_TOKEN",
+            "TALLYD_CONFIG",
+            "TALLYD_SERVICE_HOST",
+            "TALLYD_PORT_8080_TCP_ADDR",
+            "TALLYD_SANDBOX",
+            "HOME",
+        ] {
+            assert!(!is_no_setting(name), "{name}");
+        }
+    }
 }

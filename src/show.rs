@@ -131,10 +131,15 @@ pub fn status(body: &str) -> Result<String, String> {
     let list = |name: &str| status[name].as_array().cloned().unwrap_or_default();
     let pending = match &status["pending_bytes"] {
         Value::Null => "the folders have not been looked at yet".to_owned(),
-        Value::Number(number) if number.as_u64() == Some(0) => "everything is counted".to_owned(),
+        Value::Number(number) if number.as_u64() == Some(0) => {
+            // Of the logs, not of the store or the watching.
+            let lacks = list("degraded").iter().any(|word| word.as_str().is_some_and(|word| word.starts_with("logs: ")));
+            if lacks { "all that can be read is counted" } else { "everything is counted" }.to_owned()
+        }
         number => format!("{} bytes to count", text(number)),
     };
-    let mut page = format!("tallyd {}, up {} s, {} logs, {pending}\n\n", text(&status["version"]), text(&status["uptime_seconds"]), text(&status["logs"]));
+    let logs = if status["logs"].as_u64() == Some(1) { "1 log".to_owned() } else { format!("{} logs", text(&status["logs"])) };
+    let mut page = format!("tallyd {}, up {} s, {logs}, {pending}\n\n", text(&status["version"]), text(&status["uptime_seconds"]));
     let mut cells = vec![["process", "pid", "state", "restarts"].map(str::to_owned)];
     for process in list("processes") {
         let number = process.get("number").map_or(String::new(), |number| format!(" {number}"));
@@ -180,6 +185,19 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(number), text);
         }
+    }
+
+    #[test]
+    fn the_headline_says_what_is_counted() {
+        let first = |logs: u64, pending: Value, degraded: &[&str]| {
+            let answer = serde_json::json!({"version": "1", "uptime_seconds": 2, "logs": logs, "pending_bytes": pending, "degraded": degraded});
+            status(&answer.to_string()).unwrap().lines().next().unwrap().to_owned()
+        };
+        assert_eq!(first(1, 0.into(), &[]), "tallyd 1, up 2 s, 1 log, everything is counted");
+        assert_eq!(first(2, 0.into(), &["watch: x"]), "tallyd 1, up 2 s, 2 logs, everything is counted");
+        assert_eq!(first(2, 0.into(), &["logs: x"]), "tallyd 1, up 2 s, 2 logs, all that can be read is counted");
+        assert_eq!(first(1_000, 1_234.into(), &[]), "tallyd 1, up 2 s, 1,000 logs, 1,234 bytes to count");
+        assert_eq!(first(0, Value::Null, &[]), "tallyd 1, up 2 s, 0 logs, the folders have not been looked at yet");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 
 use super::token::Keys;
 use crate::board::{Header, Watching};
+use crate::sys::process::uid;
 
 /// A word, and the sentence.
 pub(super) type Trouble = (&'static str, Option<String>);
@@ -17,8 +18,8 @@ pub(super) fn all(header: &Header, unreadable: u64, keys: &Keys) -> [Trouble; 6]
     };
     [
         ("board", full.then(|| "board: there are more logs or days than it has rows for; raise board_logs".to_owned())),
-        ("folders", (troubled > 0).then(|| format!("logs: watched folders that cannot be read: {troubled}"))),
-        ("unreadable", (unreadable > 0).then(|| format!("logs: logs that cannot be opened: {unreadable}; /api/v1/files tells which and why"))),
+        ("folders", (troubled > 0).then(|| format!("logs: watched folders that uid {} cannot read: {troubled}", uid()))),
+        ("unreadable", (unreadable > 0).then(|| format!("logs: logs that uid {} cannot open: {unreadable}; /api/v1/files tells which and why", uid()))),
         (
             "watch",
             (watching == Watching::Unable).then(|| "watch: the system does not say what changes (its log tells why); changes are seen at each scan".to_owned()),
