@@ -4,6 +4,7 @@ mod support;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::{Daemon, Truth, wait_until};
@@ -71,4 +72,81 @@ fn days_larger_than_the_budget_are_right_within_it() {
     wait_until("the day has one client more", || (clients_of(&daemon, 1) == Some(of_day + 2)).then_some(()));
     let degraded: Value = daemon.get("/api/v1/status")["degraded"].clone();
     assert_eq!(degraded, serde_json::json!([]));
+}
+
+/// Only one day had its room beyond the budget, and lost it once its logs were stored: a day that grew all the time was never right again. Here are two.
+#[test]
+fn days_larger_than_the_budget_stay_right_while_they_grow() {
+    let daemon = Daemon::start(&["--memory-budget-mib", "16"]);
+    for number in 0..LOGS {
+        fs::write(daemon.log(&format!("{number}.log")), log(number)).unwrap();
+    }
+    let of_day = u64::from(LOGS / DAYS * CLIENTS);
+    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    let mut live: Vec<_> = (0..DAYS).map(|number| OpenOptions::new().append(true).open(daemon.log(&format!("{number}.log"))).unwrap()).collect();
+    // So often, one after the other, both must be right while they grow.
+    let mut right = 0;
+    let mut rounds = 0;
+    wait_until("both days are right twenty times while they grow", || {
+        for (number, live) in live.iter_mut().enumerate() {
+            writeln!(live, "another - - [{:02}/Oct/2026:10:00:00 +0000] \"GET /\" 200 5", number + 1).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(150)); // the rate of growth, not a wait for anything
+        rounds += 1;
+        let both = (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day + 1));
+        right += u32::from(both && rounds > 40);
+        (right == 20).then_some(())
+    });
+}
+
+/// A day that was over was not counted as long as its logs grew on another one, and neither was that one.
+#[test]
+fn a_day_that_is_over_is_right_while_its_logs_grow() {
+    let daemon = Daemon::start(&["--memory-budget-mib", "16"]);
+    let logs = LOGS / DAYS;
+    for number in 0..logs {
+        fs::write(daemon.log(&format!("{number}.log")), log(number * DAYS)).unwrap();
+    }
+    let mut live: Vec<_> = (0..logs).map(|number| OpenOptions::new().append(true).open(daemon.log(&format!("{number}.log"))).unwrap()).collect();
+    let mut rounds = 0;
+    wait_until("both days are right while the logs grow", || {
+        for live in &mut live {
+            writeln!(live, "another - - [02/Oct/2026:10:00:00 +0000] \"GET /\" 200 5").unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(100)); // the rate of growth, not a wait for anything
+        rounds += 1;
+        (rounds > 20 && clients_of(&daemon, 1) == Some(u64::from(logs * CLIENTS)) && clients_of(&daemon, 2) == Some(1)).then_some(())
+    });
+}
+
+/// What could not be read was asked for again at once, and said each time.
+#[test]
+fn a_stored_log_that_cannot_be_read_is_not_asked_for_without_end() {
+    let daemon = Daemon::start(&["--memory-budget-mib", "16"]);
+    for number in 0..LOGS {
+        fs::write(daemon.log(&format!("{number}.log")), log(number)).unwrap();
+    }
+    let of_day = u64::from(LOGS / DAYS * CLIENTS);
+    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    wait_until("all is stored", || (daemon.get("/api/v1/status")["unstored_files"] == 0).then_some(()));
+    // A folder in the place of each partial but that of the log that grows.
+    let id = |name: &str| daemon.file(name).unwrap()["id"].as_str().unwrap().to_owned();
+    let partials = daemon.folder.join("state/partials/v1/host=local");
+    let hidden: Vec<_> = (1..LOGS).map(|number| partials.join(format!("{}.parquet", id(&format!("{number}.log"))))).collect();
+    for path in &hidden {
+        fs::rename(path, path.with_extension("hidden")).unwrap();
+        fs::create_dir(path).unwrap();
+    }
+    let mut live = OpenOptions::new().append(true).open(daemon.log("0.log")).unwrap();
+    writeln!(live, "another - - [01/Oct/2026:10:00:00 +0000] \"GET /\" 200 5").unwrap();
+    wait_until("the store is said to be in trouble", || daemon.journal().contains("the store; counting goes on").then_some(()));
+    let said = daemon.journal().len();
+    std::thread::sleep(Duration::from_secs(3)); // so long it is listened to what is said
+    let more = daemon.journal().len() - said;
+    assert!(more < 4_000, "{more} bytes were said in 3 s:\n{}", daemon.journal());
+    for path in &hidden {
+        fs::remove_dir(path).unwrap();
+        fs::rename(path.with_extension("hidden"), path).unwrap();
+    }
+    wait_until("the day is right again", || (clients_of(&daemon, 1) == Some(of_day + 1)).then_some(()));
 }

@@ -3,14 +3,19 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::ledger::{Dispatch, Ledger};
 use super::peek::all_hold;
 use super::{Coordinator, peek, scan};
 use crate::job::{Answer, Job, MESSAGE_BYTES, News};
 use crate::sys::process::Death;
 use crate::sys::socket::{Channel, Received};
+
+/// While memory is short, one range of the logs that are behind is counted so often.
+const LET_THROUGH_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker's life.
 pub(super) struct Hand {
@@ -110,12 +115,12 @@ impl Coordinator<'_> {
     }
 
     pub(super) fn dispatch(&mut self) {
-        let tails_only = self.storing.is_pressed();
+        let pressed = self.storing.is_pressed();
         for worker in 0..self.hands.len() {
             while let Some(hand) = self.hands[worker].as_mut().filter(|hand| hand.flight.is_none())
                 && let Some(channel) = &hand.channel
             {
-                let Some(next) = self.ledger.next_job(tails_only) else { return };
+                let Some(next) = next_job(&mut self.ledger, pressed, &mut self.let_through) else { return };
                 let opened = scan::open(&next.path, next.file).and_then(|file| {
                     let same = all_hold(&next.samples, &file)?;
                     let raw = if next.job.stream.is_some() { peek::raw_samples(&file, next.job.range.to())? } else { Vec::new() };
@@ -147,4 +152,18 @@ impl Coordinator<'_> {
             }
         }
     }
+}
+
+/// The next job. While memory is short and writing lags behind, only tails; but of the other logs one now and then, or they would wait for ever for tails that grow all the time.
+fn next_job(ledger: &mut Ledger, pressed: bool, let_through: &mut Instant) -> Option<Dispatch> {
+    if !pressed {
+        return ledger.next_job(false);
+    }
+    if let_through.elapsed() >= LET_THROUGH_EVERY
+        && let Some(next) = ledger.next_behind()
+    {
+        *let_through = Instant::now();
+        return Some(next);
+    }
+    ledger.next_job(true)
 }

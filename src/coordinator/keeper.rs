@@ -13,12 +13,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use crate::log::Day;
-use crate::store::unite::{United, Wanted, unite_days};
+use crate::store::unite::{United, Wanted, unite_days, use_threads};
 use crate::store::{Host, Meta, Partial, Trouble, again, encode, folder};
 use crate::sys::socket::lifeline;
 use crate::tally::Clients;
 use crate::tally::union::Sizes;
+
+/// So many threads unite what is stored.
+const THREADS: usize = 2;
 
 /// The clients of a log by day.
 pub type DayClients = Vec<(Option<Day>, Arc<Clients>)>;
@@ -37,8 +42,8 @@ pub enum Task {
     Look,
     /// Reads the clients of a log back from a partial: of one day, or of all.
     Load(PathBuf, u64, Option<Option<Day>>),
-    /// Counts the clients that days of logs have together.
-    Unite(Vec<Wanted>),
+    /// Counts the clients that days of logs have together: of those that are stored, and of these.
+    Unite(Vec<Wanted>, Vec<(Option<Day>, Arc<Clients>)>),
 }
 
 /// What the thread has done.
@@ -97,7 +102,12 @@ impl Keeper {
         let (done, reports) = channel();
         let (wake, waker) = lifeline()?;
         let mut waker = File::from(waker);
+        // The coordinator needs its memory for other things than stacks.
+        if let Err(error) = use_threads(THREADS) {
+            warn!(%error, "cannot set how many threads unite what is stored");
+        }
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+            let _end = EndsAll;
             for task in todo {
                 // Who is not there to hear it is dead, and so is this thread soon.
                 if done.send(shelf.perform(task)).is_err() || waker.write_all(&[1]).is_err() {
@@ -154,6 +164,17 @@ impl Keeper {
     }
 }
 
+/// If the thread panics, the process ends, and its successor has another one. Without it nothing would be stored any more.
+struct EndsAll;
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::exit(1);
+        }
+    }
+}
+
 /// Where the partials are.
 struct Shelf {
     state: PathBuf,
@@ -172,8 +193,8 @@ impl Shelf {
             Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
             Task::Look => Report::Looked { made: self.make().unwrap_or(false) },
             Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(unusable)),
-            Task::Unite(wanted) => {
-                let United { days, wrong } = unite_days(&wanted);
+            Task::Unite(wanted, present) => {
+                let United { days, wrong } = unite_days(&wanted, &present);
                 Report::United(days, wrong.into_iter().map(|(log, trouble)| (log, unusable(trouble))).collect())
             }
         }

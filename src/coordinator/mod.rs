@@ -88,6 +88,8 @@ struct Coordinator<'a> {
     next_scan: Instant,
     next_see: Instant,
     next_tick: Instant,
+    /// When a log that is behind was counted last while memory was short.
+    let_through: Instant,
     /// Has something changed that the ledger does not know?
     unseen: bool,
     scanned: bool,
@@ -153,6 +155,7 @@ impl<'a> Coordinator<'a> {
             next_scan: now,
             next_see: now,
             next_tick: now,
+            let_through: now,
             unseen: false,
             scanned: false,
             stale: true,

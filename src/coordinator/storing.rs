@@ -45,6 +45,14 @@ const LOADS_MAX: usize = 8;
 const UNITED_CLIENT_BYTES: usize = 48;
 /// A day that has not changed for so long is taken to be quiet.
 const QUIET: Duration = Duration::from_secs(1);
+/// How often it is seen to days that are apart.
+const UNITE_EVERY: Duration = Duration::from_millis(50);
+/// So many unions are completed in memory at once; the others wait, and are counted by the keeper if they are quiet by then.
+const LACKING_MAX: usize = 4;
+/// So many days may have unions beyond the budget: those that are live at once.
+const BEYOND_MAX: usize = 4;
+/// This part of the budget is for unions in any case.
+const UNIONS_SHARE: usize = 8;
 /// A union beyond the budget leaves the memory when its day has not changed for so long.
 const LONG_QUIET: Duration = Duration::from_secs(10);
 /// For so long a day may be apart that is not quiet, if there is not more than this to be counted.
@@ -80,6 +88,12 @@ pub struct Storing {
     calm: Instant,
     /// Days whose unions have room beyond the budget.
     beyond: BTreeMap<Option<Day>, Watched>,
+    /// When it was last seen to the days that are apart.
+    united: Instant,
+    /// Could days not be counted because something stored cannot be read?
+    unread_days: bool,
+    /// No days are to be counted before.
+    ask_after: Instant,
     /// Days that the keeper was asked to count, and when they had changed last.
     asked: BTreeMap<Option<Day>, Moment>,
     looked: Instant,
@@ -155,6 +169,9 @@ impl Storing {
             apart: BTreeMap::new(),
             calm: Instant::now(),
             beyond: BTreeMap::new(),
+            united: Instant::now(),
+            unread_days: false,
+            ask_after: Instant::now(),
             asked: BTreeMap::new(),
             measured: Instant::now(),
             looked: Instant::now(),
@@ -180,7 +197,7 @@ impl Storing {
     }
 
     fn is_failing(&self) -> bool {
-        self.saves.is_failing() || !self.unread.is_empty()
+        self.saves.is_failing() || !self.unread.is_empty() || self.unread_days
     }
 
     /// Did what the header says of the store change since this was last asked?
@@ -271,47 +288,88 @@ impl Storing {
         wants.into_iter().for_each(|(log, day)| self.load(log, Some(day)));
     }
 
-    /// Sees to days that are apart. If there is room, their clients come back to memory. If not, they are counted in the store, once the day is quiet and all of it is there. A day
-    /// that never is quiet gets room beyond the budget, one at a time, but not while there is much to count: then most days change all the time.
+    /// Sees to days that are apart. A day that is quiet is counted by the keeper, from the store and from what is in memory: that takes no memory that stays. To one that changes, its
+    /// clients come back, if there is room. If there is none, a day that never is quiet gets its room beyond the budget, but not while there is much to count: then most days change all
+    /// the time.
     fn unite(&mut self, ledger: &Ledger, sums: &mut Sums) {
-        let (apart, now) = (sums.apart(), Instant::now());
-        self.apart.retain(|day, _| apart.iter().any(|apart| apart.day == *day));
-        if self.pressed || (!apart.is_empty() && is_busy(ledger)) {
+        let now = Instant::now();
+        if now - self.united < UNITE_EVERY {
+            return;
+        }
+        self.united = now;
+        self.beyond.retain(|day, watched| {
+            watched.follow(sums.changed(*day), now);
+            let stays = now - watched.quiet < LONG_QUIET;
+            if !stays {
+                sums.unpin(*day);
+                sums.settle(*day);
+            }
+            stays
+        });
+        let apart = sums.apart();
+        if apart.is_empty() {
+            self.apart.clear();
+            return;
+        }
+        if self.pressed || is_busy(ledger) {
             self.calm = now;
         }
+        let before = std::mem::take(&mut self.apart);
         let mut quiet = BTreeSet::new();
         for Apart { day, changed, clients } in apart {
-            let watched = *self.apart.entry(day).and_modify(|watched| watched.follow(changed, now)).or_insert(Watched { changed, quiet: now, apart: now });
-            if sums.unite_in_room(day, clients) {
+            let mut watched = before.get(&day).copied().unwrap_or(Watched { changed, quiet: now, apart: now });
+            watched.follow(changed, now);
+            self.apart.insert(day, watched);
+            if self.asked.contains_key(&day) {
                 continue;
             }
-            if now - watched.quiet >= QUIET && !self.saves.is_failing() {
+            if now - watched.quiet >= QUIET {
                 quiet.insert(day);
-            } else if now - watched.apart.max(self.calm) >= PATIENCE && self.beyond.is_empty() {
+            } else if sums.lacking_days() < LACKING_MAX && sums.unite_in_room(day, clients) {
+                // Its clients are asked for with the others that unions lack.
+            } else if now - watched.apart.max(self.calm) >= PATIENCE && self.beyond.len() < BEYOND_MAX {
                 sums.unite(day);
+                sums.pin(day);
                 self.beyond.insert(day, watched);
             }
         }
-        if !self.keeper.is_idle() || !self.asked.is_empty() {
-            return;
+        if self.asked.is_empty() && self.ask_after <= now {
+            self.ask_for(&mut quiet, sums);
         }
-        quiet.retain(|day| {
-            let present = sums.present(*day);
-            let stored = present.iter().all(|log| self.saves.is_stored(*log));
-            present.into_iter().filter(|_| stored).for_each(|log| sums.evict(log));
-            stored
-        });
-        if let Some(batch) = self.take_batch(&mut quiet, sums) {
-            self.keeper.give(Task::Unite(batch));
+    }
+
+    /// Has the keeper count the first of these days. Says whether there was anything to count.
+    fn ask_for(&mut self, days: &mut BTreeSet<Option<Day>>, sums: &Sums) -> bool {
+        let (mut wanted, mut present, mut clients) = (BTreeMap::<u64, Wanted>::new(), Vec::new(), 0);
+        while clients < UNITED_CLIENTS
+            && let Some(day) = days.pop_first()
+        {
+            let Some(parts) = sums.parts_of_apart(day) else { continue };
+            self.asked.insert(day, sums.changed(day));
+            for ((log, part), more, there) in parts {
+                clients += more;
+                match there {
+                    Some(there) => present.push((day, there)),
+                    None => {
+                        let path = || self.partial_of(log);
+                        let wanted = wanted.entry(log).or_insert_with(|| Wanted { log, path: path(), days: Vec::new(), clients: 0 });
+                        wanted.days.push((part, day));
+                        wanted.clients += more;
+                    }
+                }
+            }
         }
+        if !self.asked.is_empty() {
+            self.keeper.give(Task::Unite(wanted.into_values().collect(), present));
+        }
+        !self.asked.is_empty()
     }
 
     /// Makes the unions that the stored numbers do not tell. Says which logs are damaged: they are in no union, and in no sum any more.
     pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) -> Vec<u64> {
         let mut left = sums.take_changed_days();
         let (all, mut damaged) = (left.clone(), Vec::new());
-        while let Some(batch) = self.take_batch(&mut left, sums) {
-            self.keeper.give(Task::Unite(batch));
+        while self.ask_for(&mut left, sums) {
             while !self.keeper.is_idle() {
                 beat();
                 if let Some(Report::United(days, wrong)) = self.keeper.wait(Duration::from_millis(500)) {
@@ -328,11 +386,16 @@ impl Storing {
     /// Says which logs are damaged.
     fn take_unions(&mut self, days: BTreeMap<Option<Day>, Sizes>, wrong: Vec<(u64, Unusable)>, sums: &mut Sums) -> Vec<u64> {
         let (mut unread, mut damaged) = (BTreeSet::new(), Vec::new());
+        let failed = wrong.iter().any(|(_, error)| matches!(error, Unusable::Failed(_)));
+        if std::mem::replace(&mut self.unread_days, failed) && !failed {
+            self.note_error(None);
+        }
         for (log, error) in wrong {
             match error {
                 // Its days stay apart, and so it is tried again.
                 Unusable::Failed(error) => {
                     unread.extend(sums.days_of(log));
+                    self.ask_after = Instant::now() + AGAIN_AFTER;
                     self.note_error(Some(error));
                 }
                 Unusable::Lost(why) => {
@@ -349,25 +412,6 @@ impl Storing {
         }
         self.changed = true;
         damaged
-    }
-
-    /// Takes the first of the days whose unions are not known: as many as have no more than so many clients, at least one. `None`: all are known.
-    fn take_batch(&mut self, left: &mut BTreeSet<Option<Day>>, sums: &Sums) -> Option<Vec<Wanted>> {
-        let (mut wanted, mut clients) = (BTreeMap::<u64, Wanted>::new(), 0);
-        while clients < UNITED_CLIENTS
-            && let Some(day) = left.pop_first()
-        {
-            let Some(parts) = sums.all_absent(day) else { continue };
-            self.asked.insert(day, sums.changed(day));
-            for ((log, part), more) in parts {
-                let path = || self.partial_of(log);
-                let wanted = wanted.entry(log).or_insert_with(|| Wanted { log, path: path(), days: Vec::new(), clients: 0 });
-                wanted.days.push((part, day));
-                wanted.clients += more;
-                clients += more;
-            }
-        }
-        (!wanted.is_empty()).then(|| wanted.into_values().collect())
     }
 
     /// Takes what the keeper has done. Says of which logs the clients are there now, or cannot be had.
@@ -520,8 +564,9 @@ impl Storing {
             }
             self.pressed = memory > self.budget && self.saves.behind() > 0;
         }
-        let room = (self.budget.saturating_sub(memory) / UNITED_CLIENT_BYTES) as u64;
-        sums.set_room(room.saturating_sub(sums.lacking()));
+        // Small unions have room even where logs fill the budget.
+        let room = self.budget.saturating_sub(memory).max((self.budget / UNIONS_SHARE).saturating_sub(sums.unions_memory()));
+        sums.set_room(((room / UNITED_CLIENT_BYTES) as u64).saturating_sub(sums.lacking()));
     }
 
     fn give_due(&mut self, ledger: &Ledger, sums: &mut Sums, all: bool) {
@@ -560,19 +605,15 @@ impl Storing {
             if memory <= self.budget / 4 * 3 {
                 return;
             }
-            memory = memory.saturating_sub(sums.memory_of(id));
-            sums.evict(id);
+            memory = memory.saturating_sub(sums.evict(id));
         }
-        let now = Instant::now();
-        self.beyond.retain(|day, watched| {
-            watched.follow(sums.changed(*day), now);
-            now - watched.quiet < LONG_QUIET
-        });
-        for day in sums.united().into_iter().filter(|day| !self.beyond.contains_key(day)) {
-            if memory <= self.budget / 4 * 3 {
+        let mut unions = sums.unions_memory();
+        for day in sums.united() {
+            if memory <= self.budget / 4 * 3 || unions <= self.budget / UNIONS_SHARE {
                 return;
             }
-            memory = memory.saturating_sub(sums.shed(day));
+            let free = sums.shed(day);
+            (memory, unions) = (memory.saturating_sub(free), unions.saturating_sub(free));
         }
     }
 

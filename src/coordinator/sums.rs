@@ -30,6 +30,8 @@ pub struct Sums {
     moment: Moment,
     /// How many clients may be united.
     room: Room,
+    /// Days whose unions stay in memory, beside every budget.
+    pinned: BTreeSet<Option<Day>>,
 }
 
 /// So many clients may still be united. Without limit if nobody sets one.
@@ -54,6 +56,9 @@ impl Room {
 /// When a day changed: a later change has a higher number.
 pub type Moment = u64;
 
+/// A part of a day that is apart: how many clients it has, and these unless they are absent.
+pub type PartOfApart = (PartKey, u64, Option<Arc<Clients>>);
+
 /// A day that is apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Apart {
@@ -70,6 +75,8 @@ struct LogSum {
     name_day: Option<Day>,
     /// Are its parts in the days?
     counts: bool,
+    /// Does it have clients that were never given away to be stored?
+    fresh: bool,
     blank: u64,
     blank_bytes: u64,
     /// By the day that the lines say.
@@ -135,6 +142,7 @@ impl Sums {
         if sum.parts.is_empty() {
             sum.name_day = name_day;
         }
+        sum.fresh = true;
         sum.blank += result.blank;
         sum.blank_bytes += result.blank_bytes;
         sum.union.sizes = None;
@@ -163,7 +171,7 @@ impl Sums {
     pub fn restore(&mut self, log: u64, name_day: Option<Day>, kept: &Kept) {
         let parts = kept.days.iter().map(|(day, totals)| (*day, Box::new(Part { totals: *totals, clients: None }))).collect();
         let union = Union { sizes: Some(kept.totals.sizes()), ..Union::default() };
-        self.logs.insert(log, LogSum { name_day, counts: false, blank: kept.totals.blank, blank_bytes: kept.blank_bytes, parts, union });
+        self.logs.insert(log, LogSum { name_day, counts: false, fresh: false, blank: kept.totals.blank, blank_bytes: kept.blank_bytes, parts, union });
     }
 
     /// Takes a log out again, with all it added.
@@ -178,7 +186,8 @@ impl Sums {
         self.set_counts(from, false);
         self.remove(to);
         if let Some(sum) = self.logs.remove(&from) {
-            self.logs.insert(to, LogSum { name_day, ..sum });
+            // What is stored under that number is another log's.
+            self.logs.insert(to, LogSum { name_day, fresh: true, ..sum });
             self.set_counts(to, counts);
         }
     }
@@ -314,10 +323,14 @@ impl Sums {
         sum.union.clients = Some(unite(parts().filter_map(|(_, part)| part.clients.as_deref())));
     }
 
-    /// The logs of a day whose clients are there.
-    pub fn present(&self, day: Option<Day>) -> BTreeSet<u64> {
-        let is_present = |(log, part): &&PartKey| self.logs.get(log).and_then(|sum| sum.parts.get(part)).is_some_and(|part| part.clients.is_some());
-        self.days.get(&day).map_or(BTreeSet::new(), |sum| sum.parts.iter().filter(is_present).map(|(log, _)| *log).collect())
+    /// The union of a day stays in memory, beside every budget, until it is [let go](Sums::unpin).
+    pub fn pin(&mut self, day: Option<Day>) {
+        self.pinned.insert(day);
+    }
+
+    /// The union of a day is like others again.
+    pub fn unpin(&mut self, day: Option<Day>) {
+        self.pinned.remove(&day);
     }
 
     /// When a day last changed.
@@ -325,17 +338,18 @@ impl Sums {
         self.days.get(&day).map_or(0, |sum| sum.changed)
     }
 
-    /// The days that have unions in memory, those first that did not change for longest.
+    /// The days that have unions in memory and are not pinned, those first that did not change for longest.
     pub fn united(&self) -> Vec<Option<Day>> {
         let mut days: Vec<(Moment, Option<Day>)> =
-            self.days.iter().filter(|(_, sum)| sum.union.clients.is_some()).map(|(day, sum)| (sum.changed, *day)).collect();
+            self.unpinned().filter(|(_, sum)| sum.union.clients.is_some()).map(|(day, sum)| (sum.changed, *day)).collect();
         days.sort_unstable();
         days.into_iter().map(|(_, day)| day).collect()
     }
 
     /// The union of a day leaves the memory, unless it is about to get what it lacks. Says how many bytes that makes free.
     pub fn shed(&mut self, day: Option<Day>) -> usize {
-        let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.is_empty()) else { return 0 };
+        let pinned = self.pinned.contains(&day);
+        let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.is_empty() && !pinned) else { return 0 };
         let clients = sum.union.clients.take();
         sum.union.least = clients.as_ref().map_or(sum.union.least, Clients::sizes);
         clients.map_or(0, |clients| clients.memory())
@@ -344,6 +358,11 @@ impl Sums {
     /// The absent parts that unions need.
     pub fn wants(&self) -> impl Iterator<Item = PartKey> {
         self.days.values().flat_map(|day| day.lacks.iter().copied())
+    }
+
+    /// How many unions lack something.
+    pub fn lacking_days(&self) -> usize {
+        self.days.values().filter(|day| !day.lacks.is_empty()).count()
     }
 
     /// How many clients are in parts that unions lack.
@@ -364,11 +383,11 @@ impl Sums {
         }
     }
 
-    /// The parts of a day that is apart, if all are absent; with how many clients each has.
-    pub fn all_absent(&self, day: Option<Day>) -> Option<Vec<(PartKey, u64)>> {
+    /// The parts of a day that is apart, with how many clients each has, and these unless they are absent.
+    pub fn parts_of_apart(&self, day: Option<Day>) -> Option<Vec<PartOfApart>> {
         let sum = self.days.get(&day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
-        let part = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).filter(|part| part.clients.is_none());
-        sum.parts.iter().map(|key| Some((*key, part(key)?.totals.unique_clients()))).collect()
+        let part = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1));
+        sum.parts.iter().map(|key| part(key).map(|part| (*key, part.totals.unique_clients(), part.clients.clone()))).collect()
     }
 
     /// How many clients a day had when it changed last, if it was then.
@@ -381,6 +400,9 @@ impl Sums {
 
     /// A day's union leaves the memory if all its parts are in the store.
     pub fn settle(&mut self, day: Option<Day>) {
+        if self.pinned.contains(&day) {
+            return;
+        }
         let Some(sum) = self.days.get_mut(&day) else { return };
         let absent = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).is_none_or(|part| part.clients.is_none());
         // A union that lacks something is about to get it.
@@ -416,13 +438,15 @@ impl Sums {
         }
     }
 
-    /// The clients of a log are in the store, and leave the memory.
-    pub fn evict(&mut self, log: u64) {
-        let Some(sum) = self.logs.get_mut(&log) else { return };
+    /// The clients of a log are in the store, and leave the memory, unless some came since they were given away to be stored. Says how many bytes that makes free.
+    pub fn evict(&mut self, log: u64) -> usize {
+        let Some(sum) = self.logs.get_mut(&log).filter(|sum| !sum.fresh) else { return 0 };
+        let free = sum.memory();
         sum.totals();
         sum.union.clients = None;
         sum.parts.values_mut().for_each(|part| part.clients = None);
         self.days_of(log).into_iter().for_each(|day| self.settle(day));
+        free
     }
 
     /// What is to be stored of a log.
@@ -430,15 +454,11 @@ impl Sums {
         let Some(sum) = self.logs.get_mut(&log) else {
             return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) };
         };
+        sum.fresh = false;
         let totals = sum.totals();
         let days = sum.parts.iter().map(|(day, part)| (*day, part.totals)).collect();
         let clients = sum.parts.iter().map(|(day, part)| Some((*day, Arc::clone(part.clients.as_ref()?)))).collect();
         Kept { totals, blank_bytes: sum.blank_bytes, days, clients }
-    }
-
-    /// How much memory the clients of a log take, in bytes.
-    pub fn memory_of(&self, log: u64) -> usize {
-        self.logs.get(&log).map_or(0, LogSum::memory)
     }
 
     /// How much memory the clients of a log take when they are there, in bytes; of those that are absent, about.
@@ -448,9 +468,18 @@ impl Sums {
         self.logs.get(&log).map_or(0, |sum| sum.parts.values().map(|part| weight(part)).sum())
     }
 
-    /// How much memory all clients take, in bytes.
+    /// How much memory all clients take, in bytes, but for pinned unions.
     pub fn memory(&self) -> usize {
-        self.logs.values().map(LogSum::memory).chain(self.days.values().map(|day| day.union.memory())).sum()
+        self.logs.values().map(LogSum::memory).sum::<usize>() + self.unions_memory()
+    }
+
+    /// How much of it is that of the unions of days.
+    pub fn unions_memory(&self) -> usize {
+        self.unpinned().map(|(_, day)| day.union.memory()).sum()
+    }
+
+    fn unpinned(&self) -> impl Iterator<Item = (&Option<Day>, &DaySum)> {
+        self.days.iter().filter(|(day, _)| !self.pinned.contains(*day))
     }
 
     /// May a log be the beginning of another one, by what was counted of both? Then each of its days has no more of anything than the other's, and no client

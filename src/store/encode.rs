@@ -40,7 +40,7 @@ const PAGE_BYTES: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
     /// The clients given are not those that the numbers of their day speak of.
-    #[error("the clients of a day are not as many as its numbers say, or days are not ascending")]
+    #[error("the clients of a day are not those that its numbers speak of, or days are not ascending")]
     Disagrees,
     /// The log, or something that is counted of it, is larger than the format holds.
     #[error("it is too large for the store")]
@@ -61,6 +61,11 @@ pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, 
     let given = days.iter().filter(|(_, clients)| !clients.is_empty()).map(|(day, clients)| (*day, clients.sizes()));
     let said = meta.days.iter().map(|(day, totals)| (*day, Sizes { ipv4: totals.ipv4, ipv6: totals.ipv6, other: totals.other }));
     if !given.eq(said.filter(|(_, sizes)| *sizes != Sizes::default())) {
+        return Err(Unfit::Disagrees);
+    }
+    // As many, and with as many requests: else these are the clients of another moment.
+    let requests = |clients: &Clients| clients.iter().fold(0u64, |sum, (_, usage)| sum.saturating_add(usage.requests));
+    if days.iter().any(|(day, clients)| meta.days.get(day).is_some_and(|totals| totals.requests() != requests(clients))) {
         return Err(Unfit::Disagrees);
     }
     let mut writer = Writer::new(meta.days.len())?;

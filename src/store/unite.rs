@@ -12,6 +12,7 @@ mod fold;
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelExtend, ParallelIterator};
@@ -20,8 +21,9 @@ use rayon::slice::ParallelSliceMut;
 use super::partial::{DayRows, Group};
 use super::span::{Share, Stored};
 use super::{Partial, Trouble, order};
-use crate::log::{Day, Kind, leading_ipv4};
+use crate::log::{Day, Kind, kind, leading_ipv4};
 use crate::tally::union::Sizes;
+use crate::tally::{Clients, Key};
 
 pub use days::{United, Wanted, unite_days};
 pub use fold::Union;
@@ -30,6 +32,14 @@ pub use fold::Union;
 const MAP_WORTH: usize = 8 << 10;
 /// A stretch of texts has about so many.
 const TEXTS: usize = 8 << 10;
+
+/// Does all this with so many threads, from now on.
+///
+/// # Errors
+/// If the system has no threads to give, or there are some already.
+pub fn use_threads(count: usize) -> io::Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(count).build_global().map_err(io::Error::other)
+}
 
 thread_local! {
     /// The map of bits: one for each address of a first octet. All are 0 between two uses.
@@ -80,6 +90,24 @@ impl Part {
     /// Likewise.
     pub fn decode_with_requests(partial: &Partial, day: Option<Day>) -> Result<Part, Trouble> {
         Part::of(partial, day, true)
+    }
+
+    /// The clients of a set, without their requests.
+    pub fn of_clients(clients: &Clients) -> Part {
+        let (mut part, mut ipv6, mut other) = (Part::default(), Vec::new(), Vec::new());
+        for (client, _) in clients.iter() {
+            match client {
+                Key::V4(address) => part.v4.push(order::rank(address)),
+                Key::Bytes(text) if kind(text) == Kind::Ipv6 => ipv6.push(text),
+                Key::Bytes(text) => other.push(text),
+            }
+        }
+        part.v4.sort_unstable();
+        for (mut sorted, texts) in [(ipv6, &mut part.ipv6), (other, &mut part.other)] {
+            sorted.sort_unstable();
+            sorted.into_iter().for_each(|text| texts.add(text));
+        }
+        part
     }
 
     fn of(partial: &Partial, day: Option<Day>, with_requests: bool) -> Result<Part, Trouble> {

@@ -40,11 +40,20 @@ pub struct Dispatch {
 impl Ledger {
     /// The next job, if there is one. `tails_only`: of the logs that were counted up to their ends before.
     pub fn next_job(&mut self, tails_only: bool) -> Option<Dispatch> {
+        self.next_of(|is_tail| is_tail || !tails_only)
+    }
+
+    /// The next job of the other logs, if there is one.
+    pub fn next_behind(&mut self) -> Option<Dispatch> {
+        self.next_of(|is_tail| !is_tail)
+    }
+
+    fn next_of(&mut self, wanted: impl Fn(bool) -> bool) -> Option<Dispatch> {
         let streams = self.flights.values().filter(|flight| flight.stream).count();
         let may = |turn: &&Turn| {
             self.logs.get(&turn.2).is_some_and(|log| {
                 let waiting = log.plan.as_ref().map_or(0, |plan| plan.waiting.len());
-                !(tails_only && turn.0) && waiting < WAITING_MAX && (log.format.is_none() || streams < self.policy.streams_max)
+                wanted(!turn.0) && waiting < WAITING_MAX && (log.format.is_none() || streams < self.policy.streams_max)
             })
         };
         let turn = *self.turns.iter().find(may)?;

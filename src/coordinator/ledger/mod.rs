@@ -26,6 +26,7 @@ use crate::log::Day;
 use crate::range::Io;
 
 use alike::Alike;
+pub use flight::Dispatch;
 use flight::Flight;
 pub use log::Log;
 pub use plan::{Done, end_of};

@@ -138,6 +138,7 @@ fn a_log_fits_in_another_one_only_if_its_clients_are_there() {
     let fits = |sums: &Sums| [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer));
     assert_eq!(fits(&sums), [true, false, false, false, false]);
     // The numbers alone tell much.
+    sums.keep(3);
     sums.evict(3);
     assert_eq!(fits(&sums), [true, false, false, false, false]);
 }
@@ -149,7 +150,10 @@ fn what_is_absent_is_in_the_numbers_all_the_same() {
     let want = numbers(&mut fresh(&all));
     let mut sums = fresh(&all);
     numbers(&mut sums);
-    (1..=3).for_each(|log| sums.evict(log));
+    for log in 1..=3 {
+        sums.keep(log);
+        assert!(sums.evict(log) > 0);
+    }
     assert_eq!((numbers(&mut sums), sums.memory(), sums.wants().count()), (want, 0, 0));
     let kept: Vec<Kept> = (1..=3).map(|log| sums.keep(log)).collect();
     assert!(kept.iter().all(|kept| kept.clients.is_none()));
@@ -182,4 +186,23 @@ fn what_is_absent_is_in_the_numbers_all_the_same() {
     assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, day(24), LOGS[0]), (2, day(24), LOGS[2]), all[2]])));
     sums.set_counts(2, false);
     assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[all[2]])));
+}
+
+/// A log that had just grown was evicted, for what was stored before was taken for all of it: those clients were lost.
+#[test]
+fn a_log_is_not_evicted_before_what_came_last_was_given_away() {
+    let mut sums = fresh(&[(1, None, LOGS[0])]);
+    assert_eq!(sums.evict(1), 0);
+    sums.keep(1);
+    add(&mut sums, 1, None, LOGS[2]);
+    assert_eq!(sums.evict(1), 0);
+    assert!(!sums.is_absent(1));
+    sums.keep(1);
+    assert!(sums.evict(1) > 0 && sums.is_absent(1));
+    // Another log's clients under its number are to be stored under that.
+    let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1])]);
+    sums.keep(1);
+    sums.keep(2);
+    sums.take_over(1, 2, None);
+    assert_eq!(sums.evict(2), 0);
 }

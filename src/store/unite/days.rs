@@ -1,16 +1,18 @@
-//! How many distinct clients days have together, from what is stored: for the start, when no clients are in memory.
+//! How many distinct clients days have together, from what is stored: for the start, when no clients are in memory, and for days whose unions would take too much of it.
 //!
 //! Each log is opened once for all its days, and its clients are folded into the unions of these, some logs at a time. So it takes memory for the unions and for a few logs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{Part, Union};
 use crate::log::Day;
 use crate::store::{Partial, Trouble};
+use crate::tally::Clients;
 use crate::tally::union::Sizes;
 
 /// So much is decoded at once, in bytes.
@@ -41,8 +43,8 @@ pub struct United {
     pub wrong: Vec<(u64, Trouble)>,
 }
 
-/// Unites days of logs, by all cores.
-pub fn unite_days(mut wanted: &[Wanted]) -> United {
+/// Unites days of logs, by all cores: those that are stored, and those that are in memory, each under the day that it is reported under.
+pub fn unite_days(mut wanted: &[Wanted], present: &[(Option<Day>, Arc<Clients>)]) -> United {
     let mut unions: BTreeMap<Option<Day>, Union> = BTreeMap::new();
     let mut united = United::default();
     while !wanted.is_empty() {
@@ -59,6 +61,9 @@ pub fn unite_days(mut wanted: &[Wanted]) -> United {
         }
         united.wrong.extend(chunk.iter().zip(decoded).filter_map(|(wanted, decoded)| Some((wanted.log, decoded.err()?))));
         wanted = rest;
+    }
+    for (day, clients) in present {
+        unions.entry(*day).or_default().fold(&[(*day, &Part::of_clients(clients))], false);
     }
     united.days = unions.iter().map(|(day, union)| (*day, union.sizes())).collect();
     united
