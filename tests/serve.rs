@@ -256,7 +256,7 @@ fn a_folder_that_cannot_be_read_for_a_while_loses_nothing() {
     daemon.wait_for("20210322.log", truth(1, 1));
     fs::rename(daemon.logs(), daemon.folder.join("away")).unwrap();
     let degraded = wait_until("status says so", || daemon.get("/api/v1/status")["degraded"].get(0).cloned());
-    assert!(degraded.as_str().unwrap().contains("cannot be read"), "{degraded}");
+    assert!(degraded.as_str().unwrap().contains("cannot read"), "{degraded}");
     assert_eq!(daemon.reported("20210322.log"), Some((1, 1)));
     fs::rename(daemon.folder.join("away"), daemon.logs()).unwrap();
     append(&daemon, "20210322.log", LINE.as_bytes());
@@ -426,7 +426,7 @@ fn status_and_healthcheck_ask_the_running_daemon() {
     let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
     let run = |words: &[&str]| tallyd().args(words).args(["--listen", &address]).output().unwrap();
     let page = String::from_utf8(run(&["status"]).stdout).unwrap();
-    assert!(page.contains("everything is counted") && page.contains("worker 1") && page.contains("1 logs"), "{page}");
+    assert!(page.contains("everything is counted") && page.contains("worker 1") && page.contains(", 1 log, "), "{page}");
     let status: serde_json::Value = serde_json::from_slice(&run(&["status", "--json"]).stdout).unwrap();
     assert_eq!(status["pending_bytes"], 0);
     assert!(run(&["healthcheck"]).status.success());

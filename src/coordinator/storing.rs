@@ -53,7 +53,7 @@ const LACKING_MAX: usize = 4;
 const BEYOND_MAX: usize = 4;
 /// This part of the budget is for unions in any case.
 const UNIONS_SHARE: usize = 8;
-/// A union beyond the budget leaves the memory when its day has not changed for so long.
+/// Or for so long, while there is much to count; and so long a union beyond the budget stays in memory after its day has changed.
 const LONG_QUIET: Duration = Duration::from_secs(10);
 /// For so long a day may be apart that is not quiet, if there is not more than this to be counted.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -311,9 +311,12 @@ impl Storing {
             self.apart.clear();
             return;
         }
-        if self.pressed || is_busy(ledger) {
+        let busy = is_busy(ledger);
+        if self.pressed || busy {
             self.calm = now;
         }
+        // While much is counted, a day that seems quiet is about to change, and the keeper has to write.
+        let rest = if busy { LONG_QUIET } else { QUIET };
         let before = std::mem::take(&mut self.apart);
         let mut quiet = BTreeSet::new();
         for Apart { day, changed, clients } in apart {
@@ -323,13 +326,15 @@ impl Storing {
             if self.asked.contains_key(&day) {
                 continue;
             }
-            if now - watched.quiet >= QUIET {
+            if now - watched.quiet >= rest {
                 quiet.insert(day);
             } else if sums.lacking_days() < LACKING_MAX && sums.unite_in_room(day, clients) {
                 // Its clients are asked for with the others that unions lack.
+                self.changed = true;
             } else if now - watched.apart.max(self.calm) >= PATIENCE && self.beyond.len() < BEYOND_MAX {
                 sums.unite(day);
                 sums.pin(day);
+                self.changed = true;
                 self.beyond.insert(day, watched);
             }
         }

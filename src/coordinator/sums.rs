@@ -321,6 +321,8 @@ impl Sums {
         let parts = || sum.parts.iter().filter_map(|key| Some((*key, self.logs.get(&key.0)?.parts.get(&key.1)?)));
         sum.lacks = parts().filter(|(_, part)| part.clients.is_none()).map(|(key, _)| key).collect();
         sum.union.clients = Some(unite(parts().filter_map(|(_, part)| part.clients.as_deref())));
+        // If it lacks nothing, that is all there is to it, and it can be told.
+        self.changed_days.insert(day);
     }
 
     /// The union of a day stays in memory, beside every budget, until it is [let go](Sums::unpin).

@@ -79,9 +79,24 @@ struct Kept {
     order: BTreeMap<u64, Key>,
     bytes: usize,
     clock: u64,
+    /// The latest snapshot that was asked about.
+    version: u64,
 }
 
 impl Kept {
+    /// Forgets the days of files that a newer snapshot has not: nobody asks for them again.
+    fn follow(&mut self, snapshot: &Snapshot) {
+        if snapshot.version <= self.version {
+            return;
+        }
+        self.version = snapshot.version;
+        let there: HashSet<u64> = snapshot.files.iter().map(|file| file.number).collect();
+        for (_, (used, part)) in self.parts.extract_if(|(number, ..), _| !there.contains(number)) {
+            self.order.remove(&used);
+            self.bytes -= part.bytes_used();
+        }
+    }
+
     fn get(&mut self, key: Key) -> Option<Arc<Part>> {
         let (used, part) = self.parts.get_mut(&key)?;
         self.clock += 1;
@@ -175,6 +190,7 @@ impl Parts {
     fn decode(&self, source: &Source<'_>, shares: &[Share], keep: bool) -> Result<Vec<Arc<Part>>, Wrong> {
         let mut parts: Vec<Option<Arc<Part>>> = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.follow(source.snapshot);
             shares.iter().map(|share| source.keys(share).into_iter().find_map(|key| kept.get(key))).collect()
         };
         let mut missing: Vec<usize> = (0..shares.len()).filter(|at| parts[*at].is_none()).collect();

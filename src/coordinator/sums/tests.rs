@@ -188,6 +188,18 @@ fn what_is_absent_is_in_the_numbers_all_the_same() {
     assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[all[2]])));
 }
 
+/// A day that was apart, and whose clients had come back meanwhile, was united and not told of.
+#[test]
+fn a_day_that_is_united_is_told_again() {
+    let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1])]);
+    sums.set_room(0);
+    assert!(!sums.day(day(22)).unwrap().whole);
+    sums.take_changed_days();
+    sums.unite(day(22));
+    assert!(sums.take_changed_days().contains(&day(22)));
+    assert!(sums.day(day(22)).unwrap().whole);
+}
+
 /// A log that had just grown was evicted, for what was stored before was taken for all of it: those clients were lost.
 #[test]
 fn a_log_is_not_evicted_before_what_came_last_was_given_away() {
