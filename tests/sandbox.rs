@@ -162,6 +162,9 @@ fn workers_have_limits_whatever_the_sandbox() {
 
 #[test]
 fn what_is_required_and_not_there_is_refused() {
+    if !has_walls() {
+        return;
+    }
     // A system without Landlock, like an old kernel or a strict container.
     let without = [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_restrict_self].map(|call| (call, Vec::new()));
     let filter = SeccompFilter::new(
