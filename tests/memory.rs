@@ -38,6 +38,17 @@ fn most_memory(daemon: &Daemon) -> u64 {
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
 }
 
+/// A daemon that has counted more than there is room for, and how many clients each day has.
+fn counted() -> (Daemon, u64) {
+    let daemon = Daemon::start(&["--memory-budget-mib", "16"]);
+    for number in 0..LOGS {
+        fs::write(daemon.log(&format!("{number}.log")), log(number)).unwrap();
+    }
+    let of_day = u64::from(LOGS / DAYS * CLIENTS);
+    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    (daemon, of_day)
+}
+
 /// The unions of all days were kept in memory, whatever the budget.
 #[test]
 fn days_larger_than_the_budget_are_right_within_it() {
@@ -77,12 +88,7 @@ fn days_larger_than_the_budget_are_right_within_it() {
 /// Only one day had its room beyond the budget, and lost it once its logs were stored: a day that grew all the time was never right again. Here are two.
 #[test]
 fn days_larger_than_the_budget_stay_right_while_they_grow() {
-    let daemon = Daemon::start(&["--memory-budget-mib", "16"]);
-    for number in 0..LOGS {
-        fs::write(daemon.log(&format!("{number}.log")), log(number)).unwrap();
-    }
-    let of_day = u64::from(LOGS / DAYS * CLIENTS);
-    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    let (daemon, of_day) = counted();
     let mut live: Vec<_> = (0..DAYS).map(|number| OpenOptions::new().append(true).open(daemon.log(&format!("{number}.log"))).unwrap()).collect();
     // So often, one after the other, both must be right while they grow.
     let mut right = 0;
@@ -122,12 +128,7 @@ fn a_day_that_is_over_is_right_while_its_logs_grow() {
 /// What could not be read was asked for again at once, and said each time.
 #[test]
 fn a_stored_log_that_cannot_be_read_is_not_asked_for_without_end() {
-    let daemon = Daemon::start(&["--memory-budget-mib", "16"]);
-    for number in 0..LOGS {
-        fs::write(daemon.log(&format!("{number}.log")), log(number)).unwrap();
-    }
-    let of_day = u64::from(LOGS / DAYS * CLIENTS);
-    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    let (daemon, of_day) = counted();
     wait_until("all is stored", || (daemon.get("/api/v1/status")["unstored_files"] == 0).then_some(()));
     // A folder in the place of each partial but that of the log that grows.
     let id = |name: &str| daemon.file(name).unwrap()["id"].as_str().unwrap().to_owned();
@@ -141,7 +142,9 @@ fn a_stored_log_that_cannot_be_read_is_not_asked_for_without_end() {
     writeln!(live, "another - - [01/Oct/2026:10:00:00 +0000] \"GET /\" 200 5").unwrap();
     wait_until("the store is said to be in trouble", || daemon.journal().contains("the store; counting goes on").then_some(()));
     let said = daemon.journal().len();
-    std::thread::sleep(Duration::from_secs(3)); // so long it is listened to what is said
+    let uptime = || daemon.get("/api/v1/status")["uptime_seconds"].as_u64().unwrap();
+    let start = uptime();
+    wait_until("the daemon has had three seconds to ask again", || (uptime() >= start + 3).then_some(()));
     let more = daemon.journal().len() - said;
     assert!(more < 4_000, "{more} bytes were said in 3 s:\n{}", daemon.journal());
     for path in &hidden {

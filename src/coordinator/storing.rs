@@ -562,9 +562,8 @@ impl Storing {
         self.pressed = memory > self.budget;
         if self.pressed {
             self.evict(memory, ledger, sums);
-            let evicted = memory - sums.memory();
-            memory -= evicted;
-            if evicted > 0 {
+            let before = std::mem::replace(&mut memory, sums.memory());
+            if memory < before {
                 give_back();
             }
             self.pressed = memory > self.budget && self.saves.behind() > 0;
