@@ -298,6 +298,8 @@ struct Run {
     must_see: bool,
     /// There was a second name since all was settled.
     linked: BTreeSet<u64>,
+    /// Copies of logs that were truncated. Until the daemon sees what such a log holds now, the copy is a copy only: if it went first, it would say nothing.
+    copies: BTreeSet<u64>,
     said: Vec<String>,
 }
 
@@ -324,6 +326,7 @@ impl Run {
             unsafe_to_kill: false,
             must_see: false,
             linked: BTreeSet::new(),
+            copies: BTreeSet::new(),
             said: Vec::new(),
         };
         for lines in [1, 3, 800, 1000] {
@@ -408,6 +411,7 @@ impl Run {
                 && !self.is_within(id, &inode.bytes)
                 && (!self.killed || inode.stored)
                 && !self.linked.contains(&id)
+                && !self.copies.contains(&id)
                 && self.may_move(name)?);
         }
         if self.inodes[&id].known.is_none() || self.linked.contains(&id) {
@@ -420,7 +424,7 @@ impl Run {
         for new in new {
             self.catch_up(new)?;
         }
-        if std::mem::take(&mut self.must_see) {
+        if std::mem::take(&mut self.must_see) || self.copies.contains(&id) {
             self.settle()?;
         }
         Ok(true)
@@ -649,6 +653,7 @@ impl Run {
                 let rest = if cut == bytes.len() { self.inodes[&id].rest.clone() } else { Vec::new() };
                 let copy = Inode { rotated: None, ..Inode::new(bytes[..cut].to_vec(), rest) };
                 self.put(&to, copy);
+                self.copies.insert(self.names[&to]);
                 self.refill(&from, Vec::new(), Vec::new());
                 self.append(&from, &new);
                 self.inodes.get_mut(&id).unwrap().rest = new_rest;
@@ -1103,6 +1108,7 @@ impl Run {
         let ids: Vec<u64> = self.inodes.keys().copied().collect();
         self.follow(&ids);
         self.must_see = false;
+        self.copies.clear();
         self.linked.retain(|id| self.inodes.contains_key(id) && self.names.values().filter(|other| *other == id).count() > 1);
         Ok(())
     }
