@@ -933,9 +933,11 @@ impl Run {
         }
     }
 
-    /// What the daemon knew and had not stored, it finds out again from the files.
+    /// What the daemon knew and had not stored, it finds out again from the files. That a compressed file has what another one has is not stored either, and found out when
+    /// it is decoded.
     fn forget_what_is_not_stored(&mut self) {
-        for inode in self.inodes.values_mut().filter(|inode| !inode.stored) {
+        let copies: Vec<u64> = self.inodes.iter().filter(|(id, inode)| inode.packed && self.is_within(**id, &inode.bytes)).map(|(id, _)| *id).collect();
+        for (_, inode) in self.inodes.iter_mut().filter(|(id, inode)| !inode.stored || copies.contains(id)) {
             (inode.known, inode.rotated) = (None, None);
         }
     }

@@ -22,6 +22,11 @@ fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
     if is_there(&own)? { is_there(sample) } else { None }
 }
 
+/// Does a log's file have another name by now, perhaps? Then what cannot be seen of it now may be seen after the next look at the folders.
+fn may_be_seen(log: &Log) -> bool {
+    !log.gone && log.format.is_none() && log.content.anchor.is_some()
+}
+
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
     pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
@@ -123,7 +128,7 @@ impl Ledger {
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
         let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
-        let (mut held, mut outer, mut probe, mut looks) = (Vec::new(), None, None, LOOKS_MAX);
+        let (mut held, mut longer, mut probe) = (Vec::new(), Vec::new(), None);
         for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
             let Some(other) = self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other)) else { continue };
             if other.content.to <= log.content.to {
@@ -141,8 +146,8 @@ impl Ledger {
                 if shown {
                     held.push(other_id);
                 }
-            } else if self.is_beginning(id, other_id, &mut looks, look) {
-                outer = Some(other.within.unwrap_or(other_id));
+            } else {
+                longer.push(other_id);
             }
         }
         if let Some(probe) = probe {
@@ -154,8 +159,14 @@ impl Ledger {
             self.consider(id, now);
             return false;
         }
-        let to = log.content.to;
+        let (mut outer, mut looks) = (None, LOOKS_MAX);
+        for other_id in longer {
+            if self.is_beginning(id, other_id, &mut looks, look) {
+                outer = self.logs.get(&other_id).map(|other| other.within.unwrap_or(other_id));
+            }
+        }
         let Some(log) = self.logs.get_mut(&id) else { return true };
+        let to = log.content.to;
         log.told = Some(log.size);
         self.changed.insert(id);
         // What is known to be the same says better than samples and clients whether it is the beginning of something.
@@ -233,14 +244,32 @@ impl Ledger {
     }
 
     /// Is what was counted of a log the beginning of what was counted of another one?
-    fn is_beginning(&self, short_id: u64, long_id: u64, looks: &mut usize, look: &mut impl Look) -> bool {
+    fn is_beginning(&mut self, short_id: u64, long_id: u64, looks: &mut usize, look: &mut impl Look) -> bool {
         let (Some(short), Some(long)) = (self.logs.get(&short_id), self.logs.get(&long_id)) else { return false };
         match (short.content.begins(&long.content), short.content.anchor) {
             (Shown::Likely, Some(anchor)) => {
                 *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
-                *looks > 0 && holds(long, &anchor, look).unwrap_or_else(|| short.content.shares_blocks(&long.content) && look.fits(short_id, long_id))
+                if *looks == 0 {
+                    return false;
+                }
+                let held = holds(long, &anchor, look);
+                if held.is_none() && may_be_seen(long) {
+                    self.unsure.insert(short_id);
+                }
+                held.unwrap_or_else(|| short.content.shares_blocks(&long.content) && look.fits(short_id, long_id))
             }
             (shown, _) => shown == Shown::Same,
+        }
+    }
+
+    /// Logs that were told while a file was not where it was known to be: are they what they were taken for?
+    pub(super) fn make_sure(&mut self, look: &mut impl Look) {
+        for id in std::mem::take(&mut self.unsure) {
+            match self.logs.get(&id).map(|log| log.within.is_some()) {
+                Some(true) => self.kin(id, look),
+                Some(false) => self.compare(id, look),
+                None => {}
+            }
         }
     }
 
@@ -261,7 +290,13 @@ impl Ledger {
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
             let (short_id, long_id) = if outgrown { (outer, inner) } else { (inner, outer) };
             let same = match (short.content.begins(&long.content), short.content.anchor) {
-                (Shown::Likely, Some(anchor)) => holds(long, &anchor, look).unwrap_or_else(|| look.fits(short_id, long_id)),
+                (Shown::Likely, Some(anchor)) => {
+                    let held = holds(long, &anchor, look);
+                    if held.is_none() && may_be_seen(long) {
+                        self.unsure.insert(short_id);
+                    }
+                    held.unwrap_or_else(|| look.fits(short_id, long_id))
+                }
                 (shown, _) => shown != Shown::Other,
             };
             let is_gone = two.gone;

@@ -89,6 +89,7 @@ impl Ledger {
         self.tell_all(now, look);
         self.replace_all();
         self.place_orphans(look);
+        self.make_sure(look);
         self.consider_all(now);
     }
 

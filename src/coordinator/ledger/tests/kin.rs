@@ -60,6 +60,19 @@ fn a_copy_counts_within_its_original() {
     }
 }
 
+/// The model's seed 110110: what begins like another log but ends otherwise stayed a duplicate of it, for the other one was being renamed when the two were compared.
+#[test]
+fn a_log_that_was_told_while_its_like_was_renamed_is_told_again() {
+    let mut world = with(&[("a", 1, 16_384)]);
+    world.create("b", [of(1, 1_600), of(2, 32)].concat());
+    world.see();
+    let jobs = world.dispatch_all();
+    world.rename("a", "c");
+    jobs.into_iter().for_each(|job| world.answer(job.number));
+    world.settle();
+    assert_eq!((log(&world, "c").1.state(), log(&world, "b").1.state()), (LogState::Live, LogState::Live));
+}
+
 #[test]
 fn what_has_more_than_its_original_is_the_original() {
     let mut world = counted(&[("a", 1, 96)]);
