@@ -64,6 +64,8 @@ pub struct Settings {
     pub range_bytes: u64,
     /// A log that has not changed for so long is final.
     pub final_after: Duration,
+    /// For so many days clients are kept; `None`: for ever.
+    pub retention_days: Option<u32>,
     /// How many logs the board has room for.
     pub board_logs: usize,
     /// How much memory the coordinator's numbers may take, in bytes.
@@ -154,6 +156,9 @@ pub struct Given {
     /// A log unchanged for so many seconds, 1 to 31536000, is final: its last line counts without a line feed [default: 300]
     #[arg(long, value_name = "S", env = "TALLYD_FINAL_AFTER_S")]
     final_after_s: Option<u64>,
+    /// Remove the clients of a day from the store after so many days, up to 1000000, or never (0); its numbers stay [default: 0]
+    #[arg(long, value_name = "N", env = "TALLYD_RETENTION_DAYS")]
+    retention_days: Option<u64>,
     /// How many logs can be reported one by one, 1 to 1048576 [default: 65536]
     #[arg(long, value_name = "N", env = "TALLYD_BOARD_LOGS")]
     board_logs: Option<usize>,
@@ -395,6 +400,8 @@ impl Settings {
         let host = host_name(host.unwrap_or_else(|| "local".to_owned()), &origin)?;
         let (final_after_s, origin) = setting!(final_after_s);
         let final_after = Duration::from_secs(within(final_after_s.unwrap_or(300), 1, 31_536_000, &origin)?);
+        let (retention_days, origin) = setting!(retention_days);
+        let retention_days = Some(within(retention_days.unwrap_or(0), 0, 1_000_000, &origin)? as u32).filter(|days| *days > 0);
         let (board_logs, origin) = setting!(board_logs);
         let board_logs = within(board_logs.unwrap_or(65_536) as u64, 1, 1_048_576, &origin)? as usize;
         let (memory_budget_mib, origin) = setting!(memory_budget_mib);
@@ -435,6 +442,7 @@ impl Settings {
             io,
             range_bytes,
             final_after,
+            retention_days,
             board_logs,
             memory_budget,
             worker_memory,

@@ -13,7 +13,7 @@ use crate::count::progress;
 use crate::log::{Day, shown, shown_to_people};
 use crate::show::{UNDATED, columns, day_fields, thousands};
 use crate::store::folder::{self, Entry};
-use crate::store::span::{self, Numbers, Share, Span, Stored};
+use crate::store::span::{self, Numbers, Share, Span, Stored, Sum};
 use crate::store::unite::{self, Part};
 use crate::store::{Meta, Partial, Trouble, read_meta, utc};
 
@@ -118,7 +118,7 @@ pub fn check(state: &Path) -> Answer {
         let read = || {
             let partial = Partial::open(File::open(&entry.path)?)?;
             partial.check()?;
-            Ok(partial.meta().days.values().map(|day| day.unique_clients()).sum::<u64>())
+            Ok(partial.meta().days_with_clients().map(|(_, totals)| totals.unique_clients()).sum::<u64>())
         };
         if let Some(count) = answer.take(&entry.path, read()) {
             (whole, clients) = (whole + 1, clients + count);
@@ -193,24 +193,32 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
     let span = if from.is_none() && to.is_none() { Span::All } else { Span::Days(from, to) };
     let (days, all) = unite_days(&mut answer, &mut logs, span);
     // What could not be read may have had lines of any day.
-    let complete = answer.errors.is_empty() && answer.notes.is_empty() && span::is_complete(&logs, span);
+    let counted = answer.errors.is_empty() && answer.notes.is_empty() && span::is_complete(&logs, span);
     if as_json {
         let day = |day: Option<Day>| day.map(|day| day.to_string());
         let mut object = serde_json::Map::from_iter([("from".to_owned(), json!(day(from))), ("to".to_owned(), json!(day(to)))]);
         object.append(&mut day_fields(&all.totals));
-        object.extend([("files".to_owned(), json!(all.files)), ("complete".to_owned(), json!(complete))]);
+        let complete = counted && !all.at_least;
+        object.extend([
+            ("files".to_owned(), json!(all.files)),
+            ("complete".to_owned(), json!(complete)),
+            ("unique_ips_at_least".to_owned(), json!(all.at_least)),
+        ]);
         answer.text = serde_json::to_string_pretty(&object).expect("keys are strings") + "\n";
     } else {
-        let line = |name: String, Numbers { totals, files }: &Numbers| {
+        let line = |name: String, Numbers { totals, files, at_least }: &Numbers| {
             let numbers = [totals.requests(), totals.unique_clients(), totals.malformed, totals.bytes, *files].map(thousands);
             let [requests, clients, malformed, bytes, files] = numbers;
-            [name, requests, clients, malformed, bytes, files]
+            [name, requests, if *at_least { format!("≥ {clients}") } else { clients }, malformed, bytes, files]
         };
         let mut cells = vec![["day", "requests", "unique clients", "malformed", "bytes", "logs"].map(str::to_owned)];
         cells.extend(days.iter().map(|(day, numbers)| line(day.map_or(UNDATED.to_owned(), |day| day.to_string()), numbers)));
         cells.push(line(format!("all {}", thousands(days.len() as u64)), &all));
         answer.text = columns(&cells);
-        if !complete {
+        if all.at_least || days.iter().any(|(_, day)| day.at_least) {
+            answer.notes.push("≥: clients of some of these days are not kept any more (retention_days), so there may be more of them".to_owned());
+        }
+        if !counted {
             answer.notes.push("not everything of these days is in the numbers: a log is still being counted, or could not be read".to_owned());
         }
     }
@@ -224,13 +232,12 @@ fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(
     let mut parts: BTreeMap<(PathBuf, Option<Day>), Part> = BTreeMap::new();
     loop {
         let shares = span::shares(logs, span);
-        let of_days: Vec<(&[Share], (Numbers, bool))> =
-            shares.chunk_by(|one, two| one.reported == two.reported).map(|shares| (shares, span::sum(logs, shares))).collect();
-        let (mut all, all_known) = span::sum(logs, &shares);
+        let of_days: Vec<(&[Share], Sum)> = shares.chunk_by(|one, two| one.reported == two.reported).map(|shares| (shares, span::sum(logs, shares))).collect();
+        let all = span::sum(logs, &shares);
         let key = |share: &Share| (logs[share.log].path.clone(), share.day);
         // What the footers know by themselves is not decoded.
-        let wanted = of_days.iter().filter(|(_, (_, known))| !all_known || !known).flat_map(|(shares, _)| *shares);
-        let missing: Vec<Share> = wanted.filter(|share| !parts.contains_key(&key(share))).copied().collect();
+        let wanted = of_days.iter().filter(|(_, sum)| all.wants_union() || sum.wants_union()).flat_map(|(shares, _)| *shares);
+        let missing: Vec<Share> = wanted.filter(|share| !share.is_removed(logs) && !parts.contains_key(&key(share))).copied().collect();
         let mut wrong = BTreeMap::new();
         for (share, part) in missing.iter().zip(unite::decode(logs, &missing, false)) {
             match part {
@@ -240,18 +247,10 @@ fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(
         }
         if wrong.is_empty() {
             let united = |shares: &[Share]| unite::unite(&shares.iter().filter_map(|share| parts.get(&key(share))).collect::<Vec<_>>());
-            let mut days = Vec::new();
-            for (shares, (mut numbers, known)) in of_days {
-                if !known {
-                    numbers.totals.set_sizes(united(shares));
-                }
-                days.push((shares[0].reported, numbers));
-            }
-            if !all_known {
-                all.totals.set_sizes(united(&shares));
-            }
+            let numbers = |sum: Sum, shares: &[Share]| if sum.wants_union() { sum.with(united(shares)) } else { sum.numbers };
+            let mut days: Vec<_> = of_days.into_iter().map(|(shares, sum)| (shares[0].reported, numbers(sum, shares))).collect();
             days.sort_by_key(|(day, _)| (day.is_none(), *day));
-            return (days, all);
+            return (days, numbers(all, &shares));
         }
         // From behind, so that places stay.
         for (log, trouble) in wrong.into_iter().rev() {

@@ -300,6 +300,8 @@ struct Run {
     linked: BTreeSet<u64>,
     /// Copies of logs that were truncated. Until the daemon sees what such a log holds now, the copy is a copy only: if it went first, it would say nothing.
     copies: BTreeSet<u64>,
+    /// Files that were rewritten in place, which the daemon may not have seen: if such a file goes, it looks as if what it held before had gone on and was not counted to its end.
+    rewritten: BTreeSet<u64>,
     said: Vec<String>,
 }
 
@@ -327,6 +329,7 @@ impl Run {
             must_see: false,
             linked: BTreeSet::new(),
             copies: BTreeSet::new(),
+            rewritten: BTreeSet::new(),
             said: Vec::new(),
         };
         for lines in [1, 3, 800, 1000] {
@@ -560,6 +563,7 @@ impl Run {
         // It is a new log in an old file.
         let rotated = if self.linked.contains(&id) { None } else { Some(false) };
         *inode = Inode { rotated, ..Inode::new(bytes, rest) };
+        self.rewritten.insert(id);
     }
 
     fn do_one(&mut self, act: Act) -> Outcome {
@@ -673,6 +677,12 @@ impl Run {
                 let id = self.names[&from];
                 if self.names.contains_key(&to) || self.inodes[&id].bytes.is_empty() || self.looks_like_another(id) || !self.may_move(&from)? {
                     return Ok(());
+                }
+                if !keep && self.rewritten.contains(&id) {
+                    if self.daemon.is_none() {
+                        return Ok(());
+                    }
+                    self.catch_up(id)?;
                 }
                 self.say(format!("pack {from} with {program}{}", if keep { ", keep it" } else { "" }));
                 let packed = pack(program, &self.inodes[&id].bytes);
@@ -830,6 +840,7 @@ impl Run {
                     File::options().write(true).open(self.path(&name)).unwrap().set_len(cut as u64).unwrap();
                     let inode = self.inodes.get_mut(&id).unwrap();
                     *inode = Inode { rotated: None, ..Inode::new(bytes[..cut].to_vec(), Vec::new()) };
+                    self.rewritten.insert(id);
                 }
             }
             Act::ComeBack(pick, name) => {
@@ -1045,6 +1056,7 @@ impl Run {
             {
                 let to = *to;
                 self.inodes.get_mut(&id).unwrap().know(to);
+                self.rewritten.remove(&id);
                 self.follow(&[id]);
                 self.say(format!("  (the daemon knows {name})"));
                 return Ok(());
@@ -1111,6 +1123,7 @@ impl Run {
         self.follow(&ids);
         self.must_see = false;
         self.copies.clear();
+        self.rewritten.clear();
         self.linked.retain(|id| self.inodes.contains_key(id) && self.names.values().filter(|other| *other == id).count() > 1);
         Ok(())
     }
@@ -1222,7 +1235,7 @@ impl Run {
             return Err(format!("the days (requests, bytes, unique) must be {wanted:?}\n and are {listed:?}; {files:#?}"));
         }
         if days["days"].as_array().unwrap().iter().any(|day| day["complete"] != true) {
-            return Err(format!("the days are not complete: {days}"));
+            return Err(format!("the days are not complete: {days}; {files:#?}"));
         }
         let known: Vec<(u64, usize)> = counted.iter().map(|(id, (to, _))| (*id, *to)).collect();
         for (id, to) in known {

@@ -79,7 +79,7 @@ impl Truth {
             "from": from, "to": to, "requests": of.len(), "parsed": of.iter().filter(|asked| asked.hour.is_some()).count(),
             "malformed": of.iter().filter(|asked| asked.hour.is_none()).count(), "unique_ips": clients.len(), "ipv4": kind(Kind::Ipv4), "ipv6": kind(Kind::Ipv6),
             "other": kind(Kind::Other), "bytes": of.iter().map(|asked| asked.bytes).sum::<u64>(), "requests_by_hour": hours,
-            "files": of.iter().map(|asked| asked.log).collect::<BTreeSet<_>>().len(), "complete": true,
+            "files": of.iter().map(|asked| asked.log).collect::<BTreeSet<_>>().len(), "complete": true, "unique_ips_at_least": false,
         })
     }
 

@@ -549,7 +549,7 @@ fn what_a_newer_version_wrote_is_left_as_it_is() {
             let path = partial_of(folder.path(), name);
             let mut bytes = fs::read(&path).unwrap();
             let at = bytes.windows(12).position(|text| text == b"{\"version\":1").unwrap() + 11;
-            bytes[at] = b'2';
+            bytes[at] = b'9';
             fs::write(&path, &bytes).unwrap();
             (path, bytes)
         })
@@ -576,7 +576,7 @@ fn what_a_newer_version_wrote_is_left_as_it_is() {
     // It can be read again: now there are two of each log.
     let folder = daemon.end(SIGTERM);
     for (path, bytes) in newer {
-        let at = bytes.windows(12).position(|text| text == b"{\"version\":2").unwrap() + 11;
+        let at = bytes.windows(12).position(|text| text == b"{\"version\":9").unwrap() + 11;
         fs::write(&path, [&bytes[..at], b"1", &bytes[at + 1..]].concat()).unwrap();
     }
     let daemon = Daemon::start_in(folder, &[], &[]);

@@ -77,7 +77,8 @@ pub(super) async fn range(State(api): Shared, asked: Asked) -> Result<Response, 
     let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days).await?;
     let bound = |day: Option<Day>| day.map(|day| day.to_string());
     let numbers = wire::Numbers::from(&outcome.numbers.totals);
-    let range = wire::Range { from: bound(days.from), to: bound(days.to), numbers, files: outcome.numbers.files, complete, as_of };
+    let (files, unique_ips_at_least) = (outcome.numbers.files, outcome.numbers.at_least);
+    let range = wire::Range { from: bound(days.from), to: bound(days.to), numbers, files, complete, unique_ips_at_least, as_of };
     Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
         Format::Csv => table::csv(std::slice::from_ref(&range), &range),
         Format::Json | Format::Ndjson => json(&range),

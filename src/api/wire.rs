@@ -103,6 +103,8 @@ pub(super) struct File {
     state: &'static str,
     /// Is all of it in the numbers?
     complete: bool,
+    /// Clients were removed (`retention_days`), and there may be more distinct ones than these numbers say.
+    unique_ips_at_least: bool,
     /// The id of the file that it counts within, or null.
     #[schema(required)]
     duplicate_of: Option<String>,
@@ -125,6 +127,7 @@ impl From<&LogRow> for File {
             counted_to: log.counted_to,
             state: log.state.name(),
             complete: log.complete,
+            unique_ips_at_least: log.at_least,
             duplicate_of: (log.duplicate_of != 0).then(|| file_id(log.duplicate_of)),
             reason: reason(log.reason),
         }
@@ -235,11 +238,13 @@ pub(super) struct DayOfAll {
     files: u64,
     /// Is everything that is known in these numbers? `false` while a log that may have a part in them is being counted, or if some of it could not be.
     complete: bool,
+    /// Clients were removed (`retention_days`), and there may be more distinct ones than these numbers say.
+    unique_ips_at_least: bool,
 }
 
 impl From<&DayRow> for DayOfAll {
     fn from(row: &DayRow) -> DayOfAll {
-        DayOfAll { day: day_name(row.day), numbers: Numbers::from(&row.totals), files: row.files, complete: row.complete }
+        DayOfAll { day: day_name(row.day), numbers: Numbers::from(&row.totals), files: row.files, complete: row.complete, unique_ips_at_least: row.at_least }
     }
 }
 
@@ -268,6 +273,8 @@ pub(super) struct Range {
     pub(super) files: u64,
     /// As of a day, for each of the days; and `false` while the store is behind what is counted.
     pub(super) complete: bool,
+    /// Clients were removed (`retention_days`), and there may be more distinct ones than these numbers say.
+    pub(super) unique_ips_at_least: bool,
     /// The moment that the answer shows, in UTC.
     pub(super) as_of: String,
 }
@@ -277,7 +284,7 @@ pub(super) struct Range {
 pub(super) struct TopClients {
     /// Those with the most requests first; of those with equally many, by the bytes of the client.
     pub(super) clients: Vec<Client>,
-    /// As of a range.
+    /// As of a range. `false` also if clients of these days were removed (`retention_days`), for those cannot be told any more.
     pub(super) complete: bool,
     /// The moment that the answer shows, in UTC.
     pub(super) as_of: String,

@@ -17,6 +17,8 @@ pub struct DayRow {
     pub files: u64,
     /// Is all of it in the numbers?
     pub complete: bool,
+    /// Clients of it were removed: there may be more than its numbers say.
+    pub at_least: bool,
     /// Its numbers; its clients are united over the logs.
     pub totals: Totals,
 }
@@ -25,15 +27,16 @@ impl DayRow {
     /// As the words of a row.
     pub(super) fn to_words(self) -> [u64; DAY_WORDS] {
         let mut data = [0; DAY_WORDS];
-        data[..4].copy_from_slice(&[u64::from(self.used), self.day.map_or(0, |day| day.number().into()), self.files, u64::from(self.complete)]);
+        data[..4].copy_from_slice(&[u64::from(self.used), self.day.map_or(0, |day| day.number().into()), self.files, flags(self.complete, self.at_least)]);
         data[4..].copy_from_slice(&self.totals.to_words());
         data
     }
 
     /// The row of these words.
     pub(super) fn from_words(data: &[u64; DAY_WORDS]) -> DayRow {
-        let [used, day, files, complete, ..] = *data;
-        DayRow { used: used != 0, day: day_of(day), files, complete: complete != 0, totals: totals_of(&data[4..]) }
+        let [used, day, files, flags, ..] = *data;
+        let (complete, at_least) = of_flags(flags);
+        DayRow { used: used != 0, day: day_of(day), files, complete, at_least, totals: totals_of(&data[4..]) }
     }
 }
 
@@ -61,6 +64,16 @@ impl ShareRow {
     pub(super) fn from_words(data: &[u64; SHARE_WORDS]) -> ShareRow {
         ShareRow { log: data[0], day: day_of(data[1]), totals: totals_of(&data[4..]) }
     }
+}
+
+/// What is said of the numbers of a row: are they complete, and are its clients only so many at least?
+pub(super) fn flags(complete: bool, at_least: bool) -> u64 {
+    u64::from(complete) | u64::from(at_least) << 1
+}
+
+/// What [`flags`] says.
+pub(super) fn of_flags(word: u64) -> (bool, bool) {
+    (word & 1 != 0, word & 2 != 0)
 }
 
 /// The day of a word; none of one that is no day's.

@@ -1,6 +1,6 @@
 //! What the board says of a log, and how that is written in words.
 
-use super::day::{day_of, totals_of};
+use super::day::{day_of, flags, of_flags, totals_of};
 use super::reason::Reason;
 use crate::log::Day;
 use crate::tally::Totals;
@@ -78,6 +78,8 @@ pub struct LogRow {
     pub state: LogState,
     /// Is all of it in the numbers?
     pub complete: bool,
+    /// Clients of it were removed: there may be more than its numbers say.
+    pub at_least: bool,
     /// The file's size, in bytes.
     pub size: u64,
     /// Up to where its lines are counted without a gap.
@@ -100,7 +102,7 @@ impl LogRow {
         let mut data = [0; LOG_WORDS];
         let name = &self.name[..self.name.len().min(NAME_BYTES_MAX)];
         let day = self.day.map_or(0, |day| day.number().into());
-        let first = [self.id, day, self.state as u64, u64::from(self.complete), self.size, self.counted_to, self.file.0, self.file.1];
+        let first = [self.id, day, self.state as u64, flags(self.complete, self.at_least), self.size, self.counted_to, self.file.0, self.file.1];
         data[..8].copy_from_slice(&first);
         let Quarantine { bytes, from, to } = self.quarantine;
         data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, self.reason.to_word(), name.len() as u64, self.duplicate_of]);
@@ -115,14 +117,16 @@ impl LogRow {
 
     /// The row of these words.
     pub(super) fn from_words(data: &[u64; LOG_WORDS]) -> LogRow {
-        let [id, day, state, complete, size, counted_to, device, inode, bytes, from, to, reason, name_length, duplicate_of, ..] = *data;
+        let [id, day, state, flags, size, counted_to, device, inode, bytes, from, to, reason, name_length, duplicate_of, ..] = *data;
         let name = data[LOG_NUMBERS + Totals::WORDS..].iter().flat_map(|word| word.to_le_bytes());
+        let (complete, at_least) = of_flags(flags);
         LogRow {
             id,
             name: name.take(name_length as usize).collect(),
             day: day_of(day),
             state: LogState::from_word(state),
-            complete: complete != 0,
+            complete,
+            at_least,
             size,
             counted_to,
             file: (device, inode),

@@ -320,6 +320,7 @@ mod tests {
             day,
             state: LogState::Final,
             complete: true,
+            at_least: false,
             size: 1 << 40,
             counted_to: 5,
             file: (8, u64::MAX),
@@ -336,7 +337,7 @@ mod tests {
             assert_eq!(log.brief(), brief);
             assert_eq!((reader.logs().unwrap(), reader.briefs().collect::<Result<Vec<_>, _>>().unwrap()), (vec![log], vec![brief]));
         }
-        let one = DayRow { used: true, day, files: 3, complete: true, totals };
+        let one = DayRow { used: true, day, files: 3, complete: true, at_least: false, totals };
         let undated = DayRow { day: None, ..one };
         board.set_day(0, &one);
         board.set_day(2, &undated);

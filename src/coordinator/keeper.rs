@@ -209,7 +209,7 @@ impl Shelf {
         let (mut files, mut reports) = (Vec::new(), Vec::new());
         for (meta, clients) in snapshots {
             let (log, start) = (meta.log, Instant::now());
-            let encoded = clients.map_or_else(|| self.stored(log), Ok).and_then(|clients| bytes_of(&meta, &clients).map_err(Unusable::Failed));
+            let encoded = clients.map_or_else(|| self.stored(&meta), Ok).and_then(|clients| bytes_of(&meta, &clients).map_err(Unusable::Failed));
             match encoded {
                 Ok(bytes) => files.push((log, bytes, start.elapsed())),
                 Err(error) => reports.push((log, start.elapsed(), Err(error))),
@@ -226,10 +226,10 @@ impl Shelf {
         reports
     }
 
-    /// The clients that a log's partial has.
-    fn stored(&self, log: u64) -> Result<DayClients, Unusable> {
-        let days = load(&folder::path(&self.folder, log), None).map_err(unusable)?;
-        Ok(days.into_iter().map(|(day, clients)| (day, Arc::new(clients))).collect())
+    /// The clients that a log's partial has, but those that are to be removed.
+    fn stored(&self, meta: &Meta) -> Result<DayClients, Unusable> {
+        let days = load(&folder::path(&self.folder, meta.log), None).map_err(unusable)?;
+        Ok(days.into_iter().filter(|(day, _)| !meta.is_removed(*day)).map(|(day, clients)| (day, Arc::new(clients))).collect())
     }
 }
 

@@ -16,6 +16,7 @@ mod peek;
 mod publish;
 mod restore;
 mod results;
+mod retention;
 mod saves;
 mod scan;
 mod storing;
@@ -47,6 +48,7 @@ use ledger::{Event, Ledger, Log, Policy};
 use peek::Peek;
 use publish::Publisher;
 use results::Counted;
+use retention::Retention;
 use scan::Scope;
 use storing::Storing;
 use sums::Sums;
@@ -80,6 +82,7 @@ struct Coordinator<'a> {
     ledger: Ledger,
     sums: Sums,
     storing: Storing,
+    retention: Retention,
     publisher: Publisher,
     inflight: Inflight,
     hands: Vec<Option<Hand>>,
@@ -148,6 +151,7 @@ impl<'a> Coordinator<'a> {
             ledger,
             sums,
             storing,
+            retention: Retention::new(settings.retention_days),
             publisher,
             inflight,
             hands: (0..settings.workers).map(|_| None).collect(),
@@ -180,6 +184,7 @@ impl<'a> Coordinator<'a> {
             self.hear_keeper();
             self.publish();
             self.dispatch();
+            self.stale |= self.retention.apply(now(), &self.ledger, &mut self.sums, &mut self.storing);
             self.storing.save(&mut self.ledger, &mut self.sums);
             let busy = self.hands.iter().flatten().any(|hand| hand.flight.is_some());
             self.page.set_activity(if busy { Activity::Working } else { Activity::Idle });

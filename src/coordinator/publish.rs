@@ -213,6 +213,7 @@ impl Publisher {
         let Some(row) = self.logs.of(id) else { return };
         self.wrote = true;
         let first = log.quarantine.first();
+        let at_least = !is_void && sums.is_at_least(id);
         self.show_links(id, log, sums);
         let quarantine = Quarantine {
             bytes: log.quarantine.iter().map(|(range, _)| range.len()).sum(),
@@ -226,7 +227,8 @@ impl Publisher {
                 name: log.name.clone(),
                 day: log.day,
                 state: if is_void { LogState::Skipped } else { log.state() },
-                complete: log.is_complete(),
+                complete: log.is_complete() && !at_least,
+                at_least,
                 size: log.size,
                 counted_to: log.content.to,
                 file: log.file,
@@ -258,9 +260,10 @@ impl Publisher {
             let link = row_id(name, id);
             let Some(row) = self.logs.of(link) else { continue };
             let (day, totals) = (crate::log::day_of_name(name), sums.log(id));
-            let (size, counted_to, complete) = (log.size, log.content.to, log.is_complete());
+            let (size, counted_to, at_least) = (log.size, log.content.to, sums.is_at_least(id));
             let like =
-                LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, complete, ..LogRow::default() };
+                LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, at_least, ..LogRow::default() };
+            let like = LogRow { complete: log.is_complete() && !at_least, ..like };
             self.board.set_log(row, &LogRow { file: log.file, totals, ..like });
         }
         if names.is_empty() {
@@ -325,13 +328,13 @@ impl Publisher {
         let unsettled = Unsettled::of(ledger, sums);
         for day in changed {
             match sums.day(day) {
-                Some(DayNumbers { totals, files, whole }) => {
+                Some(DayNumbers { totals, files, whole, at_least }) => {
                     if whole {
                         self.open_days.remove(&day)
                     } else {
                         self.open_days.insert(day)
                     };
-                    self.show_day(DayRow { used: true, day, files, complete: whole && unsettled.settles(day), totals });
+                    self.show_day(DayRow { used: true, day, files, complete: whole && unsettled.settles(day), at_least, totals });
                 }
                 None => {
                     self.shown_days.remove(&day);

@@ -2,7 +2,7 @@
 //!
 //! Whatever is there, the coordinator starts. What cannot be believed is put aside and said; what a newer version wrote is left as it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -119,7 +119,8 @@ fn foreign_id(entry: &Entry) -> u64 {
 }
 
 fn kept_of(meta: &Meta) -> Kept {
-    Kept { totals: Totals { blank: meta.blank, ..meta.totals }, blank_bytes: meta.blank_bytes, days: meta.days.clone(), clients: None }
+    let (days, removals) = (meta.days.clone(), meta.removals.clone());
+    Kept { totals: Totals { blank: meta.blank, ..meta.totals }, at_least: meta.at_least, blank_bytes: meta.blank_bytes, days, removals, clients: None }
 }
 
 /// The log that a partial tells of.
@@ -155,7 +156,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         crate::board::LogState::Counting => State::Counting,
         _ => State::Live,
     };
-    let nothing = BTreeMap::new();
+    let (days, removals) = if log.deleted { Default::default() } else { (kept.days.clone(), kept.removals.clone()) };
     Meta {
         log: id,
         writer: by.writer,
@@ -176,8 +177,10 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         holes: log.quarantine.iter().map(|(range, reason)| Hole { range: *range, reason: reason.to_word() }).collect(),
         blank: kept.totals.blank,
         blank_bytes: kept.blank_bytes,
-        days: if log.deleted { nothing } else { kept.days.clone() },
+        days,
+        removals,
         totals: kept.totals,
+        at_least: kept.at_least,
         state,
         complete: log.is_complete(),
         unterminated: log.unterminated,

@@ -85,6 +85,19 @@ impl Saves {
         self.settle(id);
     }
 
+    /// What is to be stored of a log changed, though the log did not.
+    pub fn touch(&mut self, id: u64, now: Instant) {
+        /// No log's mark.
+        const OTHER: Mark = 0;
+        let Some(save) = self.logs.get_mut(&id) else { return };
+        if let Some(Some(mark)) = &mut save.writing {
+            *mark = OTHER;
+        } else if !save.is_dirty() && save.wanted.is_some() {
+            (save.stored, save.due) = (Some(OTHER), now);
+            self.settle(id);
+        }
+    }
+
     /// What is due now, the longest due first, as long as it has not more than `bytes_max` bytes. It is being done from now on.
     pub fn take_due(&mut self, now: Instant, all: bool, bytes_max: usize, bytes: impl Fn(u64) -> usize) -> Vec<(u64, Todo)> {
         let (mut todo, mut sum) = (Vec::new(), 0);

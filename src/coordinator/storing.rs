@@ -200,6 +200,21 @@ impl Storing {
         self.saves.is_failing() || !self.unread.is_empty() || self.unread_days
     }
 
+    /// Is a log in the store as it is?
+    pub fn is_stored(&self, log: u64) -> bool {
+        self.saves.is_stored(log)
+    }
+
+    /// Is a log known from another host's partial only?
+    pub fn is_foreign(&self, log: u64) -> bool {
+        self.foreign.contains_key(&log)
+    }
+
+    /// What is to be stored of a log changed, though the log did not.
+    pub fn touch(&mut self, log: u64) {
+        self.saves.touch(log, Instant::now());
+    }
+
     /// Did what the header says of the store change since this was last asked?
     pub fn take_changed(&mut self) -> bool {
         let hangs = self.keeper.at_it_for() > HANGS_AFTER;

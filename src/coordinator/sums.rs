@@ -4,15 +4,23 @@
 //! A union is made when two parts first meet, follows every result from then on, and is made anew when a part is taken out.
 //! The clients of a log may be *absent*: they are in the store, and only their numbers here, until the log grows or a union needs them.
 //! A day whose parts are not united, because some are absent or there is no room, is *apart*: of how many clients it has, only a least number is known, until somebody sees to it.
+//! Clients that are *removed* are nowhere any more: of these parts the numbers stay, and of their days what was noted of the union before.
 //! Deliberately absent: files, jobs, the board.
+
+mod apart;
+mod removed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::job::{DayView, ResultView};
 use crate::log::Day;
+use crate::store::removal::{Remembered, Removal, remembered};
 use crate::tally::union::Sizes;
 use crate::tally::{Clients, Totals};
+
+pub use apart::Apart;
+use apart::Room;
 
 /// A day of a log, as its lines say; `None`: requests without a time stamp.
 pub type PartKey = (u64, Option<Day>);
@@ -34,41 +42,8 @@ pub struct Sums {
     pinned: BTreeSet<Option<Day>>,
 }
 
-/// So many clients may still be united. Without limit if nobody sets one.
-#[derive(Debug)]
-struct Room(u64);
-
-impl Default for Room {
-    fn default() -> Room {
-        Room(u64::MAX)
-    }
-}
-
-impl Room {
-    /// Takes room for so many clients, if there is.
-    fn take(&mut self, clients: u64) -> bool {
-        let left = self.0.checked_sub(clients);
-        self.0 = left.unwrap_or(self.0);
-        left.is_some()
-    }
-}
-
 /// When a day changed: a later change has a higher number.
 pub type Moment = u64;
-
-/// A part of a day that is apart: how many clients it has, and these unless they are absent.
-pub type PartOfApart = (PartKey, u64, Option<Arc<Clients>>);
-
-/// A day that is apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Apart {
-    /// The day.
-    pub day: Option<Day>,
-    /// When it last changed.
-    pub changed: Moment,
-    /// How many clients it has, each counted in each log.
-    pub clients: u64,
-}
 
 #[derive(Debug, Default)]
 struct LogSum {
@@ -82,14 +57,19 @@ struct LogSum {
     /// By the day that the lines say.
     parts: BTreeMap<Option<Day>, Box<Part>>,
     union: Union,
+    /// When clients were removed, it had so many.
+    floor: Sizes,
+    /// It got more since: there may be more than is known.
+    at_least: bool,
 }
 
 /// A log's share in a day. (Boxed, for it is large, and half of a tree's nodes are empty.)
 #[derive(Debug, Default, Clone)]
 struct Part {
     totals: Totals,
-    /// `None`: they are absent.
+    /// `None`: they are absent, or removed.
     clients: Option<Arc<Clients>>,
+    removal: Option<Removal>,
 }
 
 /// The clients of several parts, once there was need for them.
@@ -120,18 +100,24 @@ pub struct DayNumbers {
     pub files: u64,
     /// Are all clients in it?
     pub whole: bool,
+    /// It is not whole, and never will be: clients were removed.
+    pub at_least: bool,
 }
 
 /// What is stored of a log: its clients by day, and its numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Kept {
     /// The numbers over all its days.
     pub totals: Totals,
     /// The length of its blank lines.
     pub blank_bytes: u64,
+    /// Requests came after clients were removed: there may be more clients.
+    pub at_least: bool,
     /// The numbers of each day.
     pub days: BTreeMap<Option<Day>, Totals>,
-    /// The clients of each day; `None`: they are in the store already.
+    /// The days whose clients are removed, or about to be.
+    pub removals: BTreeMap<Option<Day>, Removal>,
+    /// The clients of each other day; `None`: they are in the store already.
     pub clients: Option<Vec<(Option<Day>, Arc<Clients>)>>,
 }
 
@@ -143,6 +129,7 @@ impl Sums {
             sum.name_day = name_day;
         }
         sum.fresh = true;
+        sum.at_least |= sum.floor != Sizes::default();
         sum.blank += result.blank;
         sum.blank_bytes += result.blank_bytes;
         sum.union.sizes = None;
@@ -169,9 +156,13 @@ impl Sums {
 
     /// Takes over the numbers of a log, its clients being absent.
     pub fn restore(&mut self, log: u64, name_day: Option<Day>, kept: &Kept) {
-        let parts = kept.days.iter().map(|(day, totals)| (*day, Box::new(Part { totals: *totals, clients: None }))).collect();
-        let union = Union { sizes: Some(kept.totals.sizes()), ..Union::default() };
-        self.logs.insert(log, LogSum { name_day, counts: false, fresh: false, blank: kept.totals.blank, blank_bytes: kept.blank_bytes, parts, union });
+        let part = |(day, totals): (&Option<Day>, &Totals)| (*day, Box::new(Part { totals: *totals, clients: None, removal: kept.removals.get(day).copied() }));
+        let sizes = kept.totals.sizes();
+        let union = Union { sizes: Some(sizes), ..Union::default() };
+        let floor = if kept.removals.values().any(|removal| removal.done) { sizes } else { Sizes::default() };
+        let (parts, at_least) = (kept.days.iter().map(part).collect(), kept.at_least);
+        let (blank, blank_bytes) = (kept.totals.blank, kept.blank_bytes);
+        self.logs.insert(log, LogSum { name_day, counts: false, fresh: false, blank, blank_bytes, parts, union, floor, at_least });
     }
 
     /// Takes a log out again, with all it added.
@@ -184,8 +175,12 @@ impl Sums {
     pub fn take_over(&mut self, from: u64, to: u64, name_day: Option<Day>) {
         let counts = self.logs.get(&to).is_some_and(|sum| sum.counts);
         self.set_counts(from, false);
-        self.remove(to);
-        if let Some(sum) = self.logs.remove(&from) {
+        self.set_counts(to, false);
+        let before = self.logs.remove(&to);
+        if let Some(mut sum) = self.logs.remove(&from) {
+            if let Some(before) = before {
+                sum.remove_as(&before);
+            }
             // What is stored under that number is another log's.
             self.logs.insert(to, LogSum { name_day, fresh: true, ..sum });
             self.set_counts(to, counts);
@@ -218,12 +213,15 @@ impl Sums {
 
     fn put_part(&mut self, key: PartKey, day: Option<Day>) {
         self.changed_days.insert(day);
-        let clients = self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).and_then(|part| part.clients.clone());
+        let (clients, is_removed) = self.part(key).map_or((None, false), |part| (part.clients.clone(), part.is_removed()));
         let sum = self.days.entry(day).or_default();
         self.moment += 1;
         sum.changed = self.moment;
         sum.parts.insert(key);
         sum.union.sizes = None;
+        if is_removed {
+            (sum.union, sum.lacks) = (Union::default(), BTreeSet::new());
+        }
         if let Some(union) = &mut sum.union.clients {
             match clients {
                 Some(clients) => union.merge(&clients),
@@ -243,6 +241,10 @@ impl Sums {
                 self.days.remove(&day);
             }
         }
+    }
+
+    fn part(&self, (log, day): PartKey) -> Option<&Part> {
+        self.logs.get(&log)?.parts.get(&day).map(|part| &**part)
     }
 
     /// The numbers of a log.
@@ -266,9 +268,16 @@ impl Sums {
         let files = parts.iter().map(|(log, _)| *log).collect::<BTreeSet<_>>().len() as u64;
         let found: Vec<&Part> = parts.iter().filter_map(|(log, part)| Some(&**self.logs.get(log)?.parts.get(part)?)).collect();
         let mut totals = found.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
+        if found.iter().any(|part| part.is_removed()) {
+            let of_parts: Vec<_> = found.iter().map(|part| (part.totals.sizes(), part.removal)).collect();
+            let remembered = remembered(&of_parts);
+            totals.set_sizes(remembered.map_or(Sizes::default(), Remembered::sizes));
+            let whole = matches!(remembered, Some(Remembered::Exactly(_)));
+            return Some(DayNumbers { totals, files, whole, at_least: !whole });
+        }
         if let [part] = found[..] {
             totals.set_sizes(part.totals.sizes());
-            return Some(DayNumbers { totals, files, whole: true });
+            return Some(DayNumbers { totals, files, whole: true, at_least: false });
         }
         if union.sizes.is_none() {
             if union.clients.is_none() {
@@ -285,133 +294,7 @@ impl Sums {
         }
         let least = || found.iter().fold(union.least, |least, part| least.max(part.totals.sizes()));
         totals.set_sizes(union.sizes.unwrap_or_else(least));
-        Some(DayNumbers { totals, files, whole: union.sizes.is_some() })
-    }
-
-    /// The days that are apart.
-    pub fn apart(&mut self) -> Vec<Apart> {
-        let (days, logs) = (&self.days, &self.logs);
-        let look = |day: &Option<Day>| {
-            let sum = days.get(day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
-            let parts = sum.parts.iter().filter_map(|(log, part)| logs.get(log)?.parts.get(part));
-            Some(Apart { day: *day, changed: sum.changed, clients: parts.map(|part| part.totals.unique_clients()).sum() })
-        };
-        let apart: Vec<Apart> = self.apart.iter().filter_map(look).collect();
-        self.apart = apart.iter().map(|apart| apart.day).collect();
-        apart
-    }
-
-    /// From now on, no more than so many clients are united without being asked for.
-    pub fn set_room(&mut self, clients: u64) {
-        self.room = Room(clients);
-    }
-
-    /// Makes the union of a day that is apart, if there is room for so many clients.
-    pub fn unite_in_room(&mut self, day: Option<Day>, clients: u64) -> bool {
-        let fits = self.room.take(clients);
-        if fits {
-            self.unite(day);
-        }
-        fits
-    }
-
-    /// Makes the union of a day that is apart, from what is there; it lacks the absent parts until they are [filled in](Sums::fill).
-    pub fn unite(&mut self, day: Option<Day>) {
-        let Some(sum) = self.days.get_mut(&day) else { return };
-        let parts = || sum.parts.iter().filter_map(|key| Some((*key, self.logs.get(&key.0)?.parts.get(&key.1)?)));
-        sum.lacks = parts().filter(|(_, part)| part.clients.is_none()).map(|(key, _)| key).collect();
-        sum.union.clients = Some(unite(parts().filter_map(|(_, part)| part.clients.as_deref())));
-        // If it lacks nothing, that is all there is to it, and it can be told.
-        self.changed_days.insert(day);
-    }
-
-    /// The union of a day stays in memory, beside every budget, until it is [let go](Sums::unpin).
-    pub fn pin(&mut self, day: Option<Day>) {
-        self.pinned.insert(day);
-    }
-
-    /// The union of a day is like others again.
-    pub fn unpin(&mut self, day: Option<Day>) {
-        self.pinned.remove(&day);
-    }
-
-    /// When a day last changed.
-    pub fn changed(&self, day: Option<Day>) -> Moment {
-        self.days.get(&day).map_or(0, |sum| sum.changed)
-    }
-
-    /// The days that have unions in memory and are not pinned, those first that did not change for longest.
-    pub fn united(&self) -> Vec<Option<Day>> {
-        let mut days: Vec<(Moment, Option<Day>)> =
-            self.unpinned().filter(|(_, sum)| sum.union.clients.is_some()).map(|(day, sum)| (sum.changed, *day)).collect();
-        days.sort_unstable();
-        days.into_iter().map(|(_, day)| day).collect()
-    }
-
-    /// The union of a day leaves the memory, unless it is about to get what it lacks. Says how many bytes that makes free.
-    pub fn shed(&mut self, day: Option<Day>) -> usize {
-        let pinned = self.pinned.contains(&day);
-        let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.is_empty() && !pinned) else { return 0 };
-        let clients = sum.union.clients.take();
-        sum.union.least = clients.as_ref().map_or(sum.union.least, Clients::sizes);
-        clients.map_or(0, |clients| clients.memory())
-    }
-
-    /// The absent parts that unions need.
-    pub fn wants(&self) -> impl Iterator<Item = PartKey> {
-        self.days.values().flat_map(|day| day.lacks.iter().copied())
-    }
-
-    /// How many unions lack something.
-    pub fn lacking_days(&self) -> usize {
-        self.days.values().filter(|day| !day.lacks.is_empty()).count()
-    }
-
-    /// How many clients are in parts that unions lack.
-    pub fn lacking(&self) -> u64 {
-        let part = |(log, day): PartKey| Some(self.logs.get(&log)?.parts.get(&day)?.totals.unique_clients());
-        self.wants().filter_map(part).sum()
-    }
-
-    /// The clients of an absent part that a union needs.
-    pub fn fill(&mut self, key: PartKey, clients: &Clients) {
-        let Some(day) = self.logs.get(&key.0).map(|sum| key.1.or(sum.name_day)) else { return };
-        if let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.contains(&key))
-            && let Some(union) = &mut sum.union.clients
-        {
-            union.merge(clients);
-            sum.lacks.remove(&key);
-            self.changed_days.insert(day);
-        }
-    }
-
-    /// The parts of a day that is apart, with how many clients each has, and these unless they are absent.
-    pub fn parts_of_apart(&self, day: Option<Day>) -> Option<Vec<PartOfApart>> {
-        let sum = self.days.get(&day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
-        let part = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1));
-        sum.parts.iter().map(|key| part(key).map(|part| (*key, part.totals.unique_clients(), part.clients.clone()))).collect()
-    }
-
-    /// How many clients a day had when it changed last, if it was then.
-    pub fn know(&mut self, day: Option<Day>, changed: Moment, sizes: Sizes) {
-        if let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.changed == changed) {
-            sum.union.sizes = Some(sizes);
-            self.changed_days.insert(day);
-        }
-    }
-
-    /// A day's union leaves the memory if all its parts are in the store.
-    pub fn settle(&mut self, day: Option<Day>) {
-        if self.pinned.contains(&day) {
-            return;
-        }
-        let Some(sum) = self.days.get_mut(&day) else { return };
-        let absent = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).is_none_or(|part| part.clients.is_none());
-        // A union that lacks something is about to get it.
-        if sum.lacks.is_empty() && sum.parts.iter().all(absent) {
-            let clients = sum.union.clients.take();
-            sum.union.sizes = sum.union.sizes.or(clients.map(|clients| clients.sizes()));
-        }
+        Some(DayNumbers { totals, files, whole: union.sizes.is_some(), at_least: false })
     }
 
     /// A day is to be shown again.
@@ -421,20 +304,20 @@ impl Sums {
 
     /// Are the clients of a log in the store only?
     pub fn is_absent(&self, log: u64) -> bool {
-        self.logs.get(&log).is_some_and(|sum| sum.parts.values().any(|part| part.clients.is_none()))
+        self.logs.get(&log).is_some_and(|sum| sum.parts.values().any(|part| part.is_absent()))
     }
 
     /// The clients of an absent log are back.
     pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) {
         for (day, clients) in days {
             // The log may have become another content since they were asked for: then they are not its clients.
-            let absent = |part: &Part| part.clients.is_none() && part.totals.sizes() == clients.sizes();
+            let absent = |part: &Part| part.is_absent() && part.totals.sizes() == clients.sizes();
             if !self.logs.get(&log).and_then(|sum| sum.parts.get(&day)).is_some_and(|part| absent(part)) {
                 continue;
             }
             self.fill((log, day), &clients);
             // What was counted anew meanwhile is right, and what was stored of it is not.
-            if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)).filter(|part| part.clients.is_none()) {
+            if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)).filter(|part| part.is_absent()) {
                 part.clients = Some(Arc::new(clients));
             }
         }
@@ -454,13 +337,15 @@ impl Sums {
     /// What is to be stored of a log.
     pub fn keep(&mut self, log: u64) -> Kept {
         let Some(sum) = self.logs.get_mut(&log) else {
-            return Kept { totals: Totals::default(), blank_bytes: 0, days: BTreeMap::new(), clients: Some(Vec::new()) };
+            return Kept { clients: Some(Vec::new()), ..Kept::default() };
         };
         sum.fresh = false;
         let totals = sum.totals();
         let days = sum.parts.iter().map(|(day, part)| (*day, part.totals)).collect();
-        let clients = sum.parts.iter().map(|(day, part)| Some((*day, Arc::clone(part.clients.as_ref()?)))).collect();
-        Kept { totals, blank_bytes: sum.blank_bytes, days, clients }
+        let removals = sum.parts.iter().filter_map(|(day, part)| Some((*day, part.removal?))).collect();
+        let kept = sum.parts.iter().filter(|(_, part)| !part.is_removed());
+        let clients = kept.map(|(day, part)| Some((*day, Arc::clone(part.clients.as_ref()?)))).collect();
+        Kept { totals, at_least: sum.at_least, blank_bytes: sum.blank_bytes, days, removals, clients }
     }
 
     /// How much memory the clients of a log take when they are there, in bytes; of those that are absent, about.
@@ -523,13 +408,16 @@ impl LogSum {
     fn totals(&mut self) -> Totals {
         let mut totals = self.parts.values().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
         let parts = &self.parts;
+        let floor = self.floor;
         let sizes = match self.union.sizes {
             // One part is its own union, and stays so until there are two.
             _ if parts.len() < 2 => parts.values().next().map_or(Sizes::default(), |part| part.totals.sizes()),
             Some(sizes) => sizes,
             None => {
                 let union = self.union.clients.get_or_insert_with(|| unite(parts.values().filter_map(|part| part.clients.as_deref())));
-                *self.union.sizes.insert(union.sizes())
+                // Of what was removed, there were so many; of each part by itself too.
+                let removed = parts.values().filter(|part| part.is_removed()).map(|part| part.totals.sizes()).fold(floor, Sizes::max);
+                *self.union.sizes.insert(union.sizes().max(removed))
             }
         };
         totals.set_sizes(sizes);
@@ -548,16 +436,34 @@ impl Union {
 }
 
 impl Part {
+    fn is_removed(&self) -> bool {
+        self.removal.is_some_and(|removal| removal.done)
+    }
+
+    fn is_absent(&self) -> bool {
+        self.clients.is_none() && !self.is_removed()
+    }
+
     fn add(&mut self, view: &DayView<'_>) {
-        let clients = Arc::make_mut(self.clients.get_or_insert_default());
-        add_clients(clients, view);
+        let sizes = if self.is_removed() {
+            self.removal = Some(Removal { done: true, late: true, union: None });
+            let mut clients = Clients::default();
+            add_clients(&mut clients, view);
+            self.totals.sizes().max(clients.sizes())
+        } else {
+            // What it was united with is another set now.
+            self.removal = None;
+            let clients = Arc::make_mut(self.clients.get_or_insert_default());
+            add_clients(clients, view);
+            clients.sizes()
+        };
         self.totals.bytes += view.bytes;
         self.totals.malformed += view.malformed;
         self.totals.parsed += view.parsed();
         for (hour, more) in self.totals.hours.iter_mut().zip(view.hours) {
             *hour += more;
         }
-        self.totals.set_sizes(clients.sizes());
+        self.totals.set_sizes(sizes);
     }
 }
 

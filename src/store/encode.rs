@@ -59,8 +59,8 @@ pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, 
         return Err(Unfit::Disagrees);
     }
     let given = days.iter().filter(|(_, clients)| !clients.is_empty()).map(|(day, clients)| (*day, clients.sizes()));
-    let said = meta.days.iter().map(|(day, totals)| (*day, Sizes { ipv4: totals.ipv4, ipv6: totals.ipv6, other: totals.other }));
-    if !given.eq(said.filter(|(_, sizes)| *sizes != Sizes::default())) {
+    let said = meta.days_with_clients().map(|(day, totals)| (day, Sizes { ipv4: totals.ipv4, ipv6: totals.ipv6, other: totals.other }));
+    if !given.eq(said) {
         return Err(Unfit::Disagrees);
     }
     // As many, and with as many requests: else these are the clients of another moment.

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::hex::{all_hex, bytes, hex, number, numbers};
-use super::{Hole, Identity, Meta, State, Trouble, VERSION};
+use super::removal::{DayUnion, Removal};
+use super::{Hole, Identity, Meta, REMOVALS, State, Trouble, VERSION};
 use crate::log::{Day, Rule, shown};
 use crate::range::Range;
 use crate::sample::Sample;
+use crate::tally::union::Sizes;
 use crate::tally::{Rules, Totals};
 
 /// What is in the text before its last entry.
@@ -58,6 +60,8 @@ struct Wire<'a> {
     blank_bytes: u64,
     days: Vec<WireDay>,
     totals: WireTotals,
+    #[serde(default, skip_serializing_if = "is_false")]
+    at_least: bool,
     state: String,
     complete: bool,
     unterminated: bool,
@@ -117,6 +121,27 @@ struct WireDay {
     day: Option<String>,
     #[serde(flatten)]
     totals: WireTotals,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    removal: Option<WireRemoval>,
+}
+
+/// What became of the clients of a day.
+#[derive(Serialize, Deserialize)]
+struct WireRemoval {
+    done: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    at_least: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    union: Option<WireUnion>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireUnion {
+    id: String,
+    parts: u64,
+    ipv4: u64,
+    ipv6: u64,
+    other: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +183,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(is: &bool) -> bool {
+    !is
+}
+
 /// The JSON text. Its checksum of the footer may be put in later: it has the same length whatever it is.
 ///
 /// `None` if a number is too large to be a JSON reader's.
@@ -182,7 +212,7 @@ pub(super) fn place_of_footer_check(text: &str) -> Option<usize> {
 /// `Damaged` or `Newer`.
 pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
     match serde_json::from_str(text).map(|WireVersion { version }| version) {
-        Ok(VERSION) => {}
+        Ok(1..=VERSION) => {}
         Ok(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
         _ => return Err(Trouble::Damaged("its JSON cannot be read")),
     }
@@ -215,7 +245,7 @@ impl TryFrom<&Meta> for Wire<'_> {
         let hex_of = |bytes: &[u8]| str::from_utf8(bytes).is_err().then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
         let identity = &meta.identity;
         let wire = Wire {
-            version: VERSION,
+            version: if meta.removals.values().any(|removal| removal.done) { REMOVALS } else { 1 },
             writer: meta.writer.clone(),
             rules: WireRules { version: RULES, client: rule_word(meta.rules.client).to_owned() },
             log: hex(meta.log),
@@ -243,9 +273,13 @@ impl TryFrom<&Meta> for Wire<'_> {
             days: meta
                 .days
                 .iter()
-                .map(|(day, totals)| Ok(WireDay { day: day.map(|day| day.to_string()), totals: totals.try_into()? }))
+                .map(|(day, totals)| {
+                    let removal = meta.removals.get(day).copied().map(WireRemoval::try_from).transpose()?;
+                    Ok(WireDay { day: day.map(|day| day.to_string()), totals: totals.try_into()?, removal })
+                })
                 .collect::<Result<_, _>>()?,
             totals: (&meta.totals).try_into()?,
+            at_least: meta.at_least,
             state: meta.state.word().to_owned(),
             complete: meta.complete,
             unterminated: meta.unterminated,
@@ -266,10 +300,13 @@ impl TryFrom<Wire<'_>> for Meta {
     fn try_from(wire: Wire<'_>) -> Result<Meta, Misfit> {
         let bytes_of = |text: String, hex: Option<String>| hex.map_or(Some(text.into_bytes()), |hex| bytes(&hex)).ok_or(Misfit);
         let identity = wire.identity;
-        let mut days = BTreeMap::new();
-        for WireDay { day, totals } in wire.days {
+        let (mut days, mut removals) = (BTreeMap::new(), BTreeMap::new());
+        for WireDay { day, totals, removal } in wire.days {
             let day = day.map(|day| Day::parse(&day).ok_or(Misfit)).transpose()?;
             days.insert(day, totals.try_into()?);
+            if let Some(removal) = removal {
+                removals.insert(day, removal.try_into()?);
+            }
         }
         if wire.rules.version != RULES {
             return Err(Misfit);
@@ -296,7 +333,9 @@ impl TryFrom<Wire<'_>> for Meta {
             blank: sane(wire.blank)?,
             blank_bytes: sane(wire.blank_bytes)?,
             days,
+            removals,
             totals: wire.totals.try_into()?,
+            at_least: wire.at_least,
             state: State::from_word(&wire.state).ok_or(Misfit)?,
             complete: wire.complete,
             unterminated: wire.unterminated,
@@ -330,6 +369,29 @@ impl TryFrom<WireTotals> for Totals {
         let WireTotals { parsed, malformed, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank, .. } = wire;
         let totals = Totals { blank, parsed, malformed, bytes, ipv4, ipv6, other, hours };
         WireTotals::try_from(&totals).map(|_| totals)
+    }
+}
+
+impl TryFrom<Removal> for WireRemoval {
+    type Error = Misfit;
+
+    fn try_from(removal: Removal) -> Result<WireRemoval, Misfit> {
+        let union = |DayUnion { id, parts, sizes: Sizes { ipv4, ipv6, other } }| {
+            Ok(WireUnion { id: hex(id), parts: sane(parts)?, ipv4: sane(ipv4)?, ipv6: sane(ipv6)?, other: sane(other)? })
+        };
+        Ok(WireRemoval { done: removal.done, at_least: removal.late, union: removal.union.map(union).transpose()? })
+    }
+}
+
+impl TryFrom<WireRemoval> for Removal {
+    type Error = Misfit;
+
+    fn try_from(wire: WireRemoval) -> Result<Removal, Misfit> {
+        let union = |WireUnion { id, parts, ipv4, ipv6, other }| {
+            let sizes = Sizes { ipv4: sane(ipv4)?, ipv6: sane(ipv6)?, other: sane(other)? };
+            Ok(DayUnion { id: number(&id).ok_or(Misfit)?, parts: sane(parts)?, sizes })
+        };
+        Ok(Removal { done: wire.done, late: wire.at_least, union: wire.union.map(union).transpose()? })
     }
 }
 

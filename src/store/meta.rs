@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::removal::Removal;
 use crate::log::Day;
 use crate::range::Range;
 use crate::sample::Sample;
@@ -37,8 +38,12 @@ pub struct Meta {
     pub blank_bytes: u64,
     /// The numbers of each day, as the lines say; `None` is without a time stamp.
     pub days: BTreeMap<Option<Day>, Totals>,
+    /// Those of them whose clients are removed, or about to be.
+    pub removals: BTreeMap<Option<Day>, Removal>,
     /// The numbers of the whole log, its clients united over its days.
     pub totals: Totals,
+    /// Requests came after clients of it were removed: it may have more than `totals` says.
+    pub at_least: bool,
     /// What is going on with it.
     pub state: State,
     /// Is every line of it counted?
@@ -138,6 +143,16 @@ impl Meta {
         }
         done.extend(Range::new(from, self.counted_to));
         done
+    }
+
+    /// Are the clients of a day removed?
+    pub fn is_removed(&self, day: Option<Day>) -> bool {
+        self.removals.get(&day).is_some_and(|removal| removal.done)
+    }
+
+    /// The days that have clients in the rows, with their numbers.
+    pub fn days_with_clients(&self) -> impl Iterator<Item = (Option<Day>, &Totals)> {
+        self.days.iter().filter(|(day, totals)| totals.unique_clients() > 0 && !self.is_removed(**day)).map(|(day, totals)| (*day, totals))
     }
 
     /// Does it take part in days and ranges? A duplicate counts within another log, and what was taken back nowhere.

@@ -32,6 +32,7 @@ mod meta;
 mod model;
 mod order;
 mod partial;
+pub mod removal;
 mod rows;
 mod source;
 pub mod span;
@@ -48,8 +49,10 @@ pub use footer::read_meta;
 pub use meta::{Hole, Identity, Meta, State};
 pub use partial::Partial;
 
-/// The version of the format: the one that is written, and the only one that is read.
-pub const VERSION: u64 = 1;
+/// The latest version of the format: all up to this are read. A partial is written in the first that can say what it has to.
+pub const VERSION: u64 = REMOVALS;
+/// Since this version, clients of days may be removed. An earlier tallyd would take such a partial for damaged.
+const REMOVALS: u64 = 2;
 
 /// Why a partial cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -107,14 +107,13 @@ impl Drop for Folder {
 /// The numbers from partials, and the clients that asked most.
 fn answer(logs: &[Stored], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
     let shares = shares(logs, span);
-    let (mut numbers, known) = sum(logs, &shares);
+    let sum = sum(logs, &shares);
     let parts: Vec<Part> = decode(logs, &shares, true).into_iter().map(Result::unwrap).collect();
     let united = unite(&parts.iter().collect::<Vec<_>>());
-    if known {
-        let Totals { ipv4, ipv6, other, .. } = numbers.totals;
-        assert_eq!(united, Sizes { ipv4, ipv6, other });
+    if !sum.wants_union() {
+        assert_eq!(united, sum.numbers.totals.sizes());
     }
-    numbers.totals.set_sizes(united);
+    let numbers = sum.with(united);
     let tagged: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(&parts).collect();
     let tops = top(&tagged, limit);
     // Batch by batch it is the same, wherever the batches are cut.

@@ -110,9 +110,9 @@ impl Partial {
         let groups = groups(&parquet, at, checks.chunks).ok_or(Trouble::Damaged("its footer says what cannot be"))?;
         let mut days = Vec::new();
         let mut from = 0;
-        for (day, totals) in meta.days.iter().filter(|(_, totals)| totals.unique_clients() > 0) {
+        for (day, totals) in meta.days_with_clients() {
             let ends = [totals.ipv4, totals.ipv4 + totals.ipv6, totals.unique_clients()].map(|end| from + end);
-            days.push(DayRows { day: *day, from, ends });
+            days.push(DayRows { day, from, ends });
             from = ends[2];
         }
         if groups.iter().map(|group| group.rows as u64).sum::<u64>() != from {

@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 
+use super::removal::{Remembered, remembered};
 use super::{Meta, State};
 use crate::log::{Day, day_of_name};
 use crate::tally::Totals;
+use crate::tally::union::Sizes;
 
 /// A partial, and what it says beside its rows.
 #[derive(Debug, Clone)]
@@ -46,6 +48,39 @@ pub struct Numbers {
     pub totals: Totals,
     /// How many logs have lines of these days.
     pub files: u64,
+    /// Clients of some of these days were removed: there may be more than these.
+    pub at_least: bool,
+}
+
+/// What shares add up to.
+#[derive(Debug, Clone, Copy)]
+pub struct Sum {
+    /// The numbers. If a union is needed, the clients are not in them yet.
+    pub numbers: Numbers,
+    /// Is no union needed?
+    known: bool,
+    /// What is remembered of clients that were removed: there are at least so many.
+    least: Sizes,
+}
+
+impl Sum {
+    /// Must clients be united?
+    pub fn wants_union(&self) -> bool {
+        !self.known
+    }
+
+    /// The numbers, with the union of all clients that are not removed.
+    pub fn with(mut self, union: Sizes) -> Numbers {
+        self.numbers.totals.set_sizes(union.max(self.least));
+        self.numbers
+    }
+}
+
+impl Share {
+    /// Are its clients removed?
+    pub fn is_removed(&self, logs: &[Stored]) -> bool {
+        logs.get(self.log).is_some_and(|stored| stored.meta.is_removed(self.day))
+    }
 }
 
 impl Span {
@@ -71,25 +106,35 @@ pub fn shares(logs: &[Stored], span: Span) -> Vec<Share> {
     shares
 }
 
-/// What these shares add up to. The numbers of distinct clients are there only if no union is needed: if it is one share, or all there is of one log; else they are 0 and this
-/// says false.
-pub fn sum(logs: &[Stored], shares: &[Share]) -> (Numbers, bool) {
+/// What these shares, in their order, add up to. No union is needed if it is one share, or all there is of one log, or a day whose clients are removed.
+pub fn sum(logs: &[Stored], shares: &[Share]) -> Sum {
     let totals = |share: &Share| logs.get(share.log).and_then(|stored| stored.meta.days.get(&share.day)).copied().unwrap_or_default();
     let mut files: Vec<usize> = shares.iter().map(|share| share.log).collect();
     files.sort_unstable();
     files.dedup();
     let sum = shares.iter().fold(Totals::default(), |sum, share| sum.plus(&totals(share)));
-    let mut numbers = Numbers { totals: sum, files: files.len() as u64 };
-    let known = match (shares, &files[..]) {
-        ([], _) => Some(Totals::default()),
-        ([share], _) => Some(totals(share)),
-        (_, [log]) => logs.get(*log).map(|stored| &stored.meta).filter(|meta| meta.days.len() == shares.len()).map(|meta| meta.totals),
-        _ => None,
+    let meta = |log: usize| logs.get(log).map(|stored| &stored.meta);
+    let removal = |share: &Share| meta(share.log).and_then(|meta| meta.removals.get(&share.day)).copied();
+    let of_day = |shares: &[Share]| remembered(&shares.iter().map(|share| (totals(share).sizes(), removal(share))).collect::<Vec<_>>());
+    let of_days: Vec<Option<Remembered>> = match shares.iter().any(|share| share.is_removed(logs)) {
+        true => shares.chunk_by(|one, two| one.reported == two.reported).map(of_day).collect(),
+        false => Vec::new(),
     };
-    if let Some(Totals { ipv4, ipv6, other, .. }) = known {
-        (numbers.totals.ipv4, numbers.totals.ipv6, numbers.totals.other) = (ipv4, ipv6, other);
-    }
-    (numbers, known.is_some())
+    let least = of_days.iter().flatten().map(|day| day.sizes()).fold(Sizes::default(), Sizes::max);
+    let (known, at_least) = match (shares, &files[..], &of_days[..]) {
+        ([], ..) => (Some(Sizes::default()), false),
+        // One day, or several parts of one.
+        (.., [Some(Remembered::Exactly(sizes))]) => (Some(*sizes), false),
+        ([share], ..) => (Some(totals(share).sizes()), !of_days.is_empty()),
+        (_, [log], _) => match meta(*log).filter(|meta| meta.days.len() == shares.len()) {
+            Some(meta) => (Some(meta.totals.sizes()), meta.at_least),
+            None => (None, !of_days.is_empty()),
+        },
+        _ => (None, !of_days.is_empty()),
+    };
+    let mut numbers = Numbers { totals: sum, files: files.len() as u64, at_least };
+    numbers.totals.set_sizes(known.unwrap_or_default());
+    Sum { numbers, known: known.is_some(), least }
 }
 
 /// Is all of these days counted? Not if a log that may have more lines of them is not: one that was never counted to its end may have lines of any day, another one of its own days.

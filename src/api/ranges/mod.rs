@@ -215,7 +215,7 @@ impl Ranges {
         let span = Span::Days(days.from, days.to);
         let logs = &snapshot.logs;
         let stored = outcome.whole && snapshot.readable && *settled && header.scanned && span::is_complete(logs, span);
-        let complete = stored && is_counted(board, span, header.pending)?;
+        let complete = stored && !outcome.numbers.at_least && is_counted(board, span, header.pending)?;
         let written = || logs.iter().map(|log| log.meta.written_at).max().unwrap_or(self.started);
         let as_of = match header.stored_at {
             _ if *settled => milliseconds(),

@@ -51,7 +51,7 @@ impl Question {
     }
 }
 
-/// The answer. Of numbers, `top` is empty.
+/// The answer. Of numbers, `top` is empty; of tops, the numbers are but for `at_least`.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Outcome {
     pub(in crate::api) numbers: Numbers,
@@ -149,21 +149,25 @@ impl Parts {
     }
 
     fn of_shares(&self, snapshot: &Snapshot, shares: &[Share], question: Question) -> Result<Outcome, Wrong> {
-        let (mut numbers, known) = span::sum(&snapshot.logs, shares);
+        let sum = span::sum(&snapshot.logs, shares);
         let clients = question.clients();
         let with_requests = clients.is_some();
-        if shares.is_empty() || (known && !with_requests) {
-            return Ok(Outcome { numbers, ..Outcome::default() });
+        if shares.is_empty() || (!sum.wants_union() && !with_requests) {
+            return Ok(Outcome { numbers: sum.numbers, ..Outcome::default() });
         }
+        let there: Vec<Share> = shares.iter().filter(|share| !share.is_removed(&snapshot.logs)).copied().collect();
+        // Of the clients that asked most, those that were removed cannot be told.
+        let numbers = Numbers { at_least: there.len() < shares.len(), ..Numbers::default() };
+        let shares = &there[..];
         let source = Source::open(snapshot, shares, with_requests)?;
         if shares.iter().map(|share| source.bytes(share)).sum::<usize>() <= self.budget.max(BATCH_BYTES) {
             let parts = self.decode(&source, shares, true)?;
             let parts: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect();
             if let Some(clients) = clients {
-                return Ok(Outcome { top: unite::top(&parts, clients), ..Outcome::default() });
+                return Ok(Outcome { numbers, top: unite::top(&parts, clients), ..Outcome::default() });
             }
-            numbers.totals.set_sizes(unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>()));
-            return Ok(Outcome { numbers, ..Outcome::default() });
+            let union = unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>());
+            return Ok(Outcome { numbers: sum.with(union), ..Outcome::default() });
         }
         let mut union = Union::default();
         let mut left = shares;
@@ -180,10 +184,9 @@ impl Parts {
             left = rest;
         }
         if let Some(clients) = clients {
-            return Ok(Outcome { top: union.top(clients), ..Outcome::default() });
+            return Ok(Outcome { numbers, top: union.top(clients), ..Outcome::default() });
         }
-        numbers.totals.set_sizes(union.sizes());
-        Ok(Outcome { numbers, ..Outcome::default() })
+        Ok(Outcome { numbers: sum.with(union.sizes()), ..Outcome::default() })
     }
 
     /// The parts of these shares, from what is kept or decoded by all cores.

@@ -173,6 +173,11 @@ impl Log {
         self.caught_up && self.uncounted() == 0 && self.quarantine.is_empty() && self.unreadable.is_none() && self.damage.is_none()
     }
 
+    /// Is it not expected to grow any more?
+    pub fn is_final(&self) -> bool {
+        self.is_final
+    }
+
     /// Bytes that are known and not counted. A line that is held back is not among them, nor is what cannot be read.
     pub fn pending(&self) -> u64 {
         if self.gone || self.deleted || self.unreadable.is_some() { 0 } else { self.uncounted() }

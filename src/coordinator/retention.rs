@@ -1,0 +1,108 @@
+//! Removes the clients of days that are older than is wanted, from the store and from memory. The numbers of the days stay.
+//!
+//! What a day's logs have together is noted in all their partials, and only when that is stored, the first of them loses its clients: so the number of its distinct clients is
+//! known afterwards, wherever the daemon ends in between.
+//! Deliberately absent: the logs themselves. Whoever wants the addresses gone removes those too.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use super::ledger::Ledger;
+use super::storing::Storing;
+use super::sums::{PartKey, Sums};
+use crate::log::Day;
+use crate::store::{day_of, later};
+
+/// How often it is looked which days are too old, at most.
+const EVERY: Duration = Duration::from_secs(1);
+/// After a look, there is rest for so many times as long.
+const REST: u32 = 50;
+
+/// What is kept, and for how long.
+#[derive(Debug)]
+pub struct Retention {
+    /// For so many days; `None`: for ever.
+    days: Option<u32>,
+    next: Instant,
+    /// The latest union that was noted.
+    union: u64,
+}
+
+/// Where clients may be removed.
+struct Place<'a> {
+    ledger: &'a Ledger,
+    sums: &'a mut Sums,
+    storing: &'a mut Storing,
+    /// The first day that is kept.
+    first: Day,
+}
+
+impl Retention {
+    /// Keeps clients for so many whole days after their own; `None`: for ever.
+    pub fn new(days: Option<u32>) -> Retention {
+        Retention { days, next: Instant::now(), union: 0 }
+    }
+
+    /// Removes what is too old at the time `now`, since 1970. Says whether there was anything.
+    pub fn apply(&mut self, now: Duration, ledger: &Ledger, sums: &mut Sums, storing: &mut Storing) -> bool {
+        let start = Instant::now();
+        let Some(days) = self.days.filter(|_| self.next <= start) else { return false };
+        let Some(first) = day_of(now.as_millis() as u64).and_then(|today| later(today, -i32::try_from(days).ok()?)) else { return false };
+        let old = |day: Option<Day>| day.is_none_or(|day| day < first);
+        let wanted: Vec<(Option<Day>, BTreeSet<PartKey>)> = sums.days_with_clients(old).map(|(day, parts)| (day, parts.clone())).collect();
+        self.union = self.union.max(now.as_nanos() as u64);
+        let mut place = Place { ledger, sums, storing, first };
+        let mut removed = 0;
+        for (day, parts) in wanted {
+            self.union += 1;
+            removed += place.remove(day, &parts, self.union);
+        }
+        if removed > 0 {
+            info!(parts = removed, before = %first, "removed the clients of days that are older than retention_days; their numbers stay");
+        }
+        self.next = Instant::now() + EVERY.max(start.elapsed() * REST);
+        removed > 0
+    }
+}
+
+impl Place<'_> {
+    /// Removes the clients of a day, if its logs are at rest, and if what they have together is noted. Says of how many parts.
+    fn remove(&mut self, day: Option<Day>, parts: &BTreeSet<PartKey>, union: u64) -> u64 {
+        let (own, foreign): (Vec<PartKey>, Vec<PartKey>) = parts.iter().partition(|(log, _)| !self.storing.is_foreign(*log));
+        let mut due: Vec<PartKey> = own.into_iter().filter(|key| !self.sums.is_removed(*key)).collect();
+        if day.is_none() {
+            // What has no date is as old as its log.
+            due.retain(|(log, _)| self.is_old(*log));
+        }
+        if !due.iter().all(|(log, _)| self.is_at_rest(*log)) {
+            return 0;
+        }
+        // Where some are removed already, or another host's daemon decides, or logs come and go all the time, the union will not be known whatever is noted.
+        let can_be_known = day.is_some() && foreign.is_empty() && due.len() == parts.len();
+        let noted = parts.len() == 1 || !can_be_known || self.sums.is_noted(day);
+        if !noted || (can_be_known && !due.iter().all(|(log, _)| self.storing.is_stored(*log))) {
+            if !noted && self.sums.note_union(day, union) {
+                due.iter().for_each(|(log, _)| self.storing.touch(*log));
+            }
+            return 0;
+        }
+        for key in &due {
+            self.sums.remove_clients(*key);
+            self.storing.touch(key.0);
+        }
+        due.len() as u64
+    }
+
+    /// Will a log get no more lines of old days, as far as is known? It has been counted, and is final, or has come to days that are kept.
+    fn is_at_rest(&self, log: u64) -> bool {
+        let latest = || self.sums.days_of(log).into_iter().flatten().max();
+        self.ledger.log(log).is_some_and(|log| log.gone || (log.pending() == 0 && (log.is_final() || latest().is_some_and(|day| day >= self.first))))
+    }
+
+    fn is_old(&self, log: u64) -> bool {
+        let changed = self.ledger.log(log).and_then(|log| day_of(log.changed.as_millis() as u64));
+        changed.is_some_and(|day| day < self.first)
+    }
+}
