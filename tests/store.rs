@@ -4,13 +4,15 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
+use libc::SIGTERM;
 use serde_json::{Value, json};
-use support::{Folder, duckdb, tallyd};
+use support::{Daemon, Folder, Truth, duckdb, tallyd, wait_until};
 use tallyd::log::Day;
 use tallyd::store::folder::{self, Host};
-use tallyd::store::{Meta, Partial, State, encode};
+use tallyd::store::{Meta, Partial, State, encode, read_meta};
 use tallyd::tally::{Clients, Key, Totals, Usage};
 
 fn day(text: &str) -> Option<Day> {
@@ -276,4 +278,33 @@ fn partials_are_exported_whole() {
     fs::write(&there, "").unwrap();
     assert_eq!(export().0, 0);
     assert_eq!(contents(state.path()), contents(&to_path));
+}
+
+/// What somebody puts back while the daemon runs is whole, but older than its numbers: it asked for the clients again and again, and the log stood still.
+#[test]
+fn a_partial_that_somebody_put_back_is_set_aside_and_its_log_counted_again() {
+    let line = |client: u32| format!("10.0.0.{client} - - [22/Mar/2021:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n");
+    let lines = |clients: std::ops::Range<u32>| clients.map(line).collect::<String>();
+    let daemon = Daemon::start(&[]);
+    let (log, state) = (daemon.log("access.log"), daemon.folder.join("state"));
+    let append = |bytes: String| fs::OpenOptions::new().append(true).create(true).open(&log).unwrap().write_all(bytes.as_bytes()).unwrap();
+    let stored = |to: u64| {
+        wait_until("it is stored", || {
+            let [entry] = &folder::list(&state).unwrap()[..] else { return None };
+            let is_whole = read_meta(fs::File::open(&entry.path).ok()?).ok()?.totals.requests() == to;
+            is_whole.then(|| entry.path.clone())
+        })
+    };
+    append(lines(0..50));
+    let path = stored(50);
+    let older = fs::read(&path).unwrap();
+    append(lines(50..100));
+    stored(100);
+    // After a start, clients are in the store only.
+    let daemon = Daemon::start_in(daemon.end(SIGTERM), &[], &[]);
+    fs::write(&path, older).unwrap();
+    append(lines(100..120));
+    daemon.wait_for("access.log", Truth { total: 120, ip: 120 });
+    assert!(daemon.journal().contains("its clients are not those that its numbers speak of"), "{}", daemon.journal());
+    assert!(path.with_extension("damaged").exists());
 }

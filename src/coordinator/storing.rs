@@ -491,16 +491,19 @@ impl Storing {
         }
         self.loading.remove(&(log, day));
         self.unread.remove(&(log, day));
-        match (loaded, day) {
-            (Ok(days), None) => sums.load(log, days),
+        let taken = |days: LoadedDays, sums: &mut Sums| match day {
+            None => sums.load(log, days),
             // Of the union that they are for, nothing but a day's row changes.
-            (Ok(days), Some(_)) => days.into_iter().for_each(|(day, clients)| sums.fill((log, day), &clients)),
-            (Err(error), _) => {
-                self.lose(log, &error.to_string(), sums);
-                return Some(Outcome::Damaged);
+            Some(_) => days.into_iter().try_for_each(|(day, clients)| sums.fill((log, day), &clients)),
+        };
+        let loaded = loaded.map_err(|error| error.to_string()).and_then(|days| taken(days, sums).map_err(|error| error.to_string()));
+        Some(match loaded {
+            Ok(()) => Outcome::Loaded,
+            Err(why) => {
+                self.lose(log, &why, sums);
+                Outcome::Damaged
             }
-        }
-        Some(Outcome::Loaded)
+        })
     }
 
     /// The clients of a log cannot be had any more.

@@ -19,8 +19,8 @@ use crate::store::removal::{Remembered, Removal, remembered};
 use crate::tally::union::Sizes;
 use crate::tally::{Clients, Totals};
 
-pub use apart::Apart;
 use apart::Room;
+pub use apart::{Apart, Strangers};
 
 /// A day of a log, as its lines say; `None`: requests without a time stamp.
 pub type PartKey = (u64, Option<Day>);
@@ -307,20 +307,18 @@ impl Sums {
         self.logs.get(&log).is_some_and(|sum| sum.parts.values().any(|part| part.is_absent()))
     }
 
-    /// The clients of an absent log are back.
-    pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) {
+    /// The clients of an absent log are back. What was counted anew meanwhile is right, whatever is stored of it.
+    ///
+    /// # Errors
+    /// If they are not all that it has, or not the log's.
+    pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) -> Result<(), Strangers> {
         for (day, clients) in days {
-            // The log may have become another content since they were asked for: then they are not its clients.
-            let absent = |part: &Part| part.is_absent() && part.totals.sizes() == clients.sizes();
-            if !self.logs.get(&log).and_then(|sum| sum.parts.get(&day)).is_some_and(|part| absent(part)) {
-                continue;
-            }
-            self.fill((log, day), &clients);
-            // What was counted anew meanwhile is right, and what was stored of it is not.
+            self.fill((log, day), &clients)?;
             if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)).filter(|part| part.is_absent()) {
                 part.clients = Some(Arc::new(clients));
             }
         }
+        if self.is_absent(log) { Err(Strangers) } else { Ok(()) }
     }
 
     /// The clients of a log are in the store, and leave the memory, unless some came since they were given away to be stored. Says how many bytes that makes free.

@@ -26,6 +26,11 @@ impl Room {
     }
 }
 
+/// What is stored are not the clients that the numbers speak of: somebody else wrote it.
+#[derive(Debug, thiserror::Error)]
+#[error("its clients are not those that its numbers speak of")]
+pub struct Strangers;
+
 /// A part of a day that is apart: how many clients it has, and these unless they are absent.
 pub type PartOfApart = (PartKey, u64, Option<Arc<Clients>>);
 
@@ -129,9 +134,17 @@ impl Sums {
         self.wants().filter_map(part).sum()
     }
 
-    /// The clients of an absent part that a union needs.
-    pub fn fill(&mut self, key: PartKey, clients: &Clients) {
-        let Some(day) = self.logs.get(&key.0).map(|sum| key.1.or(sum.name_day)) else { return };
+    /// The clients of an absent part, which a union may need.
+    ///
+    /// # Errors
+    /// If they are not that part's.
+    pub fn fill(&mut self, key: PartKey, clients: &Clients) -> Result<(), Strangers> {
+        let Some(day) = self.logs.get(&key.0).map(|sum| key.1.or(sum.name_day)) else { return Ok(()) };
+        let Some(part) = self.part(key).filter(|part| part.is_absent()) else { return Ok(()) };
+        let requests = clients.iter().fold(0u64, |sum, (_, usage)| sum.saturating_add(usage.requests));
+        if (part.totals.sizes(), part.totals.requests()) != (clients.sizes(), requests) {
+            return Err(Strangers);
+        }
         if let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.contains(&key))
             && let Some(union) = &mut sum.union.clients
         {
@@ -139,6 +152,7 @@ impl Sums {
             sum.lacks.remove(&key);
             self.changed_days.insert(day);
         }
+        Ok(())
     }
 
     /// The parts of a day that is apart, with how many clients each has, and these unless they are absent.

@@ -171,12 +171,12 @@ fn what_is_absent_is_in_the_numbers_all_the_same() {
     sums.apart().iter().for_each(|apart| sums.unite(apart.day));
     for (log, part) in sums.wants().collect::<Vec<_>>() {
         let (_, clients) = clients_of(LOGS[log as usize - 1]).into_iter().find(|(day, _)| *day == part).unwrap();
-        sums.fill((log, part), &clients);
+        sums.fill((log, part), &clients).unwrap();
     }
     assert_eq!((numbers(&mut sums), sums.wants().count()), (want, 0));
     // It grows.
     assert!(sums.is_absent(1));
-    sums.load(1, clients_of(LOGS[0]));
+    sums.load(1, clients_of(LOGS[0])).unwrap();
     assert!(!sums.is_absent(1));
     add(&mut sums, 1, None, LOGS[2]);
     let more = [all[0], (1, None, LOGS[2]), all[1], all[2]];
