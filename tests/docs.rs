@@ -16,7 +16,7 @@ use support::{Daemon, Folder, wait_until};
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const ADDRESS: &str = "http://127.0.0.1:8080";
 /// Fields that are different each time.
-const VOLATILE: &[&str] = &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp"];
+const VOLATILE: &[&str] = &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp", "memory"];
 
 /// A piece of the document.
 enum Piece {
