@@ -13,8 +13,10 @@ use serde::Deserialize;
 
 mod memory;
 mod prefix;
+mod whereabouts;
 
 pub use prefix::prefixes;
+pub use whereabouts::Whereabouts;
 
 use crate::decode::Limits;
 use crate::journal::{LogFormat, LogLevel};
