@@ -58,8 +58,8 @@ enum Command {
     },
     /// Print the manual page of tallyd, or of one of its commands
     Man {
-        /// The command
-        command: Option<String>,
+        /// The command, as `count` or `store ls`
+        command: Vec<String>,
     },
 }
 
@@ -203,7 +203,7 @@ pub fn run() -> ExitCode {
         Command::Store(store) => self::store(&store),
         Command::Healthcheck(at) => healthcheck(&at),
         Command::Completions { shell } => completions(shell),
-        Command::Man { command } => man(command.as_deref()),
+        Command::Man { command } => man(&command),
     }
 }
 
@@ -333,20 +333,20 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn man(command: Option<&str>) -> ExitCode {
+fn man(command: &[String]) -> ExitCode {
     let mut page = Cli::command();
     // What a command is called with the program's name before it.
     page.build();
-    if let Some(name) = command {
+    for name in command {
         let Some(found) = page.find_subcommand(name) else {
-            complain(&format!("there is no command {name}; tallyd help lists them"));
+            complain(&format!("there is no command {}; tallyd help lists them", command.join(" ")));
             return ExitCode::FAILURE;
         };
         page = found.clone();
     }
     let mut text = Vec::new();
     // Writing to memory does not fail.
-    let _ = clap_mangen::Man::new(page).render(&mut text);
+    let _ = clap_mangen::Man::new(page).source(concat!("tallyd ", env!("CARGO_PKG_VERSION"))).render(&mut text);
     let _ = io::stdout().write_all(&text);
     ExitCode::SUCCESS
 }
