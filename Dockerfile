@@ -11,6 +11,9 @@ RUN mkdir src benches \
  && echo 'fn main() {}' | tee src/main.rs > benches/kernels.rs \
  && touch src/lib.rs \
  && cargo build --locked --release
+# The licences of these crates.
+COPY deploy/deb/notices deploy/deb/notices
+RUN deploy/deb/notices > /NOTICES
 COPY src src
 # For `tallyd --version`: docker build --build-arg TALLYD_COMMIT=$(git rev-parse --short=12 HEAD)
 ARG TALLYD_COMMIT=""
@@ -25,13 +28,14 @@ ARG TALLYD_COMMIT=""
 # Where the sources of the image are, if they are somewhere: --build-arg SOURCE=https://...
 ARG SOURCE=""
 LABEL org.opencontainers.image.title="tallyd" \
-      org.opencontainers.image.description="Counts your visitors: exact requests and distinct clients of access logs, per file and per day, over HTTP" \
+      org.opencontainers.image.description="Counts requests and distinct clients of access logs, exactly, over HTTP" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.revision="$TALLYD_COMMIT" \
       org.opencontainers.image.version="0.1.0"
 
 COPY --from=build /tallyd/target/release/tallyd /tallyd
+COPY --from=build /NOTICES /usr/share/doc/tallyd/NOTICES
 COPY config/tallyd.toml /etc/tallyd/tallyd.toml
 # The user below must be able to write its state; the logs are only read, but for uploads.
 COPY --from=build --chown=65532:65532 /logs /logs

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{Given, RuleName, Settings};
+use crate::config::{Given, RuleName, Settings, Whereabouts};
 use crate::count::Counts;
 use crate::log::Day;
 use crate::show::{self, Row};
@@ -58,8 +58,8 @@ enum Command {
     },
     /// Print the manual page of tallyd, or of one of its commands
     Man {
-        /// The command
-        command: Option<String>,
+        /// The command, as `count` or `store ls`
+        command: Vec<String>,
     },
 }
 
@@ -146,16 +146,22 @@ enum Store {
 
 #[derive(Args, Debug)]
 struct StateFolder {
-    /// The state folder
-    #[arg(long, value_name = "DIR", env = "TALLYD_STATE", default_value = "state")]
-    state: PathBuf,
+    /// The daemon's configuration file, which names its state folder; flags and environment win over it
+    #[arg(long, value_name = "FILE", env = "TALLYD_CONFIG")]
+    config: Option<PathBuf>,
+    /// The state folder [default: state]
+    #[arg(long, value_name = "DIR", env = "TALLYD_STATE")]
+    state: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 struct At {
-    /// Where the daemon answers
-    #[arg(long, value_name = "ADDR:PORT", env = "TALLYD_LISTEN", default_value = "127.0.0.1:8080")]
-    listen: String,
+    /// The daemon's configuration file, which says where it answers; flags and environment win over it
+    #[arg(long, value_name = "FILE", env = "TALLYD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the daemon answers [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT", env = "TALLYD_LISTEN")]
+    listen: Option<String>,
     /// Its certificate, if it answers by HTTPS: exactly that one is trusted
     #[arg(long, value_name = "FILE", env = "TALLYD_TLS_CERT")]
     tls_cert: Option<PathBuf>,
@@ -165,6 +171,24 @@ struct At {
     /// The file with the other token, which is enough too; or TALLYD_TOKEN
     #[arg(long, value_name = "FILE", env = "TALLYD_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+}
+
+impl StateFolder {
+    /// The state folder that is meant.
+    fn find(&self) -> Result<PathBuf, String> {
+        let given = Whereabouts { state: self.state.clone(), ..Whereabouts::default() };
+        given.or_of(self.config.as_deref()).map(|found| found.state().to_owned()).map_err(|error| error.to_string())
+    }
+}
+
+impl At {
+    /// The daemon that is meant.
+    fn find(&self) -> Result<Whereabouts, String> {
+        let At { listen, tls_cert, read_token_file, token_file, config } = self;
+        let (listen, tls_cert, read_token_file, token_file) = (listen.clone(), tls_cert.clone(), read_token_file.clone(), token_file.clone());
+        let given = Whereabouts { listen, tls_cert, read_token_file, token_file, state: None };
+        given.or_of(config.as_deref()).map_err(|error| error.to_string())
+    }
 }
 
 /// Parses the command line and does what it says.
@@ -179,7 +203,7 @@ pub fn run() -> ExitCode {
         Command::Store(store) => self::store(&store),
         Command::Healthcheck(at) => healthcheck(&at),
         Command::Completions { shell } => completions(shell),
-        Command::Man { command } => man(command.as_deref()),
+        Command::Man { command } => man(&command),
     }
 }
 
@@ -255,10 +279,7 @@ fn status(asked: &Status) -> ExitCode {
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => fail_if_any(&[error]),
     }
 }
 
@@ -272,15 +293,22 @@ fn report(asked: &Report) -> ExitCode {
         complain("--from is after --to: there is no such range");
         return ExitCode::FAILURE;
     }
-    tell(&stored::report(&state.state, *from, *to, *json))
+    with_state(state, |state| stored::report(state, *from, *to, *json))
 }
 
 fn store(asked: &Store) -> ExitCode {
-    tell(&match asked {
-        Store::Ls { state, json } => stored::ls(&state.state, *json),
-        Store::Check(state) => stored::check(&state.state),
-        Store::Export { state, to } => stored::export(&state.state, to),
-    })
+    match asked {
+        Store::Ls { state, json } => with_state(state, |state| stored::ls(state, *json)),
+        Store::Check(state) => with_state(state, stored::check),
+        Store::Export { state, to } => with_state(state, |state| stored::export(state, to)),
+    }
+}
+
+fn with_state(state: &StateFolder, act: impl FnOnce(&Path) -> stored::Answer) -> ExitCode {
+    match state.find() {
+        Ok(state) => tell(&act(&state)),
+        Err(error) => fail_if_any(&[error]),
+    }
 }
 
 fn tell(answer: &stored::Answer) -> ExitCode {
@@ -292,12 +320,9 @@ fn tell(answer: &stored::Answer) -> ExitCode {
 
 fn healthcheck(at: &At) -> ExitCode {
     // That needs no token.
-    match crate::ask::ask(&at.listen, at.tls_cert.as_deref().filter(is_named), None, "/healthz") {
+    match at.find().and_then(|daemon| crate::ask::ask(daemon.listen(), daemon.tls_cert.as_deref(), None, "/healthz")) {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => fail_if_any(&[error]),
     }
 }
 
@@ -308,37 +333,33 @@ fn completions(shell: clap_complete::Shell) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn man(command: Option<&str>) -> ExitCode {
+fn man(command: &[String]) -> ExitCode {
     let mut page = Cli::command();
     // What a command is called with the program's name before it.
     page.build();
-    if let Some(name) = command {
+    for name in command {
         let Some(found) = page.find_subcommand(name) else {
-            complain(&format!("there is no command {name}; tallyd help lists them"));
+            complain(&format!("there is no command {}; tallyd help lists them", command.join(" ")));
             return ExitCode::FAILURE;
         };
         page = found.clone();
     }
     let mut text = Vec::new();
     // Writing to memory does not fail.
-    let _ = clap_mangen::Man::new(page).render(&mut text);
+    let _ = clap_mangen::Man::new(page).source(concat!("tallyd ", env!("CARGO_PKG_VERSION"))).render(&mut text);
     let _ = io::stdout().write_all(&text);
     ExitCode::SUCCESS
 }
 
 fn ask(at: &At, path: &str) -> Result<String, String> {
+    let daemon = at.find()?;
     let variable = |name| std::env::var(name).ok().filter(|token| !token.trim().is_empty());
     let mut token = variable("TALLYD_READ_TOKEN").or_else(|| variable("TALLYD_TOKEN"));
-    if let (None, Some(file)) = (&token, at.read_token_file.as_ref().or(at.token_file.as_ref()).map(PathBuf::as_path).filter(is_named)) {
+    if let (None, Some(file)) = (&token, daemon.read_token_file.as_ref().or(daemon.token_file.as_ref())) {
         let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read the token file {}: {error}; let this user read it", file.display()))?;
         token = text.lines().next().map(str::to_owned);
     }
-    crate::ask::ask(&at.listen, at.tls_cert.as_deref().filter(is_named), token.as_deref().map(str::trim), path)
-}
-
-/// An empty name of a file names none.
-fn is_named(path: &&std::path::Path) -> bool {
-    !path.as_os_str().is_empty()
+    crate::ask::ask(daemon.listen(), daemon.tls_cert.as_deref(), token.as_deref().map(str::trim), path)
 }
 
 fn fail_if_any(errors: &[String]) -> ExitCode {

@@ -11,15 +11,25 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSet};
 use serde::Deserialize;
 
+mod memory;
 mod prefix;
+mod whereabouts;
 
 pub use prefix::prefixes;
+pub use whereabouts::Whereabouts;
 
 use crate::decode::Limits;
 use crate::journal::{LogFormat, LogLevel};
 use crate::log::Rule;
 use crate::range::Io;
+use crate::sys::cgroup::memory_limit;
 use crate::tally::Rules;
+use memory::{Defaults, excess};
+
+/// The state folder by default.
+const STATE: &str = "state";
+/// Where the API answers by default.
+const LISTEN: &str = "127.0.0.1:8080";
 
 /// What `serve` does, settled and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,6 +88,12 @@ pub struct Settings {
     pub expanded_ratio_max: u64,
     /// How much memory the API keeps decoded days in, in bytes.
     pub cache: u64,
+    /// How much memory an answer about days may take beside that, in bytes.
+    pub question: u64,
+    /// What the cgroup grants to all processes together, in bytes, if it has a limit.
+    pub memory_limit: Option<u64>,
+    /// What is wrong with the settings about memory, if more is given than granted.
+    pub memory_excess: Option<String>,
     /// How long an uploaded log may be, in bytes.
     pub upload_max: u64,
     /// Are the processes shut in?
@@ -150,7 +166,7 @@ pub struct Given {
     /// How logs are read: mapped, read, or what is better for the size [default: auto]
     #[arg(long, value_name = "HOW", env = "TALLYD_IO")]
     io: Option<IoName>,
-    /// How much of a log one job counts, in MiB, 1 to 64 [default: 32]
+    /// How much of a log one job counts, in MiB, 1 to 64 [default: 32, or less by the cgroup's memory limit]
     #[arg(long, value_name = "MIB", env = "TALLYD_RANGE_MIB")]
     range_mib: Option<u64>,
     /// A log unchanged for so many seconds, 1 to 31536000, is final: its last line counts without a line feed [default: 300]
@@ -162,10 +178,10 @@ pub struct Given {
     /// How many logs can be reported one by one, 1 to 1048576 [default: 65536]
     #[arg(long, value_name = "N", env = "TALLYD_BOARD_LOGS")]
     board_logs: Option<usize>,
-    /// How much memory the numbers that are kept may take, in MiB, 16 to 1048576 [default: 256]
+    /// How much memory the numbers that are kept may take, in MiB, 16 to 1048576 [default: 256, or less by the cgroup's memory limit]
     #[arg(long, value_name = "MIB", env = "TALLYD_MEMORY_BUDGET_MIB")]
     memory_budget_mib: Option<u64>,
-    /// How much memory one worker may use, in MiB, 128 to 1048576 [default: 1024]
+    /// How much memory one worker may use, in MiB, 128 to 1048576 [default: 1024, or less by the cgroup's memory limit]
     #[arg(long, value_name = "MIB", env = "TALLYD_WORKER_MEMORY_MIB")]
     worker_memory_mib: Option<u64>,
     /// How long a compressed log may be when it is expanded, in GiB, 1 to 1048576 [default: 64]
@@ -174,7 +190,7 @@ pub struct Given {
     /// How many times longer than the file it may be then, 1 to 1048576 [default: 1000]
     #[arg(long, value_name = "N", env = "TALLYD_EXPANDED_RATIO_MAX")]
     expanded_ratio_max: Option<u64>,
-    /// How much memory the API keeps decoded days in, in MiB, 0 to 1048576 [default: 256]
+    /// How much memory the API keeps decoded days in, in MiB, 0 to 1048576 [default: 256, or less by the cgroup's memory limit]
     #[arg(long, value_name = "MIB", env = "TALLYD_CACHE_MIB")]
     cache_mib: Option<u64>,
     /// How long an uploaded log may be, in MiB, 1 to 1048576 [default: 1024]
@@ -335,6 +351,11 @@ impl Settings {
     /// # Errors
     /// For a file that cannot be read or understood, or a value that cannot be, with a remedy.
     pub fn settle(given: Given, file: Option<&Path>) -> Result<Settings, BadSetting> {
+        Settings::settle_within(given, file, memory_limit())
+    }
+
+    /// Likewise, where all processes together may take so much memory.
+    fn settle_within(given: Given, file: Option<&Path>, memory_limit: Option<u64>) -> Result<Settings, BadSetting> {
         let (file, origin) = match file {
             Some(path) => (read_file(path)?, format!("{}: ", path.display())),
             None => (Given::default(), String::new()),
@@ -357,7 +378,7 @@ impl Settings {
             return Err(BadSetting(format!("{logs_origin}{} is given twice: name each folder once", twice.display())));
         }
         let (state, state_origin) = setting!(state);
-        let state = state.unwrap_or_else(|| PathBuf::from("state"));
+        let state = state.unwrap_or_else(|| PathBuf::from(STATE));
         if logs.iter().any(|folder| same_folder(folder, &state)) {
             return Err(BadSetting(format!("{state_origin}{} is a watched folder: name another one for the state", state.display())));
         }
@@ -372,7 +393,7 @@ impl Settings {
             )));
         }
         let (listen, listen_origin) = setting!(listen);
-        let listen = address(listen.as_deref().unwrap_or("127.0.0.1:8080"), &listen_origin)?;
+        let listen = address(listen.as_deref().unwrap_or(LISTEN), &listen_origin)?;
         let insecure_no_auth = setting!(insecure_no_auth).0.unwrap_or(false);
         let (allowed_hosts, origin) = setting!(allowed_hosts);
         let allowed_hosts = allowed_hosts.unwrap_or_default().into_iter().map(|name| web_name(&name, &origin)).collect::<Result<_, _>>()?;
@@ -388,8 +409,9 @@ impl Settings {
         let (workers, origin) = setting!(workers);
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = within(workers.unwrap_or(cpus.min(256)) as u64, 1, 256, &origin)? as usize;
+        let defaults = Defaults::within(memory_limit, workers);
         let (range_mib, origin) = setting!(range_mib);
-        let range_bytes = within(range_mib.unwrap_or(32), 1, 64, &origin)? << 20;
+        let range_bytes = within(range_mib.unwrap_or(defaults.range_mib), 1, 64, &origin)? << 20;
         let (scan_every_ms, origin) = setting!(scan_every_ms);
         let scan_every = Duration::from_millis(within(scan_every_ms.unwrap_or(10_000), 10, 3_600_000, &origin)?);
         let (include, origin) = setting!(include);
@@ -405,15 +427,16 @@ impl Settings {
         let (board_logs, origin) = setting!(board_logs);
         let board_logs = within(board_logs.unwrap_or(65_536) as u64, 1, 1_048_576, &origin)? as usize;
         let (memory_budget_mib, origin) = setting!(memory_budget_mib);
-        let memory_budget = within(memory_budget_mib.unwrap_or(256), 16, 1_048_576, &origin)? << 20;
+        let memory_budget = within(memory_budget_mib.unwrap_or(defaults.memory_budget_mib), 16, 1_048_576, &origin)? << 20;
         let (worker_memory_mib, origin) = setting!(worker_memory_mib);
-        let worker_memory = within(worker_memory_mib.unwrap_or(1024), 128, 1_048_576, &origin)? << 20;
+        let worker_memory = within(worker_memory_mib.unwrap_or(defaults.worker_memory_mib), 128, 1_048_576, &origin)? << 20;
         let (expanded_gib_max, origin) = setting!(expanded_gib_max);
         let expanded_max = within(expanded_gib_max.unwrap_or(64), 1, 1_048_576, &origin)? << 30;
         let (expanded_ratio_max, origin) = setting!(expanded_ratio_max);
         let expanded_ratio_max = within(expanded_ratio_max.unwrap_or(1000), 1, 1_048_576, &origin)?;
         let (cache_mib, origin) = setting!(cache_mib);
-        let cache = within(cache_mib.unwrap_or(256), 0, 1_048_576, &origin)? << 20;
+        let cache = within(cache_mib.unwrap_or(defaults.cache_mib), 0, 1_048_576, &origin)? << 20;
+        let memory_given = [("memory_budget_mib", memory_budget_mib), ("cache_mib", cache_mib), ("worker_memory_mib", worker_memory_mib)];
         let (upload_max_mib, origin) = setting!(upload_max_mib);
         let upload_max = within(upload_max_mib.unwrap_or(1024), 1, 1_048_576, &origin)? << 20;
         let io = match setting!(io).0 {
@@ -449,6 +472,9 @@ impl Settings {
             expanded_max,
             expanded_ratio_max,
             cache,
+            question: defaults.question,
+            memory_limit,
+            memory_excess: excess(memory_limit, &memory_given),
             upload_max,
             sandbox: setting!(sandbox).0.unwrap_or_default(),
             log_format: setting!(log_format).0.unwrap_or_default(),
@@ -526,7 +552,7 @@ mod tests {
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tallyd-config-{}-{number}.toml", std::process::id()));
         fs::write(&path, text).unwrap();
-        let settings = Settings::settle(Given::default(), Some(&path)).map_err(|error| error.to_string());
+        let settings = Settings::settle_within(Given::default(), Some(&path), None).map_err(|error| error.to_string());
         fs::remove_file(&path).unwrap();
         settings
     }
@@ -537,7 +563,7 @@ mod tests {
         let uncommented: String =
             text.lines().map(|line| line.strip_prefix("#").filter(|line| !line.starts_with(' ')).unwrap_or(line).to_owned() + "\n").collect();
         let settings = from_file(&uncommented).unwrap();
-        let defaults = Settings::settle(Given::default(), None).unwrap();
+        let defaults = Settings::settle_within(Given::default(), None, None).unwrap();
         assert_eq!(Settings { workers: defaults.workers, ..settings }, defaults);
         for name in <Given as clap::Args>::augment_args(clap::Command::new("x")).get_arguments().map(|argument| argument.get_id().to_string()) {
             assert!(uncommented.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name} is missing in config/tallyd.toml");
@@ -552,6 +578,19 @@ mod tests {
         let settings = Settings::settle(given, Some(&path)).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!((settings.workers, settings.state), (7, PathBuf::from("there")));
+    }
+
+    #[test]
+    fn a_memory_limit_changes_what_nobody_gave() {
+        let given = Given { memory_budget_mib: Some(200), workers: Some(2), ..Given::default() };
+        let free = Settings::settle_within(given.clone(), None, None).unwrap();
+        let mib = |settings: &Settings| [settings.memory_budget, settings.cache, settings.worker_memory, settings.range_bytes].map(|bytes| bytes >> 20);
+        assert_eq!(mib(&free), [200, 256, 1024, 32]);
+        let tight = Settings::settle_within(given, None, Some(256 << 20)).unwrap();
+        assert_eq!((mib(&tight), &tight.memory_excess), ([200, 32, 128, 4], &None));
+        let given = Given { memory_budget_mib: Some(300), ..Given::default() };
+        let excess = Settings::settle_within(given, None, Some(256 << 20)).unwrap().memory_excess.unwrap();
+        assert!(excess.contains("memory_budget_mib = 300") && excess.contains("256 MiB"), "{excess}");
     }
 
     #[test]

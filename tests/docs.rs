@@ -16,7 +16,7 @@ use support::{Daemon, Folder, wait_until};
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const ADDRESS: &str = "http://127.0.0.1:8080";
 /// Fields that are different each time.
-const VOLATILE: &[&str] = &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp"];
+const VOLATILE: &[&str] = &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp", "memory"];
 
 /// A piece of the document.
 enum Piece {
@@ -180,6 +180,13 @@ fn completions_and_manual_pages_know_the_commands() {
     assert!(code == Some(0) && page.contains(".TH tallyd 1") && page.contains(r"upload\-max\-mib") && page.contains("TALLYD_UPLOAD_MAX_MIB"), "{page}");
     let (_, page, _) = run(&["man", "count"]);
     assert!(page.contains(".TH tallyd-count 1") && page.contains(r"\-\-csv"), "{page}");
+    let (_, page, _) = run(&["man", "store", "ls"]);
+    assert!(page.contains(".TH tallyd-store-ls 1") && page.contains(r"\-\-json"), "{page}");
+    for words in [&["man"][..], &["man", "serve"], &["man", "store", "ls"]] {
+        let (_, page, _) = run(words);
+        let title = page.lines().find(|line| line.starts_with(".TH")).unwrap_or_default();
+        assert!(title.ends_with(concat!("\"tallyd ", env!("CARGO_PKG_VERSION"), "\" ")), "{title:?}");
+    }
     let (code, page, error) = run(&["man", "nothing"]);
     assert_eq!((code, page.as_str()), (Some(1), ""));
     assert!(error.contains("no command nothing"), "{error}");

@@ -19,7 +19,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("range", &["log", "sample", "sys", "tally"]),
     ("store", &["log", "range", "sample", "sys", "tally"]),
     ("journal", &["log", "sys"]),
-    ("config", &["decode", "journal", "log", "range", "tally"]),
+    ("config", &["decode", "journal", "log", "range", "sys", "tally"]),
     ("job", &["decode", "log", "range", "sample", "sys", "tally"]),
     ("board", &["decode", "log", "sys", "tally"]),
     ("count", &["decode", "log", "range", "sys", "tally"]),

@@ -386,6 +386,62 @@ fn tls_with_a_certificate_that_is_replaced() {
     assert!(!run(&["healthcheck", "--tls-cert", "old.cert"]).status.success());
 }
 
+/// They asked by their flags only, and an operator had to say again what the daemon's file says.
+#[test]
+fn the_other_commands_find_the_daemon_by_its_configuration() {
+    let folder = Folder::new();
+    certificate(&folder, "now");
+    fs::write(folder.join("read"), format!("{READ}\n")).unwrap();
+    let options = ["--listen", "0.0.0.0:0", "--tls-cert", "now.cert", "--tls-key", "now.key", "--read-token-file", "read"];
+    let daemon = Daemon::start_in(folder, &options, &[]);
+    fs::write(daemon.log("a.log"), "192.0.2.7 - - [22/Mar/2021:08:00:00 +0100] \"GET / HTTP/1.1\" 200 5\n").unwrap();
+    let partials = daemon.folder.join("state/partials/v1/host=local");
+    wait_until("the log is stored", || {
+        fs::read_dir(&partials).ok()?.any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "parquet")).then_some(())
+    });
+    let address = daemon.url("").strip_prefix("https://").unwrap().to_owned();
+    let file = format!("listen = \"{address}\"\nstate = \"state\"\ntls_cert = \"now.cert\"\ntls_key = \"now.key\"\nread_token_file = \"read\"\nworkers = 2\n");
+    fs::write(daemon.folder.join("good.toml"), &file).unwrap();
+    fs::write(daemon.folder.join("bad.toml"), file.replace("workers", "worker")).unwrap();
+    fs::write(daemon.folder.join("elsewhere.toml"), "listen = \"127.0.0.1:1\"\nstate = \"nowhere\"\n").unwrap();
+    let run = |words: &[&str], variables: &[(&str, &str)]| {
+        let output = tallyd().args(words).envs(variables.iter().copied()).current_dir(daemon.folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let commands: [(&[&str], &str); 6] = [
+        (&["status"], "1 log, everything is counted"),
+        (&["healthcheck"], ""),
+        (&["report"], "2021-03-22"),
+        (&["store", "ls"], "a.log"),
+        (&["store", "check"], "1 partials are as they were written"),
+        (&["store", "export", "copy"], "1 partials copied"),
+    ];
+    for (words, said) in commands {
+        let with = |file: &'static str| [words, &["--config", file]].concat();
+        let (code, out, error) = run(&with("good.toml"), &[]);
+        assert!(code == Some(0) && out.contains(said) && error.is_empty(), "{words:?}: {out}{error}");
+        let (code, out, _) = run(words, &[("TALLYD_CONFIG", "good.toml")]);
+        assert!(code == Some(0) && (out.contains(said) || words[0] == "store"), "{words:?}: {out}");
+        // What is wrong with a file is said as `serve` says it.
+        let (code, _, error) = run(&with("bad.toml"), &[]);
+        assert!(code == Some(1) && error.contains("bad.toml:6: unknown field `worker`") && error.contains("lists every setting"), "{words:?}: {error}");
+        let (code, _, error) = run(&with("none.toml"), &[]);
+        assert!(
+            code == Some(1) && error.contains("cannot read the configuration none.toml") && error.contains("name a file that is there"),
+            "{words:?}: {error}"
+        );
+        assert_eq!(run(&with("elsewhere.toml"), &[]).0, Some(1), "{words:?}");
+    }
+    // Flags and environment win over the file.
+    let (code, _, error) = run(&["status", "--config", "good.toml", "--listen", "127.0.0.1:1"], &[]);
+    assert!(code == Some(1) && error.contains("no answer from a tallyd at 127.0.0.1:1"), "{error}");
+    assert_eq!(run(&["report", "--config", "elsewhere.toml", "--state", "state"], &[]).0, Some(0));
+    assert_eq!(run(&["report", "--config", "elsewhere.toml"], &[("TALLYD_STATE", "state")]).0, Some(0));
+    let (code, _, error) = run(&["status", "--config", "good.toml"], &[("TALLYD_READ_TOKEN", "this is no right token")]);
+    assert!(code == Some(1) && error.contains("401"), "{error}");
+    assert_eq!(run(&["healthcheck", "--config", "elsewhere.toml"], &[("TALLYD_LISTEN", &address), ("TALLYD_TLS_CERT", "now.cert")]).0, Some(0));
+}
+
 /// Over so many logs of a line, all counted.
 fn over_many(logs: usize) -> Daemon {
     over(logs, |number| (format!("{number}.log"), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)))

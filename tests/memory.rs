@@ -6,8 +6,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
-use serde_json::Value;
-use support::{Daemon, Truth, wait_until};
+use serde_json::{Value, json};
+use support::{Cgroup, Daemon, Folder, Truth, wait_until};
 
 const LOGS: u32 = 40;
 const CLIENTS: u32 = 40_000;
@@ -152,4 +152,53 @@ fn a_stored_log_that_cannot_be_read_is_not_asked_for_without_end() {
         fs::rename(path.with_extension("hidden"), path).unwrap();
     }
     wait_until("the day is right again", || (clients_of(&daemon, 1) == Some(of_day + 1)).then_some(()));
+}
+
+/// With what it takes elsewhere, coordinator and api were killed one after the other.
+#[test]
+fn what_nobody_gave_keeps_to_the_limit_of_the_cgroup() {
+    let Some(group) = Cgroup::with_memory(128 << 20) else { return };
+    let folder = Folder::new();
+    fs::create_dir(folder.join("logs")).unwrap();
+    for number in 0..LOGS {
+        fs::write(folder.join("logs").join(format!("{number}.log")), log(number)).unwrap();
+    }
+    let mut daemon = Daemon::start_in_cgroup(&group, folder, &[]);
+    let memory = json!({"limit": 128 << 20, "budget": 32 << 20, "cache": 16 << 20, "worker": 128 << 20});
+    assert_eq!(daemon.get("/api/v1/status")["memory"], memory);
+    assert!(daemon.journal().contains("the cgroup limits memory limit_mib=128 memory_budget_mib=32 cache_mib=16"), "{}", daemon.journal());
+    let of_day = u64::from(LOGS / DAYS * CLIENTS);
+    wait_until("all that was there is counted", || daemon.ask("GET", "/readyz", &[]).filter(|(status, ..)| *status == 200));
+    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    // More than the cache holds, so they are answered in stripes; two at a time.
+    let all = of_day * u64::from(DAYS);
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| assert_eq!(daemon.get("/api/v1/range")["unique_ips"], all));
+            threads.spawn(|| {
+                let top = daemon.get("/api/v1/top/clients?limit=10000");
+                let clients = top["clients"].as_array().unwrap();
+                // All asked once, so they come by their bytes.
+                let is_sorted = clients.is_sorted_by(|one, two| one["client"].as_str() < two["client"].as_str());
+                assert!(clients.len() == 10_000 && is_sorted && top["complete"] == true);
+            });
+        }
+    });
+    assert_eq!(["coordinator", "api", "worker"].map(|role| daemon.restarts(role)), [0, 0, 0]);
+    daemon.stop(&[15]);
+    assert_eq!(group.killed(), 0);
+}
+
+/// What somebody gave stays as it is, and is spoken of if it is too much.
+#[test]
+fn what_was_given_beyond_the_limit_of_the_cgroup_is_said() {
+    let Some(group) = Cgroup::with_memory(64 << 20) else { return };
+    let mut daemon = Daemon::start_in_cgroup(&group, Folder::new(), &["--memory-budget-mib", "60", "--cache-mib", "5"]);
+    fs::write(daemon.log("a.log"), "192.0.2.7 - - [22/Mar/2021:08:00:00 +0100] \"GET / HTTP/1.1\" 200 5\n").unwrap();
+    daemon.wait_for("a.log", Truth { total: 1, ip: 1 });
+    let status = daemon.get("/api/v1/status");
+    assert_eq!((&status["memory"]["budget"], &status["memory"]["cache"]), (&json!(60 << 20), &json!(5 << 20)));
+    let said = "memory_budget_mib = 60, cache_mib = 5 are together more than the 64 MiB of memory that the cgroup grants";
+    assert_eq!(daemon.journal().matches(said).count(), 1, "{}", daemon.journal());
+    daemon.stop(&[15]);
 }

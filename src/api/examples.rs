@@ -90,6 +90,6 @@ pub(super) static EXAMPLES: &[Example] = &[
         path: "/api/v1/status",
         asked: "/api/v1/status",
         media: "application/json",
-        text: r#"{"version":"0.1.0","uptime_seconds":3,"pending_bytes":0,"logs":3,"watching":"inotify","unstored_files":0,"skipped":0,"sandbox":{"setting":"auto","landlock":true,"seccomp":true},"processes":[{"role":"supervisor","pid":26797,"state":"idle","restarts":0},{"role":"coordinator","pid":26799,"state":"idle","restarts":0},{"role":"api","pid":26800,"state":"idle","restarts":0},{"role":"worker","number":0,"pid":26801,"state":"idle","restarts":0},{"role":"worker","number":1,"pid":26807,"state":"idle","restarts":0}],"degraded":[],"quarantine":[]}"#,
+        text: r#"{"version":"0.1.0","uptime_seconds":3,"pending_bytes":0,"logs":3,"watching":"inotify","unstored_files":0,"skipped":0,"sandbox":{"setting":"auto","landlock":true,"seccomp":true},"memory":{"limit":null,"budget":268435456,"cache":268435456,"worker":1073741824},"processes":[{"role":"supervisor","pid":26797,"state":"idle","restarts":0},{"role":"coordinator","pid":26799,"state":"idle","restarts":0},{"role":"api","pid":26800,"state":"idle","restarts":0},{"role":"worker","number":0,"pid":26801,"state":"idle","restarts":0},{"role":"worker","number":1,"pid":26807,"state":"idle","restarts":0}],"degraded":[],"quarantine":[]}"#,
     },
 ];

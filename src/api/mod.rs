@@ -119,6 +119,8 @@ struct Sources {
     started: u64,
     /// How the processes are shut in.
     sandbox: wire::Sandbox,
+    /// What bounds the memory of the processes.
+    memory: wire::Memory,
 }
 
 fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) -> io::Result<()> {
@@ -130,7 +132,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
     let sources = Arc::new(Sources {
         board: Arc::new(BoardReader::open(&heritage.board, heritage.board_size)?),
         partials: folder::of(&settings.state, &host),
-        ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, heritage.started)),
+        ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, settings.question, heritage.started)),
         events: Events::new(connections_max),
         keys,
         allowed_hosts: settings.allowed_hosts.clone(),
@@ -142,6 +144,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         traffic: Traffic::default(),
         started: heritage.started,
         sandbox: wire::Sandbox { setting: settings.sandbox.name(), landlock: heritage.walls.landlock, seccomp: heritage.walls.seccomp },
+        memory: wire::Memory { limit: settings.memory_limit, budget: settings.memory_budget, cache: settings.cache, worker: settings.worker_memory },
     });
     std::thread::spawn(move || {
         while let Ok(ready) = wait(&[lifeline.as_fd()], Duration::from_secs(3600)) {

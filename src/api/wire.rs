@@ -341,6 +341,8 @@ pub(super) struct Status {
     pub(super) skipped: u64,
     /// How the processes are shut in.
     pub(super) sandbox: Sandbox,
+    /// What bounds the memory of the processes.
+    pub(super) memory: Memory,
     /// The processes of the daemon.
     pub(super) processes: Vec<Process>,
     /// What is not as it should be, a sentence each: a word for the part, a colon, what it is and what to do.
@@ -358,6 +360,20 @@ pub(super) struct Sandbox {
     pub(super) landlock: bool,
     /// And by seccomp? System calls.
     pub(super) seccomp: bool,
+}
+
+/// What bounds the memory of the processes, in bytes.
+#[derive(Serialize, ToSchema, Clone, Copy)]
+pub(super) struct Memory {
+    /// What the cgroup grants to all of them together; null if it has no limit.
+    #[schema(required)]
+    pub(super) limit: Option<u64>,
+    /// The numbers that the coordinator keeps in memory (`memory_budget_mib`).
+    pub(super) budget: u64,
+    /// The decoded days that the api keeps (`cache_mib`).
+    pub(super) cache: u64,
+    /// What one worker may take (`worker_memory_mib`).
+    pub(super) worker: u64,
 }
 
 /// A process of the daemon.

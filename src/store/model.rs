@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::encode::Writer;
 use super::span::{Numbers, Share, Span, Stored, is_complete, shares, sum};
-use super::unite::{Part, Top, Union, decode, top, unite};
+use super::unite::{Part, Top, Union, decode, first, top, unite};
 use super::*;
 use crate::log::{Day, Kind, day_of_name, kind};
 use crate::tally::union::Sizes;
@@ -126,6 +126,15 @@ fn answer(logs: &[Stored], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
         assert_eq!((plain.sizes(), summed.sizes()), (united, united));
         assert_eq!(summed.top(limit), tops);
     }
+    // And stripe by stripe.
+    let (mut sizes, mut first_of_all) = (Sizes::default(), Vec::new());
+    for number in 0..3 {
+        let stripes: Vec<Part> = parts.iter().map(|part| part.stripe(number, 3)).collect();
+        sizes = sizes + unite(&stripes.iter().collect::<Vec<_>>());
+        let tagged: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(&stripes).collect();
+        first_of_all = first(first_of_all, top(&tagged, limit), limit);
+    }
+    assert_eq!((sizes, first_of_all), (united, tops.clone()));
     (numbers, tops)
 }
 

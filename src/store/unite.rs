@@ -15,8 +15,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelExtend, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::partial::{DayRows, Group};
 use super::span::{Share, Stored};
@@ -174,6 +175,30 @@ impl Part {
     pub fn bytes_used(&self) -> usize {
         let texts = |texts: &Texts| texts.bytes.capacity() + texts.ends.capacity() * size_of::<usize>();
         size_of::<Part>() + self.v4.capacity() * size_of::<u32>() + texts(&self.ipv6) + texts(&self.other) + self.requests.capacity() * size_of::<u64>()
+    }
+
+    /// The clients that fall into one of so many stripes: in each part, a client falls into the same.
+    pub fn stripe(&self, number: usize, count: usize) -> Part {
+        let is_in = |hash: u64| hash % count as u64 == number as u64;
+        let mut part = Part::default();
+        let mut keep = |kind, at| {
+            if !self.requests.is_empty() {
+                part.requests.push(self.requests(kind, at));
+            }
+        };
+        for (at, rank) in self.v4.iter().enumerate().filter(|(_, rank)| is_in(xxh3_64(&rank.to_ne_bytes()))) {
+            keep(Kind::Ipv4, at);
+            part.v4.push(*rank);
+        }
+        for (kind, texts) in [(Kind::Ipv6, &mut part.ipv6), (Kind::Other, &mut part.other)] {
+            let own = self.texts(kind);
+            for at in (0..own.ends.len()).filter(|at| is_in(xxh3_64(own.get(*at)))) {
+                keep(kind, at);
+                texts.add(own.get(at));
+            }
+        }
+        part.shrink();
+        part
     }
 
     /// The place of a client among all, by its place among those of its kind.
@@ -345,34 +370,45 @@ pub fn top(parts: &[(Option<Day>, &Part)], limit: usize) -> Vec<Top> {
     let mut parts = parts.to_vec();
     // What is merged in this order has the days of a client ascending.
     parts.sort_by_key(|(day, _)| *day);
-    let v4 = (0..256u32).into_par_iter().flat_map_iter(|first| {
-        let mut rows = Vec::new();
-        for (day, part) in &parts {
-            let (start, stretch) = part.stretch(first);
-            rows.extend(stretch.iter().enumerate().map(|(at, rank)| (*rank, *day, part.requests(Kind::Ipv4, start + at))));
-        }
-        most(rows, limit, |rank| {
-            let mut text = Vec::with_capacity(16);
-            order::push_text(order::address(rank), &mut text);
-            text
+    let first_of = |one, two| first(one, two, limit);
+    // Of each stretch, nearly all clients may be among its first: only the first of all are kept.
+    let mut tops = (0..256u32)
+        .into_par_iter()
+        .map(|octet| {
+            let mut rows = Vec::new();
+            for (day, part) in &parts {
+                let (start, stretch) = part.stretch(octet);
+                rows.extend(stretch.iter().enumerate().map(|(at, rank)| (*rank, *day, part.requests(Kind::Ipv4, start + at))));
+            }
+            most(rows, limit, |rank| {
+                let mut text = Vec::with_capacity(16);
+                order::push_text(order::address(rank), &mut text);
+                text
+            })
         })
-    });
-    let mut tops: Vec<Top> = v4.collect();
+        .reduce(Vec::new, first_of);
     let all: Vec<&Part> = parts.iter().map(|(_, part)| *part).collect();
     for kind in [Kind::Ipv6, Kind::Other] {
-        let texts = stretches(&all, kind);
-        tops.par_extend(texts.into_par_iter().flat_map_iter(|bounds| {
+        let of_kind = stretches(&all, kind).into_par_iter().map(|bounds| {
             let mut rows = Vec::new();
             for (day, part) in &parts {
                 let texts = part.texts(kind);
                 rows.extend(bounds.of(texts).map(|at| (texts.get(at), *day, part.requests(kind, at))));
             }
             most(rows, limit, <[u8]>::to_vec)
-        }));
+        });
+        tops = first_of(tops, of_kind.reduce(Vec::new, first_of));
     }
-    tops.sort_by(|one, two| (Reverse(one.requests), &one.client).cmp(&(Reverse(two.requests), &two.client)));
-    tops.truncate(limit);
     tops
+}
+
+/// The first of both, in the order of [`top`]. Either is in that order.
+pub fn first(mut one: Vec<Top>, mut two: Vec<Top>, limit: usize) -> Vec<Top> {
+    one.append(&mut two);
+    // Two runs that are sorted: this merges them.
+    one.sort_by(|one, two| (Reverse(one.requests), &one.client).cmp(&(Reverse(two.requests), &two.client)));
+    one.truncate(limit);
+    one
 }
 
 /// The clients with the most requests among rows that all have their client's other rows with them. Rows come in runs that are sorted by client, and by day between them.

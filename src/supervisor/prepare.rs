@@ -85,7 +85,21 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     let Settings { logs, state, workers, .. } = &heritage.settings;
     let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
     info!(version = env!("CARGO_PKG_VERSION"), logs = logs.join(":"), state = %state.display(), workers, sandbox = %walls, "starting");
+    say_memory(&heritage.settings);
     Ok((heritage, writing))
+}
+
+/// What there is of memory, if it is limited.
+fn say_memory(settings: &Settings) {
+    let Settings { memory_limit, memory_excess, memory_budget, cache, worker_memory, range_bytes, .. } = settings;
+    if let Some(limit) = memory_limit {
+        let [limit_mib, memory_budget_mib, cache_mib, worker_memory_mib, range_mib] =
+            [limit, memory_budget, cache, worker_memory, range_bytes].map(|bytes| bytes >> 20);
+        info!(limit_mib, memory_budget_mib, cache_mib, worker_memory_mib, range_mib, "the cgroup limits memory");
+    }
+    if let Some(excess) = memory_excess {
+        warn!("{excess}");
+    }
 }
 
 /// Can there be a daemon with these settings? Who may ask, and are the folders there?

@@ -27,8 +27,11 @@ impl Reload {
         }
         let settings = stays!(listen, state, host, workers, board_logs, sandbox, log_format, log_level);
         // With these of the api as they were, are the settings the same?
-        let Settings { insecure_no_auth, token_file, read_token_file, allowed_hosts, tls, connections_max, cache, upload_max, .. } = old.clone();
-        let of_api = Settings { insecure_no_auth, token_file, read_token_file, allowed_hosts, tls, connections_max, cache, upload_max, ..settings.clone() };
+        let Settings { insecure_no_auth, token_file, read_token_file, allowed_hosts, tls, connections_max, cache, question, upload_max, .. } = old.clone();
+        let Settings { memory_limit, memory_excess, .. } = old.clone();
+        let of_api =
+            Settings { insecure_no_auth, token_file, read_token_file, allowed_hosts, tls, connections_max, cache, question, upload_max, ..settings.clone() };
+        let of_api = Settings { memory_limit, memory_excess, ..of_api };
         Reload { counts_otherwise: of_api != *old, settings, left }
     }
 }

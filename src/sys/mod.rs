@@ -1,8 +1,9 @@
-//! The operating system: processes, signals, sockets that carry files, memory that is shared or sealed, mapped files.
+//! The operating system: processes, signals, sockets that carry files, memory that is shared or sealed, mapped files, what cgroups grant.
 //!
 //! All unsafe code of tallyd is in here and in the kernels of the counting engine, each with the fact it relies on. Nothing here knows what a log is.
 //! Deliberately absent: policy. What to do about a dead process is decided elsewhere.
 
+pub mod cgroup;
 pub mod clock;
 pub mod disk;
 pub mod map;

@@ -146,6 +146,14 @@ impl Daemon {
         Daemon::start_by(command, folder, journal.into(), &[], &[])
     }
 
+    /// Starts one in a group of control.
+    pub fn start_in_cgroup(group: &Cgroup, folder: Folder, options: &[&str]) -> Daemon {
+        let mut command = Command::new("sh");
+        command.env_clear().args(["-c", "echo $$ > \"$0/cgroup.procs\"; exec \"$@\""]).arg(&group.0).arg(program());
+        let journal = File::create(folder.join("journal")).unwrap();
+        Daemon::start_by(command, folder, journal.into(), options, &[])
+    }
+
     /// Starts one as a user who is not root, to whom things can be forbidden.
     pub fn start_as_nobody() -> Daemon {
         Daemon::start_as_nobody_with(&[])
@@ -320,6 +328,53 @@ pub fn lives(pid: i32) -> bool {
     let mut stat = String::new();
     let read = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut stat));
     read.is_ok() && stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
+/// A group of control (cgroup) with a limit of memory. It is removed at the end.
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// Makes one in the group of the test, or says why that cannot be.
+    pub fn with_memory(bytes: u64) -> Option<Cgroup> {
+        let made = Cgroup::make().and_then(|group| {
+            match fs::write(group.0.join("memory.limit_in_bytes"), bytes.to_string()) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => fs::write(group.0.join("memory.max"), bytes.to_string())?,
+                done => done?,
+            }
+            Ok(group)
+        });
+        made.inspect_err(|error| eprintln!("SKIPPED: this machine gives no cgroup with a limit of memory: {error}")).ok()
+    }
+
+    fn make() -> std::io::Result<Cgroup> {
+        let groups = fs::read_to_string("/proc/self/cgroup")?;
+        let of_memory = groups.lines().find_map(|line| line.split_once(":memory:"));
+        let path = match of_memory {
+            Some((_, own)) => Path::new("/sys/fs/cgroup/memory").join(own.trim_start_matches('/')),
+            // Version 2. A group that has processes hands on no controllers, so it is made at the top.
+            None => PathBuf::from("/sys/fs/cgroup"),
+        };
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let path = path.join(format!("tallyd-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&path)?;
+        Ok(Cgroup(path))
+    }
+
+    /// How many of its processes were ended for want of memory.
+    pub fn killed(&self) -> u64 {
+        let text = ["memory.oom_control", "memory.events"].iter().find_map(|name| fs::read_to_string(self.0.join(name)).ok()).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Its last process may be about to end.
+        let start = Instant::now();
+        while fs::remove_dir(&self.0).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// What is known of a log that a test made.

@@ -1,7 +1,7 @@
 //! Ranges of days: exact unions, from the store.
 //!
 //! What is asked twice is answered at once as long as the store is the same; what is asked twice at once is worked out once. The work is done by rayon's threads, away from those
-//! that serve, for at most two questions at a time; some others wait, and more are refused.
+//! that serve, for at most two questions at a time, or one where memory is scarce; some others wait, and more are refused.
 //! Deliberately absent: HTTP.
 
 mod list;
@@ -28,6 +28,8 @@ const STORE_WAIT: Duration = Duration::from_millis(1_500);
 const STORE_POLL: Duration = Duration::from_millis(20);
 /// How many questions are worked out at the same time.
 const AT_ONCE: usize = 2;
+/// With less memory for each, it is one.
+const QUESTION_MIN: u64 = 16 << 20;
 /// How many wait for that. Whoever asked may be gone, and that is not noticed before there is an answer to send.
 const WAITING_MAX: usize = 64;
 /// An answer from which something had to be left out is worked out again so soon.
@@ -113,11 +115,13 @@ impl Last {
 }
 
 impl Ranges {
-    /// Over this state folder. Keeps at most `budget` bytes of decoded days.
-    pub(super) fn new(state: &Path, own: Host, budget: u64, started: u64) -> Ranges {
+    /// Over this state folder. Keeps at most `budget` bytes of decoded days; an answer takes about `question` bytes beside them.
+    pub(super) fn new(state: &Path, own: Host, budget: u64, question: u64, started: u64) -> Ranges {
         let list = Mutex::new(List::new(state, own, milliseconds()));
-        let parts = Parts::new(usize::try_from(budget).unwrap_or(usize::MAX));
-        let (permits, places) = (Arc::new(Semaphore::new(AT_ONCE)), Semaphore::new(WAITING_MAX));
+        let at_once = if question < QUESTION_MIN { 1 } else { AT_ONCE };
+        let [budget, question] = [budget, question].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let parts = Parts::new(budget, question);
+        let (permits, places) = (Arc::new(Semaphore::new(at_once)), Semaphore::new(WAITING_MAX));
         Ranges { list, parts, kept: Mutex::default(), permits, places, partial: AtomicU64::new(0), started }
     }
 
@@ -271,7 +275,7 @@ mod tests {
     /// The answer that had left a log out for a moment and the right one a second later had one tag.
     #[test]
     fn an_answer_from_which_something_is_missing_has_a_tag_of_its_own() {
-        let ranges = Ranges::new(Path::new("/nowhere"), Host::new("x").unwrap(), 0, 1);
+        let ranges = Ranges::new(Path::new("/nowhere"), Host::new("x").unwrap(), 0, u64::MAX, 1);
         let tag_of = |whole| {
             let slot = Slot::default();
             let last = slot.try_lock_owned().unwrap();
@@ -289,7 +293,7 @@ mod tests {
         let size = BoardSize { logs: 1, days: 1, shares: 1 };
         let memory = Board::memory(size).unwrap();
         let board = Arc::new(BoardReader::open(&memory, size).unwrap());
-        let ranges = Arc::new(Ranges::new(Path::new("/nowhere"), Host::new("x").unwrap(), 0, 1));
+        let ranges = Arc::new(Ranges::new(Path::new("/nowhere"), Host::new("x").unwrap(), 0, u64::MAX, 1));
         let ask = |number: usize| {
             let (ranges, board) = (Arc::clone(&ranges), Arc::clone(&board));
             let days = Days { from: Day::from_number(20_000_101 + number as u32 * 10_000), to: None };

@@ -1,7 +1,8 @@
 //! Answers from a snapshot of the store: numbers over days, and the clients that asked most.
 //!
 //! Decoded days are kept within a budget, the least recently used go first. A range whose days do not fit is answered batch by batch, keeps nothing, and takes memory for its
-//! distinct clients, twice, and for one batch.
+//! distinct clients, twice, and for one batch. Where that may be more than there is, it is answered stripe by stripe: each holds some of the clients, and all their rows, so that
+//! what is true of the stripes adds up. All is decoded once for each stripe.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -15,8 +16,9 @@ use crate::log::Day;
 use crate::store::span::{self, Numbers, Share, Span};
 use crate::store::unite::{self, Part, Top, Union};
 use crate::store::{Partial, State, Trouble};
+use crate::tally::union::Sizes;
 
-/// So many bytes of decoded days are in memory at once when a range does not fit into the cache.
+/// The most bytes of decoded days that are in memory at once when a range does not fit into the cache.
 const BATCH_BYTES: usize = 64 << 20;
 /// So many growing logs are opened before the first is decoded, so that what is replaced meanwhile is still at hand.
 pub(super) const OPEN_MAX: usize = 64;
@@ -66,6 +68,8 @@ pub(in crate::api) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Parts {
     budget: usize,
+    /// How much memory an answer may take beside that.
+    question: usize,
     kept: Mutex<Kept>,
 }
 
@@ -126,8 +130,8 @@ impl Kept {
 }
 
 impl Parts {
-    pub(super) fn new(budget: usize) -> Parts {
-        Parts { budget, kept: Mutex::default() }
+    pub(super) fn new(budget: usize, question: usize) -> Parts {
+        Parts { budget, question, kept: Mutex::default() }
     }
 
     /// Answers.
@@ -160,7 +164,8 @@ impl Parts {
         let numbers = Numbers { at_least: there.len() < shares.len(), ..Numbers::default() };
         let shares = &there[..];
         let source = Source::open(snapshot, shares, with_requests)?;
-        if shares.iter().map(|share| source.bytes(share)).sum::<usize>() <= self.budget.max(BATCH_BYTES) {
+        let bytes: usize = shares.iter().map(|share| source.bytes(share)).sum();
+        if bytes <= self.budget.max(self.batch_bytes()) {
             let parts = self.decode(&source, shares, true)?;
             let parts: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect();
             if let Some(clients) = clients {
@@ -169,24 +174,62 @@ impl Parts {
             let union = unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>());
             return Ok(Outcome { numbers: sum.with(union), ..Outcome::default() });
         }
+        // As if all clients were distinct.
+        let of_union = shares.iter().map(|share| source.bytes_united(share)).sum::<usize>() * 2;
+        if of_union > self.question.saturating_sub(self.batch_bytes()) {
+            let (sizes, top) = self.of_stripes(&source, shares, bytes.div_ceil(self.batch_bytes()), clients)?;
+            let numbers = if with_requests { numbers } else { sum.with(sizes) };
+            return Ok(Outcome { numbers, top, ..Outcome::default() });
+        }
         let mut union = Union::default();
-        let mut left = shares;
-        while !left.is_empty() {
-            let mut bytes = 0;
-            let fits = |share: &&Share| {
-                bytes += source.bytes(share);
-                bytes <= BATCH_BYTES
-            };
-            let fit = left.iter().take_while(fits).count();
-            let (batch, rest) = left.split_at(fit.max(1));
+        for batch in self.batches(&source, shares) {
             let parts = self.decode(&source, batch, false)?;
             union.fold(&batch.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect::<Vec<_>>(), with_requests);
-            left = rest;
         }
         if let Some(clients) = clients {
             return Ok(Outcome { numbers, top: union.top(clients), ..Outcome::default() });
         }
         Ok(Outcome { numbers: sum.with(union.sizes()), ..Outcome::default() })
+    }
+
+    /// An answer stripe by stripe: how many clients there are, or which of them asked most.
+    fn of_stripes(&self, source: &Source<'_>, shares: &[Share], count: usize, clients: Option<usize>) -> Result<(Sizes, Vec<Top>), Wrong> {
+        let (mut sizes, mut tops) = (Sizes::default(), Vec::new());
+        for number in 0..count {
+            let mut parts: Vec<(Option<Day>, Part)> = Vec::new();
+            for batch in self.batches(source, shares) {
+                let decoded = self.decode(source, batch, false)?;
+                parts.extend(batch.iter().zip(&decoded).map(|(share, part)| (share.reported, part.stripe(number, count))));
+            }
+            let parts: Vec<(Option<Day>, &Part)> = parts.iter().map(|(day, part)| (*day, part)).collect();
+            match clients {
+                Some(clients) => tops = unite::first(tops, unite::top(&parts, clients), clients),
+                None => sizes = sizes + unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>()),
+            }
+        }
+        Ok((sizes, tops))
+    }
+
+    /// So many bytes of decoded days are in memory at once when a range does not fit into the cache.
+    fn batch_bytes(&self) -> usize {
+        (self.question / 2).clamp(1, BATCH_BYTES)
+    }
+
+    /// Shares that are decoded at once: one at least, and as many as fit.
+    fn batches<'a>(&self, source: &Source<'_>, shares: &'a [Share]) -> Vec<&'a [Share]> {
+        let (mut batches, mut left) = (Vec::new(), shares);
+        while !left.is_empty() {
+            let mut bytes = 0;
+            let fits = |share: &&Share| {
+                bytes += source.bytes(share);
+                bytes <= self.batch_bytes()
+            };
+            let fit = left.iter().take_while(fits).count();
+            let (batch, rest) = left.split_at(fit.max(1));
+            batches.push(batch);
+            left = rest;
+        }
+        batches
     }
 
     /// The parts of these shares, from what is kept or decoded by all cores.
@@ -296,6 +339,12 @@ impl<'a> Source<'a> {
         let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
         let requests = if self.with_requests { 8 * totals.unique_clients() } else { 0 };
         size_of::<Part>() + (4 * totals.ipv4 + 32 * (totals.ipv6 + totals.other) + requests) as usize
+    }
+
+    /// About how much memory the clients of a part take in a union.
+    fn bytes_united(&self, share: &Share) -> usize {
+        let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
+        self.bytes(share) + if self.with_requests { 8 * totals.unique_clients() as usize } else { 0 }
     }
 
     /// Decodes days of one log: those shares that have these places, at least one.
