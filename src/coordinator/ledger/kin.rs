@@ -194,6 +194,7 @@ impl Ledger {
             self.set_within(other, Some(id));
             self.drop_log(other);
         }
+        self.replace(id);
         true
     }
 

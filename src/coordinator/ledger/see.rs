@@ -237,6 +237,8 @@ impl Ledger {
     pub fn lose_content(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         self.forget_size(id);
         self.lose(id, now, look);
+        // It may be in another file now, whose name held something else before.
+        self.replace(id);
         self.missing = true;
     }
 

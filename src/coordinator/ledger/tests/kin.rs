@@ -43,6 +43,26 @@ fn a_log_that_was_rewritten_just_before_the_end_is_whole_when_it_is_gone() {
     assert!(next.ledger.logs().all(|(_, log)| log.is_complete()));
 }
 
+/// The model's seed 132422: what a dated name held before stayed, for its new content came by a copy whose own file was rewritten, and the name was another one at the next look.
+#[test]
+fn a_log_that_inherits_a_dated_name_between_two_looks_replaces_what_the_name_held() {
+    let mut world = counted(&[("20210322.log", 1, 64)]);
+    world.write("20210322.log", of(2, 96));
+    world.create("20210323.log", of(2, 96));
+    world.see();
+    // What is longer has grown, until it is opened: only then the log is gone. The copy is counted before the next look.
+    world.count_all();
+    world.see();
+    let copy = log(&world, "20210323.log").0;
+    assert_eq!(log(&world, "20210322.log").1.within, Some(copy));
+    world.write("20210323.log", of(3, 160));
+    world.see();
+    assert!(world.dispatch().is_none_or(|job| job.log != copy));
+    world.rename("20210322.log", "20210324.log");
+    world.settle();
+    check_days(&world, &[(2, 6), (3, 10)]);
+}
+
 // Copies.
 
 #[test]
