@@ -3,14 +3,14 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /tallyd
 # Debug information is six sevenths of the program, and nobody can use it in the image.
-ENV CARGO_PROFILE_RELEASE_DEBUG=false \
-    CARGO_PROFILE_RELEASE_STRIP=symbols
+ENV CARGO_PROFILE_DIST_DEBUG=false \
+    CARGO_PROFILE_DIST_STRIP=symbols
 # The crates first, with an empty program: this layer stays as it is when only src changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src benches \
  && echo 'fn main() {}' | tee src/main.rs > benches/kernels.rs \
  && touch src/lib.rs \
- && cargo build --locked --release
+ && cargo build --locked --profile dist
 # The licences of these crates.
 COPY deploy/deb/notices deploy/deb/notices
 RUN deploy/deb/notices > /NOTICES
@@ -19,7 +19,7 @@ COPY src src
 ARG TALLYD_COMMIT=""
 # The sources keep their times, which are before the build above; cargo would take the empty program for the newer one.
 RUN touch src/lib.rs src/main.rs \
- && cargo build --locked --release --bin tallyd \
+ && cargo build --locked --profile dist --bin tallyd \
  && mkdir /logs /state
 
 # The C library of the build, certificates of authorities, and a user 65532; no shell.
@@ -34,7 +34,7 @@ LABEL org.opencontainers.image.title="tallyd" \
       org.opencontainers.image.revision="$TALLYD_COMMIT" \
       org.opencontainers.image.version="0.1.0"
 
-COPY --from=build /tallyd/target/release/tallyd /tallyd
+COPY --from=build /tallyd/target/dist/tallyd /tallyd
 COPY --from=build /NOTICES /usr/share/doc/tallyd/NOTICES
 COPY config/tallyd.toml /etc/tallyd/tallyd.toml
 # The user below must be able to write its state; the logs are only read, but for uploads.

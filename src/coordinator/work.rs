@@ -62,24 +62,26 @@ impl Work {
     }
 }
 
-/// A range as work, cut so that a suspect in it is work of its own, with what is known of it.
-pub(super) fn set_apart(range: Range, file: FileId, suspects: &mut Vec<Suspect>, given_up: &mut Vec<Work>) -> Vec<Work> {
-    let inside = |suspect: &Suspect| suspect.file == file && range.from() <= suspect.range.from() && suspect.range.to() <= range.to();
+/// A range as work, cut so that a suspect in it is work of its own, with what is known of it. A stream is not cut: what is suspected of a part of its file, that held when it was
+/// another log's.
+pub(super) fn set_apart(range: Range, is_stream: bool, file: FileId, suspects: &mut Vec<Suspect>, given_up: &mut Vec<Work>) -> Vec<Work> {
+    let within = |suspect: Range| if is_stream { suspect == range } else { range.from() <= suspect.from() && suspect.to() <= range.to() };
+    let inside = |suspect: &Suspect| suspect.file == file && within(suspect.range);
     let Some(at) = suspects.iter().position(inside) else { return vec![Work::new(range)] };
     let Suspect { range: middle, strikes, kills, .. } = suspects.swap_remove(at);
     let mut work = Vec::new();
     if let Some(before) = Range::new(range.from(), middle.from()) {
-        work.extend(set_apart(before, file, suspects, given_up));
+        work.extend(set_apart(before, is_stream, file, suspects, given_up));
     }
     let suspect = Work { range: middle, strikes, kills };
     match suspect.struck() {
         _ if kills < KILLS_MAX => work.push(suspect),
         Struck::Again(again) => work.push(again),
-        Struck::Halves(one, two) => work.extend([one, two]),
-        Struck::GivenUp => given_up.push(suspect),
+        Struck::Halves(one, two) if !is_stream => work.extend([one, two]),
+        Struck::Halves(..) | Struck::GivenUp => given_up.push(suspect),
     }
     if let Some(after) = Range::new(middle.to(), range.to()) {
-        work.extend(set_apart(after, file, suspects, given_up));
+        work.extend(set_apart(after, is_stream, file, suspects, given_up));
     }
     work
 }

@@ -106,8 +106,9 @@ impl Ledger {
             return;
         };
         let mut given_up = Vec::new();
-        let cut = range.cut(if log.format.is_some() { range.len() } else { self.policy.range_bytes });
-        let todo: VecDeque<Work> = cut.flat_map(|range| set_apart(range, log.file, &mut self.suspects, &mut given_up)).collect();
+        let is_stream = log.format.is_some();
+        let cut = range.cut(if is_stream { range.len() } else { self.policy.range_bytes });
+        let todo: VecDeque<Work> = cut.flat_map(|range| set_apart(range, is_stream, log.file, &mut self.suspects, &mut given_up)).collect();
         let struck = todo.iter().any(|work| work.strikes > 0 || work.kills > 0);
         self.plans += 1;
         let (serial, last) = (self.plans, if is_final { LastLine::Count } else { LastLine::Hold });

@@ -269,3 +269,31 @@ fn a_range_that_has_ended_a_worker_is_noted_while_it_waits() {
     world.count_all();
     assert_eq!(world.ledger.suspects().count(), 0);
 }
+
+/// The model's seed 140043: a compressed log in a file whose inode another log had, of which a range was in flight at the end, was cut there, and a part of a stream is none.
+#[test]
+fn a_compressed_log_is_not_cut_by_what_was_suspected_of_another_one() {
+    for (from, to, kills) in [(0, 16, 0), (4, 16, KILLS_MAX), (16, 20, 3)] {
+        let mut world = World::new(64);
+        world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(from, to).unwrap(), strikes: 0, kills, flying: true }], false);
+        world.pack("a.gz", of(1, 160), true);
+        world.see();
+        let jobs = world.dispatch_all();
+        assert_eq!(ranges(&jobs), [(0, world.disk.file("a.gz").raw.len() as u64)]);
+        world.answer(jobs[0].number);
+        world.settle();
+        assert!(only(&world).is_complete());
+    }
+}
+
+/// Of a compressed log that kills, there are no halves.
+#[test]
+fn a_compressed_log_that_took_the_daemon_down_again_and_again_is_given_up_as_a_whole() {
+    let mut world = World::new(64);
+    let size = 20 + 160 / 3;
+    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, size).unwrap(), strikes: 1, kills: KILLS_MAX, flying: true }], false);
+    world.pack("a.gz", of(1, 160), true);
+    world.see();
+    assert!(world.dispatch().is_none());
+    assert_eq!(only(&world).quarantine.iter().map(|(range, _)| *range).collect::<Vec<_>>(), [Range::new(0, size).unwrap()]);
+}
