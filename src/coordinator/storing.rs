@@ -1,9 +1,11 @@
 //! The store as the coordinator's loop sees it: what is taken over, what is written when, which clients are in memory.
 
+mod apart;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
@@ -12,16 +14,16 @@ use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable};
 use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
-use super::sums::{Apart, Moment, PartKey, Sums};
+use super::sums::{PartKey, Sums};
 use crate::board::{Counters, Header};
 use crate::config::Settings;
 use crate::log::Day;
-use crate::store::unite::Wanted;
 use crate::store::{Host, Meta, folder};
 use crate::sys::clock::monotonic_ms;
 use crate::sys::memory::give_back;
 use crate::tally::Rules;
 use crate::tally::union::Sizes;
+use apart::{ApartDays, Seen};
 
 /// A write that takes longer is said to hang.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
@@ -37,27 +39,12 @@ const OLDEST_EVERY: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// So many bytes of clients are written at once.
 const BATCH_BYTES: usize = 16 << 20;
-/// At the start, days with so many clients are united at once: if all are different, their unions take four bytes for each, or the text.
-const UNITED_CLIENTS: u64 = 4 << 20;
 /// So many parts are loaded at once.
 const LOADS_MAX: usize = 8;
 /// A client in a union takes so many bytes, about, with those who are on their way into it.
 const UNITED_CLIENT_BYTES: usize = 48;
-/// A day that has not changed for so long is taken to be quiet.
-const QUIET: Duration = Duration::from_secs(1);
-/// How often it is seen to days that are apart.
-const UNITE_EVERY: Duration = Duration::from_millis(50);
-/// So many unions are completed in memory at once; the others wait, and are counted by the keeper if they are quiet by then.
-const LACKING_MAX: usize = 4;
-/// So many days may have unions beyond the budget: those that are live at once.
-const BEYOND_MAX: usize = 4;
 /// This part of the budget is for unions in any case.
 const UNIONS_SHARE: usize = 8;
-/// Or for so long, while there is much to count; and so long a union beyond the budget stays in memory after its day has changed.
-const LONG_QUIET: Duration = Duration::from_secs(10);
-/// For so long a day may be apart that is not quiet, if there is not more than this to be counted.
-const PATIENCE: Duration = Duration::from_secs(3);
-const BUSY_BYTES: u64 = 64 << 20;
 
 /// The store, its keeper, and the memory budget.
 #[derive(Debug)]
@@ -82,20 +69,7 @@ pub struct Storing {
     changed: bool,
     pressed: bool,
     measured: Instant,
-    /// The days that are apart.
-    apart: BTreeMap<Option<Day>, Watched>,
-    /// Since when there has not been so much to count that days go on changing.
-    calm: Instant,
-    /// Days whose unions have room beyond the budget.
-    beyond: BTreeMap<Option<Day>, Watched>,
-    /// When it was last seen to the days that are apart.
-    united: Instant,
-    /// Could days not be counted because something stored cannot be read?
-    unread_days: bool,
-    /// No days are to be counted before.
-    ask_after: Instant,
-    /// Days that the keeper was asked to count, and when they had changed last.
-    asked: BTreeMap<Option<Day>, Moment>,
+    apart: ApartDays,
     looked: Instant,
     /// One moment by the clock of this process and by that of all.
     anchor: (Instant, u64),
@@ -103,29 +77,6 @@ pub struct Storing {
     oldest: Option<(Instant, u64)>,
     /// What was written since this was last asked.
     done: Counters,
-}
-
-/// A day that is apart.
-#[derive(Clone, Copy, Debug)]
-struct Watched {
-    changed: Moment,
-    /// Since when it has not changed.
-    quiet: Instant,
-    /// Since when it has been apart.
-    apart: Instant,
-}
-
-impl Watched {
-    fn follow(&mut self, changed: Moment, now: Instant) {
-        if changed != self.changed {
-            (self.changed, self.quiet) = (changed, now);
-        }
-    }
-}
-
-/// Is so much to be counted that days will go on changing?
-fn is_busy(ledger: &Ledger) -> bool {
-    ledger.logs().map(|(_, log)| log.pending()).sum::<u64>() > BUSY_BYTES
 }
 
 /// What came of a log whose clients were wanted.
@@ -166,13 +117,7 @@ impl Storing {
             complained: false,
             changed: true,
             pressed: false,
-            apart: BTreeMap::new(),
-            calm: Instant::now(),
-            beyond: BTreeMap::new(),
-            united: Instant::now(),
-            unread_days: false,
-            ask_after: Instant::now(),
-            asked: BTreeMap::new(),
+            apart: ApartDays::new(),
             measured: Instant::now(),
             looked: Instant::now(),
             anchor: (Instant::now(), monotonic_ms()),
@@ -197,7 +142,7 @@ impl Storing {
     }
 
     fn is_failing(&self) -> bool {
-        self.saves.is_failing() || !self.unread.is_empty() || self.unread_days
+        self.saves.is_failing() || !self.unread.is_empty() || self.apart.is_unread()
     }
 
     /// Is a log in the store as it is?
@@ -273,11 +218,7 @@ impl Storing {
     }
 
     fn give_load(&mut self, log: u64, day: Option<Option<Day>>) {
-        self.keeper.give(Task::Load(self.partial_of(log), log, day));
-    }
-
-    fn partial_of(&self, log: u64) -> PathBuf {
-        self.foreign.get(&log).cloned().unwrap_or_else(|| folder::path(&self.folder, log))
+        self.keeper.give(Task::Load(partial_of(log, &self.folder, &self.foreign), log, day));
     }
 
     fn load_again(&mut self, sums: &Sums) {
@@ -295,7 +236,9 @@ impl Storing {
 
     /// Sees to what unions lack.
     fn want(&mut self, ledger: &Ledger, sums: &mut Sums) {
-        self.unite(ledger, sums);
+        let Seen { united, mut quiet } = self.apart.see(self.pressed, ledger, sums);
+        self.changed |= united;
+        self.count_apart(&mut quiet, sums);
         // What is loaded waits in memory until it is taken: so not all at once.
         let free = LOADS_MAX.saturating_sub(self.loading.len() - self.unread.len());
         let wants = |(log, day): &PartKey| !self.loading.contains(&(*log, None)) && !self.loading.contains(&(*log, Some(*day)));
@@ -303,97 +246,23 @@ impl Storing {
         wants.into_iter().for_each(|(log, day)| self.load(log, Some(day)));
     }
 
-    /// Sees to days that are apart. A day that is quiet is counted by the keeper, from the store and from what is in memory: that takes no memory that stays. To one that changes, its
-    /// clients come back, if there is room. If there is none, a day that never is quiet gets its room beyond the budget, but not while there is much to count: then most days change all
-    /// the time.
-    fn unite(&mut self, ledger: &Ledger, sums: &mut Sums) {
-        let now = Instant::now();
-        if now - self.united < UNITE_EVERY {
-            return;
-        }
-        self.united = now;
-        self.beyond.retain(|day, watched| {
-            watched.follow(sums.changed(*day), now);
-            let stays = now - watched.quiet < LONG_QUIET;
-            if !stays {
-                sums.unpin(*day);
-                sums.settle(*day);
-            }
-            stays
-        });
-        let apart = sums.apart();
-        if apart.is_empty() {
-            self.apart.clear();
-            return;
-        }
-        let busy = is_busy(ledger);
-        if self.pressed || busy {
-            self.calm = now;
-        }
-        // While much is counted, a day that seems quiet is about to change, and the keeper has to write.
-        let rest = if busy { LONG_QUIET } else { QUIET };
-        let before = std::mem::take(&mut self.apart);
-        let mut quiet = BTreeSet::new();
-        for Apart { day, changed, clients } in apart {
-            let mut watched = before.get(&day).copied().unwrap_or(Watched { changed, quiet: now, apart: now });
-            watched.follow(changed, now);
-            self.apart.insert(day, watched);
-            if self.asked.contains_key(&day) {
-                continue;
-            }
-            if now - watched.quiet >= rest {
-                quiet.insert(day);
-            } else if sums.lacking_days() < LACKING_MAX && sums.unite_in_room(day, clients) {
-                // Its clients are asked for with the others that unions lack.
-                self.changed = true;
-            } else if now - watched.apart.max(self.calm) >= PATIENCE && self.beyond.len() < BEYOND_MAX {
-                sums.unite(day);
-                sums.pin(day);
-                self.changed = true;
-                self.beyond.insert(day, watched);
-            }
-        }
-        if self.asked.is_empty() && self.ask_after <= now {
-            self.ask_for(&mut quiet, sums);
-        }
-    }
-
-    /// Has the keeper count the first of these days. Says whether there was anything to count.
-    fn ask_for(&mut self, days: &mut BTreeSet<Option<Day>>, sums: &Sums) -> bool {
-        let (mut wanted, mut present, mut clients) = (BTreeMap::<u64, Wanted>::new(), Vec::new(), 0);
-        while clients < UNITED_CLIENTS
-            && let Some(day) = days.pop_first()
-        {
-            let Some(parts) = sums.parts_of_apart(day) else { continue };
-            self.asked.insert(day, sums.changed(day));
-            for ((log, part), more, there) in parts {
-                clients += more;
-                match there {
-                    Some(there) => present.push((day, there)),
-                    None => {
-                        let path = || self.partial_of(log);
-                        let wanted = wanted.entry(log).or_insert_with(|| Wanted { log, path: path(), days: Vec::new(), clients: 0 });
-                        wanted.days.push((part, day));
-                        wanted.clients += more;
-                    }
-                }
-            }
-        }
-        if !self.asked.is_empty() {
-            self.keeper.give(Task::Unite(wanted.into_values().collect(), present));
-        }
-        !self.asked.is_empty()
+    /// Has the keeper count the first of these days, which are apart. Says whether there was anything to count.
+    fn count_apart(&mut self, days: &mut BTreeSet<Option<Day>>, sums: &Sums) -> bool {
+        let task = self.apart.ask(days, sums, |log| partial_of(log, &self.folder, &self.foreign));
+        let asked = task.is_some();
+        task.into_iter().for_each(|task| self.keeper.give(task));
+        asked
     }
 
     /// Makes the unions that the stored numbers do not tell. Says which logs are damaged: they are in no union, and in no sum any more.
     pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) -> Vec<u64> {
         let mut left = sums.take_changed_days();
         let (all, mut damaged) = (left.clone(), Vec::new());
-        while self.ask_for(&mut left, sums) {
+        while self.count_apart(&mut left, sums) {
             while !self.keeper.is_idle() {
                 beat();
                 if let Some(Report::United(days, wrong)) = self.keeper.wait(Duration::from_millis(500)) {
-                    damaged.extend(self.take_unions(days, wrong, sums));
+                    damaged.extend(self.take_unions(&days, wrong, sums));
                     // Those that a damaged log was taken out of.
                     left.extend(sums.take_changed_days());
                 }
@@ -403,19 +272,13 @@ impl Storing {
         damaged
     }
 
-    /// Says which logs are damaged.
-    fn take_unions(&mut self, days: BTreeMap<Option<Day>, Sizes>, wrong: Vec<(u64, Unusable)>, sums: &mut Sums) -> Vec<u64> {
-        let (mut unread, mut damaged) = (BTreeSet::new(), Vec::new());
-        let failed = wrong.iter().any(|(_, error)| matches!(error, Unusable::Failed(_)));
-        if std::mem::replace(&mut self.unread_days, failed) && !failed {
-            self.note_error(None);
-        }
+    /// Takes what the keeper has counted of days that are apart. Says which logs are damaged.
+    fn take_unions(&mut self, days: &BTreeMap<Option<Day>, Sizes>, wrong: Vec<(u64, Unusable)>, sums: &mut Sums) -> Vec<u64> {
+        let (mut unread, mut damaged) = (Vec::new(), Vec::new());
         for (log, error) in wrong {
             match error {
-                // Its days stay apart, and so it is tried again.
                 Unusable::Failed(error) => {
-                    unread.extend(sums.days_of(log));
-                    self.ask_after = Instant::now() + AGAIN_AFTER;
+                    unread.push(log);
                     self.note_error(Some(error));
                 }
                 Unusable::Lost(why) => {
@@ -425,10 +288,10 @@ impl Storing {
                 }
             }
         }
-        for (day, changed) in std::mem::take(&mut self.asked) {
-            if let Some(sizes) = days.get(&day).filter(|_| !unread.contains(&day)) {
-                sums.know(day, changed, *sizes);
-            }
+        let was_unread = self.apart.is_unread();
+        self.apart.take(days, &unread, sums);
+        if was_unread && !self.apart.is_unread() {
+            self.note_error(None);
         }
         self.changed = true;
         damaged
@@ -474,7 +337,7 @@ impl Storing {
                 }
                 Vec::new()
             }
-            Report::United(days, wrong) => self.take_unions(days, wrong, sums).into_iter().map(|log| (log, Outcome::Damaged)).collect(),
+            Report::United(days, wrong) => self.take_unions(&days, wrong, sums).into_iter().map(|log| (log, Outcome::Damaged)).collect(),
             Report::Loaded(log, day, loaded) => self.take_clients(log, day, loaded, sums).into_iter().map(|outcome| (log, outcome)).collect(),
         }
     }
@@ -657,6 +520,11 @@ impl Storing {
             }
         }
     }
+}
+
+/// Where what is stored of a log is: it may be another host's.
+fn partial_of(log: u64, own: &Path, foreign: &HashMap<u64, PathBuf>) -> PathBuf {
+    foreign.get(&log).cloned().unwrap_or_else(|| folder::path(own, log))
 }
 
 fn milliseconds() -> u64 {

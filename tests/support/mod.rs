@@ -1,6 +1,9 @@
 //! What the tests on the real binary share: a daemon in a folder of its own, logs of known content, waiting for conditions.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod engine;
+pub mod state;
+
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs::{self, File};
