@@ -24,10 +24,9 @@ fn ago(days: i32) -> Day {
 /// Requests of clients, one from each, on a day.
 fn lines(day: Day, clients: std::ops::Range<u32>) -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = day.to_string();
-    let month = MONTHS[text[5..7].parse::<usize>().unwrap() - 1];
-    let line =
-        |client: u32| format!("10.0.{}.{} - - [{}/{month}/{}:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n", client / 250, client % 250, &text[8..], &text[..4]);
+    let number = day.number();
+    let (year, month, day) = (number / 10_000, MONTHS[number as usize / 100 % 100 - 1], number % 100);
+    let line = |client: u32| format!("10.0.{}.{} - - [{day:02}/{month}/{year}:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n", client / 250, client % 250);
     clients.map(line).collect()
 }
 

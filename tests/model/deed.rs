@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::libc::SIGKILL;
 
@@ -10,6 +10,9 @@ use crate::act::{Act, NAMES, Packer, is_dated};
 use crate::inode::Inode;
 use crate::run::{Outcome, Run};
 use crate::support::signal;
+
+/// When it is asked to end, the daemon writes what it can in a second. On a machine that is busy enough, that is not all.
+const STOP: Duration = Duration::from_secs(1);
 
 impl Run {
     pub fn do_one(&mut self, act: Act) -> Outcome {
@@ -306,8 +309,13 @@ impl Run {
                     self.make_safe_to_kill()?;
                 }
                 self.say(format!("end the daemon with signal {number}, for {down} actions"));
+                let start = Instant::now();
                 self.folder = self.daemon.take().map(|daemon| daemon.end(number));
                 self.killed = number == SIGKILL;
+                if !self.killed && start.elapsed() >= STOP {
+                    eprintln!("a sequence ends early: the daemon took {:?} to stop, so nobody knows what it has written", start.elapsed());
+                    self.over = true;
+                }
                 if !self.killed {
                     self.inodes.values_mut().for_each(|inode| inode.stored = inode.known.is_some());
                     self.gone.iter_mut().for_each(|gone| gone.stored = true);

@@ -39,9 +39,9 @@ const SEQUENCES: u64 = 200;
 /// Runs actions; says what was done and what is wrong.
 fn run(way: &Way, acts: &[Act]) -> Result<(), (Vec<String>, String, String)> {
     let mut run = Run::new(way.clone());
-    let mut outcome = acts.iter().try_for_each(|act| run.do_one(*act));
+    let mut outcome = acts.iter().try_for_each(|act| if run.over { Ok(()) } else { run.do_one(*act) });
     // In the end everything is looked at, and again by a daemon that knows no more than the store.
-    if outcome.is_ok() {
+    if outcome.is_ok() && !run.over {
         outcome = run.finish();
     }
     outcome.map_err(|wrong| {
@@ -58,6 +58,9 @@ impl Run {
         self.say("settle, at the end".into());
         self.settle()?;
         self.do_one(Act::Restart(SIGTERM, 0))?;
+        if self.over {
+            return Ok(());
+        }
         self.settle()
     }
 }

@@ -33,6 +33,8 @@ pub struct Run {
     pub replaced: BTreeSet<String>,
     /// The store must follow before the daemon is killed.
     pub unsafe_to_kill: bool,
+    /// Nothing more can be said.
+    pub over: bool,
     /// Something is gone within another content, which the daemon must see before that one is replaced.
     pub must_see: bool,
     /// There was a second name since all was settled.
@@ -66,6 +68,7 @@ impl Run {
             killed: false,
             replaced: BTreeSet::new(),
             unsafe_to_kill: false,
+            over: false,
             must_see: false,
             linked: BTreeSet::new(),
             copies: BTreeSet::new(),
