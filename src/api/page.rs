@@ -57,7 +57,7 @@ impl Order<'_> {
 
     /// A place in letters and digits. What they mean is nobody's business.
     fn cursor(self, Place { key, name, id }: &Place) -> String {
-        let plain = [format!("{}/{key:x}/{id:x}/", self.word).as_bytes(), name].concat();
+        let plain = [format!("{}/{key:x}/{id:016x}/", self.word).as_bytes(), name].concat();
         plain.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
