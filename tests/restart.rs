@@ -282,3 +282,26 @@ fn a_start_writes_nothing_that_is_stored_already() {
         assert_eq!(inodes(daemon.folder.path()), before);
     }
 }
+
+/// Whoever changes `host` alone counts all twice, and is told.
+#[test]
+fn logs_that_are_stored_under_another_host_are_spoken_of() {
+    let says = |daemon: &Daemon| daemon.journal().contains("are stored under another host");
+    let daemon = Daemon::start(&[]);
+    fs::write(daemon.log("access.log"), "1.2.3.4 - - [22/Mar/2021:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n").unwrap();
+    daemon.wait_for("access.log", Truth { total: 1, ip: 1 });
+    let daemon = Daemon::start_in(daemon.end(SIGTERM), &[], &[]);
+    assert!(!says(&daemon));
+    let daemon = Daemon::start_in(daemon.end(SIGTERM), &["--host", "web1"], &[]);
+    daemon.wait_for("access.log", Truth { total: 1, ip: 1 });
+    assert!(says(&daemon), "{}", daemon.journal());
+    assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 2);
+    let state = daemon.folder.join("state/partials/v1");
+    let folder = daemon.end(SIGTERM);
+    fs::remove_dir_all(state.join("host=web1")).unwrap();
+    fs::rename(state.join("host=local"), state.join("host=web1")).unwrap();
+    fs::remove_file(folder.join("journal")).unwrap();
+    let daemon = Daemon::start_in(folder, &["--host", "web1"], &[]);
+    daemon.wait_for("access.log", Truth { total: 1, ip: 1 });
+    assert_eq!((daemon.get("/api/v1/days/2021-03-22")["requests"].as_u64(), says(&daemon)), (Some(1), false));
+}

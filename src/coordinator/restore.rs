@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -53,7 +54,8 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
             return Restored::default();
         }
     };
-    let (mut logs, now) = (0, Instant::now());
+    let watched: Vec<PathBuf> = settings.logs.iter().filter_map(|folder| std::fs::canonicalize(folder).ok()).collect();
+    let (mut logs, mut elsewhere, now) = (0, None, Instant::now());
     for entry in &entries {
         beat();
         let own = entry.host == *host;
@@ -80,6 +82,9 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
                 sums.restore(id, day_of_name(&meta.name), &kept_of(&meta));
                 sums.set_counts(id, true);
                 foreign.insert(id, entry.path.clone());
+                if watched.iter().any(|folder| folder.as_os_str().as_bytes() == meta.folder) {
+                    elsewhere = Some(&entry.host);
+                }
             }
             Ok(_) if !own => {}
             Err(Trouble::Newer(version)) => {
@@ -96,6 +101,9 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
         }
     }
     ledger.restored();
+    if let Some(other) = elsewhere.filter(|_| logs == 0) {
+        warn!(host = %host, stored = %other, "the logs of a watched folder are stored under another host: if the setting host was changed, all count twice; docs/OPERATIONS.md tells how to move them");
+    }
     if logs > 0 {
         info!(logs, took_ms = now.elapsed().as_millis() as u64, "took over what was stored");
     }
