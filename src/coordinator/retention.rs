@@ -4,7 +4,7 @@
 //! known afterwards, wherever the daemon ends in between.
 //! Deliberately absent: the logs themselves. Whoever wants the addresses gone removes those too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tracing::info;
@@ -28,13 +28,26 @@ pub struct Retention {
     next: Instant,
     /// The latest union that was noted.
     union: u64,
+    /// When unions of days were noted, until their clients are removed.
+    noted: BTreeMap<Option<Day>, Instant>,
 }
 
-/// Where clients may be removed.
-struct Place<'a> {
+/// What is to be done about a day that is too old.
+enum Todo {
+    /// Nothing now: a log of it may grow, or what is noted is not stored yet.
+    Wait,
+    /// Note what its logs have together.
+    Note,
+    /// Remove the clients of these parts.
+    Remove(Vec<PartKey>),
+}
+
+/// What is looked at.
+struct View<'a> {
     ledger: &'a Ledger,
-    sums: &'a mut Sums,
-    storing: &'a mut Storing,
+    sums: &'a Sums,
+    storing: &'a Storing,
+    noted: &'a BTreeMap<Option<Day>, Instant>,
     /// The first day that is kept.
     first: Day,
 }
@@ -42,7 +55,7 @@ struct Place<'a> {
 impl Retention {
     /// Keeps clients for so many whole days after their own; `None`: for ever.
     pub fn new(days: Option<u32>) -> Retention {
-        Retention { days, next: Instant::now(), union: 0 }
+        Retention { days, next: Instant::now(), union: 0, noted: BTreeMap::new() }
     }
 
     /// Removes what is too old at the time `now`, since 1970. Says whether there was anything.
@@ -50,26 +63,38 @@ impl Retention {
         let start = Instant::now();
         let Some(days) = self.days.filter(|_| self.next <= start) else { return false };
         let Some(first) = day_of(now.as_millis() as u64).and_then(|today| later(today, -i32::try_from(days).ok()?)) else { return false };
-        let old = |day: Option<Day>| day.is_none_or(|day| day < first);
-        let wanted: Vec<(Option<Day>, BTreeSet<PartKey>)> = sums.days_with_clients(old).map(|(day, parts)| (day, parts.clone())).collect();
-        self.union = self.union.max(now.as_nanos() as u64);
-        let mut place = Place { ledger, sums, storing, first };
-        let mut removed = 0;
-        for (day, parts) in wanted {
-            self.union += 1;
-            removed += place.remove(day, &parts, self.union);
+        let (mut notes, mut removals) = (Vec::new(), Vec::new());
+        let view = View { ledger, sums, storing, noted: &self.noted, first };
+        for (day, parts) in view.sums.days_with_clients(|day| day.is_none_or(|day| day < first)) {
+            match view.todo(day, parts) {
+                Todo::Wait => {}
+                Todo::Note => notes.push((day, parts.clone())),
+                Todo::Remove(parts) => removals.extend(parts),
+            }
         }
-        if removed > 0 {
-            info!(parts = removed, before = %first, "removed the clients of days that are older than retention_days; their numbers stay");
+        self.union = self.union.max(now.as_nanos() as u64);
+        for (day, parts) in notes {
+            self.union += 1;
+            if sums.note_union(day, self.union) {
+                self.noted.insert(day, Instant::now());
+                parts.iter().for_each(|(log, _)| storing.touch(*log));
+            }
+        }
+        for part in &removals {
+            sums.remove_clients(*part);
+            storing.touch(part.0);
+        }
+        self.noted.retain(|day, _| sums.is_noted(*day) && sums.has_clients(*day));
+        if !removals.is_empty() {
+            info!(parts = removals.len(), before = %first, "removed the clients of days that are older than retention_days; their numbers stay");
         }
         self.next = Instant::now() + EVERY.max(start.elapsed() * REST);
-        removed > 0
+        !removals.is_empty()
     }
 }
 
-impl Place<'_> {
-    /// Removes the clients of a day, if its logs are at rest, and if what they have together is noted. Says of how many parts.
-    fn remove(&mut self, day: Option<Day>, parts: &BTreeSet<PartKey>, union: u64) -> u64 {
+impl View<'_> {
+    fn todo(&self, day: Option<Day>, parts: &BTreeSet<PartKey>) -> Todo {
         let (own, foreign): (Vec<PartKey>, Vec<PartKey>) = parts.iter().partition(|(log, _)| !self.storing.is_foreign(*log));
         let mut due: Vec<PartKey> = own.into_iter().filter(|key| !self.sums.is_removed(*key)).collect();
         if day.is_none() {
@@ -77,22 +102,19 @@ impl Place<'_> {
             due.retain(|(log, _)| self.is_old(*log));
         }
         if !due.iter().all(|(log, _)| self.is_at_rest(*log)) {
-            return 0;
+            return Todo::Wait;
         }
         // Where some are removed already, or another host's daemon decides, or logs come and go all the time, the union will not be known whatever is noted.
         let can_be_known = day.is_some() && foreign.is_empty() && due.len() == parts.len();
-        let noted = parts.len() == 1 || !can_be_known || self.sums.is_noted(day);
-        if !noted || (can_be_known && !due.iter().all(|(log, _)| self.storing.is_stored(*log))) {
-            if !noted && self.sums.note_union(day, union) {
-                due.iter().for_each(|(log, _)| self.storing.touch(*log));
-            }
-            return 0;
+        match () {
+            () if parts.len() == 1 || !can_be_known => Todo::Remove(due),
+            () if !self.sums.is_noted(day) => Todo::Note,
+            () => match self.noted.get(&day) {
+                Some(then) if !due.iter().all(|(log, _)| self.storing.is_written_since(*log, *then)) => Todo::Wait,
+                // It is stored: it was noted in an earlier life, or has been written since.
+                _ => Todo::Remove(due),
+            },
         }
-        for key in &due {
-            self.sums.remove_clients(*key);
-            self.storing.touch(key.0);
-        }
-        due.len() as u64
     }
 
     /// Will a log get no more lines of old days, as far as is known? It has been counted, and is final, or has come to days that are kept.

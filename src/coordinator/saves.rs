@@ -46,6 +46,9 @@ struct Save {
     failures: u32,
     /// When it last changed.
     grown: Instant,
+    /// When its latest write was begun, and its latest that went well.
+    begun: Instant,
+    held: Option<Instant>,
 }
 
 /// What is to be done with a log.
@@ -60,7 +63,10 @@ pub enum Todo {
 impl Saves {
     /// A log was found in the store.
     pub fn found(&mut self, id: u64, mark: Option<Mark>, now: Instant) {
-        self.logs.insert(id, Save { wanted: mark, stored: Some(mark.unwrap_or(0)), writing: None, due: now, not_before: now, failures: 0, grown: now });
+        self.logs.insert(
+            id,
+            Save { wanted: mark, stored: Some(mark.unwrap_or(0)), writing: None, due: now, not_before: now, failures: 0, grown: now, begun: now, held: None },
+        );
     }
 
     /// A log may have changed, or be no more.
@@ -69,7 +75,7 @@ impl Saves {
         if wanted.is_none() && !self.logs.contains_key(&id) {
             return;
         }
-        let fresh = Save { wanted: None, stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now };
+        let fresh = Save { wanted: None, stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now, begun: now, held: None };
         let save = self.logs.entry(id).or_insert(fresh);
         if save.wanted != wanted {
             self.waiting.remove(&(save.when(), id));
@@ -108,7 +114,7 @@ impl Saves {
         {
             self.waiting.pop_first();
             let Some(save) = self.logs.get_mut(&id) else { continue };
-            save.writing = Some(save.wanted);
+            (save.writing, save.begun) = (Some(save.wanted), now);
             self.writing += 1;
             sum += bytes(id);
             todo.push((id, if save.wanted.is_some() { Todo::Write } else { Todo::Remove }));
@@ -122,7 +128,7 @@ impl Saves {
         let Some(written) = save.writing.take() else { return };
         self.writing -= 1;
         if well {
-            (save.stored, save.failures, save.due) = (written, 0, now);
+            (save.stored, save.failures, save.due, save.held) = (written, 0, now, Some(save.begun));
             save.not_before = now + EVERY.max(took * REST);
             self.failing.remove(&id);
         } else {
@@ -188,6 +194,11 @@ impl Saves {
         self.logs.get(&id).is_some_and(|save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none())
     }
 
+    /// Has a log been written since then, with all that was known of it then?
+    pub fn is_written_since(&self, id: u64, then: Instant) -> bool {
+        self.logs.get(&id).and_then(|save| save.held).is_some_and(|held| held >= then)
+    }
+
     /// When a log last changed.
     pub fn grown(&self, id: u64) -> Option<Instant> {
         self.logs.get(&id).map(|save| save.grown)
@@ -235,7 +246,7 @@ mod tests {
 
     fn save(now: Instant) -> Saves {
         let mut saves = Saves::default();
-        saves.logs.insert(1, Save { wanted: Some(5), stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now });
+        saves.logs.insert(1, Save { wanted: Some(5), stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now, begun: now, held: None });
         saves.settle(1);
         saves
     }

@@ -145,9 +145,9 @@ impl Storing {
         self.saves.is_failing() || !self.unread.is_empty() || self.apart.is_unread()
     }
 
-    /// Is a log in the store as it is?
-    pub fn is_stored(&self, log: u64) -> bool {
-        self.saves.is_stored(log)
+    /// Has a log been written since then, with all that was known of it then?
+    pub fn is_written_since(&self, log: u64, then: Instant) -> bool {
+        self.saves.is_written_since(log, then)
     }
 
     /// Is a log known from another host's partial only?

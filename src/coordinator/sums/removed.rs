@@ -18,6 +18,11 @@ impl Sums {
         days.filter(|(_, sum)| sum.parts.iter().any(|key| !self.is_removed(*key))).map(|(day, sum)| (*day, &sum.parts))
     }
 
+    /// Has a day clients that are not removed?
+    pub fn has_clients(&self, day: Option<Day>) -> bool {
+        self.days.get(&day).is_some_and(|sum| sum.parts.iter().any(|key| !self.is_removed(*key)))
+    }
+
     /// Are the clients of a day of a log removed?
     pub fn is_removed(&self, (log, day): PartKey) -> bool {
         self.part((log, day)).is_some_and(Part::is_removed)
