@@ -191,3 +191,104 @@ fn an_end_while_clients_are_removed_forgets_no_number() {
         assert_eq!((day(&daemon, old), range(&daemon, old, old)), (json!([1000, 240, false, true]), json!([1000, 240, false, true])));
     }
 }
+
+/// Each day of the same logs waited until these were stored without the clients of the day before: 10,000 logs of 20 days were written forty times.
+#[test]
+fn old_clients_of_all_days_leave_together() {
+    let folder = Folder::new();
+    fs::create_dir(folder.join("logs")).unwrap();
+    let all: Vec<Day> = (50..56).map(ago).collect();
+    for log in 0..4 {
+        let lines: String = all.iter().map(|day| lines(*day, log * 10..log * 10 + 50)).collect();
+        fs::write(folder.join(&format!("logs/{log}.log")), lines).unwrap();
+    }
+    let daemon = Daemon::start_in(folder, &KEEPS, &[]);
+    wait_for_clients(&daemon.folder, &[("0.log", &[]), ("1.log", &[]), ("2.log", &[]), ("3.log", &[])]);
+    assert!(all.iter().all(|old| day(&daemon, *old) == json!([200, 80, false, true])));
+    assert!(daemon.journal().contains("parts=24"), "{}", daemon.journal());
+}
+
+/// A backup of a log that is gone, and got late lines of a removed day, was taken for another log: it has more clients of that day than are known.
+#[test]
+fn a_beginning_of_a_log_with_late_lines_counts_within_it() {
+    let daemon = Daemon::start(&KEEPS);
+    let (old, new) = (ago(50), ago(1));
+    let log = |bytes: &[u8]| fs::OpenOptions::new().create(true).append(true).open(daemon.log("site.log")).unwrap().write_all(bytes).unwrap();
+    let (first, late, rest) = (lines(old, 0..100) + &lines(new, 0..300), lines(old, 100..150), lines(new, 300..800));
+    log(first.as_bytes());
+    wait_for_clients(&daemon.folder, &[("site.log", &[new])]);
+    log(late.as_bytes());
+    wait_until("the late lines are counted", || (day(&daemon, old)[0] == 150).then_some(()));
+    log(rest.as_bytes());
+    wait_until("all is counted", || (day(&daemon, new)[0] == 800).then_some(()));
+    fs::remove_file(daemon.log("site.log")).unwrap();
+    wait_until("it is gone", || (daemon.file("site.log").unwrap()["state"] == "gone").then_some(()));
+    fs::write(daemon.log("restored.log"), first + &late + &lines(new, 300..500)).unwrap();
+    daemon.wait_for("restored.log", support::Truth { total: 650, ip: 500 });
+    assert_eq!(daemon.file("restored.log").unwrap()["state"], "duplicate");
+    assert_eq!((day(&daemon, old)[0].clone(), day(&daemon, new)), (json!(150), json!([800, 800, false, true])));
+}
+
+/// What comes to an old day while nobody looks is counted before anything of that day is removed.
+#[test]
+fn nothing_is_removed_before_all_there_is_was_counted() {
+    let old = ago(50);
+    let daemon = Daemon::start(&KEEPS[2..]);
+    fs::write(daemon.log("a.log"), lines(old, 0..100)).unwrap();
+    wait_for_clients(&daemon.folder, &[("a.log", &[old])]);
+    let folder = daemon.end(SIGTERM);
+    fs::write(folder.join("logs/b.log"), lines(old, 50..150)).unwrap();
+    // A time stamp of the future does not keep a log from coming to rest.
+    let future = SystemTime::now() + std::time::Duration::from_secs(400_000_000);
+    fs::File::options().append(true).open(folder.join("logs/b.log")).unwrap().set_modified(future).unwrap();
+    let daemon = Daemon::start_in(folder, &KEEPS, &[]);
+    wait_for_clients(&daemon.folder, &[("a.log", &[]), ("b.log", &[])]);
+    assert_eq!(day(&daemon, old), json!([200, 150, false, true]));
+}
+
+/// A log that never rests loses its old clients too.
+#[test]
+fn a_log_that_grows_all_the_time_loses_its_old_clients() {
+    let daemon = Daemon::start(&KEEPS);
+    let (old, new) = (ago(50), ago(0));
+    let write =
+        |name: &str, bytes: String| fs::OpenOptions::new().create(true).append(true).open(daemon.log(name)).unwrap().write_all(bytes.as_bytes()).unwrap();
+    write("a.log", lines(old, 0..100));
+    write("b.log", lines(old, 50..150));
+    let mut written = 0;
+    wait_until("the old clients are removed", || {
+        ["a.log", "b.log"].into_iter().for_each(|name| write(name, lines(new, written % 200..written % 200 + 1)));
+        written += 1;
+        let want: Vec<(String, Vec<Day>)> = ["a.log", "b.log"].map(|name| (name.to_owned(), vec![new])).to_vec();
+        (days_with_clients(&daemon.folder) == want).then_some(())
+    });
+    assert_eq!(day(&daemon, old), json!([200, 150, false, true]));
+    wait_until("all new lines are counted", || (day(&daemon, new)[0] == 2 * written).then_some(()));
+}
+
+/// Another host's daemon removes clients too, and its partial is copied here anew: its numbers stay.
+#[test]
+fn what_another_host_removes_leaves_its_numbers_here() {
+    let old = ago(50);
+    let other = Daemon::start(&["--host", "b", "--final-after-s", "1"]);
+    fs::write(other.log("b.log"), lines(old, 0..100)).unwrap();
+    wait_for_clients(&other.folder, &[("b.log", &[old])]);
+    let theirs = |folder: &Folder| folder::list(&folder.join("state")).unwrap().into_iter().find(|entry| entry.host.to_string() == "b").unwrap().path;
+    let folder = Folder::new();
+    let here = folder.join("state/partials/v1/host=b").join(theirs(&other.folder).file_name().unwrap());
+    fs::create_dir_all(here.parent().unwrap()).unwrap();
+    fs::copy(theirs(&other.folder), &here).unwrap();
+    fs::create_dir(folder.join("logs")).unwrap();
+    fs::write(folder.join("logs/a.log"), lines(old, 50..150)).unwrap();
+    let daemon = Daemon::start_in(folder, &[], &[]);
+    wait_until("both are in the day", || (day(&daemon, old) == json!([200, 150, false, true])).then_some(()));
+    // After a start, clients are in the store only.
+    let daemon = Daemon::start_in(daemon.end(SIGTERM), &[], &[]);
+    assert_eq!(day(&daemon, old), json!([200, 150, false, true]));
+    let other = Daemon::start_in(other.end(SIGTERM), &["--host", "b", "--final-after-s", "1", "--retention-days", "30"], &[]);
+    wait_for_clients(&other.folder, &[("b.log", &[])]);
+    fs::copy(theirs(&other.folder), here.with_extension("new")).unwrap();
+    fs::rename(here.with_extension("new"), &here).unwrap();
+    fs::OpenOptions::new().append(true).open(daemon.log("a.log")).unwrap().write_all(lines(old, 150..151).as_bytes()).unwrap();
+    wait_until("the new line is there, and so is the other host", || (day(&daemon, old) == json!([201, 101, true, false])).then_some(()));
+}

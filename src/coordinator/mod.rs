@@ -184,7 +184,9 @@ impl<'a> Coordinator<'a> {
             self.hear_keeper();
             self.publish();
             self.dispatch();
-            self.stale |= self.retention.apply(now(), &self.ledger, &mut self.sums, &mut self.storing);
+            if self.scanned {
+                self.stale |= self.retention.apply(now(), &self.ledger, &mut self.sums, &mut self.storing);
+            }
             self.storing.save(&mut self.ledger, &mut self.sums);
             let busy = self.hands.iter().flatten().any(|hand| hand.flight.is_some());
             self.page.set_activity(if busy { Activity::Working } else { Activity::Idle });

@@ -126,7 +126,8 @@ fn foreign_id(entry: &Entry) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(entry.host.to_string().as_bytes(), entry.log)
 }
 
-fn kept_of(meta: &Meta) -> Kept {
+/// What a partial tells of the numbers of its log.
+pub fn kept_of(meta: &Meta) -> Kept {
     let (days, removals) = (meta.days.clone(), meta.removals.clone());
     Kept { totals: Totals { blank: meta.blank, ..meta.totals }, at_least: meta.at_least, blank_bytes: meta.blank_bytes, days, removals, clients: None }
 }

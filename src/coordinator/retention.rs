@@ -12,6 +12,7 @@ use tracing::info;
 use super::ledger::Ledger;
 use super::storing::Storing;
 use super::sums::{PartKey, Sums};
+use crate::board::LogState;
 use crate::log::Day;
 use crate::store::{day_of, later};
 
@@ -58,11 +59,16 @@ impl Retention {
         Retention { days, next: Instant::now(), union: 0, noted: BTreeMap::new() }
     }
 
-    /// Removes what is too old at the time `now`, since 1970. Says whether there was anything.
+    /// Removes what is too old at the time `now`, since 1970, if all that is in the folders has been counted once: what was not may have lines of any day. Says whether there was
+    /// anything.
     pub fn apply(&mut self, now: Duration, ledger: &Ledger, sums: &mut Sums, storing: &mut Storing) -> bool {
         let start = Instant::now();
         let Some(days) = self.days.filter(|_| self.next <= start) else { return false };
         let Some(first) = day_of(now.as_millis() as u64).and_then(|today| later(today, -i32::try_from(days).ok()?)) else { return false };
+        self.next = start + EVERY;
+        if ledger.logs().any(|(_, log)| log.state() == LogState::Counting && log.unreadable.is_none()) {
+            return false;
+        }
         let (mut notes, mut removals) = (Vec::new(), Vec::new());
         let view = View { ledger, sums, storing, noted: &self.noted, first };
         for (day, parts) in view.sums.days_with_clients(|day| day.is_none_or(|day| day < first)) {

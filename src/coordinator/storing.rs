@@ -3,6 +3,7 @@
 mod apart;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,13 @@ use tracing::{info, warn};
 
 use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable};
 use super::ledger::{Ledger, Log};
-use super::restore::{Before, Restored, meta_of, restore, set_aside};
+use super::restore::{Before, Restored, kept_of, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
 use super::sums::{PartKey, Sums};
 use crate::board::{Counters, Header};
 use crate::config::Settings;
-use crate::log::Day;
-use crate::store::{Host, Meta, folder};
+use crate::log::{Day, day_of_name};
+use crate::store::{Host, Meta, Trouble, folder, read_meta};
 use crate::sys::clock::monotonic_ms;
 use crate::sys::memory::give_back;
 use crate::tally::Rules;
@@ -282,9 +283,10 @@ impl Storing {
                     self.note_error(Some(error));
                 }
                 Unusable::Lost(why) => {
-                    self.lose(log, &why, sums);
-                    sums.remove(log);
-                    damaged.push(log);
+                    if self.lose(log, &why, sums) {
+                        sums.remove(log);
+                        damaged.push(log);
+                    }
                 }
             }
         }
@@ -362,21 +364,31 @@ impl Storing {
         let loaded = loaded.map_err(|error| error.to_string()).and_then(|days| taken(days, sums).map_err(|error| error.to_string()));
         Some(match loaded {
             Ok(()) => Outcome::Loaded,
-            Err(why) => {
-                self.lose(log, &why, sums);
-                Outcome::Damaged
-            }
+            Err(why) if self.lose(log, &why, sums) => Outcome::Damaged,
+            Err(_) => Outcome::Loaded,
         })
     }
 
-    /// The clients of a log cannot be had any more.
-    fn lose(&mut self, log: u64, why: &str, sums: &mut Sums) {
-        match self.foreign.remove(&log) {
-            Some(path) => {
-                warn!(path = %path.display(), why, "cannot use what another host has stored");
+    /// The clients of a log cannot be had any more. Says whether that is so: another host's log may have been stored anew by now, and then it is what is stored.
+    fn lose(&mut self, log: u64, why: &str, sums: &mut Sums) -> bool {
+        let Some(path) = self.foreign.get(&log) else {
+            self.put_aside(log, why);
+            return true;
+        };
+        match File::open(path).map_err(Trouble::from).and_then(read_meta) {
+            Ok(meta) if meta.counts() && !sums.is_as(log, &kept_of(&meta)) => {
+                info!(path = %path.display(), "another host has stored a log anew: it is taken over as it is now");
                 sums.remove(log);
+                sums.restore(log, day_of_name(&meta.name), &kept_of(&meta));
+                sums.set_counts(log, true);
+                false
             }
-            None => self.put_aside(log, why),
+            _ => {
+                warn!(path = %path.display(), why, "cannot use what another host has stored");
+                self.foreign.remove(&log);
+                sums.remove(log);
+                true
+            }
         }
     }
 

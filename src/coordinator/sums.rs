@@ -165,6 +165,15 @@ impl Sums {
         self.logs.insert(log, LogSum { name_day, counts: false, fresh: false, blank, blank_bytes, parts, union, floor, at_least });
     }
 
+    /// Is what is known of a log what is stored of it?
+    pub fn is_as(&self, log: u64, kept: &Kept) -> bool {
+        let known = |sum: &LogSum| {
+            let days = sum.parts.iter().map(|(day, part)| (day, part.totals, part.removal));
+            days.eq(kept.days.iter().map(|(day, totals)| (day, *totals, kept.removals.get(day).copied())))
+        };
+        self.logs.get(&log).is_some_and(known)
+    }
+
     /// Takes a log out again, with all it added.
     pub fn remove(&mut self, log: u64) {
         self.set_counts(log, false);
@@ -376,7 +385,8 @@ impl Sums {
                 let Some(other) = outer.parts.get(day) else { return false };
                 let (one, two) = (&part.totals, &other.totals);
                 let hours = one.hours.iter().zip(two.hours).all(|(one, two)| *one <= two);
-                let sizes = one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other;
+                // Of a part that got requests after its clients were removed, nobody knows how many there are.
+                let sizes = other.is_late() || (one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other);
                 let clients = match (&part.clients, &other.clients) {
                     (Some(clients), Some(others)) => unite([&**clients, &**others].into_iter()).len() == others.len(),
                     _ => true,
@@ -438,13 +448,17 @@ impl Part {
         self.removal.is_some_and(|removal| removal.done)
     }
 
+    fn is_late(&self) -> bool {
+        self.removal.is_some_and(|removal| removal.late)
+    }
+
     fn is_absent(&self) -> bool {
         self.clients.is_none() && !self.is_removed()
     }
 
     fn add(&mut self, view: &DayView<'_>) {
         let sizes = if self.is_removed() {
-            self.removal = Some(Removal { done: true, late: true, union: None });
+            self.removal = self.removal.map(|removal| Removal { late: true, ..removal });
             let mut clients = Clients::default();
             add_clients(&mut clients, view);
             self.totals.sizes().max(clients.sizes())

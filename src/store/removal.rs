@@ -56,11 +56,12 @@ pub fn remembered(parts: &[(Sizes, Option<Removal>)]) -> Option<Remembered> {
         return Some(Remembered::Exactly(*sizes));
     }
     let mut unions: BTreeMap<u64, (DayUnion, u64)> = BTreeMap::new();
-    for union in parts.iter().filter_map(|(_, removal)| removal.filter(|removal| !removal.late)?.union) {
+    for union in parts.iter().filter_map(|(_, removal)| (*removal)?.union) {
         unions.entry(union.id).or_insert((union, 0)).1 += 1;
     }
     unions.retain(|_, (union, parts)| union.parts == *parts);
-    let whole = unions.values().find(|(union, _)| union.parts == parts.len() as u64);
+    let late = parts.iter().any(|(_, removal)| removal.is_some_and(|removal| removal.late));
+    let whole = unions.values().find(|(union, _)| !late && union.parts == parts.len() as u64);
     let least = || parts.iter().map(|(sizes, _)| *sizes).chain(unions.values().map(|(union, _)| union.sizes)).fold(Sizes::default(), Sizes::max);
     Some(whole.map_or_else(|| Remembered::AtLeast(least()), |(union, _)| Remembered::Exactly(union.sizes)))
 }
@@ -94,6 +95,10 @@ mod tests {
             (vec![(of(5), united(1, 3, 9, true)), (of(7), united(1, 3, 9, true))], Some(Remembered::AtLeast(of(7)))),
             (vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, true)), (of(3), None)], Some(Remembered::AtLeast(of(9)))),
             (vec![(of(5), united(1, 2, 9, true)), (of(7), late)], Some(Remembered::AtLeast(of(7)))),
+            (
+                vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, true).map(|removal| Removal { late: true, ..removal }))],
+                Some(Remembered::AtLeast(of(9))),
+            ),
             (vec![(of(5), alone), (of(7), alone)], Some(Remembered::AtLeast(of(7)))),
         ] {
             assert_eq!(remembered(&parts), want, "{parts:?}");

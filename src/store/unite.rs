@@ -26,7 +26,7 @@ use crate::log::{Day, Kind, kind, leading_ipv4};
 use crate::tally::union::Sizes;
 use crate::tally::{Clients, Key};
 
-pub use days::{United, Wanted, unite_days};
+pub use days::{United, Wanted, WantedDay, unite_days};
 pub use fold::Union;
 
 /// So many addresses of a stretch are worth the map of bits; fewer are sorted.

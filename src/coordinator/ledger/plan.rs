@@ -69,7 +69,8 @@ impl Ledger {
     pub(super) fn consider(&mut self, id: u64, now: Duration) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         // A time stamp of the future says nothing, one of the past may have been set by hand.
-        let quiet = now.saturating_sub(log.seen.max(log.changed.min(now)));
+        let past = |moment: Duration| if moment <= now { moment } else { Duration::ZERO };
+        let quiet = now - past(log.seen).max(past(log.changed));
         let is_final = log.format.is_some() || quiet >= self.policy.final_after || (log.rotated && quiet >= ROTATED_AFTER);
         if log.is_final != is_final {
             log.is_final = is_final;

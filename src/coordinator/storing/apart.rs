@@ -14,7 +14,7 @@ use super::super::ledger::Ledger;
 use super::super::sums::{Apart, Moment, Sums};
 use super::AGAIN_AFTER;
 use crate::log::Day;
-use crate::store::unite::Wanted;
+use crate::store::unite::{Wanted, WantedDay};
 use crate::tally::union::Sizes;
 
 /// How often it is seen to days that are apart.
@@ -158,13 +158,14 @@ impl ApartDays {
         {
             let Some(parts) = sums.parts_of_apart(day) else { continue };
             self.asked.insert(day, sums.changed(day));
-            for ((log, part), more, there) in parts {
+            for ((log, part), sizes, there) in parts {
+                let more = sizes.ipv4 + sizes.ipv6 + sizes.other;
                 clients += more;
                 match there {
                     Some(there) => present.push((day, there)),
                     None => {
                         let wanted = wanted.entry(log).or_insert_with(|| Wanted { log, path: partial_of(log), days: Vec::new(), clients: 0 });
-                        wanted.days.push((part, day));
+                        wanted.days.push(WantedDay { day: part, reported: day, sizes });
                         wanted.clients += more;
                     }
                 }

@@ -32,7 +32,7 @@ impl Room {
 pub struct Strangers;
 
 /// A part of a day that is apart: how many clients it has, and these unless they are absent.
-pub type PartOfApart = (PartKey, u64, Option<Arc<Clients>>);
+pub type PartOfApart = (PartKey, Sizes, Option<Arc<Clients>>);
 
 /// A day that is apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Sums {
     pub fn parts_of_apart(&self, day: Option<Day>) -> Option<Vec<PartOfApart>> {
         let sum = self.days.get(&day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
         let part = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).filter(|part| !part.is_removed());
-        sum.parts.iter().map(|key| part(key).map(|part| (*key, part.totals.unique_clients(), part.clients.clone()))).collect()
+        sum.parts.iter().map(|key| part(key).map(|part| (*key, part.totals.sizes(), part.clients.clone()))).collect()
     }
 
     /// How many clients a day had when it changed last, if it was then.

@@ -28,10 +28,21 @@ pub struct Wanted {
     pub log: u64,
     /// Its partial.
     pub path: PathBuf,
-    /// Its days as the lines say, each with the day that it is reported under.
-    pub days: Vec<(Option<Day>, Option<Day>)>,
+    /// Its days.
+    pub days: Vec<WantedDay>,
     /// How many clients these have, about.
     pub clients: u64,
+}
+
+/// A day of a log that is to be united.
+#[derive(Debug)]
+pub struct WantedDay {
+    /// The day as the lines say.
+    pub day: Option<Day>,
+    /// The day that it is reported under.
+    pub reported: Option<Day>,
+    /// How many clients it must have.
+    pub sizes: Sizes,
 }
 
 /// What came of it.
@@ -52,7 +63,7 @@ pub fn unite_days(mut wanted: &[Wanted], present: &[(Option<Day>, Arc<Clients>)]
         let decoded: Vec<Result<Vec<Part>, Trouble>> = chunk.par_iter().map(decode).collect();
         let mut parts: BTreeMap<Option<Day>, Vec<(Option<Day>, &Part)>> = BTreeMap::new();
         for (wanted, decoded) in chunk.iter().zip(&decoded) {
-            for ((_, reported), part) in wanted.days.iter().zip(decoded.iter().flatten()) {
+            for (WantedDay { reported, .. }, part) in wanted.days.iter().zip(decoded.iter().flatten()) {
                 parts.entry(*reported).or_default().push((*reported, part));
             }
         }
@@ -81,5 +92,9 @@ fn chunk_of(wanted: &[Wanted]) -> usize {
 
 fn decode(wanted: &Wanted) -> Result<Vec<Part>, Trouble> {
     let partial = Partial::open(File::open(&wanted.path)?)?;
-    wanted.days.iter().map(|(day, _)| Part::decode(&partial, *day)).collect()
+    let decode = |wanted: &WantedDay| {
+        let part = Part::decode(&partial, wanted.day)?;
+        if part.sizes() == wanted.sizes { Ok(part) } else { Err(Trouble::Damaged("its clients are not those that its numbers speak of")) }
+    };
+    wanted.days.iter().map(decode).collect()
 }
