@@ -136,7 +136,9 @@ fn counting_goes_on_where_it_ended() {
     let options = ["--log-level", "debug", "--range-mib", "1"];
     let daemon = Daemon::start(&options);
     let (mut bytes, _) = block(30_000, 5_000, 3);
-    fs::write(daemon.log("access.log"), &bytes).unwrap();
+    // It comes whole: what is seen while it is written may end within a line, which is read again.
+    fs::write(daemon.log(".new"), &bytes).unwrap();
+    fs::rename(daemon.log(".new"), daemon.log("access.log")).unwrap();
     daemon.wait_for("access.log", truth(&bytes));
     settle(&daemon);
     assert_eq!(counted(&daemon, 0).iter().map(|(from, to)| to - from).sum::<u64>(), bytes.len() as u64);
