@@ -256,6 +256,10 @@ impl Ledger {
                 let held = holds(long, &anchor, look);
                 if held.is_none() && may_be_seen(long) {
                     self.unsure.insert(short_id);
+                    if short.gone {
+                        // It would be dropped, and then nothing could be made sure any more.
+                        return false;
+                    }
                 }
                 held.unwrap_or_else(|| short.content.shares_blocks(&long.content) && look.fits(short_id, long_id))
             }
@@ -294,7 +298,11 @@ impl Ledger {
                 (Shown::Likely, Some(anchor)) => {
                     let held = holds(long, &anchor, look);
                     if held.is_none() && may_be_seen(long) {
-                        self.unsure.insert(short_id);
+                        self.unsure.insert(inner);
+                        if outgrown && two.gone {
+                            // Likewise.
+                            continue;
+                        }
                     }
                     held.unwrap_or_else(|| look.fits(short_id, long_id))
                 }

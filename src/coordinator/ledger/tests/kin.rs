@@ -93,6 +93,23 @@ fn a_log_that_was_told_while_its_like_was_renamed_is_told_again() {
     assert_eq!((log(&world, "c").1.state(), log(&world, "b").1.state()), (LogState::Live, LogState::Live));
 }
 
+/// The model's seed 151311: a log was cut within its only line, went its own way, and was being renamed when that was compared: what it held before was dropped.
+#[test]
+fn what_a_log_held_before_it_was_cut_stays_though_it_is_being_renamed() {
+    let mut world = counted(&[("a", 1, 1_594)]);
+    world.now += FINAL_AFTER;
+    world.settle();
+    // A look shows it cut, as the beginning of what was there; its last line is other than it was when it is counted.
+    world.write("a", of(1, 1_592));
+    world.see();
+    world.write("a", [of(1, 1_592), text(2, 1_592, 1_664)].concat());
+    let jobs = world.dispatch_all();
+    world.rename("a", "b");
+    jobs.into_iter().for_each(|job| world.answer(job.number));
+    world.settle();
+    check_days(&world, &[(1, 200), (2, 4)]);
+}
+
 #[test]
 fn what_has_more_than_its_original_is_the_original() {
     let mut world = counted(&[("a", 1, 96)]);
