@@ -123,10 +123,10 @@ impl View<'_> {
         }
     }
 
-    /// Will a log get no more lines of old days, as far as is known? It has been counted, and is final, or has come to days that are kept.
+    /// Will a log get no more lines of old days, as far as is known? It is final, or has come to days that are kept: there it may grow all the time.
     fn is_at_rest(&self, log: u64) -> bool {
         let latest = || self.sums.days_of(log).into_iter().flatten().max();
-        self.ledger.log(log).is_some_and(|log| log.gone || (log.pending() == 0 && (log.is_final() || latest().is_some_and(|day| day >= self.first))))
+        self.ledger.log(log).is_some_and(|log| log.gone || (log.is_final() && log.pending() == 0) || latest().is_some_and(|day| day >= self.first))
     }
 
     fn is_old(&self, log: u64) -> bool {
