@@ -216,6 +216,39 @@ fn other_rules_count_again_what_is_there() {
     wait_for_day(&daemon, Truth { total: 6, ip: 5 });
 }
 
+/// What is stored stands until a log has been counted again; so it is there when the log is not.
+#[test]
+fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
+    let (bytes, numbers) = block(2_000, 900, 3);
+    for ends in [false, true] {
+        let daemon = Daemon::start(&[]);
+        fs::write(daemon.log("access.log"), &bytes).unwrap();
+        fs::write(daemon.log("20210322.log"), &bytes[..bytes.len() / 2]).unwrap();
+        daemon.wait_for("access.log", numbers);
+        settle(&daemon);
+        let rules = ["--client-rule", "before-dashes"];
+        let daemon = start_paused(daemon.end(SIGTERM), &rules);
+        wait_until("it is being counted again", || (daemon.file("access.log")?["state"] == "counting").then_some(()));
+        assert!(daemon.get("/api/v1/status")["unstored_files"].as_u64().unwrap() > 0);
+        let daemon = if ends {
+            let folder = kill_all(daemon);
+            fs::remove_file(folder.join("logs/access.log")).unwrap();
+            Daemon::start_in(folder, &rules, &[])
+        } else {
+            fs::remove_file(daemon.log("access.log")).unwrap();
+            fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
+            daemon
+        };
+        wait_until("it is gone, with its numbers", || file_numbers(&daemon, "access.log").filter(|now| *now == (numbers, "gone".to_owned())));
+        wait_for_day(&daemon, numbers);
+        settle(&daemon);
+        // And so they are known to the next one.
+        let daemon = Daemon::start_in(daemon.end(SIGTERM), &rules, &[]);
+        wait_for_day(&daemon, numbers);
+        assert_eq!(file_numbers(&daemon, "access.log"), Some((numbers, "gone".to_owned())));
+    }
+}
+
 #[test]
 fn what_a_newer_version_wrote_is_left_as_it_is() {
     let (folder, logs, gone) = some_state();

@@ -205,7 +205,7 @@ impl Publisher {
     fn show_log(&mut self, id: u64, log: &Log, is_void: bool, sums: &mut Sums) {
         if let Some(before) = self.behind.get(&id) {
             // A log that is void, or that is shorter now, will not get there.
-            if log.content.to < *before && log.pending() > 0 && log.generation == 0 {
+            if log.counted_content().to < *before && log.pending() > 0 && log.generation == 0 {
                 return;
             }
             self.behind.remove(&id);
@@ -230,7 +230,7 @@ impl Publisher {
                 complete: log.is_complete() && !at_least,
                 at_least,
                 size: log.size,
-                counted_to: log.content.to,
+                counted_to: log.counted_content().to,
                 file: log.file,
                 quarantine,
                 reason: if is_void { Reason::Deleted } else { log.reason() },
@@ -260,7 +260,7 @@ impl Publisher {
             let link = row_id(name, id);
             let Some(row) = self.logs.of(link) else { continue };
             let (day, totals) = (crate::log::day_of_name(name), sums.log(id));
-            let (size, counted_to, at_least) = (log.size, log.content.to, sums.is_at_least(id));
+            let (size, counted_to, at_least) = (log.size, log.counted_content().to, sums.is_at_least(id));
             let like =
                 LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, at_least, ..LogRow::default() };
             let like = LogRow { complete: log.is_complete() && !at_least, ..like };
@@ -362,7 +362,7 @@ impl Publisher {
 
 fn behind((id, log): (u64, &Log)) -> Behind {
     // Of a compressed log, what is counted is not measured in the bytes of its file.
-    Behind { log: id, pending: log.pending(), known_to: log.size, counted_to: if log.format.is_some() { 0 } else { log.content.to } }
+    Behind { log: id, pending: log.pending(), known_to: log.size, counted_to: if log.format.is_some() { 0 } else { log.counted_content().to } }
 }
 
 /// The number of a row that is no log's: of a second name of one, or of something that is left out.
@@ -381,7 +381,7 @@ impl Unsettled {
     fn of(ledger: &Ledger, sums: &Sums) -> Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
         for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
-            let never_counted = log.content.to == 0 || log.state() == LogState::Counting || log.unreadable.is_some();
+            let never_counted = log.counted_content().to == 0 || log.state() == LogState::Counting || log.unreadable.is_some();
             unsettled.all |= never_counted && log.pending() > 0;
             unsettled.days.extend(sums.days_of(id));
             unsettled.days.extend(log.day.map(Some));

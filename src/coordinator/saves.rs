@@ -4,7 +4,7 @@
 //! tried again, less and less often.
 //! Pure. Deliberately absent: what is written, and who writes it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::ledger::Log;
@@ -29,6 +29,8 @@ pub struct Saves {
     waiting: BTreeSet<(Instant, u64)>,
     /// How many are being written.
     writing: usize,
+    /// Logs that are being counted again: until they are, what is stored of them stands.
+    standing: HashSet<u64>,
     /// The logs whose latest write failed.
     failing: BTreeSet<u64>,
 }
@@ -71,6 +73,11 @@ impl Saves {
 
     /// A log may have changed, or be no more.
     pub fn note(&mut self, id: u64, log: Option<&Log>, now: Instant) {
+        if log.is_some_and(Log::is_stored_as_before) {
+            self.standing.insert(id);
+            return;
+        }
+        self.standing.remove(&id);
         let wanted = log.filter(|log| is_kept(log)).map(mark);
         if wanted.is_none() && !self.logs.contains_key(&id) {
             return;
@@ -168,7 +175,12 @@ impl Saves {
 
     /// How many logs are not in the store as they are.
     pub fn behind(&self) -> u64 {
-        (self.waiting.len() + self.writing) as u64
+        (self.waiting.len() + self.writing + self.standing.len()) as u64
+    }
+
+    /// Is something to be written, or being written?
+    pub fn is_writing(&self) -> bool {
+        !self.waiting.is_empty() || self.writing > 0
     }
 
     /// Since when the log that waits longest has been due to be written. A write that failed ends no waiting.
@@ -191,7 +203,8 @@ impl Saves {
 
     /// Is a log in the store as it is?
     pub fn is_stored(&self, id: u64) -> bool {
-        self.logs.get(&id).is_some_and(|save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none())
+        let is_held = |save: &Save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none();
+        !self.standing.contains(&id) && self.logs.get(&id).is_some_and(is_held)
     }
 
     /// Has a log been written since then, with all that was known of it then?

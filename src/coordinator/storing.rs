@@ -392,6 +392,24 @@ impl Storing {
         }
     }
 
+    /// Takes over once more what is stored of a log. Says whether it is what was counted up to there.
+    pub fn recall(&self, log: u64, to: u64, name_day: Option<Day>, sums: &mut Sums) -> bool {
+        let path = folder::path(&self.folder, log);
+        match File::open(&path).map_err(Trouble::from).and_then(read_meta) {
+            Ok(meta) if meta.counted_to == to => {
+                info!(path = %path.display(), "a log went before it was counted again: its numbers are what they were");
+                sums.remove(log);
+                sums.restore(log, name_day, &kept_of(&meta));
+                sums.set_counts(log, true);
+                true
+            }
+            stored => {
+                warn!(path = %path.display(), trouble = ?stored.err(), "a log went before it was counted again, and what was stored of it cannot be had");
+                false
+            }
+        }
+    }
+
     /// Sets a log's partial aside, if there is one: it was a copy for a while, and those are not stored; or the folder is gone.
     fn put_aside(&self, log: u64, why: &str) {
         let path = folder::path(&self.folder, log);
@@ -459,7 +477,7 @@ impl Storing {
             if memory < before {
                 give_back();
             }
-            self.pressed = memory > self.budget && self.saves.behind() > 0;
+            self.pressed = memory > self.budget && self.saves.is_writing();
         }
         // Small unions have room even where logs fill the budget.
         let room = self.budget.saturating_sub(memory).max((self.budget / UNIONS_SHARE).saturating_sub(sums.unions_memory()));

@@ -138,6 +138,8 @@ pub struct Way {
     /// Half lines count after 2 s; else never, but in rotated and compressed logs.
     pub final_soon: bool,
     pub scan_ms: u64,
+    /// By the second client rule: both find the same clients in these lines, but what one has counted is counted again by the other.
+    pub before_dashes: bool,
 }
 
 impl Way {
@@ -145,6 +147,7 @@ impl Way {
         let mut options = vec!["--range-mib", "1", "--scan-every-ms"].into_iter().map(str::to_owned).collect::<Vec<_>>();
         options.push(self.scan_ms.to_string());
         options.extend((!self.inotify).then(|| "--no-inotify".to_owned()));
+        options.extend(self.before_dashes.then(|| ["--client-rule", "before-dashes"].map(str::to_owned)).into_iter().flatten());
         options.extend(["--final-after-s".to_owned(), if self.final_soon { "2" } else { "3000" }.to_owned()]);
         options
     }
@@ -154,7 +157,7 @@ impl Way {
 pub fn sequence(seed: u64) -> (Way, Vec<Act>) {
     let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x7461_6c6c);
     let inotify = random.one_in(2);
-    let way = Way { inotify, final_soon: random.one_in(2), scan_ms: if inotify { 5000 } else { 150 } };
+    let way = Way { inotify, final_soon: random.one_in(2), scan_ms: if inotify { 5000 } else { 150 }, before_dashes: false };
     let count = 30 + random.below(31);
     (way, (0..count).map(|_| act(&mut random)).collect())
 }

@@ -320,6 +320,8 @@ impl Run {
                     self.inodes.values_mut().for_each(|inode| inode.stored = inode.known.is_some());
                     self.gone.iter_mut().for_each(|gone| gone.stored = true);
                 }
+                // One time in four.
+                self.way.before_dashes ^= down == 1;
                 self.down = down;
                 if down == 0 {
                     self.start();

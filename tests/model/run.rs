@@ -150,7 +150,7 @@ impl Run {
     // The lives of the daemon.
 
     pub fn start(&mut self) {
-        self.say("start the daemon".into());
+        self.say(format!("start the daemon{}", if self.way.before_dashes { ", before-dashes" } else { "" }));
         let options = self.way.options();
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         self.daemon = self.folder.take().map(|folder| Daemon::start_in(folder, &options, &[]));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::super::scan::FileId;
 use super::super::work::{Blame, KILLS_MAX, Struck, Work, blame};
 use super::plan::Piece;
-use super::{Done, Ledger, Turn, turn};
+use super::turns::Turn;
+use super::{Done, Ledger};
 use crate::board::Reason;
 use crate::job::{Hang, Job, Stream};
 use crate::range::{Io, Probe};
@@ -52,23 +53,23 @@ impl Ledger {
         let streams = self.flights.values().filter(|flight| flight.stream).count();
         let may = |turn: &&Turn| {
             self.logs.get(&turn.2).is_some_and(|log| {
-                let waiting = log.plan.as_ref().map_or(0, |plan| plan.waiting.len());
-                wanted(!turn.0) && waiting < WAITING_MAX && (log.format.is_none() || streams < self.policy.streams_max)
+                let has_work = log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty() && plan.waiting.len() < WAITING_MAX);
+                has_work && wanted(!turn.0) && (log.format.is_none() || streams < self.policy.streams_max)
             })
         };
-        let turn = *self.turns.iter().find(may)?;
-        let log = self.logs.get_mut(&turn.2)?;
+        let id = self.turns.iter().find(may)?.2;
+        let log = self.logs.get_mut(&id)?;
         let samples = log.ends();
         let plan = log.plan.as_mut()?;
         let work = plan.todo.pop_front()?;
         if plan.todo.is_empty() {
-            self.turns.remove(&turn);
+            self.turns.remove(id);
         }
         self.jobs += 1;
         let io = if work.strikes > 0 { Io::Read } else { self.policy.io };
         let stream = log.format.map(|format| Stream { format, probe: log.probed.iter().find(|(_, known)| !known).map(|(sample, _)| probe_of(sample)) });
-        let job = Job { number: self.jobs, log: turn.2, generation: log.generation, range: work.range, io, last: plan.last, stream };
-        self.flights.insert(self.jobs, Flight { log: turn.2, plan: plan.serial, work, stream: stream.is_some() });
+        let job = Job { number: self.jobs, log: id, generation: log.generation, range: work.range, io, last: plan.last, stream };
+        self.flights.insert(self.jobs, Flight { log: id, plan: plan.serial, work, stream: stream.is_some() });
         Some(Dispatch { job, path: log.path.clone(), file: log.file, samples })
     }
 
@@ -136,7 +137,7 @@ impl Ledger {
             self.put_back(number);
             self.note_unreadable(id, errno);
         }
-        self.put_aside(id);
+        self.turns.remove(id);
     }
 
     /// A job could not be given out after all.
@@ -152,7 +153,7 @@ impl Ledger {
         if errno != libc::ENOENT {
             self.note_unreadable(id, errno);
         }
-        self.put_aside(id);
+        self.turns.remove(id);
     }
 
     pub(super) fn note_unreadable(&mut self, id: u64, errno: i32) {
@@ -160,12 +161,6 @@ impl Ledger {
             && log.unreadable.replace(errno) != Some(errno)
         {
             self.changed.insert(id);
-        }
-    }
-
-    fn put_aside(&mut self, id: u64) {
-        if let Some(log) = self.logs.get(&id) {
-            self.turns.remove(&turn(id, log));
         }
     }
 
@@ -184,7 +179,7 @@ impl Ledger {
             // In the order of the bytes: who waits for this one must not wait for one behind it.
             let at = plan.todo.iter().position(|other| other.range.from() > work.range.from()).unwrap_or(plan.todo.len());
             plan.todo.insert(at, work);
-            self.turns.insert(turn(id, log));
+            self.turns.insert(id, log);
         }
     }
 

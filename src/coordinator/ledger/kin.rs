@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use super::super::content::{Look, Shown};
-use super::{Event, Ledger, Log, turn};
+use super::{Event, Ledger, Log};
 use crate::sample::Sample;
 
 /// So many logs that begin alike are looked at: more are no logs that differ, but lines of a few bytes.
@@ -204,19 +204,19 @@ impl Ledger {
         log.met = true;
         // A compressed one was compared with all that there are.
         if log.format.is_none() {
-            self.compare(id, look);
+            self.compare(id, true, look);
         }
     }
 
     /// Logs that counted within one that is no more: do they count within another one?
     pub(super) fn place_orphans(&mut self, look: &mut impl Look) {
         while let Some(id) = self.orphans.pop_first() {
-            self.compare(id, look);
+            self.compare(id, false, look);
         }
     }
 
-    /// Looks for the logs that have the same beginning as one that counts by itself.
-    fn compare(&mut self, id: u64, look: &mut impl Look) {
+    /// Looks for the logs that have the same beginning as one that counts by itself. `first`: for the first time since something of it was counted.
+    fn compare(&mut self, id: u64, first: bool, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
         let counts = |other: &u64| *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted());
         let others: Vec<u64> = self.alike.of(&log.content.blocks).filter(counts).take(ALIKE_MAX).collect();
@@ -232,7 +232,7 @@ impl Ledger {
             }
             let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
             // What this one is told from by samples only was compared with it when that could be done exactly.
-            if outer == id && log.content.to != other.content.to && log.plain_place().is_none() {
+            if outer == id && !first && log.content.to != other.content.to && log.plain_place().is_none() {
                 continue;
             }
             if self.is_beginning(inner, outer, &mut looks, look) {
@@ -272,7 +272,7 @@ impl Ledger {
         for id in std::mem::take(&mut self.unsure) {
             match self.logs.get(&id).map(|log| log.within.is_some()) {
                 Some(true) => self.kin(id, look),
-                Some(false) => self.compare(id, look),
+                Some(false) => self.compare(id, false, look),
                 None => {}
             }
         }
@@ -401,7 +401,8 @@ impl Ledger {
     pub(super) fn inherit(&mut self, id: u64, heir: u64, now: Duration) {
         let Some(from) = self.take_file(id, heir) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if log.format != from.format {
+        let is_other_format = log.format != from.format;
+        if is_other_format {
             // What was counted of it stands; only a plain file may have more.
             (log.format, log.caught_up) = (from.format, from.format.is_some());
         }
@@ -412,10 +413,11 @@ impl Ledger {
             log.raw.clear();
         }
         log.doubted = false;
-        let goes_on = log.format.is_none() && log.unterminated && log.size > log.content.to;
-        let again = std::mem::take(&mut log.old) || goes_on;
         self.events.push(Event::Dropped(heir));
-        if again {
+        if log.is_to_be_counted_again() {
+            log.begin_again();
+            self.void(id);
+        } else if log.goes_on() || (log.again.is_some() && is_other_format) {
             self.void(id);
         }
         self.consider(id, now);
@@ -429,7 +431,8 @@ impl Ledger {
         self.alike.insert(id, &from_log.content.blocks);
         (log.content, log.quarantine, log.damage, log.raw) = (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
         (log.format, log.told, log.caught_up, log.is_final, log.unterminated) = (from_log.format, from_log.told, true, true, from_log.unterminated);
-        log.probed = Vec::new();
+        // It was counted by the rules of today.
+        (log.probed, log.old, log.again) = (Vec::new(), false, None);
         self.set_within(id, None);
         self.events.push(Event::Moved { from, to: id });
     }
@@ -438,7 +441,7 @@ impl Ledger {
     fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
         let gone = self.logs.remove(&from)?;
         self.counting.remove(&from);
-        self.turns.remove(&turn(from, &gone));
+        self.turns.remove(from);
         self.note_within(from, gone.within, None);
         self.changed.extend([from, id]);
         if self.logs.get(&id)?.within == Some(from) {
@@ -449,7 +452,7 @@ impl Ledger {
         self.replaceable.remove(&id);
         let log = self.logs.get_mut(&id)?;
         // What was planned or held back was of its own file.
-        self.turns.remove(&turn(id, log));
+        self.turns.remove(id);
         (log.plan, log.held_at, log.unreadable) = (None, None, None);
         log.rotated |= log.name != gone.name;
         log.absorbed.extend(gone.absorbed.iter().filter(|(inner, _)| **inner != id));
@@ -462,20 +465,26 @@ impl Ledger {
         Some(gone)
     }
 
-    /// A log is forgotten, with its numbers. Those that counted within it count by themselves.
+    /// A log is forgotten, with its numbers.
     pub(super) fn drop_log(&mut self, id: u64) {
         let Some(log) = self.logs.remove(&id) else { return };
         // The same look may find another log to which this id is given.
         self.counting.remove(&id);
-        self.turns.remove(&turn(id, &log));
+        self.turns.remove(id);
         self.note_within(id, log.within, None);
         self.alike.remove(id);
         self.replaceable.remove(&id);
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));
-        let (missed, mut orphans): (Vec<u64>, Vec<u64>) = self.inner_of(id).into_iter().partition(|inner| self.logs.get(inner).is_some_and(|log| log.missed));
         // A copy that the latest look did not find is gone as well; if it only has another name, it will be found as new.
+        let missed: Vec<u64> = self.inner_of(id).into_iter().filter(|inner| self.logs.get(inner).is_some_and(|log| log.missed)).collect();
         missed.into_iter().for_each(|copy| self.drop_log(copy));
+        self.release(id);
+    }
+
+    /// The logs that counted within one count by themselves, or within one of them.
+    pub(super) fn release(&mut self, id: u64) {
+        let mut orphans = self.inner_of(id);
         orphans.sort_by_key(|orphan| std::cmp::Reverse(self.logs.get(orphan).map(|log| log.content.to)));
         let mut roots: Vec<u64> = Vec::new();
         for orphan in orphans {

@@ -36,7 +36,7 @@ pub struct Log {
     pub size: u64,
     /// When it was last changed, as the file system says.
     pub changed: Duration,
-    /// What has been counted of it.
+    /// What is known of it: what has been counted, by the rules of today or by others.
     pub content: Content,
     /// Of a compressed log: samples of the file itself, by which it is known again without decoding it.
     pub raw: Vec<Sample>,
@@ -62,6 +62,8 @@ pub struct Log {
     pub rotated: bool,
     /// It was counted by other rules: if it is there, it is counted again.
     pub old: bool,
+    /// It is being counted by the rules of today.
+    pub(super) again: Option<Again>,
     /// When its file was last seen to be another one than at the look before.
     pub(super) seen: Duration,
     /// Has its writer closed it, as far as is known?
@@ -82,6 +84,15 @@ pub struct Log {
     /// The size at which its last line was found to be unfinished.
     pub(super) held_at: Option<u64>,
     pub(super) plan: Option<Plan>,
+}
+
+/// A log that was counted by other rules is counted by those of today, and what it is known to be is what it was.
+#[derive(Debug, Clone)]
+pub(super) struct Again {
+    /// What has been counted of it by now.
+    pub counted: Content,
+    /// What it was: so the store has it until all is counted.
+    before: Box<Log>,
 }
 
 impl Log {
@@ -136,6 +147,7 @@ impl Log {
             unterminated: false,
             rotated: false,
             old: false,
+            again: None,
             seen: Duration::ZERO,
             closed: false,
             told: None,
@@ -173,6 +185,58 @@ impl Log {
         self.caught_up && self.uncounted() == 0 && self.quarantine.is_empty() && self.unreadable.is_none() && self.damage.is_none()
     }
 
+    /// Is it to be counted by other rules than it was? What was taken back is not.
+    pub(super) fn is_to_be_counted_again(&self) -> bool {
+        self.old && !self.deleted
+    }
+
+    /// Does what is stored of it stand, until it has been counted by the rules of today?
+    pub fn is_stored_as_before(&self) -> bool {
+        self.again.is_some() && self.within.is_none()
+    }
+
+    /// What has been counted of it by the rules by which it is counted now.
+    pub fn counted_content(&self) -> &Content {
+        self.again.as_ref().map_or(&self.content, |again| &again.counted)
+    }
+
+    /// Likewise, to be added to.
+    pub(super) fn counted_content_mut(&mut self) -> &mut Content {
+        self.again.as_mut().map_or(&mut self.content, |again| &mut again.counted)
+    }
+
+    /// It is counted by the rules of today from now on. What has a hole is not known well enough to be told from others by what it was.
+    pub(super) fn begin_again(&mut self) {
+        let before = (self.is_counted() && self.quarantine.is_empty()).then(|| Box::new(self.clone()));
+        self.old = false;
+        self.again = before.map(|before| Again { counted: Content::default(), before });
+    }
+
+    /// If all of it that was known has been counted again, what has been counted is what is known. Says whether that is so.
+    pub(super) fn end_again(&mut self) -> bool {
+        // Damage may come sooner than it did. A half line that counted is waited for.
+        let is_over = |again: &mut Again| again.counted.to >= self.content.to || (self.format.is_some() && self.caught_up);
+        let again = self.again.take_if(is_over);
+        let is_news = again.is_some();
+        again.into_iter().for_each(|again| (self.content, self.met) = (again.counted, false));
+        is_news
+    }
+
+    /// It will not be counted again: it is what it was, where it was last. Says whether it was anything.
+    pub(super) fn recall(&mut self) -> bool {
+        let Some(again) = self.again.take().filter(|_| self.within.is_none()) else { return false };
+        let last = std::mem::replace(self, *again.before);
+        (self.folder, self.name, self.path, self.file, self.day) = (last.folder, last.name, last.path, last.file, last.day);
+        (self.rotated, self.absorbed, self.successors) = (last.rotated, last.absorbed, last.successors);
+        (self.generation, self.size) = (last.generation + 1, self.size.max(last.size));
+        true
+    }
+
+    /// Was half a line counted as its last one, and is none?
+    pub(super) fn goes_on(&self) -> bool {
+        self.format.is_none() && self.unterminated && self.size > self.counted_content().to
+    }
+
     /// Is it not expected to grow any more?
     pub fn is_final(&self) -> bool {
         self.is_final
@@ -189,7 +253,7 @@ impl Log {
             (Some(plan), _) => self.size.max(plan.to) - plan.next,
             (None, Some(_)) if self.caught_up => 0,
             (None, Some(_)) => self.size,
-            (None, None) => self.size.saturating_sub(self.held_at.unwrap_or(0).max(self.content.to)),
+            (None, None) => self.size.saturating_sub(self.held_at.unwrap_or(0).max(self.counted_content().to)),
         }
     }
 

@@ -6,7 +6,7 @@
 //! covers, each is in exactly one of *merged*, *a range to do*, *in flight* or *waiting*; only an answer to the flight itself moves it on.
 //!
 //! `restored` takes over what an earlier life has left, `see` what the folders hold; `kin` decides which logs are the same content, `successor` which one takes another's
-//! place; `plan` has what is to be counted, `flight` what workers are counting.
+//! place; `plan` has what is to be counted, `turns` the order of that, `flight` what workers are counting.
 
 mod alike;
 mod flight;
@@ -16,13 +16,12 @@ mod plan;
 mod restored;
 mod see;
 mod successor;
+mod turns;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::inflight::Suspect;
-use crate::log::Day;
 use crate::range::Io;
 
 use alike::Alike;
@@ -31,6 +30,7 @@ use flight::Flight;
 pub use log::Log;
 pub use plan::{Done, end_of};
 pub use see::View;
+use turns::Turns;
 
 /// What has happened to a log's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +39,8 @@ pub enum Event {
     Void(u64),
     /// They are void, and the log is no more.
     Dropped(u64),
+    /// It went before it was counted again: they are what is stored, which was counted up to there.
+    Recalled(u64, u64),
     /// What was counted as one log is another one's, and replaces what that one had.
     Moved {
         /// The log that is no more.
@@ -67,9 +69,6 @@ pub struct Policy {
     pub streams_max: usize,
 }
 
-/// Turns come in this order: tails of logs that were caught up, then the newest days, then the rest.
-type Turn = (bool, Reverse<Option<Day>>, u64);
-
 /// All logs.
 #[derive(Debug)]
 pub struct Ledger {
@@ -77,7 +76,7 @@ pub struct Ledger {
     logs: BTreeMap<u64, Log>,
     /// Ids that no log may get: in the store they belong to what cannot be read.
     reserved: BTreeSet<u64>,
-    turns: BTreeSet<Turn>,
+    turns: Turns,
     flights: HashMap<u64, Flight>,
     /// The logs of which a range has ended a worker, as far as they are being counted.
     struck: BTreeSet<u64>,
@@ -112,7 +111,7 @@ impl Ledger {
             policy,
             logs: BTreeMap::new(),
             reserved: BTreeSet::new(),
-            turns: BTreeSet::new(),
+            turns: Turns::default(),
             flights: HashMap::new(),
             struck: BTreeSet::new(),
             suspects: Vec::new(),
@@ -171,7 +170,8 @@ impl Ledger {
 
     /// Whoever runs tallyd wants what was given up to be tried again.
     pub fn retry(&mut self, now: Duration) {
-        let ids: Vec<u64> = self.logs.iter().filter(|(_, log)| !log.gone && (!log.quarantine.is_empty() || log.damage.is_some())).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> =
+            self.logs.iter().filter(|(_, log)| !log.gone && !log.deleted && (!log.quarantine.is_empty() || log.damage.is_some())).map(|(id, _)| *id).collect();
         for id in ids {
             self.void(id);
             self.consider(id, now);
@@ -181,7 +181,8 @@ impl Ledger {
     /// Takes a log back: its numbers are void for good. Says whether there is such a log.
     pub fn delete(&mut self, id: u64) -> bool {
         let Some(log) = self.logs.get_mut(&id) else { return false };
-        self.turns.remove(&turn(id, log));
+        self.turns.remove(id);
+        log.recall();
         (log.deleted, log.plan) = (true, None);
         self.changed.insert(id);
         self.changed.extend(self.inner_of(id));
@@ -204,23 +205,25 @@ impl Ledger {
     /// A log's numbers are void. Its bytes are planned anew.
     fn void(&mut self, id: u64) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        self.turns.remove(&turn(id, log));
+        self.turns.remove(id);
         log.generation += 1;
-        (log.content, log.plan, log.held_at, log.damage) = (Default::default(), None, None, None);
+        *log.counted_content_mut() = Default::default();
+        (log.plan, log.held_at, log.damage) = (None, None, None);
         (log.unterminated, log.caught_up, log.unreadable) = (false, false, None);
         log.quarantine.clear();
+        self.changed.insert(id);
+        self.events.push(Event::Void(id));
+        if log.again.is_some() {
+            return;
+        }
+        // Nothing is known of it any more: what counted within it counts by itself, until it is met again.
         log.met = false;
-        self.alike.remove(id);
         if log.format.is_some() {
             log.told = None;
         }
-        self.changed.insert(id);
-        self.events.push(Event::Void(id));
+        self.alike.remove(id);
+        self.release(id);
     }
-}
-
-fn turn(id: u64, log: &Log) -> Turn {
-    (!log.caught_up || log.format.is_some(), Reverse(log.day), id)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::super::work::{Work, set_apart};
-use super::{Ledger, turn};
+use super::Ledger;
 use crate::board::Reason;
 use crate::decode::Damage;
 use crate::range::{LastLine, Range};
@@ -82,7 +82,7 @@ impl Ledger {
         if let Some(plan) = &log.plan {
             // It may have been put aside until now.
             if !plan.todo.is_empty() {
-                self.turns.insert(turn(id, log));
+                self.turns.insert(id, log);
             }
             return;
         }
@@ -96,7 +96,7 @@ impl Ledger {
             Some(_) => whole,
             // First it must be told from the logs that there are.
             None if log.told.is_none() => None,
-            None => Range::new(log.content.to, log.size),
+            None => Range::new(log.counted_content().to, log.size),
         };
         let Some(range) = range.filter(|_| !held) else {
             log.caught_up |= log.pending() == 0 && log.held_at.is_none_or(|size| log.size <= size);
@@ -118,7 +118,7 @@ impl Ledger {
             self.struck.insert(id);
         }
         if log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty()) {
-            self.turns.insert(turn(id, log));
+            self.turns.insert(id, log);
         }
         if given_up.is_empty() {
             return;
@@ -141,12 +141,12 @@ impl Ledger {
                 Piece::Hole(range, reason) => {
                     let (range, reason) = (*range, *reason);
                     plan.waiting.remove(&next);
+                    plan.next = range.to();
                     log.quarantine.push((range, reason));
                     if log.format.is_none() {
-                        log.content.grow(range.to(), blocks_within(range.to()), &[], None);
+                        log.counted_content_mut().grow(range.to(), blocks_within(range.to()), &[], None);
                     }
                     log.held_at = None;
-                    plan.next = range.to();
                     self.changed.insert(id);
                     self.end_plan(id, now);
                 }
@@ -160,16 +160,17 @@ impl Ledger {
         let Some(plan) = &mut log.plan else { return };
         let Some(Piece::Counted(_, range, done)) = plan.waiting.remove(&plan.next) else { return };
         let to = end_of(&done, range, log.format.is_some());
-        log.content.grow(to, done.blocks.0, &done.blocks.1, anchor);
-        self.alike.insert(id, &log.content.blocks);
-        (log.unterminated, log.unreadable, log.damage) = (log.unterminated | done.unterminated, None, done.damage);
-        log.held_at = done.held.then(|| done.tail.reach());
         plan.next = range.to();
         if done.held {
             // What was counted behind a line that is not finished was written since, and is counted again with its end.
             (plan.to, plan.next) = (to, to);
             plan.todo.clear();
         }
+        log.counted_content_mut().grow(to, done.blocks.0, &done.blocks.1, anchor);
+        log.end_again();
+        self.alike.insert(id, &log.content.blocks);
+        (log.unterminated, log.unreadable, log.damage) = (log.unterminated | done.unterminated, None, done.damage);
+        log.held_at = done.held.then(|| done.tail.reach());
         if log.format.is_some() {
             if let Some((sample, known)) = log.probed.iter_mut().find(|(_, known)| !known) {
                 (*sample, *known) = (done.probe.unwrap_or(Sample { hash: 0, ..*sample }), true);
@@ -187,13 +188,15 @@ impl Ledger {
         if log.plan.as_ref().is_none_or(|plan| plan.next < plan.to) {
             return;
         }
-        self.turns.remove(&turn(id, log));
+        self.turns.remove(id);
         log.plan = None;
         self.struck.remove(&id);
-        log.caught_up |= log.format.is_some() || log.pending() == 0;
         log.told = log.told.or((log.content.to == 0).then_some(log.size));
-        if log.format.is_none() && log.unterminated && log.size > log.content.to {
-            // Half a line was counted as the last one, and is none.
+        log.caught_up |= log.format.is_some() || log.pending() == 0;
+        if log.end_again() {
+            self.alike.insert(id, &log.content.blocks);
+        }
+        if log.goes_on() {
             self.void(id);
         }
         self.consider(id, now);

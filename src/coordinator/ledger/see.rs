@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::content::{Look, Place};
 use super::super::scan::{FileId, Found};
-use super::{Event, Ledger, Log, turn};
+use super::{Event, Ledger, Log};
 use crate::log::day_of_name;
 use crate::sample::Sample;
 
@@ -128,7 +128,8 @@ impl Ledger {
             self.changed.insert(id);
         }
         (log.links, log.missed, log.doubted) = (links, false, false);
-        if std::mem::take(&mut log.old) {
+        if log.is_to_be_counted_again() {
+            log.begin_again();
             self.void(id);
         }
         self.rename(id, found);
@@ -154,17 +155,17 @@ impl Ledger {
         self.changed.insert(id);
         if !log.is_counted() {
             if log.format.is_some() || format.is_some() {
-                self.turns.remove(&turn(id, log));
+                self.turns.remove(id);
                 (log.plan, log.caught_up, log.told, log.held_at) = (None, false, None, None);
                 log.quarantine.clear();
             }
             log.format = format;
         }
         if log.plan.as_ref().is_some_and(|plan| plan.to > log.size) {
-            self.turns.remove(&turn(id, log));
+            self.turns.remove(id);
             log.plan = None;
         }
-        let (is_empty, goes_on) = (log.size == 0, log.format.is_none() && log.unterminated && log.size > log.content.to);
+        let (is_empty, goes_on) = (log.size == 0, log.goes_on());
         if is_empty {
             // An empty log is nobody's duplicate.
             self.set_within(id, None);
@@ -178,13 +179,13 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.path.clone_from(&found.path);
         if log.name != found.name {
-            let waiting = self.turns.remove(&turn(id, log));
+            let waiting = self.turns.remove(id);
             (log.name, log.day) = (found.name.clone(), day_of_name(&found.name));
             log.successors.clear();
             // What is written into an empty file under its new name was not rotated.
             log.rotated |= log.size > 0;
             if waiting {
-                self.turns.insert(turn(id, log));
+                self.turns.insert(id, log);
             }
             self.events.push(Event::Renamed(id));
             self.changed.insert(id);
@@ -201,7 +202,10 @@ impl Ledger {
     /// A log's file is gone, or holds something else. If another file has the same content, that is its file now; else what was counted of it stays.
     pub(super) fn lose(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        self.turns.remove(&turn(id, log));
+        self.turns.remove(id);
+        if log.recall() {
+            self.events.push(Event::Recalled(id, log.content.to));
+        }
         if log.held_at == Some(log.size) {
             // The half line behind that will never be a line.
             log.size = log.content.to;

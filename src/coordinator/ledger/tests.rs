@@ -3,6 +3,7 @@
 mod blame;
 mod kin;
 mod model;
+mod old;
 mod successor;
 mod world;
 

@@ -182,13 +182,15 @@ pub struct World {
     pub ledger: Ledger,
     pub now: Duration,
     pub sums: BTreeMap<u64, Sum>,
+    /// What the store has from an earlier life.
+    pub stored: BTreeMap<u64, Sum>,
     pub flights: Vec<Flight>,
     pub results: HashMap<u64, (Flight, Counted)>,
     pub events: Vec<Event>,
     pub lost: Vec<Lost>,
     /// In which look a name was last found, and how many looks there were.
     seen: (BTreeMap<Vec<u8>, u64>, u64),
-    inodes: u64,
+    pub inodes: u64,
     /// Says what comes of it.
     pub tells: bool,
 }
@@ -204,6 +206,7 @@ impl World {
             ledger: Ledger::new(policy(range_bytes)),
             now: NOW,
             sums: BTreeMap::new(),
+            stored: BTreeMap::new(),
             flights: Vec::new(),
             results: HashMap::new(),
             events: Vec::new(),
@@ -288,7 +291,7 @@ impl World {
 
     /// Was a name in one of the latest looks?
     pub fn was_seen(&self, name: &str) -> bool {
-        self.seen.0.get(name.as_bytes()).is_some_and(|look| look + 4 > self.seen.1)
+        self.seen.0.get(name.as_bytes()).is_some_and(|look| look + 8 > self.seen.1)
     }
 
     pub fn follow(&mut self) {
@@ -303,6 +306,10 @@ impl World {
                     self.lost.extend(lose(lost));
                 }
                 Event::Dropped(id) => self.lost.extend(lose(self.sums.remove(&id))),
+                Event::Recalled(id, _) => {
+                    let sum = Sum { counts: true, ..self.stored[&id].clone() };
+                    self.lost.extend(lose(self.sums.insert(id, sum)));
+                }
                 Event::Moved { from, to } => {
                     let before = self.sums.remove(&to).unwrap_or_default();
                     let sum = Sum { counts: before.counts, ..self.sums.remove(&from).unwrap_or_default() };

@@ -1,0 +1,149 @@
+//! Facts about logs that are counted again, by other rules or because half a line went on: what they were is not forgotten, and copies count.
+
+use super::kin::restored;
+use super::*;
+
+/// Of these files, all was counted by other rules, and they were seen since.
+fn old(files: &[(&str, u8, u64)]) -> World {
+    let mut world = restored(&counted(files), |log| log.old = true);
+    world.see();
+    world
+}
+
+#[test]
+fn what_other_rules_counted_is_counted_again_if_it_is_there() {
+    let mut before = counted(&[("a", 1, 64), ("b", 2, 64)]);
+    before.remove("b");
+    before.see_twice();
+    let mut world = restored(&before, |log| log.old = true);
+    world.see();
+    assert_eq!(ranges(&world.dispatch_all()), [(0, 64)]);
+    check_days(&world, &[(2, 4)]);
+    assert!(world.ledger.logs().any(|(_, log)| log.gone && log.old));
+}
+
+/// Until then the store has what it was.
+#[test]
+fn a_log_that_goes_before_it_is_counted_again_is_what_it_was() {
+    // Nothing, something, or all of it was counted again.
+    for jobs in 0..=3 {
+        let mut world = old(&[("a", 1, 192)]);
+        assert!(only(&world).is_stored_as_before());
+        let given = world.dispatch_all();
+        assert_eq!(given.len(), 3);
+        given.iter().take(jobs).for_each(|job| world.answer(job.number));
+        assert_eq!(only(&world).is_stored_as_before(), jobs < 3);
+        world.remove("a");
+        world.see_twice();
+        given.iter().skip(jobs).for_each(|job| world.answer(job.number));
+        check_days(&world, &[(1, 12)]);
+        assert_eq!((only(&world).gone, only(&world).old, only(&world).is_complete()), (true, jobs < 3, true));
+        // It comes back.
+        world.create("b", of(1, 192));
+        world.settle();
+        check_days(&world, &[(1, 12)]);
+        assert_eq!((only(&world).gone, only(&world).old), (false, false));
+    }
+}
+
+#[test]
+fn a_log_that_is_rewritten_before_it_is_counted_again_is_what_it_was() {
+    for jobs in 0..3 {
+        // Shorter, as long, longer.
+        for size in [96, 192, 480] {
+            let mut world = old(&[("a", 1, 192)]);
+            let given = world.dispatch_all();
+            given.iter().take(jobs).for_each(|job| world.answer(job.number));
+            world.write("a", of(2, size));
+            world.see();
+            given.iter().skip(jobs).for_each(|job| world.answer(job.number));
+            world.settle();
+            check_days(&world, &[(1, 12), (2, size as usize / 16)]);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_moves_while_it_is_counted_again_counts_once() {
+    for jobs in 0..3 {
+        for packed in [false, true] {
+            let mut world = old(&[("a", 1, 192)]);
+            let given = world.dispatch_all();
+            given.iter().take(jobs).for_each(|job| world.answer(job.number));
+            if packed {
+                world.pack("a.gz", of(1, 192), true);
+            } else {
+                world.create("b", of(1, 192));
+            }
+            world.remove("a");
+            world.settle();
+            check_days(&world, &[(1, 12)]);
+            assert_eq!((only(&world).gone, only(&world).old), (false, false));
+        }
+    }
+}
+
+/// The copy is there when the log goes, and was told from nothing: of the log nothing was known just then.
+#[test]
+fn a_copy_that_comes_while_a_log_is_counted_again_counts_once() {
+    for jobs in 0..3 {
+        let mut world = old(&[("a", 1, 192)]);
+        let given = world.dispatch_all();
+        world.create("b", of(1, 192));
+        world.see();
+        given.iter().take(jobs).for_each(|job| world.answer(job.number));
+        world.remove("a");
+        world.see_twice();
+        world.settle();
+        check_days(&world, &[(1, 12)]);
+    }
+}
+
+#[test]
+fn a_log_that_is_taken_back_while_it_is_counted_again_does_not_come_back() {
+    let mut world = old(&[("a", 1, 192)]);
+    let id = log(&world, "a").0;
+    assert!(world.ledger.delete(id) && !only(&world).is_stored_as_before());
+    world.follow();
+    world.remove("a");
+    world.see_twice();
+    world.settle();
+    check_days(&world, &[]);
+}
+
+/// Seed 3431 of the model: it counted within a log of which nothing was known any more.
+#[test]
+fn a_copy_counts_when_its_log_is_emptied_before_it_is_counted_again() {
+    let mut world = counted(&[("a", 1, 40)]);
+    world.now += FINAL_AFTER;
+    world.settle();
+    world.pack("a.gz", of(1, 40), true);
+    world.settle();
+    assert!(log(&world, "a.gz").1.within.is_some());
+    // What counted as its last line is none.
+    world.write("a", of(1, 96));
+    world.see();
+    world.write("a", Vec::new());
+    world.settle();
+    check_days(&world, &[(1, 3)]);
+    assert!(log(&world, "a.gz").1.counts());
+}
+
+/// Seed 3210 of the model: the copy was not looked for in a log whose file was gone when its first bytes came.
+#[test]
+fn a_copy_is_known_in_a_log_that_is_counted_when_its_file_is_gone() {
+    let mut world = World::new(64);
+    world.create("a", of(1, 35));
+    world.create("b", of(1, 35));
+    world.see();
+    let jobs = world.dispatch_all();
+    let longer = log(&world, "b").0;
+    world.write("b", of(1, 48));
+    world.remove("b");
+    world.see();
+    let (of_longer, of_shorter): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.log == longer);
+    of_shorter.iter().chain(&of_longer).for_each(|job| world.answer(job.number));
+    check_days(&world, &[(1, 3)]);
+    world.see_twice();
+    check_days(&world, &[(1, 3)]);
+}
