@@ -27,6 +27,11 @@ fn may_be_seen(log: &Log) -> bool {
     !log.gone && log.format.is_none() && log.content.anchor.is_some()
 }
 
+/// Can two logs be told by their clients? Not while one of them is being counted again: then these are not all that there were.
+fn have_clients(one: &Log, two: &Log) -> bool {
+    one.again.is_none() && two.again.is_none()
+}
+
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
     pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
@@ -254,9 +259,10 @@ impl Ledger {
                     return false;
                 }
                 let held = holds(long, &anchor, look);
-                if held.is_none() && may_be_seen(long) {
+                let (is_known, may_be_seen) = (have_clients(short, long), may_be_seen(long));
+                if held.is_none() && (may_be_seen || !is_known) {
                     self.unsure.insert(short_id);
-                    if short.gone {
+                    if short.gone || !is_known {
                         // It would be dropped, and then nothing could be made sure any more.
                         return false;
                     }
@@ -297,6 +303,10 @@ impl Ledger {
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => {
                     let held = holds(long, &anchor, look);
+                    if held.is_none() && !have_clients(short, long) {
+                        // It stays as it is until they are counted.
+                        continue;
+                    }
                     if held.is_none() && may_be_seen(long) {
                         self.unsure.insert(inner);
                         if outgrown && two.gone {

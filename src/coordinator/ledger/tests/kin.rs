@@ -26,7 +26,7 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     next.ledger.restored();
     let world = worlds.last().expect("there is one");
     (next.now, next.inodes, next.stored) = (world.now, world.inodes, next.sums.clone());
-    next.disk = Disk { names: world.disk.names.clone(), files: world.disk.files.clone(), blind: false };
+    next.disk = Disk { names: world.disk.names.clone(), files: world.disk.files.clone(), ..Disk::default() };
     next.follow();
     next
 }

@@ -147,3 +147,24 @@ fn a_copy_is_known_in_a_log_that_is_counted_when_its_file_is_gone() {
     world.see_twice();
     check_days(&world, &[(1, 3)]);
 }
+
+/// Seed 210691 of the model of the daemon: a copy with a half line was told from the compressed log by clients that were not counted yet.
+#[test]
+fn a_copy_stays_within_a_compressed_log_that_is_being_counted_again() {
+    let mut before = World::new(64);
+    before.pack("a.gz", of(1, 40), true);
+    before.settle();
+    let mut world = restored(&before, |log| log.old = true);
+    world.create("a", of(1, 40));
+    world.see();
+    world.disk.unlike = true;
+    let copy = log(&world, "a").0;
+    let (plain, packed): (Vec<Job>, Vec<Job>) = world.dispatch_all().into_iter().partition(|job| job.log == copy);
+    plain.iter().for_each(|job| world.answer(job.number));
+    assert!(!log(&world, "a").1.counts());
+    world.disk.unlike = false;
+    packed.iter().for_each(|job| world.answer(job.number));
+    world.settle();
+    check_days(&world, &[(1, 3)]);
+    assert_eq!(states(&world), [("a".to_owned(), LogState::Duplicate), ("a.gz".to_owned(), LogState::Final)]);
+}

@@ -56,6 +56,8 @@ pub struct Disk {
     pub files: BTreeMap<u64, Content>,
     /// Every look fails.
     pub blind: bool,
+    /// No log has the clients of another one.
+    pub unlike: bool,
 }
 
 impl Disk {
@@ -88,6 +90,10 @@ impl Disk {
 }
 
 impl Look for Disk {
+    fn fits(&self, _inner: u64, _outer: u64) -> bool {
+        !self.unlike
+    }
+
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {
         if self.blind {
             return Err(io::Error::from_raw_os_error(libc::EACCES));
