@@ -287,10 +287,9 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
         let mut left = Vec::new();
         for row in held {
             let (file, log) = (draft.id, row.id);
-            let is_known = stored(sources, log, move |meta| meta.is_some_and(|meta| meta.successors.contains(&file))).await;
-            // Of what is not counted, nothing is stored.
+            // Of what is not counted, nothing is stored; unless it is being counted again, by other rules.
             let is_nothing = row.counted_to == 0 && asked.contains_key(&log);
-            if !(is_known || is_nothing) {
+            if !stored(sources, log, move |meta| meta.map_or(is_nothing, |meta| meta.successors.contains(&file))).await {
                 left.push(log);
             }
         }

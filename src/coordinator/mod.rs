@@ -271,9 +271,10 @@ impl<'a> Coordinator<'a> {
                     info!(log = self.name(id), "what was counted of the log is void: it was taken back, or it is counted again");
                 }
                 Event::Dropped(id) => self.sums.remove(id),
-                Event::Recalled(id, to) => {
-                    if !self.storing.recall(id, to, day(id), &mut self.sums) {
-                        self.ledger.forget(id, now());
+                Event::Recalled { log, to } => {
+                    if !self.storing.recall(log, to, day(log), &mut self.sums) {
+                        self.ledger.reserve(log);
+                        self.ledger.forget(log, now());
                     }
                 }
                 Event::Moved { from, to } => self.sums.take_over(from, to, day(to)),

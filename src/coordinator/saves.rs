@@ -75,6 +75,9 @@ impl Saves {
     pub fn note(&mut self, id: u64, log: Option<&Log>, now: Instant) {
         if log.is_some_and(Log::is_stored_as_before) {
             self.standing.insert(id);
+            if let Some(save) = self.logs.get(&id) {
+                self.waiting.remove(&(save.when(), id));
+            }
             return;
         }
         self.standing.remove(&id);
@@ -96,6 +99,16 @@ impl Saves {
             (save.wanted, save.grown) = (wanted, now);
         }
         self.settle(id);
+    }
+
+    /// Nothing more is known of a log: what is stored of it is left as it is.
+    pub fn leave(&mut self, id: u64) {
+        if let Some(save) = self.logs.remove(&id) {
+            self.waiting.remove(&(save.when(), id));
+            self.writing -= usize::from(save.writing.is_some());
+        }
+        self.standing.remove(&id);
+        self.failing.remove(&id);
     }
 
     /// What is to be stored of a log changed, though the log did not.
@@ -163,7 +176,7 @@ impl Saves {
         if save.is_forgotten() {
             self.logs.remove(&id);
             self.failing.remove(&id);
-        } else if save.is_dirty() && save.writing.is_none() {
+        } else if save.is_dirty() && save.writing.is_none() && !self.standing.contains(&id) {
             self.waiting.insert((save.when(), id));
         }
     }

@@ -392,8 +392,8 @@ impl Storing {
         }
     }
 
-    /// Takes over once more what is stored of a log. Says whether it is what was counted up to there.
-    pub fn recall(&self, log: u64, to: u64, name_day: Option<Day>, sums: &mut Sums) -> bool {
+    /// Takes over once more what is stored of a log, which was counted up to there. Says whether that could be done; if not, what is stored is left as it is.
+    pub fn recall(&mut self, log: u64, to: u64, name_day: Option<Day>, sums: &mut Sums) -> bool {
         let path = folder::path(&self.folder, log);
         match File::open(&path).map_err(Trouble::from).and_then(read_meta) {
             Ok(meta) if meta.counted_to == to => {
@@ -404,7 +404,8 @@ impl Storing {
                 true
             }
             stored => {
-                warn!(path = %path.display(), trouble = ?stored.err(), "a log went before it was counted again, and what was stored of it cannot be had");
+                warn!(path = %path.display(), trouble = ?stored.err(), "a log went before it was counted again, and what is stored of it cannot be read now: it does not count until the next start");
+                self.saves.leave(log);
                 false
             }
         }

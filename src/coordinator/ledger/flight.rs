@@ -116,7 +116,7 @@ impl Ledger {
     /// A job's worker died.
     pub fn lost(&mut self, number: u64, death: Death, hung: Option<Hang>) {
         match blame(death, hung) {
-            Blame::Nobody => self.again(number, |_| {}),
+            Blame::Nobody => self.try_again(number, |_| {}),
             Blame::Chance(reason) => self.kill(number, reason),
             Blame::Range(reason) => self.strike(number, reason),
         }
@@ -142,7 +142,7 @@ impl Ledger {
 
     /// A job could not be given out after all.
     pub fn put_back(&mut self, number: u64) {
-        self.again(number, |_| {});
+        self.try_again(number, |_| {});
     }
 
     /// A job's log cannot be opened. What is left of it is put aside until the folder is next looked at.
@@ -164,7 +164,7 @@ impl Ledger {
         }
     }
 
-    fn again(&mut self, number: u64, note: impl Fn(&mut Work)) {
+    fn try_again(&mut self, number: u64, note: impl Fn(&mut Work)) {
         let Some((id, mut work)) = self.land(number) else { return };
         note(&mut work);
         if work.kills > 0 {
@@ -189,7 +189,7 @@ impl Ledger {
                 flight.work.kills = 0;
                 self.strike(number, reason);
             }
-            _ => self.again(number, |work| work.kills += 1),
+            _ => self.try_again(number, |work| work.kills += 1),
         }
     }
 

@@ -350,6 +350,9 @@ impl Ledger {
         let outer = outer.map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer)).filter(|outer| *outer != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
         let before = std::mem::replace(&mut log.within, outer);
+        if log.end_again() {
+            self.alike.insert(id, &log.content.blocks);
+        }
         if before != outer {
             self.changed.insert(id);
             self.note_within(id, before, outer);
@@ -411,8 +414,13 @@ impl Ledger {
     pub(super) fn inherit(&mut self, id: u64, heir: u64, now: Duration) {
         let Some(from) = self.take_file(id, heir) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let is_other_format = log.format != from.format;
-        if is_other_format {
+        let mut is_void = false;
+        if log.is_to_be_counted_again() {
+            log.begin_again();
+            is_void = true;
+        }
+        if log.format != from.format {
+            is_void |= log.again.is_some();
             // What was counted of it stands; only a plain file may have more.
             (log.format, log.caught_up) = (from.format, from.format.is_some());
         }
@@ -424,10 +432,7 @@ impl Ledger {
         }
         log.doubted = false;
         self.events.push(Event::Dropped(heir));
-        if log.is_to_be_counted_again() {
-            log.begin_again();
-            self.void(id);
-        } else if log.goes_on() || (log.again.is_some() && is_other_format) {
+        if is_void || log.goes_on() {
             self.void(id);
         }
         self.consider(id, now);

@@ -192,7 +192,7 @@ impl Log {
 
     /// Does what is stored of it stand, until it has been counted by the rules of today?
     pub fn is_stored_as_before(&self) -> bool {
-        self.again.is_some() && self.within.is_none()
+        self.again.is_some()
     }
 
     /// What has been counted of it by the rules by which it is counted now.
@@ -205,17 +205,18 @@ impl Log {
         self.again.as_mut().map_or(&mut self.content, |again| &mut again.counted)
     }
 
-    /// It is counted by the rules of today from now on. What has a hole is not known well enough to be told from others by what it was.
+    /// It is counted by the rules of today from now on. What has a hole is not known well enough to be told from others by what it was, and of a copy nothing is stored.
     pub(super) fn begin_again(&mut self) {
-        let before = (self.is_counted() && self.quarantine.is_empty()).then(|| Box::new(self.clone()));
+        let is_known = self.is_counted() && self.quarantine.is_empty() && self.within.is_none();
+        let before = is_known.then(|| Box::new(self.clone()));
         self.old = false;
         self.again = before.map(|before| Again { counted: Content::default(), before });
     }
 
     /// If all of it that was known has been counted again, what has been counted is what is known. Says whether that is so.
     pub(super) fn end_again(&mut self) -> bool {
-        // Damage may come sooner than it did. A half line that counted is waited for.
-        let is_over = |again: &mut Again| again.counted.to >= self.content.to || (self.format.is_some() && self.caught_up);
+        // Damage may come sooner than it did. A half line that counted is waited for. Of a copy, nothing is stored.
+        let is_over = |again: &mut Again| again.counted.to >= self.content.to || (self.format.is_some() && self.caught_up) || self.within.is_some();
         let again = self.again.take_if(is_over);
         let is_news = again.is_some();
         again.into_iter().for_each(|again| (self.content, self.met) = (again.counted, false));
@@ -224,12 +225,21 @@ impl Log {
 
     /// It will not be counted again: it is what it was, where it was last. Says whether it was anything.
     pub(super) fn recall(&mut self) -> bool {
-        let Some(again) = self.again.take().filter(|_| self.within.is_none()) else { return false };
+        let Some(again) = self.again.take() else { return false };
         let last = std::mem::replace(self, *again.before);
+        if self.format == last.format {
+            self.size = last.size;
+        }
         (self.folder, self.name, self.path, self.file, self.day) = (last.folder, last.name, last.path, last.file, last.day);
-        (self.rotated, self.absorbed, self.successors) = (last.rotated, last.absorbed, last.successors);
-        (self.generation, self.size) = (last.generation + 1, self.size.max(last.size));
+        (self.links, self.gone, self.rotated) = (last.links, last.gone, last.rotated);
+        (self.absorbed, self.successors) = (last.absorbed, last.successors);
+        self.generation = last.generation + 1;
         true
+    }
+
+    /// Did half a line count as its last one before, and is that still the last one? Then it counts at once.
+    pub(super) fn ends_as_before(&self) -> bool {
+        self.again.as_ref().is_some_and(|again| again.before.unterminated && self.size == self.content.to)
     }
 
     /// Was half a line counted as its last one, and is none?

@@ -39,8 +39,13 @@ pub enum Event {
     Void(u64),
     /// They are void, and the log is no more.
     Dropped(u64),
-    /// It went before it was counted again: they are what is stored, which was counted up to there.
-    Recalled(u64, u64),
+    /// It went before it was counted again: they are what is stored.
+    Recalled {
+        /// The log.
+        log: u64,
+        /// Up to where that was counted.
+        to: u64,
+    },
     /// What was counted as one log is another one's, and replaces what that one had.
     Moved {
         /// The log that is no more.

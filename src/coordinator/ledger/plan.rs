@@ -112,7 +112,7 @@ impl Ledger {
         let todo: VecDeque<Work> = cut.flat_map(|range| set_apart(range, is_stream, log.file, &mut self.suspects, &mut given_up)).collect();
         let struck = todo.iter().any(|work| work.strikes > 0 || work.kills > 0);
         self.plans += 1;
-        let (serial, last) = (self.plans, if is_final { LastLine::Count } else { LastLine::Hold });
+        let (serial, last) = (self.plans, if is_final || log.ends_as_before() { LastLine::Count } else { LastLine::Hold });
         log.plan = Some(Plan { serial, to: range.to(), last, todo, next: range.from(), waiting: BTreeMap::new() });
         if struck {
             self.struck.insert(id);

@@ -203,9 +203,6 @@ impl Ledger {
     pub(super) fn lose(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(id);
-        if log.recall() {
-            self.events.push(Event::Recalled(id, log.content.to));
-        }
         if log.held_at == Some(log.size) {
             // The half line behind that will never be a line.
             log.size = log.content.to;
@@ -220,8 +217,21 @@ impl Ledger {
         if log.is_replaceable() {
             self.replaceable.insert(id);
         }
-        if let Some(heir) = self.heir(id, look) {
-            self.inherit(id, heir, now);
+        match self.heir(id, look) {
+            Some(heir) => self.inherit(id, heir, now),
+            None => self.recall(id),
+        }
+    }
+
+    /// If a log that is gone was being counted again, it is what it was.
+    fn recall(&mut self, id: u64) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        if log.recall() {
+            if log.held_at.take() == Some(log.size) {
+                log.size = log.content.to;
+            }
+            log.doubted = false;
+            self.events.push(Event::Recalled { log: id, to: log.content.to });
         }
     }
 

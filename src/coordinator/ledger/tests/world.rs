@@ -312,7 +312,7 @@ impl World {
                     self.lost.extend(lose(lost));
                 }
                 Event::Dropped(id) => self.lost.extend(lose(self.sums.remove(&id))),
-                Event::Recalled(id, _) => {
+                Event::Recalled { log: id, .. } => {
                     let sum = Sum { counts: true, ..self.stored[&id].clone() };
                     self.lost.extend(lose(self.sums.insert(id, sum)));
                 }

@@ -9,7 +9,7 @@ impl Model {
         for Lost { event, sum } in std::mem::take(&mut self.world.lost) {
             let may_go = match event {
                 Event::Void(id) => !self.world.ledger.log(id).is_some_and(Log::is_stored_as_before),
-                Event::Recalled(..) => true,
+                Event::Recalled { .. } => true,
                 // A name with a date holds something else now.
                 Event::Dropped(id) => self.names.get(&id).is_some_and(|name| day_of_name(name.as_bytes()).is_some() && self.is_taken(name)),
                 _ => false,
