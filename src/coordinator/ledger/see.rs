@@ -235,12 +235,12 @@ impl Ledger {
         }
     }
 
-    /// A copy goes after the log that it is a copy of, which was missed before: where the copy was, there the log was last.
+    /// A copy goes after the log that it is a copy of, which was missed before, or gone: where the copy was, there the log was last.
     fn outlive(&mut self, id: u64) {
         let Some(copy) = self.logs.get(&id) else { return };
         let (to, name, path, file) = (copy.content.to, copy.name.clone(), copy.path.clone(), copy.file);
         let Some(outer) = copy.within else { return };
-        let Some(log) = self.logs.get_mut(&outer).filter(|log| log.missed && log.content.to == to && log.name != name) else { return };
+        let Some(log) = self.logs.get_mut(&outer).filter(|log| (log.missed || log.gone) && log.content.to == to && log.name != name) else { return };
         (log.day, log.name, log.path, log.file) = (day_of_name(&name), name, path, file);
         log.successors.clear();
         self.changed.insert(outer);

@@ -533,6 +533,23 @@ fn a_log_of_an_earlier_life_is_believed_after_a_look_only() {
     check_days(&world, &[(1, 4), (2, 4)]);
 }
 
+/// Seed 222293 of the model of the daemon: the copy was missed when the log was found to be gone, and so the log kept the name under which something new came.
+#[test]
+fn a_copy_that_was_missed_when_its_log_went_is_where_that_was_last() {
+    let mut world = counted(&[("20210322.log", 1, 64)]);
+    world.pack("20210322.log.gz", of(1, 64), true);
+    world.settle();
+    assert!(!log(&world, "20210322.log.gz").1.counts());
+    world.remove("20210322.log");
+    world.see();
+    world.remove("20210322.log.gz");
+    world.see_twice();
+    assert_eq!(states(&world), [("20210322.log.gz".to_owned(), LogState::Gone)]);
+    world.create("20210322.log", of(2, 32));
+    world.settle();
+    check_days(&world, &[(1, 4), (2, 2)]);
+}
+
 #[test]
 fn what_cannot_be_read_from_the_store_is_counted_again_or_lost() {
     let mut world = counted(&[("a", 1, 64), ("b", 2, 64)]);
