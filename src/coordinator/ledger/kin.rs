@@ -27,11 +27,6 @@ fn may_be_seen(log: &Log) -> bool {
     !log.gone && log.format.is_none() && log.content.anchor.is_some()
 }
 
-/// Can two logs be told by their clients? Not while one of them is being counted again: then these are not all that there were.
-fn have_clients(one: &Log, two: &Log) -> bool {
-    one.again.is_none() && two.again.is_none()
-}
-
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
     pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
@@ -259,7 +254,7 @@ impl Ledger {
                     return false;
                 }
                 let held = holds(long, &anchor, look);
-                let (is_known, may_be_seen) = (have_clients(short, long), may_be_seen(long));
+                let (is_known, may_be_seen) = (self.has_clients(short_id) && self.has_clients(long_id), may_be_seen(long));
                 if held.is_none() && (may_be_seen || !is_known) {
                     self.unsure.insert(short_id);
                     if short.gone || !is_known {
@@ -271,6 +266,12 @@ impl Ledger {
             }
             (shown, _) => shown == Shown::Same,
         }
+    }
+
+    /// Can a log be told by its clients? Not while it is being counted again, nor before it is what it was: then these are not all that there were.
+    fn has_clients(&self, id: u64) -> bool {
+        let is_recalled = self.events.iter().any(|event| matches!(event, Event::Recalled { log, .. } if *log == id));
+        !is_recalled && self.logs.get(&id).is_some_and(|log| log.again.is_none())
     }
 
     /// Logs that were told while a file was not where it was known to be: are they what they were taken for?
@@ -303,8 +304,9 @@ impl Ledger {
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => {
                     let held = holds(long, &anchor, look);
-                    if held.is_none() && !have_clients(short, long) {
+                    if held.is_none() && !(self.has_clients(short_id) && self.has_clients(long_id)) {
                         // It stays as it is until they are counted.
+                        self.unsure.insert(inner);
                         continue;
                     }
                     if held.is_none() && may_be_seen(long) {

@@ -232,6 +232,8 @@ impl Ledger {
             }
             log.doubted = false;
             self.events.push(Event::Recalled { log: id, to: log.content.to });
+            // What was told from it meanwhile is told once more.
+            self.missing = true;
         }
     }
 

@@ -168,3 +168,21 @@ fn a_copy_stays_within_a_compressed_log_that_is_being_counted_again() {
     check_days(&world, &[(1, 3)]);
     assert_eq!(states(&world), [("a".to_owned(), LogState::Duplicate), ("a.gz".to_owned(), LogState::Final)]);
 }
+
+/// Seed 230752 of the model of the daemon: the compressed log was told by clients that were not back yet.
+#[test]
+fn a_copy_is_told_from_a_log_that_is_what_it_was_once_its_clients_are_back() {
+    let mut world = old(&[("a", 1, 160)]);
+    world.pack("b.gz", of(1, 48), true);
+    world.see();
+    let packed = log(&world, "b.gz").0;
+    let jobs = world.dispatch_all();
+    world.write("a", of(1, 96));
+    world.disk.unlike = true;
+    jobs.iter().filter(|job| job.log == packed).for_each(|job| world.answer(job.number));
+    world.see();
+    world.disk.unlike = false;
+    world.settle();
+    check_days(&world, &[(1, 10)]);
+    assert!(!log(&world, "b.gz").1.counts());
+}
