@@ -7,8 +7,8 @@ fn main() {
     println!("cargo::rerun-if-env-changed=TALLYD_COMMIT");
     let given = std::env::var("TALLYD_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(of_package).or_else(of_checkout).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo::rustc-env=TALLYD_COMMIT={commit}");
-    println!("cargo::rustc-env=TALLYD_TARGET={}", std::env::var("TARGET").unwrap_or_default());
+    println!("cargo::rustc-env=BUILT_COMMIT={commit}");
+    println!("cargo::rustc-env=BUILT_TARGET={}", std::env::var("TARGET").unwrap_or_default());
 }
 
 /// What `cargo package` notes.

@@ -15,13 +15,13 @@ use crate::stored;
 use crate::supervisor::Exit;
 use crate::tally::Rules;
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TALLYD_COMMIT"), ")");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_COMMIT"), ")");
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (",
-    env!("TALLYD_COMMIT"),
+    env!("BUILT_COMMIT"),
     ")\nlogs: plain, gz, zst, bz2, xz\napi: http, https (TLS 1.2 and 1.3)\nsandbox: landlock, seccomp\ntarget: ",
-    env!("TALLYD_TARGET")
+    env!("BUILT_TARGET")
 );
 
 /// Counts your visitors: exact requests and distinct clients of access logs, per file and per day.

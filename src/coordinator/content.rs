@@ -37,8 +37,8 @@ pub struct Place {
 
 /// Looks into files, and at what was counted.
 pub trait Look {
-    /// May a log be the beginning of another one, by the numbers of both? It is asked where samples cannot tell.
-    fn fits(&self, _inner: u64, _outer: u64) -> bool {
+    /// May a log be the beginning of another one, by the numbers of both, and `by_clients`? It is asked where samples cannot tell.
+    fn fits(&self, _inner: u64, _outer: u64, _by_clients: bool) -> bool {
         true
     }
 

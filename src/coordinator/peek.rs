@@ -39,8 +39,8 @@ pub struct Eyes<'a> {
 }
 
 impl Look for Eyes<'_> {
-    fn fits(&self, inner: u64, outer: u64) -> bool {
-        self.sums.fits(inner, outer)
+    fn fits(&self, inner: u64, outer: u64, by_clients: bool) -> bool {
+        self.sums.fits(inner, outer, by_clients)
     }
 
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {

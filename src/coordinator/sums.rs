@@ -377,8 +377,8 @@ impl Sums {
     }
 
     /// May a log be the beginning of another one, by what was counted of both? Then each of its days has no more of anything than the other's, and no client
-    /// that the other lacks. (Of absent clients only the numbers are compared.)
-    pub fn fits(&self, inner: u64, outer: u64) -> bool {
+    /// that the other lacks. (Of absent clients only the numbers are compared; of those that were counted by different rules, not `by_clients`, nothing.)
+    pub fn fits(&self, inner: u64, outer: u64, by_clients: bool) -> bool {
         let (Some(inner), Some(outer)) = (self.logs.get(&inner), self.logs.get(&outer)) else { return true };
         inner.blank <= outer.blank
             && inner.parts.iter().all(|(day, part)| {
@@ -386,9 +386,9 @@ impl Sums {
                 let (one, two) = (&part.totals, &other.totals);
                 let hours = one.hours.iter().zip(two.hours).all(|(one, two)| *one <= two);
                 // Of a part that got requests after its clients were removed, nobody knows how many there are.
-                let sizes = other.is_late() || (one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other);
+                let sizes = !by_clients || other.is_late() || (one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other);
                 let clients = match (&part.clients, &other.clients) {
-                    (Some(clients), Some(others)) => unite([&**clients, &**others].into_iter()).len() == others.len(),
+                    (Some(clients), Some(others)) if by_clients => unite([&**clients, &**others].into_iter()).len() == others.len(),
                     _ => true,
                 };
                 hours && sizes && one.malformed <= two.malformed && one.bytes <= two.bytes && clients

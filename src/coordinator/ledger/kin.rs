@@ -253,7 +253,8 @@ impl Ledger {
                 if *looks == 0 {
                     return false;
                 }
-                let held = holds(long, &anchor, look);
+                // What other rules counted has other clients.
+                let (held, by_clients) = (holds(long, &anchor, look), short.old == long.old);
                 let (is_known, may_be_seen) = (self.has_clients(short_id) && self.has_clients(long_id), may_be_seen(long));
                 if held.is_none() && (may_be_seen || !is_known) {
                     self.unsure.insert(short_id);
@@ -262,7 +263,7 @@ impl Ledger {
                         return false;
                     }
                 }
-                held.unwrap_or_else(|| short.content.shares_blocks(&long.content) && look.fits(short_id, long_id))
+                held.unwrap_or_else(|| short.content.shares_blocks(&long.content) && look.fits(short_id, long_id, by_clients))
             }
             (shown, _) => shown == Shown::Same,
         }
@@ -303,7 +304,8 @@ impl Ledger {
             let (short_id, long_id) = if outgrown { (outer, inner) } else { (inner, outer) };
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => {
-                    let held = holds(long, &anchor, look);
+                    // What other rules counted has other clients.
+                    let (held, by_clients) = (holds(long, &anchor, look), short.old == long.old);
                     if held.is_none() && !(self.has_clients(short_id) && self.has_clients(long_id)) {
                         // It stays as it is until they are counted.
                         self.unsure.insert(inner);
@@ -316,7 +318,7 @@ impl Ledger {
                             continue;
                         }
                     }
-                    held.unwrap_or_else(|| look.fits(short_id, long_id))
+                    held.unwrap_or_else(|| look.fits(short_id, long_id, by_clients))
                 }
                 (shown, _) => shown != Shown::Other,
             };

@@ -135,7 +135,7 @@ fn a_log_fits_in_another_one_only_if_its_clients_are_there() {
     let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1])]);
     add(&mut sums, 3, None, LOGS[0]);
     add(&mut sums, 3, None, LOGS[2]);
-    let fits = |sums: &Sums| [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer));
+    let fits = |sums: &Sums| [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer, true));
     assert_eq!(fits(&sums), [true, false, false, false, false]);
     // The numbers alone tell much.
     sums.keep(3);

@@ -90,8 +90,8 @@ impl Disk {
 }
 
 impl Look for Disk {
-    fn fits(&self, _inner: u64, _outer: u64) -> bool {
-        !self.unlike
+    fn fits(&self, _inner: u64, _outer: u64, by_clients: bool) -> bool {
+        !(by_clients && self.unlike)
     }
 
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {
