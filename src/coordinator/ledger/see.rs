@@ -129,8 +129,7 @@ impl Ledger {
         }
         (log.links, log.missed, log.doubted) = (links, false, false);
         if log.is_to_be_counted_again() {
-            log.begin_again();
-            self.void(id);
+            self.count_again(id);
         }
         self.rename(id, found);
         let Some(log) = self.logs.get_mut(&id) else { return };
@@ -171,7 +170,7 @@ impl Ledger {
             self.set_within(id, None);
         }
         if goes_on {
-            self.void(id);
+            self.count_again(id);
         }
     }
 
@@ -231,7 +230,7 @@ impl Ledger {
                 log.size = log.content.to;
             }
             log.doubted = false;
-            self.events.push(Event::Recalled { log: id, to: log.content.to });
+            self.events.push(Event::Recalled(id));
             // What was told from it meanwhile is told once more.
             self.missing = true;
         }
