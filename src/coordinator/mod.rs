@@ -271,13 +271,12 @@ impl<'a> Coordinator<'a> {
                     info!(log = self.name(id), "what was counted of the log is void: it was taken back, or it is counted again");
                 }
                 Event::Dropped(id) => self.sums.remove(id),
-                Event::Recalled(id) => match self.storing.recall(id, day(id), &mut self.sums) {
-                    Some(log) => self.ledger.recalled(id, log),
-                    None => {
-                        self.ledger.reserve(id);
-                        self.ledger.forget(id, now());
+                Event::Recalled { log, to } => {
+                    if !self.storing.recall(log, to, day(log), &mut self.sums) {
+                        self.ledger.reserve(log);
+                        self.ledger.forget(log, now());
                     }
-                },
+                }
                 Event::Moved { from, to } => self.sums.take_over(from, to, day(to)),
                 Event::Renamed(id) => self.sums.rename(id, day(id)),
                 Event::Counts(id, counts) => self.sums.set_counts(id, counts),

@@ -133,7 +133,7 @@ pub fn kept_of(meta: &Meta) -> Kept {
 }
 
 /// The log that a partial tells of.
-pub fn log_of(meta: &Meta, rules: Rules) -> Log {
+fn log_of(meta: &Meta, rules: Rules) -> Log {
     let Identity { file, size, changed, encoding, blocks, anchor, raw } = &meta.identity;
     let format = Format::from_code(*encoding);
     let reason = Reason::from_word(meta.reason);

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable};
 use super::ledger::{Ledger, Log};
-use super::restore::{Before, Restored, kept_of, log_of, meta_of, restore, set_aside};
+use super::restore::{Before, Restored, kept_of, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
 use super::sums::{PartKey, Sums};
 use crate::board::{Counters, Header};
@@ -392,21 +392,21 @@ impl Storing {
         }
     }
 
-    /// Takes over once more what is stored of a log, and gives that. If it cannot be read, it is left as it is.
-    pub fn recall(&mut self, log: u64, name_day: Option<Day>, sums: &mut Sums) -> Option<Log> {
+    /// Takes over once more what is stored of a log, which was counted up to there. Says whether that could be done; if not, what is stored is left as it is.
+    pub fn recall(&mut self, log: u64, to: u64, name_day: Option<Day>, sums: &mut Sums) -> bool {
         let path = folder::path(&self.folder, log);
         match File::open(&path).map_err(Trouble::from).and_then(read_meta) {
-            Ok(meta) if meta.log == log => {
+            Ok(meta) if meta.counted_to == to => {
                 info!(path = %path.display(), "a log went before it was counted again: its numbers are what they were");
                 sums.remove(log);
                 sums.restore(log, name_day, &kept_of(&meta));
                 sums.set_counts(log, true);
-                Some(log_of(&meta, self.rules))
+                true
             }
             stored => {
                 warn!(path = %path.display(), trouble = ?stored.err(), "a log went before it was counted again, and what is stored of it cannot be read now: it does not count until the next start");
                 self.saves.leave(log);
-                None
+                false
             }
         }
     }

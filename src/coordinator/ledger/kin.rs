@@ -271,7 +271,7 @@ impl Ledger {
 
     /// Can a log be told by its clients? Not while it is being counted again, nor before it is what it was: then these are not all that there were.
     fn has_clients(&self, id: u64) -> bool {
-        let is_recalled = self.events.contains(&Event::Recalled(id));
+        let is_recalled = self.events.iter().any(|event| matches!(event, Event::Recalled { log, .. } if *log == id));
         !is_recalled && self.logs.get(&id).is_some_and(|log| log.again.is_none())
     }
 
@@ -436,10 +436,8 @@ impl Ledger {
         }
         log.doubted = false;
         self.events.push(Event::Dropped(heir));
-        match () {
-            () if is_void => self.void(id),
-            () if log.goes_on() => self.count_again(id),
-            () => {}
+        if is_void || log.goes_on() {
+            self.void(id);
         }
         self.consider(id, now);
     }

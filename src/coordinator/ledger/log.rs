@@ -62,7 +62,7 @@ pub struct Log {
     pub rotated: bool,
     /// It was counted by other rules: if it is there, it is counted again.
     pub old: bool,
-    /// It is being counted again.
+    /// It is being counted by the rules of today.
     pub(super) again: Option<Again>,
     /// When its file was last seen to be another one than at the look before.
     pub(super) seen: Duration,
@@ -86,7 +86,7 @@ pub struct Log {
     pub(super) plan: Option<Plan>,
 }
 
-/// A log that was counted by other rules, or with half a line that went on, is counted again, and what it is known to be is what it was.
+/// A log that was counted by other rules is counted by those of today, and what it is known to be is what it was.
 #[derive(Debug, Clone)]
 pub(super) struct Again {
     /// What has been counted of it by now.
@@ -190,12 +190,12 @@ impl Log {
         self.old && !self.deleted
     }
 
-    /// Does what is stored of it stand, until it has been counted again?
+    /// Does what is stored of it stand, until it has been counted by the rules of today?
     pub fn is_stored_as_before(&self) -> bool {
         self.again.is_some()
     }
 
-    /// What has been counted of it, since it is counted again if it is.
+    /// What has been counted of it by the rules by which it is counted now.
     pub fn counted_content(&self) -> &Content {
         self.again.as_ref().map_or(&self.content, |again| &again.counted)
     }
@@ -205,7 +205,7 @@ impl Log {
         self.again.as_mut().map_or(&mut self.content, |again| &mut again.counted)
     }
 
-    /// It is counted again from now on. What has a hole is not known well enough to be told from others by what it was, and of a copy nothing is stored.
+    /// It is counted by the rules of today from now on. What has a hole is not known well enough to be told from others by what it was, and of a copy nothing is stored.
     pub(super) fn begin_again(&mut self) {
         let is_known = self.is_counted() && self.quarantine.is_empty() && self.within.is_none();
         let before = is_known.then(|| Box::new(self.clone()));
@@ -244,7 +244,7 @@ impl Log {
 
     /// Was half a line counted as its last one, and is none?
     pub(super) fn goes_on(&self) -> bool {
-        !self.deleted && self.format.is_none() && self.unterminated && self.size > self.counted_content().to
+        self.format.is_none() && self.unterminated && self.size > self.counted_content().to
     }
 
     /// Is it not expected to grow any more?

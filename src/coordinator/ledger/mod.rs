@@ -40,7 +40,12 @@ pub enum Event {
     /// They are void, and the log is no more.
     Dropped(u64),
     /// It went before it was counted again: they are what is stored.
-    Recalled(u64),
+    Recalled {
+        /// The log.
+        log: u64,
+        /// Up to where that was counted.
+        to: u64,
+    },
     /// What was counted as one log is another one's, and replaces what that one had.
     Moved {
         /// The log that is no more.
@@ -195,34 +200,11 @@ impl Ledger {
         match self.logs.get(&id).map(|log| log.gone) {
             Some(true) => self.drop_log(id),
             Some(false) => {
-                self.logs.get_mut(&id).into_iter().for_each(|log| log.again = None);
                 self.void(id);
                 self.consider(id, now);
             }
             None => {}
         }
-    }
-
-    /// A log that went before it was counted again is what the store has of it.
-    pub fn recalled(&mut self, id: u64, stored: Log) {
-        let Some(log) = self.logs.get_mut(&id).filter(|log| log.gone && log.content != stored.content) else { return };
-        // The latest was not stored yet.
-        (log.content, log.raw, log.quarantine, log.damage) = (stored.content, stored.raw, stored.quarantine, stored.damage);
-        (log.unterminated, log.old) = (stored.unterminated, stored.old);
-        self.alike.insert(id, &log.content.blocks);
-        self.changed.insert(id);
-        // It is compared once more, and so is what was told from it.
-        self.release(id);
-        self.orphans.insert(id);
-        self.missing = true;
-    }
-
-    /// A log is counted from its start once more; until that is done, what it was is not forgotten.
-    fn count_again(&mut self, id: u64) {
-        if let Some(log) = self.logs.get_mut(&id).filter(|log| log.again.is_none()) {
-            log.begin_again();
-        }
-        self.void(id);
     }
 
     /// A log's numbers are void. Its bytes are planned anew.

@@ -197,7 +197,7 @@ impl Ledger {
             self.alike.insert(id, &log.content.blocks);
         }
         if log.goes_on() {
-            self.count_again(id);
+            self.void(id);
         }
         self.consider(id, now);
     }

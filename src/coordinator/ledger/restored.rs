@@ -43,10 +43,6 @@ impl Ledger {
             let first = ids[0];
             ids.into_iter().skip(1).for_each(|id| self.restore_within(id, first));
         }
-        // What was stored of two logs may be of different moments: those that begin alike are compared once more.
-        let is_alone = |id: u64, log: &Log| self.alike.of(&log.content.blocks).all(|other| other == id);
-        let doubtful = self.logs.iter().filter(|(id, log)| log.is_counted() && log.counts() && !is_alone(**id, log));
-        self.orphans.extend(doubtful.map(|(id, _)| *id));
     }
 
     fn restore_within(&mut self, inner: u64, outer: u64) {

@@ -129,7 +129,8 @@ impl Ledger {
         }
         (log.links, log.missed, log.doubted) = (links, false, false);
         if log.is_to_be_counted_again() {
-            self.count_again(id);
+            log.begin_again();
+            self.void(id);
         }
         self.rename(id, found);
         let Some(log) = self.logs.get_mut(&id) else { return };
@@ -170,7 +171,7 @@ impl Ledger {
             self.set_within(id, None);
         }
         if goes_on {
-            self.count_again(id);
+            self.void(id);
         }
     }
 
@@ -230,7 +231,7 @@ impl Ledger {
                 log.size = log.content.to;
             }
             log.doubted = false;
-            self.events.push(Event::Recalled(id));
+            self.events.push(Event::Recalled { log: id, to: log.content.to });
             // What was told from it meanwhile is told once more.
             self.missing = true;
         }

@@ -86,7 +86,7 @@ struct Model {
 impl Model {
     fn new(tells: bool) -> Model {
         let mut world = World::new(64);
-        (world.tells, world.stores) = (tells, false);
+        world.tells = tells;
         Model {
             world,
             pens: BTreeMap::new(),
@@ -365,7 +365,7 @@ impl Model {
                     self.note();
                     self.deleted.extend(self.world.sums[&id].lines.iter().copied());
                     // With what could not be counted again, or has not been yet.
-                    self.deleted.extend(self.world.stored.get(&id).into_iter().flat_map(|(_, sum)| &sum.lines));
+                    self.deleted.extend(self.world.stored.get(&id).into_iter().flat_map(|sum| &sum.lines));
                     self.world.ledger.delete(id);
                     self.world.follow();
                 }
@@ -426,13 +426,9 @@ impl Model {
             match self.world.ledger.log(id).filter(is_kept) {
                 Some(log) => {
                     let lines = self.world.sums.get(&id).map(|sum| sum.lines.clone()).unwrap_or_default();
-                    self.world.stored.insert(id, (log.clone(), Sum { lines: lines.clone(), counts: false }));
                     self.store.insert(id, Stored { log: log.clone(), lines, rules: self.rules ^ log.old });
                 }
-                None => {
-                    self.store.remove(&id);
-                    self.world.stored.remove(&id);
-                }
+                None => drop(self.store.remove(&id)),
             }
         }
     }
@@ -458,6 +454,7 @@ impl Model {
             }
         }
         self.world.ledger.restored();
+        self.world.stored.clone_from(&self.world.sums);
         self.world.follow();
     }
 }

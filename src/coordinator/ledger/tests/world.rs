@@ -3,7 +3,7 @@
 //! Lines are 16 bytes long, but for the last of a file. The first byte of a line tells who wrote it (the *pen*), the others follow from that and from its place: so two
 //! files have the same line only if one is a copy of the other, or if both were written by one pen.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use super::*;
@@ -188,14 +188,11 @@ pub struct World {
     pub ledger: Ledger,
     pub now: Duration,
     pub sums: BTreeMap<u64, Sum>,
-    /// What the store has.
-    pub stored: BTreeMap<u64, (Log, Sum)>,
-    /// Everything is stored at once.
-    pub stores: bool,
+    /// What the store has from an earlier life.
+    pub stored: BTreeMap<u64, Sum>,
     pub flights: Vec<Flight>,
     pub results: HashMap<u64, (Flight, Counted)>,
     pub events: Vec<Event>,
-    waiting: VecDeque<Event>,
     pub lost: Vec<Lost>,
     /// In which look a name was last found, and how many looks there were.
     seen: (BTreeMap<Vec<u8>, u64>, u64),
@@ -216,11 +213,9 @@ impl World {
             now: NOW,
             sums: BTreeMap::new(),
             stored: BTreeMap::new(),
-            stores: true,
             flights: Vec::new(),
             results: HashMap::new(),
             events: Vec::new(),
-            waiting: VecDeque::new(),
             lost: Vec::new(),
             seen: Default::default(),
             inodes: 0,
@@ -306,7 +301,7 @@ impl World {
     }
 
     pub fn follow(&mut self) {
-        while let Some(event) = self.take_event() {
+        for event in self.ledger.take_events() {
             self.events.push(event);
             self.tell(|| format!("{event:x?}"));
             let counts = |id: u64| self.ledger.log(id).is_some_and(Log::counts);
@@ -317,18 +312,9 @@ impl World {
                     self.lost.extend(lose(lost));
                 }
                 Event::Dropped(id) => self.lost.extend(lose(self.sums.remove(&id))),
-                Event::Recalled(id) => {
-                    let lost = match self.stored.get(&id).cloned() {
-                        Some((log, sum)) => {
-                            self.ledger.recalled(id, log);
-                            self.sums.insert(id, Sum { counts: true, ..sum })
-                        }
-                        None => {
-                            self.ledger.forget(id, self.now);
-                            None
-                        }
-                    };
-                    self.lost.extend(lost.map(|sum| Lost { event, sum }));
+                Event::Recalled { log: id, .. } => {
+                    let sum = Sum { counts: true, ..self.stored[&id].clone() };
+                    self.lost.extend(lose(self.sums.insert(id, sum)));
                 }
                 Event::Moved { from, to } => {
                     let before = self.sums.remove(&to).unwrap_or_default();
@@ -340,17 +326,6 @@ impl World {
                 Event::Counts(id, counts) => self.sums.entry(id).or_default().counts = counts,
             }
         }
-        if self.stores {
-            let logs = self.ledger.logs().filter(|(_, log)| !log.is_stored_as_before());
-            self.stored.extend(logs.map(|(id, log)| (id, (log.clone(), self.sums.get(&id).cloned().unwrap_or_default()))));
-        }
-    }
-
-    fn take_event(&mut self) -> Option<Event> {
-        if self.waiting.is_empty() {
-            self.waiting.extend(self.ledger.take_events());
-        }
-        self.waiting.pop_front()
     }
 
     /// Gives out a job, if there is one, and its log can be opened and is still what it was.

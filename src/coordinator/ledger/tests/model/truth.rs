@@ -8,32 +8,22 @@ impl Model {
         self.world.follow();
         for Lost { event, sum } in std::mem::take(&mut self.world.lost) {
             let may_go = match event {
-                Event::Void(_) | Event::Recalled(_) => true,
+                Event::Void(id) => !self.world.ledger.log(id).is_some_and(Log::is_stored_as_before),
+                Event::Recalled { .. } => true,
                 // A name with a date holds something else now.
                 Event::Dropped(id) => self.names.get(&id).is_some_and(|name| day_of_name(name.as_bytes()).is_some() && self.is_taken(name)),
                 _ => false,
             };
             if may_go && sum.counts {
-                let stored = |id: u64| self.world.stored.get(&id).map(|(_, sum)| sum.lines.clone()).unwrap_or_default();
-                match event {
-                    // Until it is counted again, it is what is stored.
-                    Event::Void(id) if self.world.ledger.log(id).is_some_and(Log::is_stored_as_before) => {
-                        let stored = stored(id);
-                        self.kept.retain(|line| !sum.lines.contains(line) || stored.contains(line));
-                    }
-                    // With what could not be counted again.
-                    Event::Dropped(id) => {
-                        let stored = stored(id);
-                        self.kept.retain(|line| !sum.lines.contains(line) && !stored.contains(line));
-                    }
-                    _ => self.kept.retain(|line| !sum.lines.contains(line)),
-                }
+                // With what could not be counted again.
+                let before = if let Event::Dropped(id) = event { self.world.stored.get(&id) } else { None };
+                self.kept.retain(|line| !sum.lines.contains(line) && before.is_none_or(|before| !before.lines.contains(line)));
             }
         }
         // Of two that have parted, each counts whole. What begins with a hole is not known to begin like another one; what is counted again may have parted further on; and
         // of what the next look will make sure of, nothing is said before.
         let is_whole = |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.quarantine.is_empty() && !log.is_stored_as_before());
-        let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.unsure.contains(id) && !self.world.ledger.orphans.contains(id);
+        let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.unsure.contains(id);
         let counting: Vec<(&u64, &Sum)> = self.world.sums.iter().filter(|(id, sum)| sum.counts && !sum.lines.is_empty() && is_whole(id)).collect();
         for (id, sum) in &counting {
             let outer = counting.iter().find(|(other, outer)| other != id && sum.lines.is_subset(&outer.lines));
@@ -49,7 +39,7 @@ impl Model {
         }
         for (id, log) in self.world.ledger.logs().filter(|(_, log)| !log.quarantine.is_empty()) {
             let is_in = |at: u64| log.quarantine.iter().any(|(range, _)| log.format.is_some() || (range.from() < at + LINE && at < range.to()));
-            self.holes.extend(self.world.stored.get(&id).into_iter().flat_map(|(_, sum)| &sum.lines));
+            self.holes.extend(self.world.stored.get(&id).into_iter().flat_map(|sum| &sum.lines));
             let file = self.world.disk.files.get(&log.file.1);
             self.holes.extend(file.into_iter().flat_map(|file| lines(&file.text)).filter(|(_, number)| is_in(number * LINE)));
         }
