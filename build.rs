@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=TALLYD_COMMIT");
     let given = std::env::var("TALLYD_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(of_package).or_else(of_checkout).unwrap_or_else(|| "unknown".to_owned());

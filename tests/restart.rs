@@ -249,6 +249,25 @@ fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
     }
 }
 
+/// It is told from what is gone by samples, requests and bytes: their clients are others by the other rule.
+#[test]
+fn the_beginning_of_a_log_that_other_rules_counted_counts_within_it() {
+    let line = |number: usize| format!("10.0.0.{} - user{number} [22/Mar/2021:06:25:00 +0100] \"GET /{number} HTTP/1.1\" 200 5\n", number % 200);
+    let bytes: Vec<String> = (0..3_000).map(line).collect();
+    let daemon = Daemon::start(&[]);
+    fs::write(daemon.log("whole.log"), bytes.concat()).unwrap();
+    fs::write(daemon.log("part.log"), bytes[..1_000].concat()).unwrap();
+    daemon.wait_for("whole.log", Truth { total: 3_000, ip: 200 });
+    settle(&daemon);
+    let folder = daemon.end(SIGTERM);
+    fs::remove_file(folder.join("logs/whole.log")).unwrap();
+    let daemon = Daemon::start_in(folder, &["--client-rule", "before-dashes"], &[]);
+    wait_until("the part counts within the whole", || (daemon.file("part.log")?["state"] == "duplicate").then_some(()));
+    settle(&daemon);
+    assert_eq!(daemon.file("part.log").unwrap()["state"], "duplicate");
+    wait_for_day(&daemon, Truth { total: 3_000, ip: 200 });
+}
+
 #[test]
 fn what_a_newer_version_wrote_is_left_as_it_is() {
     let (folder, logs, gone) = some_state();

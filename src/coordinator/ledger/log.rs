@@ -244,7 +244,7 @@ impl Log {
 
     /// Was half a line counted as its last one, and is none?
     pub(super) fn goes_on(&self) -> bool {
-        self.format.is_none() && self.unterminated && self.size > self.counted_content().to
+        !self.deleted && self.format.is_none() && self.unterminated && self.size > self.counted_content().to
     }
 
     /// Is it not expected to grow any more?

@@ -200,6 +200,7 @@ impl Ledger {
         match self.logs.get(&id).map(|log| log.gone) {
             Some(true) => self.drop_log(id),
             Some(false) => {
+                self.logs.get_mut(&id).into_iter().for_each(|log| log.again = None);
                 self.void(id);
                 self.consider(id, now);
             }

@@ -137,6 +137,8 @@ fn a_log_fits_in_another_one_only_if_its_clients_are_there() {
     add(&mut sums, 3, None, LOGS[2]);
     let fits = |sums: &Sums| [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer, true));
     assert_eq!(fits(&sums), [true, false, false, false, false]);
+    // By requests, hours and bytes alone, what has as many clients of other names may fit.
+    assert!(sums.fits(1, 3, false) && !sums.fits(3, 1, false));
     // The numbers alone tell much.
     sums.keep(3);
     sums.evict(3);
