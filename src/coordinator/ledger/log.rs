@@ -79,7 +79,7 @@ pub struct Log {
     /// The latest look at the folders did not find it.
     pub(super) missed: bool,
     pub(super) is_final: bool,
-    /// Has it ever been counted up to its end?
+    /// Has all of it that there was once been counted?
     pub(super) caught_up: bool,
     /// The size at which its last line was found to be unfinished.
     pub(super) held_at: Option<u64>,

@@ -192,7 +192,8 @@ impl Ledger {
         log.plan = None;
         self.struck.remove(&id);
         log.told = log.told.or((log.content.to == 0).then_some(log.size));
-        log.caught_up |= log.format.is_some() || log.pending() == 0;
+        // What was written meanwhile is a tail like any other: else a log that grows all the time would never have caught up.
+        log.caught_up = true;
         if log.end_again() {
             self.alike.insert(id, &log.content.blocks);
         }

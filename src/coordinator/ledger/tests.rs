@@ -138,6 +138,19 @@ fn when_memory_is_short_only_tails_are_counted() {
     assert!(world.ledger.next_job(true).is_none() && world.ledger.next_job(false).is_some());
 }
 
+/// It was never seen without anything to count, was let through now and then as a log that is behind, and stayed so for ever.
+#[test]
+fn a_log_that_grows_while_it_is_counted_first_has_caught_up() {
+    let mut world = with(&[("a.log", 1, 64)]);
+    let job = world.dispatch().unwrap();
+    world.write("a.log", of(1, 80));
+    world.see();
+    world.answer(job.number);
+    assert_eq!(only(&world).state(), LogState::Live);
+    assert!(!only(&world).is_complete());
+    assert_eq!(world.ledger.next_job(true).map(|next| next.job.range), Range::new(64, 80));
+}
+
 #[test]
 fn compressed_logs_leave_a_worker_for_tails() {
     let mut world = World::new(64);
