@@ -216,7 +216,14 @@ fn other_rules_count_again_what_is_there() {
     wait_for_day(&daemon, Truth { total: 6, ip: 5 });
 }
 
-/// What is stored stands until a log has been counted again; so it is there when the log is not.
+/// The day has what the log had before, and is not complete.
+fn still_has(daemon: &Daemon, truth: Truth, state: &str) {
+    let day = daemon.get("/api/v1/days/2021-03-22");
+    assert_eq!((&day["requests"], &day["unique_ips"], &day["complete"]), (&truth.total.into(), &truth.ip.into(), &false.into()));
+    assert_eq!(file_numbers(daemon, "access.log"), Some((truth, state.to_owned())));
+}
+
+/// Until it has been counted again, it is what it was, in the answers and in the store: so its numbers are there when the log is not.
 #[test]
 fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
     let (bytes, numbers) = block(2_000, 900, 3);
@@ -229,7 +236,7 @@ fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
         let rules = ["--client-rule", "before-dashes"];
         let daemon = start_paused(daemon.end(SIGTERM), &rules);
         wait_until("it is being counted again", || (daemon.file("access.log")?["state"] == "counting").then_some(()));
-        assert!(daemon.get("/api/v1/status")["unstored_files"].as_u64().unwrap() > 0);
+        still_has(&daemon, numbers, "counting");
         let daemon = if ends {
             let folder = kill_all(daemon);
             fs::remove_file(folder.join("logs/access.log")).unwrap();
@@ -266,6 +273,40 @@ fn the_beginning_of_a_log_that_other_rules_counted_counts_within_it() {
     settle(&daemon);
     assert_eq!(daemon.file("part.log").unwrap()["state"], "duplicate");
     wait_for_day(&daemon, Truth { total: 3_000, ip: 200 });
+}
+
+/// Half a line counted as the last one, and goes on: what was known of the log was removed from the store before it had been counted again.
+#[test]
+fn a_log_whose_half_line_goes_on_keeps_its_numbers_until_it_is_counted_again() {
+    let (bytes, numbers) = block(2_000, 900, 3);
+    let (end, options) = (bytes.len() / 2, ["--final-after-s", "1"]);
+    assert!(bytes[end - 1] != b'\n');
+    let half = truth(&bytes[..end]);
+    for ends in [false, true] {
+        let daemon = Daemon::start(&options);
+        fs::write(daemon.log("access.log"), &bytes[..end]).unwrap();
+        daemon.wait_for("access.log", half);
+        settle(&daemon);
+        let folder = daemon.end(SIGTERM);
+        append(&folder.join("logs/access.log"), &bytes[end..]);
+        let mut daemon = start_paused(folder, &options);
+        wait_until("it is being counted again", || (daemon.file("access.log")?["state"] == "counting").then_some(()));
+        still_has(&daemon, half, "counting");
+        if ends {
+            let folder = kill_all(daemon);
+            fs::rename(folder.join("logs/access.log"), folder.join("access.log")).unwrap();
+            daemon = Daemon::start_in(folder, &options, &[]);
+        } else {
+            fs::rename(daemon.log("access.log"), daemon.folder.join("access.log")).unwrap();
+        }
+        wait_until("it is gone", || (daemon.file("access.log")?["state"] == "gone").then_some(()));
+        // What came after the half line was not counted.
+        still_has(&daemon, half, "gone");
+        fs::remove_file(daemon.folder.join("faults/pause")).ok();
+        fs::rename(daemon.folder.join("access.log"), daemon.log("access.log")).unwrap();
+        daemon.wait_for("access.log", numbers);
+        wait_for_day(&daemon, numbers);
+    }
 }
 
 #[test]

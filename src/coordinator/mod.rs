@@ -271,12 +271,12 @@ impl<'a> Coordinator<'a> {
                     info!(log = self.name(id), "what was counted of the log is void: it was taken back, or it is counted again");
                 }
                 Event::Dropped(id) => self.sums.remove(id),
-                Event::Recalled { log, to } => {
-                    if !self.storing.recall(log, to, day(log), &mut self.sums) {
-                        self.ledger.reserve(log);
-                        self.ledger.forget(log, now());
-                    }
+                Event::Again(id) => {
+                    self.sums.begin_again(id);
+                    info!(log = self.name(id), "the log is counted again; its numbers stay until that is done");
                 }
+                Event::Recounted(id) => self.sums.end_again(id),
+                Event::Recalled(id) => self.sums.leave_again(id),
                 Event::Moved { from, to } => self.sums.take_over(from, to, day(to)),
                 Event::Renamed(id) => self.sums.rename(id, day(id)),
                 Event::Counts(id, counts) => self.sums.set_counts(id, counts),

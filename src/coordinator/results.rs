@@ -44,7 +44,7 @@ impl Coordinator<'_> {
         }
         self.ledger.done(job.number, done_of(&view));
         // Most often its turn is now.
-        if self.ledger.ready(job.log, now()) == Some(job.number) && !self.sums.is_absent(job.log) {
+        if self.ledger.ready(job.log, now()) == Some(job.number) && self.sums.can_add(job.log) {
             self.merge(job, &file, &view);
         } else {
             self.results.insert(job.number, Counted { job: *job, file, result });
@@ -56,7 +56,7 @@ impl Coordinator<'_> {
     /// Merges the results of a log whose turn has come.
     pub(super) fn drain(&mut self, log: u64) {
         while let Some(number) = self.ledger.ready(log, now()) {
-            if self.sums.is_absent(log) {
+            if !self.sums.can_add(log) {
                 return self.storing.load(log, None);
             }
             let Some(Counted { job, file, result }) = self.results.remove(&number) else { break };
@@ -72,7 +72,7 @@ impl Coordinator<'_> {
     /// Merges a result, once, if the log is still what was counted.
     pub(super) fn merge(&mut self, job: &Job, file: &File, view: &ResultView<'_>) {
         let Some(log) = self.ledger.log(job.log) else { return };
-        let (name_day, ends) = (log.day, log.ends());
+        let (name_day, ends, again) = (log.day, log.ends(), log.is_counted_again());
         let stands = || -> io::Result<bool> {
             let about = file.metadata()?;
             Ok(match job.stream {
@@ -96,6 +96,10 @@ impl Coordinator<'_> {
         self.sums.add(job.log, name_day, view);
         self.count(view);
         self.ledger.merged(job.log, anchor, now());
+        if again {
+            // What has been counted since may be its numbers now, and it is compared by those.
+            self.follow_events();
+        }
         // Before it is shown: its lines may have been counted in another log.
         self.ledger.tell_stream(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
         self.ledger.kin(job.log, &mut Eyes { peek: &mut self.peek, sums: &self.sums });

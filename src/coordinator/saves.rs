@@ -4,7 +4,7 @@
 //! tried again, less and less often.
 //! Pure. Deliberately absent: what is written, and who writes it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::ledger::Log;
@@ -29,8 +29,6 @@ pub struct Saves {
     waiting: BTreeSet<(Instant, u64)>,
     /// How many are being written.
     writing: usize,
-    /// Logs that are being counted again: until they are, what is stored of them stands.
-    standing: HashSet<u64>,
     /// The logs whose latest write failed.
     failing: BTreeSet<u64>,
 }
@@ -73,15 +71,8 @@ impl Saves {
 
     /// A log may have changed, or be no more.
     pub fn note(&mut self, id: u64, log: Option<&Log>, now: Instant) {
-        if log.is_some_and(Log::is_stored_as_before) {
-            self.standing.insert(id);
-            if let Some(save) = self.logs.get(&id) {
-                self.waiting.remove(&(save.when(), id));
-            }
-            return;
-        }
-        self.standing.remove(&id);
-        let wanted = log.filter(|log| is_kept(log)).map(mark);
+        let known = log.map(Log::known);
+        let wanted = known.as_deref().filter(|log| is_kept(log)).map(mark);
         if wanted.is_none() && !self.logs.contains_key(&id) {
             return;
         }
@@ -99,16 +90,6 @@ impl Saves {
             (save.wanted, save.grown) = (wanted, now);
         }
         self.settle(id);
-    }
-
-    /// Nothing more is known of a log: what is stored of it is left as it is.
-    pub fn leave(&mut self, id: u64) {
-        if let Some(save) = self.logs.remove(&id) {
-            self.waiting.remove(&(save.when(), id));
-            self.writing -= usize::from(save.writing.is_some());
-        }
-        self.standing.remove(&id);
-        self.failing.remove(&id);
     }
 
     /// What is to be stored of a log changed, though the log did not.
@@ -176,7 +157,7 @@ impl Saves {
         if save.is_forgotten() {
             self.logs.remove(&id);
             self.failing.remove(&id);
-        } else if save.is_dirty() && save.writing.is_none() && !self.standing.contains(&id) {
+        } else if save.is_dirty() && save.writing.is_none() {
             self.waiting.insert((save.when(), id));
         }
     }
@@ -188,7 +169,7 @@ impl Saves {
 
     /// How many logs are not in the store as they are.
     pub fn behind(&self) -> u64 {
-        (self.waiting.len() + self.writing + self.standing.len()) as u64
+        (self.waiting.len() + self.writing) as u64
     }
 
     /// Is something to be written, or being written?
@@ -216,8 +197,7 @@ impl Saves {
 
     /// Is a log in the store as it is?
     pub fn is_stored(&self, id: u64) -> bool {
-        let is_held = |save: &Save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none();
-        !self.standing.contains(&id) && self.logs.get(&id).is_some_and(is_held)
+        self.logs.get(&id).is_some_and(|save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none())
     }
 
     /// Has a log been written since then, with all that was known of it then?

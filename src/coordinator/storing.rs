@@ -392,25 +392,6 @@ impl Storing {
         }
     }
 
-    /// Takes over once more what is stored of a log, which was counted up to there. Says whether that could be done; if not, what is stored is left as it is.
-    pub fn recall(&mut self, log: u64, to: u64, name_day: Option<Day>, sums: &mut Sums) -> bool {
-        let path = folder::path(&self.folder, log);
-        match File::open(&path).map_err(Trouble::from).and_then(read_meta) {
-            Ok(meta) if meta.counted_to == to => {
-                info!(path = %path.display(), "a log went before it was counted again: its numbers are what they were");
-                sums.remove(log);
-                sums.restore(log, name_day, &kept_of(&meta));
-                sums.set_counts(log, true);
-                true
-            }
-            stored => {
-                warn!(path = %path.display(), trouble = ?stored.err(), "a log went before it was counted again, and what is stored of it cannot be read now: it does not count until the next start");
-                self.saves.leave(log);
-                false
-            }
-        }
-    }
-
     /// Sets a log's partial aside, if there is one: it was a copy for a while, and those are not stored; or the folder is gone.
     fn put_aside(&self, log: u64, why: &str) {
         let path = folder::path(&self.folder, log);
@@ -490,7 +471,7 @@ impl Storing {
         for (id, todo) in self.saves.take_due(Instant::now(), all, BATCH_BYTES, |id| sums.weight_of(id)) {
             match (todo, ledger.log(id)) {
                 (Todo::Write, Some(log)) => {
-                    let kept = sums.keep(id);
+                    let (log, kept) = (&*log.known(), sums.keep(id));
                     let clients = if log.deleted { Some(Vec::new()) } else { kept.clients.clone() };
                     // Until a log is counted again, its numbers are those of the old way, whatever else changes of it.
                     let before = if log.old { self.before.get(&id).cloned() } else { self.before.remove(&id).and(None) };

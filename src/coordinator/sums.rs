@@ -29,6 +29,8 @@ pub type PartKey = (u64, Option<Day>);
 #[derive(Debug, Default)]
 pub struct Sums {
     logs: HashMap<u64, LogSum>,
+    /// What has been counted of the logs that are being counted again. It is in no day.
+    again: HashMap<u64, LogSum>,
     /// By the day that is reported. `None`: requests without a time stamp in logs without a date in their names.
     days: BTreeMap<Option<Day>, DaySum>,
     changed_days: BTreeSet<Option<Day>>,
@@ -122,9 +124,9 @@ pub struct Kept {
 }
 
 impl Sums {
-    /// Adds a result of a log whose name says `name_day`. Its clients must not be absent.
+    /// Adds a result of a log whose name says `name_day`. It must be [able to take it](Sums::can_add).
     pub fn add(&mut self, log: u64, name_day: Option<Day>, result: &ResultView<'_>) {
-        let sum = self.logs.entry(log).or_default();
+        let sum = self.again.get_mut(&log).unwrap_or_else(|| self.logs.entry(log).or_default());
         if sum.parts.is_empty() {
             sum.name_day = name_day;
         }
@@ -174,26 +176,57 @@ impl Sums {
         self.logs.get(&log).is_some_and(known)
     }
 
+    /// Can a result of a log be added? Not while its clients are absent.
+    pub fn can_add(&self, log: u64) -> bool {
+        self.again.contains_key(&log) || !self.is_absent(log)
+    }
+
     /// Takes a log out again, with all it added.
     pub fn remove(&mut self, log: u64) {
         self.set_counts(log, false);
         self.logs.remove(&log);
+        self.again.remove(&log);
+    }
+
+    /// A log is counted again from its start. Its numbers stay what they are until that [ends](Sums::end_again).
+    pub fn begin_again(&mut self, log: u64) {
+        self.again.insert(log, LogSum::default());
+    }
+
+    /// A log has been counted again: its numbers are what was counted since.
+    pub fn end_again(&mut self, log: u64) {
+        if let Some(sum) = self.again.remove(&log) {
+            let name_day = self.logs.get(&log).and_then(|sum| sum.name_day);
+            self.replace(log, LogSum { name_day, ..sum });
+        }
+    }
+
+    /// A log will not be counted again: its numbers stay what they are.
+    pub fn leave_again(&mut self, log: u64) {
+        self.again.remove(&log);
     }
 
     /// What was counted as one log is another one's, and replaces what that one had.
     pub fn take_over(&mut self, from: u64, to: u64, name_day: Option<Day>) {
-        let counts = self.logs.get(&to).is_some_and(|sum| sum.counts);
         self.set_counts(from, false);
-        self.set_counts(to, false);
-        let before = self.logs.remove(&to);
-        if let Some(mut sum) = self.logs.remove(&from) {
-            if let Some(before) = before {
-                sum.remove_as(&before);
-            }
-            // What is stored under that number is another log's.
-            self.logs.insert(to, LogSum { name_day, fresh: true, ..sum });
-            self.set_counts(to, counts);
+        self.again.remove(&from);
+        self.again.remove(&to);
+        match self.logs.remove(&from) {
+            Some(sum) => self.replace(to, LogSum { name_day, ..sum }),
+            None => self.remove(to),
         }
+    }
+
+    /// A log has other numbers than before, of the same content. Whether they count stays as it is.
+    fn replace(&mut self, log: u64, mut sum: LogSum) {
+        let counts = self.logs.get(&log).is_some_and(|before| before.counts);
+        self.set_counts(log, false);
+        if let Some(before) = self.logs.remove(&log) {
+            sum.remove_as(&before);
+        }
+        // What is stored is not that.
+        self.logs.insert(log, LogSum { fresh: true, ..sum });
+        self.set_counts(log, counts);
     }
 
     /// Does a log count in the days?
@@ -364,7 +397,7 @@ impl Sums {
 
     /// How much memory all clients take, in bytes, but for pinned unions.
     pub fn memory(&self) -> usize {
-        self.logs.values().map(LogSum::memory).sum::<usize>() + self.unions_memory()
+        self.logs.values().chain(self.again.values()).map(LogSum::memory).sum::<usize>() + self.unions_memory()
     }
 
     /// How much of it is that of the unions of days.

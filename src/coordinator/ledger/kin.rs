@@ -254,8 +254,9 @@ impl Ledger {
                     return false;
                 }
                 // What other rules counted has other clients.
-                let (held, by_clients) = (holds(long, &anchor, look), short.old == long.old);
-                let (is_known, may_be_seen) = (self.has_clients(short_id) && self.has_clients(long_id), may_be_seen(long));
+                let (held, by_clients) = (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
+                // While one is being counted again, half a line may be in its numbers.
+                let (is_known, may_be_seen) = (short.again.is_none() && long.again.is_none(), may_be_seen(long));
                 if held.is_none() && (may_be_seen || !is_known) {
                     self.unsure.insert(short_id);
                     if short.gone || !is_known {
@@ -267,12 +268,6 @@ impl Ledger {
             }
             (shown, _) => shown == Shown::Same,
         }
-    }
-
-    /// Can a log be told by its clients? Not while it is being counted again, nor before it is what it was: then these are not all that there were.
-    fn has_clients(&self, id: u64) -> bool {
-        let is_recalled = self.events.iter().any(|event| matches!(event, Event::Recalled { log, .. } if *log == id));
-        !is_recalled && self.logs.get(&id).is_some_and(|log| log.again.is_none())
     }
 
     /// Logs that were told while a file was not where it was known to be: are they what they were taken for?
@@ -305,8 +300,8 @@ impl Ledger {
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => {
                     // What other rules counted has other clients.
-                    let (held, by_clients) = (holds(long, &anchor, look), short.old == long.old);
-                    if held.is_none() && !(self.has_clients(short_id) && self.has_clients(long_id)) {
+                    let (held, by_clients) = (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
+                    if held.is_none() && (short.again.is_some() || long.again.is_some()) {
                         // It stays as it is until they are counted.
                         self.unsure.insert(inner);
                         continue;
@@ -354,9 +349,6 @@ impl Ledger {
         let outer = outer.map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer)).filter(|outer| *outer != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
         let before = std::mem::replace(&mut log.within, outer);
-        if log.end_again() {
-            self.alike.insert(id, &log.content.blocks);
-        }
         if before != outer {
             self.changed.insert(id);
             self.note_within(id, before, outer);
@@ -418,13 +410,8 @@ impl Ledger {
     pub(super) fn inherit(&mut self, id: u64, heir: u64, now: Duration) {
         let Some(from) = self.take_file(id, heir) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let mut is_void = false;
-        if log.is_to_be_counted_again() {
-            log.begin_again();
-            is_void = true;
-        }
+        let is_void = log.format != from.format && log.again.is_some();
         if log.format != from.format {
-            is_void |= log.again.is_some();
             // What was counted of it stands; only a plain file may have more.
             (log.format, log.caught_up) = (from.format, from.format.is_some());
         }
@@ -436,7 +423,8 @@ impl Ledger {
         }
         log.doubted = false;
         self.events.push(Event::Dropped(heir));
-        if is_void || log.goes_on() {
+        if is_void {
+            // What has been counted again by now was of another file.
             self.void(id);
         }
         self.consider(id, now);

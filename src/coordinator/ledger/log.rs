@@ -1,5 +1,6 @@
 //! One log as the ledger knows it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub struct Log {
     pub rotated: bool,
     /// It was counted by other rules: if it is there, it is counted again.
     pub old: bool,
-    /// It is being counted by the rules of today.
+    /// It is being counted again.
     pub(super) again: Option<Again>,
     /// When its file was last seen to be another one than at the look before.
     pub(super) seen: Duration,
@@ -86,12 +87,12 @@ pub struct Log {
     pub(super) plan: Option<Plan>,
 }
 
-/// A log that was counted by other rules is counted by those of today, and what it is known to be is what it was.
+/// A log that was counted by other rules, or with half a line that went on, is counted again from its start. Until that is done, it is known by what it was.
 #[derive(Debug, Clone)]
 pub(super) struct Again {
     /// What has been counted of it by now.
     pub counted: Content,
-    /// What it was: so the store has it until all is counted.
+    /// What it was.
     before: Box<Log>,
 }
 
@@ -185,17 +186,28 @@ impl Log {
         self.caught_up && self.uncounted() == 0 && self.quarantine.is_empty() && self.unreadable.is_none() && self.damage.is_none()
     }
 
-    /// Is it to be counted by other rules than it was? What was taken back is not.
+    /// Is it to be counted from its start once more: by other rules than it was, or because half a line was counted as its last one, and is none?
     pub(super) fn is_to_be_counted_again(&self) -> bool {
-        self.old && !self.deleted
+        let goes_on = self.format.is_none() && self.unterminated && self.size > self.counted_content().to;
+        !self.gone && !self.deleted && !self.doubted && (self.old || goes_on)
     }
 
-    /// Does what is stored of it stand, until it has been counted by the rules of today?
-    pub fn is_stored_as_before(&self) -> bool {
+    /// Is it being counted again? Until that is done, its numbers are those that it had.
+    pub fn is_counted_again(&self) -> bool {
         self.again.is_some()
     }
 
-    /// What has been counted of it by the rules by which it is counted now.
+    /// Do its numbers come from other rules than those of today?
+    pub(super) fn is_by_other_rules(&self) -> bool {
+        self.again.as_ref().map_or(self.old, |again| again.before.old)
+    }
+
+    /// What is to be stored of it: what it is, or was, if it is being counted again.
+    pub fn known(&self) -> Cow<'_, Log> {
+        self.as_before().map_or(Cow::Borrowed(self), Cow::Owned)
+    }
+
+    /// What has been counted of it, since it is counted again if it is.
     pub fn counted_content(&self) -> &Content {
         self.again.as_ref().map_or(&self.content, |again| &again.counted)
     }
@@ -205,18 +217,19 @@ impl Log {
         self.again.as_mut().map_or(&mut self.content, |again| &mut again.counted)
     }
 
-    /// It is counted by the rules of today from now on. What has a hole is not known well enough to be told from others by what it was, and of a copy nothing is stored.
+    /// It is counted again from now on. What has a hole is not known well enough to be told from others by what it was.
     pub(super) fn begin_again(&mut self) {
-        let is_known = self.is_counted() && self.quarantine.is_empty() && self.within.is_none();
-        let before = is_known.then(|| Box::new(self.clone()));
+        if self.again.is_none() && self.is_counted() && self.quarantine.is_empty() {
+            let before = Box::new(Log { plan: None, ..self.clone() });
+            self.again = Some(Again { counted: Content::default(), before });
+        }
         self.old = false;
-        self.again = before.map(|before| Again { counted: Content::default(), before });
     }
 
     /// If all of it that was known has been counted again, what has been counted is what is known. Says whether that is so.
     pub(super) fn end_again(&mut self) -> bool {
-        // Damage may come sooner than it did. A half line that counted is waited for. Of a copy, nothing is stored.
-        let is_over = |again: &mut Again| again.counted.to >= self.content.to || (self.format.is_some() && self.caught_up) || self.within.is_some();
+        // Damage may come sooner than it did. A half line that counted is waited for.
+        let is_over = |again: &mut Again| again.counted.to >= self.content.to || (self.format.is_some() && self.caught_up);
         let again = self.again.take_if(is_over);
         let is_news = again.is_some();
         again.into_iter().for_each(|again| (self.content, self.met) = (again.counted, false));
@@ -225,26 +238,42 @@ impl Log {
 
     /// It will not be counted again: it is what it was, where it was last. Says whether it was anything.
     pub(super) fn recall(&mut self) -> bool {
-        let Some(again) = self.again.take() else { return false };
-        let last = std::mem::replace(self, *again.before);
-        if self.format == last.format {
-            self.size = last.size;
-        }
-        (self.folder, self.name, self.path, self.file, self.day) = (last.folder, last.name, last.path, last.file, last.day);
-        (self.links, self.gone, self.rotated) = (last.links, last.gone, last.rotated);
-        (self.absorbed, self.successors) = (last.absorbed, last.successors);
-        self.generation = last.generation + 1;
+        let Some(before) = self.as_before() else { return false };
+        *self = Log { generation: self.generation + 1, ..before };
         true
+    }
+
+    /// What it was when it was begun to be counted again, where it is now.
+    fn as_before(&self) -> Option<Log> {
+        let before = &self.again.as_ref()?.before;
+        // It may have been compressed since.
+        let file = if self.format == before.format { before } else { self };
+        Some(Log {
+            folder: self.folder.clone(),
+            name: self.name.clone(),
+            path: self.path.clone(),
+            file: self.file,
+            day: self.day,
+            links: self.links.clone(),
+            gone: self.gone,
+            missed: self.missed,
+            rotated: self.rotated,
+            within: self.within,
+            absorbed: self.absorbed.clone(),
+            successors: self.successors.clone(),
+            format: file.format,
+            size: file.size,
+            changed: file.changed,
+            raw: file.raw.clone(),
+            // A compressed file has nothing behind what is known.
+            caught_up: before.caught_up || file.format.is_some(),
+            ..(**before).clone()
+        })
     }
 
     /// Did half a line count as its last one before, and is that still the last one? Then it counts at once.
     pub(super) fn ends_as_before(&self) -> bool {
         self.again.as_ref().is_some_and(|again| again.before.unterminated && self.size == self.content.to)
-    }
-
-    /// Was half a line counted as its last one, and is none?
-    pub(super) fn goes_on(&self) -> bool {
-        !self.deleted && self.format.is_none() && self.unterminated && self.size > self.counted_content().to
     }
 
     /// Is it not expected to grow any more?

@@ -39,13 +39,12 @@ pub enum Event {
     Void(u64),
     /// They are void, and the log is no more.
     Dropped(u64),
-    /// It went before it was counted again: they are what is stored.
-    Recalled {
-        /// The log.
-        log: u64,
-        /// Up to where that was counted.
-        to: u64,
-    },
+    /// It is counted again from its start: until that is done, they are what they were.
+    Again(u64),
+    /// It has been counted again: they are what was counted since.
+    Recounted(u64),
+    /// It will not be counted again: they stay what they were.
+    Recalled(u64),
     /// What was counted as one log is another one's, and replaces what that one had.
     Moved {
         /// The log that is no more.
@@ -208,20 +207,29 @@ impl Ledger {
         }
     }
 
-    /// A log's numbers are void. Its bytes are planned anew.
+    /// If a log is to be counted again, that begins.
+    fn count_again(&mut self, id: u64) {
+        if let Some(log) = self.logs.get_mut(&id).filter(|log| log.is_to_be_counted_again()) {
+            log.begin_again();
+            self.void(id);
+        }
+    }
+
+    /// A log's numbers are void, or, if it is being counted again, what was counted of it since that began. Its bytes are planned anew.
     fn void(&mut self, id: u64) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(id);
         log.generation += 1;
         *log.counted_content_mut() = Default::default();
+        let is_known = log.again.is_some();
         (log.plan, log.held_at, log.damage) = (None, None, None);
         (log.unterminated, log.caught_up, log.unreadable) = (false, false, None);
         log.quarantine.clear();
         self.changed.insert(id);
-        self.events.push(Event::Void(id));
-        if log.again.is_some() {
-            return;
+        if is_known {
+            return self.events.push(Event::Again(id));
         }
+        self.events.push(Event::Void(id));
         // Nothing is known of it any more: what counted within it counts by itself, until it is met again.
         log.met = false;
         if log.format.is_some() {

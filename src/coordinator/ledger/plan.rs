@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::super::work::{Work, set_apart};
-use super::Ledger;
+use super::{Event, Ledger};
 use crate::board::Reason;
 use crate::decode::Damage;
 use crate::range::{LastLine, Range};
@@ -86,6 +86,8 @@ impl Ledger {
             }
             return;
         }
+        self.count_again(id);
+        let Some(log) = self.logs.get_mut(&id) else { return };
         // A line that is held back is looked at again when there is more of it, or when there will be no more.
         let held = log.held_at.is_some_and(|size| log.size <= size) && !is_final;
         let unsettled = log.format.is_some() && !log.closed && quiet < SETTLED_AFTER;
@@ -167,7 +169,9 @@ impl Ledger {
             plan.todo.clear();
         }
         log.counted_content_mut().grow(to, done.blocks.0, &done.blocks.1, anchor);
-        log.end_again();
+        if log.end_again() {
+            self.events.push(Event::Recounted(id));
+        }
         self.alike.insert(id, &log.content.blocks);
         (log.unterminated, log.unreadable, log.damage) = (log.unterminated | done.unterminated, None, done.damage);
         log.held_at = done.held.then(|| done.tail.reach());
@@ -196,9 +200,7 @@ impl Ledger {
         log.caught_up = true;
         if log.end_again() {
             self.alike.insert(id, &log.content.blocks);
-        }
-        if log.goes_on() {
-            self.void(id);
+            self.events.push(Event::Recounted(id));
         }
         self.consider(id, now);
     }

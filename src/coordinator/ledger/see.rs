@@ -128,10 +128,6 @@ impl Ledger {
             self.changed.insert(id);
         }
         (log.links, log.missed, log.doubted) = (links, false, false);
-        if log.is_to_be_counted_again() {
-            log.begin_again();
-            self.void(id);
-        }
         self.rename(id, found);
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.closed = found.closed;
@@ -165,13 +161,9 @@ impl Ledger {
             self.turns.remove(id);
             log.plan = None;
         }
-        let (is_empty, goes_on) = (log.size == 0, log.goes_on());
-        if is_empty {
+        if log.size == 0 {
             // An empty log is nobody's duplicate.
             self.set_within(id, None);
-        }
-        if goes_on {
-            self.void(id);
         }
     }
 
@@ -231,7 +223,7 @@ impl Ledger {
                 log.size = log.content.to;
             }
             log.doubted = false;
-            self.events.push(Event::Recalled { log: id, to: log.content.to });
+            self.events.push(Event::Recalled(id));
             // What was told from it meanwhile is told once more.
             self.missing = true;
         }

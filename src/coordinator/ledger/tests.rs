@@ -188,11 +188,11 @@ fn a_half_line_waits_for_more_or_for_the_end() {
     world.answer(jobs[0].number);
     assert_eq!((only(&world).state(), world.ledger.waits()), (LogState::Final, false));
     check_days(&world, &[(1, 7)]);
-    assert!(!world.events.iter().any(|event| matches!(event, Event::Void(_))));
+    assert!(!world.events.iter().any(|event| matches!(event, Event::Again(_))));
     // It goes on after all: half of it was counted as a line, so everything is counted again.
     world.write("a", of(1, 130));
     world.see();
-    assert!(world.events.iter().any(|event| matches!(event, Event::Void(_))));
+    assert!(world.events.iter().any(|event| matches!(event, Event::Again(_))));
     world.count_all();
     check_days(&world, &[(1, 8)]);
 }

@@ -25,7 +25,7 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     }
     next.ledger.restored();
     let world = worlds.last().expect("there is one");
-    (next.now, next.inodes, next.stored) = (world.now, world.inodes, next.sums.clone());
+    (next.now, next.inodes) = (world.now, world.inodes);
     next.disk = Disk { names: world.disk.names.clone(), files: world.disk.files.clone(), ..Disk::default() };
     next.follow();
     next
@@ -210,7 +210,8 @@ fn a_copy_that_outgrows_its_original_is_compared_with_the_others() {
     let stream = std::iter::from_fn(|| world.dispatch()).find(|job| job.stream.is_some()).unwrap();
     world.answer(stream.number);
     world.answer(copy.number);
-    check_days(&world, &[(1, 10)]);
+    // The compressed one is decoded once more, to look where the other one ended, which is what it was until it has been counted again.
+    check_days(&world, &[(1, 7)]);
     let flights: Vec<u64> = world.flights.iter().map(|flight| flight.job.number).collect();
     flights.into_iter().for_each(|number| world.answer(number));
     world.settle();

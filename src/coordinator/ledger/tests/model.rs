@@ -74,6 +74,8 @@ struct Model {
     kept: BTreeSet<Line>,
     /// Lines that were in what could not be counted: they may be counted or not.
     holes: BTreeSet<Line>,
+    /// The logs that had holes at the latest note.
+    holed: BTreeSet<u64>,
     /// The lines that were taken back.
     deleted: BTreeSet<Line>,
     store: BTreeMap<u64, Stored>,
@@ -96,6 +98,7 @@ impl Model {
             names: BTreeMap::new(),
             kept: BTreeSet::new(),
             holes: BTreeSet::new(),
+            holed: BTreeSet::new(),
             deleted: BTreeSet::new(),
             store: BTreeMap::new(),
             rules: false,
@@ -364,8 +367,6 @@ impl Model {
                     self.tell(|| format!("delete {id:x}"));
                     self.note();
                     self.deleted.extend(self.world.sums[&id].lines.iter().copied());
-                    // With what could not be counted again, or has not been yet.
-                    self.deleted.extend(self.world.stored.get(&id).into_iter().flat_map(|sum| &sum.lines));
                     self.world.ledger.delete(id);
                     self.world.follow();
                 }
@@ -420,13 +421,10 @@ impl Model {
         let ids: BTreeSet<u64> = self.store.keys().copied().chain(self.world.ledger.logs().map(|(id, _)| id)).collect();
         for id in ids.into_iter().filter(|id| which == 0 || (id ^ which).is_multiple_of(2)) {
             let is_kept = |log: &&Log| log.deleted || (log.counts() && (log.content.to > 0 || !log.quarantine.is_empty()));
-            if self.world.ledger.log(id).is_some_and(Log::is_stored_as_before) {
-                continue;
-            }
-            match self.world.ledger.log(id).filter(is_kept) {
+            match self.world.ledger.log(id).map(|log| log.known().into_owned()).filter(|log| is_kept(&log)) {
                 Some(log) => {
                     let lines = self.world.sums.get(&id).map(|sum| sum.lines.clone()).unwrap_or_default();
-                    self.store.insert(id, Stored { log: log.clone(), lines, rules: self.rules ^ log.old });
+                    self.store.insert(id, Stored { rules: self.rules ^ log.old, log, lines });
                 }
                 None => drop(self.store.remove(&id)),
             }
@@ -439,6 +437,7 @@ impl Model {
         self.world.flights.clear();
         self.world.results.clear();
         self.world.sums.clear();
+        self.world.again.clear();
         self.world.lost.clear();
         self.kept.clear();
         self.rules ^= other_rules;
@@ -454,7 +453,6 @@ impl Model {
             }
         }
         self.world.ledger.restored();
-        self.world.stored.clone_from(&self.world.sums);
         self.world.follow();
     }
 }

@@ -188,8 +188,8 @@ pub struct World {
     pub ledger: Ledger,
     pub now: Duration,
     pub sums: BTreeMap<u64, Sum>,
-    /// What the store has from an earlier life.
-    pub stored: BTreeMap<u64, Sum>,
+    /// What has been counted of the logs that are being counted again.
+    pub again: BTreeMap<u64, Sum>,
     pub flights: Vec<Flight>,
     pub results: HashMap<u64, (Flight, Counted)>,
     pub events: Vec<Event>,
@@ -212,7 +212,7 @@ impl World {
             ledger: Ledger::new(policy(range_bytes)),
             now: NOW,
             sums: BTreeMap::new(),
-            stored: BTreeMap::new(),
+            again: BTreeMap::new(),
             flights: Vec::new(),
             results: HashMap::new(),
             events: Vec::new(),
@@ -308,15 +308,24 @@ impl World {
             let lose = |sum: Option<Sum>| sum.map(|sum| Lost { event, sum });
             match event {
                 Event::Void(id) => {
+                    self.again.remove(&id);
                     let lost = self.sums.insert(id, Sum { counts: counts(id), ..Sum::default() });
                     self.lost.extend(lose(lost));
                 }
-                Event::Dropped(id) => self.lost.extend(lose(self.sums.remove(&id))),
-                Event::Recalled { log: id, .. } => {
-                    let sum = Sum { counts: true, ..self.stored[&id].clone() };
-                    self.lost.extend(lose(self.sums.insert(id, sum)));
+                Event::Dropped(id) => {
+                    self.again.remove(&id);
+                    self.lost.extend(lose(self.sums.remove(&id)));
                 }
+                Event::Again(id) => drop(self.again.insert(id, Sum::default())),
+                Event::Recounted(id) => {
+                    let (before, sum) = (self.sums.remove(&id).unwrap(), self.again.remove(&id).unwrap());
+                    self.sums.insert(id, Sum { counts: before.counts, ..sum });
+                    self.lost.push(Lost { event, sum: before });
+                }
+                Event::Recalled(id) => drop(self.again.remove(&id).unwrap()),
                 Event::Moved { from, to } => {
+                    self.again.remove(&from);
+                    self.again.remove(&to);
                     let before = self.sums.remove(&to).unwrap_or_default();
                     let sum = Sum { counts: before.counts, ..self.sums.remove(&from).unwrap_or_default() };
                     self.lost.push(Lost { event, sum: before });
@@ -404,12 +413,16 @@ impl World {
         let to = end_of(done, job.range, job.stream.is_some());
         let length = to.min(SAMPLE_BYTES as u64);
         let anchor = sample(&file.text, to - length, length as u32).filter(|anchor| anchor.length > 0);
-        let sum = self.sums.entry(job.log).or_default();
+        let again = log.is_counted_again();
+        let sum = self.again.get_mut(&job.log).unwrap_or_else(|| self.sums.entry(job.log).or_default());
         for line in &counted.lines {
             assert!(sum.lines.insert(*line), "{line:?} is merged twice into one log");
         }
         self.tell(|| format!("merged: {:?} of {:x}, to {to}", job.range, job.log));
         self.ledger.merged(job.log, anchor, self.now);
+        if again {
+            self.follow();
+        }
         self.ledger.tell_stream(job.log, self.now, &mut self.disk);
         self.ledger.kin(job.log, &mut self.disk);
         self.follow();

@@ -8,21 +8,25 @@ impl Model {
         self.world.follow();
         for Lost { event, sum } in std::mem::take(&mut self.world.lost) {
             let may_go = match event {
-                Event::Void(id) => !self.world.ledger.log(id).is_some_and(Log::is_stored_as_before),
-                Event::Recalled { .. } => true,
+                // What is known with a hole only is tried again, and not kept until that is done.
+                Event::Void(id) => self.holed.contains(&id),
                 // A name with a date holds something else now.
                 Event::Dropped(id) => self.names.get(&id).is_some_and(|name| day_of_name(name.as_bytes()).is_some() && self.is_taken(name)),
                 _ => false,
             };
+            // What it was is no more when it has been counted again, also where that came to a hole.
+            if let Event::Recounted(id) = event
+                && self.world.ledger.log(id).is_some_and(|log| !log.quarantine.is_empty())
+            {
+                self.holes.extend(&sum.lines);
+            }
             if may_go && sum.counts {
-                // With what could not be counted again.
-                let before = if let Event::Dropped(id) = event { self.world.stored.get(&id) } else { None };
-                self.kept.retain(|line| !sum.lines.contains(line) && before.is_none_or(|before| !before.lines.contains(line)));
+                self.kept.retain(|line| !sum.lines.contains(line));
             }
         }
         // Of two that have parted, each counts whole. What begins with a hole is not known to begin like another one; what is counted again may have parted further on; and
         // of what the next look will make sure of, nothing is said before.
-        let is_whole = |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.quarantine.is_empty() && !log.is_stored_as_before());
+        let is_whole = |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.quarantine.is_empty());
         let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.unsure.contains(id);
         let counting: Vec<(&u64, &Sum)> = self.world.sums.iter().filter(|(id, sum)| sum.counts && !sum.lines.is_empty() && is_whole(id)).collect();
         for (id, sum) in &counting {
@@ -35,11 +39,16 @@ impl Model {
             assert_eq!(sum.counts, log.counts(), "{id:x}");
             self.names.insert(id, String::from_utf8(log.name.clone()).unwrap());
             let is_whole = log.quarantine.is_empty() && !log.deleted;
-            assert!(!is_whole || sum.lines.iter().map(|(_, line)| *line).eq(0..log.counted_content().to.div_ceil(LINE)), "no beginning: {log:?} {sum:?}");
+            let is_beginning = |sum: &Sum, to: u64| sum.lines.iter().map(|(_, line)| *line).eq(0..to.div_ceil(LINE));
+            assert!(!is_whole || is_beginning(&sum, log.content.to), "no beginning: {log:?} {sum:?}");
+            assert_eq!(self.world.again.contains_key(&id), log.is_counted_again());
+            let again = self.world.again.get(&id).cloned().unwrap_or_default();
+            let is_counted_again = is_whole && log.is_counted_again();
+            assert!(!is_counted_again || is_beginning(&again, log.counted_content().to), "no beginning: {log:?} {again:?}");
         }
-        for (id, log) in self.world.ledger.logs().filter(|(_, log)| !log.quarantine.is_empty()) {
+        self.holed = self.world.ledger.logs().filter(|(_, log)| !log.quarantine.is_empty()).map(|(id, _)| id).collect();
+        for (_, log) in self.world.ledger.logs().filter(|(_, log)| !log.quarantine.is_empty()) {
             let is_in = |at: u64| log.quarantine.iter().any(|(range, _)| log.format.is_some() || (range.from() < at + LINE && at < range.to()));
-            self.holes.extend(self.world.stored.get(&id).into_iter().flat_map(|sum| &sum.lines));
             let file = self.world.disk.files.get(&log.file.1);
             self.holes.extend(file.into_iter().flat_map(|file| lines(&file.text)).filter(|(_, number)| is_in(number * LINE)));
         }
