@@ -268,7 +268,7 @@ impl<'a> Coordinator<'a> {
                     self.sums.remove(id);
                     self.sums.rename(id, day(id));
                     self.sums.set_counts(id, counts);
-                    info!(log = self.name(id), "what was counted of the log is void: it was taken back, or it is counted again");
+                    info!(log = self.name(id), "what was counted of the log is void: it was taken back, or is tried anew");
                 }
                 Event::Dropped(id) => self.sums.remove(id),
                 Event::Again(id) => {

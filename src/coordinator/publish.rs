@@ -381,8 +381,8 @@ impl Unsettled {
     fn of(ledger: &Ledger, sums: &Sums) -> Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
         for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
-            let never_counted = log.counted_content().to == 0 || log.state() == LogState::Counting || log.unreadable.is_some();
-            unsettled.all |= never_counted && log.pending() > 0;
+            let is_new = !log.is_counted_again() && (log.content.to == 0 || log.state() == LogState::Counting);
+            unsettled.all |= (is_new || log.unreadable.is_some()) && log.pending() > 0;
             unsettled.days.extend(sums.days_of(id));
             unsettled.days.extend(log.day.map(Some));
         }

@@ -56,6 +56,7 @@ impl Coordinator<'_> {
     /// Merges the results of a log whose turn has come.
     pub(super) fn drain(&mut self, log: u64) {
         while let Some(number) = self.ledger.ready(log, now()) {
+            self.follow_events();
             if !self.sums.can_add(log) {
                 return self.storing.load(log, None);
             }
@@ -66,6 +67,7 @@ impl Coordinator<'_> {
                 Err(error) => warn!(%error, "a result is not what it was"),
             }
         }
+        self.follow_events();
         self.results.retain(|number, counted| self.ledger.wants(*number, counted.job.log));
     }
 

@@ -490,7 +490,8 @@ impl Storing {
 
     /// The least recently grown go first.
     fn evict(&mut self, mut memory: usize, ledger: &Ledger, sums: &mut Sums) {
-        let is_quiet = |(_, log): &(u64, &Log)| log.gone || log.pending() == 0;
+        // What a log was that is being counted again does not change meanwhile.
+        let is_quiet = |(_, log): &(u64, &Log)| log.gone || log.pending() == 0 || log.is_counted_again();
         let mut logs: Vec<(Instant, u64)> = ledger
             .logs()
             .filter(is_quiet)

@@ -211,10 +211,8 @@ impl Sums {
         self.set_counts(from, false);
         self.again.remove(&from);
         self.again.remove(&to);
-        match self.logs.remove(&from) {
-            Some(sum) => self.replace(to, LogSum { name_day, ..sum }),
-            None => self.remove(to),
-        }
+        let sum = self.logs.remove(&from).unwrap_or_default();
+        self.replace(to, LogSum { name_day, ..sum });
     }
 
     /// A log has other numbers than before, of the same content. Whether they count stays as it is.

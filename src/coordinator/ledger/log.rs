@@ -183,13 +183,14 @@ impl Log {
 
     /// Is all of it in the numbers?
     pub fn is_complete(&self) -> bool {
-        self.caught_up && self.uncounted() == 0 && self.quarantine.is_empty() && self.unreadable.is_none() && self.damage.is_none()
+        let is_whole = self.quarantine.is_empty() && self.unreadable.is_none() && self.damage.is_none() && self.again.is_none();
+        is_whole && self.caught_up && self.uncounted() == 0
     }
 
     /// Is it to be counted from its start once more: by other rules than it was, or because half a line was counted as its last one, and is none?
     pub(super) fn is_to_be_counted_again(&self) -> bool {
         let goes_on = self.format.is_none() && self.unterminated && self.size > self.counted_content().to;
-        !self.gone && !self.deleted && !self.doubted && (self.old || goes_on)
+        !self.gone && !self.deleted && (self.old || goes_on)
     }
 
     /// Is it being counted again? Until that is done, its numbers are those that it had.
@@ -228,8 +229,9 @@ impl Log {
 
     /// If all of it that was known has been counted again, what has been counted is what is known. Says whether that is so.
     pub(super) fn end_again(&mut self) -> bool {
-        // Damage may come sooner than it did. A half line that counted is waited for.
-        let is_over = |again: &mut Again| again.counted.to >= self.content.to || (self.format.is_some() && self.caught_up);
+        // Damage may come sooner than it did; what was given up is no news. A half line that counted is waited for.
+        let is_stream_over = self.format.is_some() && self.caught_up && self.quarantine.is_empty();
+        let is_over = |again: &mut Again| again.counted.to >= self.content.to || is_stream_over;
         let again = self.again.take_if(is_over);
         let is_news = again.is_some();
         again.into_iter().for_each(|again| (self.content, self.met) = (again.counted, false));
@@ -246,8 +248,6 @@ impl Log {
     /// What it was when it was begun to be counted again, where it is now.
     fn as_before(&self) -> Option<Log> {
         let before = &self.again.as_ref()?.before;
-        // It may have been compressed since.
-        let file = if self.format == before.format { before } else { self };
         Some(Log {
             folder: self.folder.clone(),
             name: self.name.clone(),
@@ -261,12 +261,12 @@ impl Log {
             within: self.within,
             absorbed: self.absorbed.clone(),
             successors: self.successors.clone(),
-            format: file.format,
-            size: file.size,
-            changed: file.changed,
-            raw: file.raw.clone(),
+            format: self.format,
+            size: self.size,
+            changed: self.changed,
+            raw: self.raw.clone(),
             // A compressed file has nothing behind what is known.
-            caught_up: before.caught_up || file.format.is_some(),
+            caught_up: before.caught_up || self.format.is_some(),
             ..(**before).clone()
         })
     }

@@ -35,7 +35,7 @@ use turns::Turns;
 /// What has happened to a log's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// They are void: it is counted again from its start.
+    /// They are void: it was taken back, or is tried anew and nothing is known of it meanwhile.
     Void(u64),
     /// They are void, and the log is no more.
     Dropped(u64),
@@ -177,6 +177,7 @@ impl Ledger {
         let ids: Vec<u64> =
             self.logs.iter().filter(|(_, log)| !log.gone && !log.deleted && (!log.quarantine.is_empty() || log.damage.is_some())).map(|(id, _)| *id).collect();
         for id in ids {
+            self.logs.get_mut(&id).into_iter().for_each(Log::begin_again);
             self.void(id);
             self.consider(id, now);
         }

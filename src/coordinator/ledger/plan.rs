@@ -76,7 +76,8 @@ impl Ledger {
             log.is_final = is_final;
             self.changed.insert(id);
         }
-        if log.gone || log.deleted {
+        // Of what is not known to be there still, nothing is counted.
+        if log.gone || log.deleted || log.doubted {
             return;
         }
         if let Some(plan) = &log.plan {

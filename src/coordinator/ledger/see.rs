@@ -115,7 +115,7 @@ impl Ledger {
             let mut holds = |raw: &Sample| look.sample(&place, raw.at, raw.length).map(|now| now == Some(*raw)).or_else(unless_moved);
             return Ok(log.size == found.size && log.raw.iter().try_fold(true, |all, raw| Ok::<_, io::Error>(all && holds(raw)?))?);
         }
-        // So is what grew; but if a half line was counted, nothing more is: all would be void.
+        // So is what grew; but if a half line was counted, nothing more is: it would be counted again.
         let grew = log.name == found.name && found.size > log.size && !log.doubted && !log.unterminated;
         Ok(found.size >= log.content.to && (grew || log.content.begins_file(&place, found.size, false, look).or_else(unless_moved)?))
     }

@@ -186,3 +186,54 @@ fn a_copy_is_told_from_a_log_that_is_what_it_was_once_its_clients_are_back() {
     check_days(&world, &[(1, 10)]);
     assert!(!log(&world, "b.gz").1.counts());
 }
+
+/// What came after the half line was counted behind it, as if it began with a line: the log was planned before it was known to be there, and not counted again after that.
+#[test]
+fn a_log_that_is_not_known_to_be_there_is_not_counted_on() {
+    let mut before = counted(&[("a", 1, 40)]);
+    before.now += FINAL_AFTER;
+    before.settle();
+    check_days(&before, &[(1, 3)]);
+    let mut world = restored(&before, |log| log.size = 96);
+    world.disk.files.get_mut(&1).unwrap().text = of(1, 96);
+    world.disk.files.get_mut(&1).unwrap().raw = of(1, 96);
+    // Its folder cannot be read at first.
+    world.see_view(&BTreeMap::new(), true, &[0]);
+    assert!(world.dispatch_all().is_empty());
+    world.settle();
+    check_days(&world, &[(1, 6)]);
+    assert!(only(&world).is_complete());
+}
+
+#[test]
+fn a_log_that_grew_while_it_was_counted_again_is_not_complete_when_it_goes() {
+    let mut world = old(&[("a", 1, 192)]);
+    world.write("a", of(1, 256));
+    world.see();
+    world.remove("a");
+    world.see_twice();
+    check_days(&world, &[(1, 12)]);
+    assert_eq!((only(&world).gone, only(&world).is_complete()), (true, false));
+}
+
+/// What was counted before was replaced by nothing.
+#[test]
+fn a_compressed_log_that_cannot_be_counted_again_is_what_it_was() {
+    let mut before = World::new(64);
+    before.pack("a.gz", of(1, 160), true);
+    before.settle();
+    let mut world = restored(&before, |log| log.old = true);
+    world.see();
+    while let Some(job) = world.dispatch() {
+        world.end(job.number, |ledger, number| ledger.lost(number, Death::Signal(libc::SIGSEGV), None));
+    }
+    world.follow();
+    check_days(&world, &[(1, 10)]);
+    assert_eq!((only(&world).state(), only(&world).is_complete()), (LogState::Quarantined, false));
+    // Somebody asks for it to be tried again.
+    let now = world.now;
+    world.ledger.retry(now);
+    world.settle();
+    check_days(&world, &[(1, 10)]);
+    assert_eq!((only(&world).state(), only(&world).is_complete()), (LogState::Final, true));
+}
