@@ -275,6 +275,30 @@ fn the_beginning_of_a_log_that_other_rules_counted_counts_within_it() {
     wait_for_day(&daemon, Truth { total: 3_000, ip: 200 });
 }
 
+/// They were compared byte by byte while both were there, and once more by samples when the one that is there had been counted by the other rule: its lines were gone.
+#[test]
+fn a_log_that_parted_from_one_that_is_gone_counts_by_itself_by_other_rules_too() {
+    let line = |number: usize| format!("10.0.0.{} - - [22/Mar/2021:06:25:00 +0100] \"GET /{number} HTTP/1.1\" 200 5\n", number % 200);
+    let whole: Vec<String> = (0..60_000).map(line).collect();
+    // It parts between two samples.
+    let parted = [whole[..12_000].concat(), line(5)].concat();
+    let daemon = Daemon::start(&[]);
+    fs::write(daemon.log("whole.log"), whole.concat()).unwrap();
+    fs::write(daemon.log("parted.log"), parted).unwrap();
+    let both = Truth { total: 72_001, ip: 200 };
+    wait_for_day(&daemon, both);
+    fs::remove_file(daemon.log("whole.log")).unwrap();
+    wait_until("it is gone", || (daemon.file("whole.log")?["state"] == "gone").then_some(()));
+    settle(&daemon);
+    let mut daemon = daemon;
+    for rule in ["before-dashes", "first-field"] {
+        daemon = Daemon::start_in(daemon.end(SIGTERM), &["--client-rule", rule], &[]);
+        daemon.wait_for("parted.log", Truth { total: 12_001, ip: 200 });
+        settle(&daemon);
+        wait_for_day(&daemon, both);
+    }
+}
+
 /// Half a line counted as the last one, and goes on: what was known of the log was removed from the store before it had been counted again.
 #[test]
 fn a_log_whose_half_line_goes_on_keeps_its_numbers_until_it_is_counted_again() {

@@ -146,6 +146,8 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
     (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
     (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
+    // It may have been told from others that it was compared with.
+    log.unsure = meta.state == State::Counting;
     log.absorbed = meta.absorbed.clone();
     log.successors = meta.successors.clone();
     if matches!(meta.state, State::Live | State::Final) {
@@ -161,6 +163,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
     let state = match log.state() {
         _ if log.deleted => State::Deleted,
         crate::board::LogState::Gone => State::Gone,
+        _ if log.unsure => State::Counting,
         crate::board::LogState::Final => State::Final,
         crate::board::LogState::Counting => State::Counting,
         _ => State::Live,

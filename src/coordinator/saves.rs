@@ -232,9 +232,9 @@ fn is_kept(log: &Log) -> bool {
 
 /// See [`Mark`].
 pub fn mark(log: &Log) -> Mark {
-    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, successors, .. } = log;
+    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, successors, unsure, .. } = log;
     let text = format!(
-        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {} {:?}",
+        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {unsure} {} {:?}",
         content.to,
         log.is_complete(),
         log.state()

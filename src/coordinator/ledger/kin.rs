@@ -257,22 +257,35 @@ impl Ledger {
                 let (held, by_clients) = (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
                 // While one is being counted again, half a line may be in its numbers.
                 let (is_known, may_be_seen) = (short.again.is_none() && long.again.is_none(), may_be_seen(long));
+                let guess = || short.content.shares_blocks(&long.content) && look.fits(short_id, long_id, by_clients);
                 if held.is_none() && (may_be_seen || !is_known) {
-                    self.unsure.insert(short_id);
-                    if short.gone || !is_known {
-                        // It would be dropped, and then nothing could be made sure any more.
-                        return false;
-                    }
+                    // What is gone would be dropped, and then nothing could be made sure any more.
+                    let is_beginning = !short.gone && is_known && guess();
+                    self.doubt(short_id);
+                    return is_beginning;
                 }
-                held.unwrap_or_else(|| short.content.shares_blocks(&long.content) && look.fits(short_id, long_id, by_clients))
+                held.unwrap_or_else(guess)
             }
             (shown, _) => shown == Shown::Same,
         }
     }
 
+    /// A log was taken for the beginning of another one, or not, and that could not be seen.
+    fn doubt(&mut self, id: u64) {
+        if let Some(log) = self.logs.get_mut(&id) {
+            log.unsure = true;
+            self.changed.insert(id);
+        }
+    }
+
     /// Logs that were told while a file was not where it was known to be: are they what they were taken for?
     pub(super) fn make_sure(&mut self, look: &mut impl Look) {
-        for id in std::mem::take(&mut self.unsure) {
+        let unsure: Vec<u64> = self.logs.iter().filter(|(_, log)| log.unsure).map(|(id, _)| *id).collect();
+        for id in unsure {
+            if let Some(log) = self.logs.get_mut(&id) {
+                log.unsure = false;
+                self.changed.insert(id);
+            }
             match self.logs.get(&id).map(|log| log.within.is_some()) {
                 Some(true) => self.kin(id, look),
                 Some(false) => self.compare(id, false, look),
@@ -294,30 +307,26 @@ impl Ledger {
                 continue;
             }
             // A copy that has become whole is where the log is, if that has no file any more.
-            let outgrown = one.content.to > two.content.to || (two.gone && one.content.to == two.content.to);
+            let is_gone = two.gone;
+            let outgrown = one.content.to > two.content.to || (is_gone && one.content.to == two.content.to);
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
             let (short_id, long_id) = if outgrown { (outer, inner) } else { (inner, outer) };
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => {
                     // What other rules counted has other clients.
                     let (held, by_clients) = (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
-                    if held.is_none() && (short.again.is_some() || long.again.is_some()) {
-                        // It stays as it is until they are counted.
-                        self.unsure.insert(inner);
-                        continue;
+                    // Until both are counted it stays as it is; and what is gone would be dropped, and then nothing could be made sure any more.
+                    let stays = short.again.is_some() || long.again.is_some() || (may_be_seen(long) && outgrown && is_gone);
+                    let is_unsure = held.is_none() && (stays || may_be_seen(long));
+                    let same = (held.is_some() || !stays).then(|| held.unwrap_or_else(|| look.fits(short_id, long_id, by_clients)));
+                    if is_unsure {
+                        self.doubt(inner);
                     }
-                    if held.is_none() && may_be_seen(long) {
-                        self.unsure.insert(inner);
-                        if outgrown && two.gone {
-                            // Likewise.
-                            continue;
-                        }
-                    }
-                    held.unwrap_or_else(|| look.fits(short_id, long_id, by_clients))
+                    let Some(same) = same else { continue };
+                    same
                 }
                 (shown, _) => shown != Shown::Other,
             };
-            let is_gone = two.gone;
             match (same, outgrown) {
                 (true, false) => {}
                 (true, true) => {

@@ -71,6 +71,8 @@ pub struct Log {
     pub(super) closed: bool,
     /// It was told from other logs that begin alike, as far as it was then.
     pub(super) told: Option<u64>,
+    /// It was taken for the beginning of another one, or not, while a file could not be looked into, or one of them was being counted again.
+    pub unsure: bool,
     /// It was compared with what else was counted, once something of it was.
     pub(super) met: bool,
     /// What was found where a compressed log was looked at for another one's end.
@@ -152,6 +154,7 @@ impl Log {
             seen: Duration::ZERO,
             closed: false,
             told: None,
+            unsure: false,
             met: false,
             probed: Vec::new(),
             doubted: false,
@@ -227,14 +230,15 @@ impl Log {
         self.old = false;
     }
 
-    /// If all of it that was known has been counted again, what has been counted is what is known. Says whether that is so.
+    /// If all of it that was known has been counted again, what has been counted is what is known. Says whether that is so. It was compared with others as what it was, perhaps
+    /// when more could be seen of them than now: that holds.
     pub(super) fn end_again(&mut self) -> bool {
         // Damage may come sooner than it did; what was given up is no news. A half line that counted is waited for.
         let is_stream_over = self.format.is_some() && self.caught_up && self.quarantine.is_empty();
         let is_over = |again: &mut Again| again.counted.to >= self.content.to || is_stream_over;
         let again = self.again.take_if(is_over);
         let is_news = again.is_some();
-        again.into_iter().for_each(|again| (self.content, self.met) = (again.counted, false));
+        again.into_iter().for_each(|again| self.content = again.counted);
         is_news
     }
 
@@ -257,6 +261,7 @@ impl Log {
             links: self.links.clone(),
             gone: self.gone,
             missed: self.missed,
+            unsure: self.unsure,
             rotated: self.rotated,
             within: self.within,
             absorbed: self.absorbed.clone(),

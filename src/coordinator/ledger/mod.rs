@@ -96,8 +96,6 @@ pub struct Ledger {
     inner: BTreeMap<u64, BTreeSet<u64>>,
     /// Logs that counted within one that is no more, and by themselves since.
     orphans: BTreeSet<u64>,
-    /// Logs that were taken for the beginnings of others, or not, while a file could not be looked into.
-    unsure: BTreeSet<u64>,
     /// The logs of which something is counted.
     alike: Alike,
     /// The logs that are gone, and are replaced by what their names hold once that is counted.
@@ -126,7 +124,6 @@ impl Ledger {
             counting: BTreeSet::new(),
             inner: BTreeMap::new(),
             orphans: BTreeSet::new(),
-            unsure: BTreeSet::new(),
             alike: Alike::default(),
             replaceable: BTreeSet::new(),
             missing: false,

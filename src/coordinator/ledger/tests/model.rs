@@ -446,6 +446,7 @@ impl Model {
             (known.gone, known.deleted, known.quarantine) = (log.gone, log.deleted, log.quarantine.clone());
             (known.generation, known.unterminated, known.rotated) = (log.generation, log.unterminated, log.rotated);
             (known.raw, known.damage, known.old) = (log.raw.clone(), log.damage, *rules != self.rules);
+            known.unsure = log.unsure;
             self.world.ledger.restore(*id, known);
             self.world.sums.insert(*id, Sum { lines: lines.clone(), counts: false });
             if !log.deleted {

@@ -27,7 +27,7 @@ impl Model {
         // Of two that have parted, each counts whole. What begins with a hole is not known to begin like another one; what is counted again may have parted further on; and
         // of what the next look will make sure of, nothing is said before.
         let is_whole = |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.quarantine.is_empty());
-        let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.unsure.contains(id);
+        let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.log(*id).is_some_and(|log| log.unsure);
         let counting: Vec<(&u64, &Sum)> = self.world.sums.iter().filter(|(id, sum)| sum.counts && !sum.lines.is_empty() && is_whole(id)).collect();
         for (id, sum) in &counting {
             let outer = counting.iter().find(|(other, outer)| other != id && sum.lines.is_subset(&outer.lines));
