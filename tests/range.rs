@@ -165,8 +165,16 @@ fn ask(daemon: &Daemon, path: &str) -> Value {
     })
 }
 
+/// Waits until all is counted that was there when the daemon started, and all of the rest that was found by now.
 fn wait_counted(daemon: &Daemon) {
+    wait_until("all that was there is counted", || daemon.ask("GET", "/readyz", &[]).filter(|(status, ..)| *status == 200));
     wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+}
+
+/// A log of one line, which is counted. (Before it is found, nothing is pending either.)
+fn write_line(daemon: &Daemon) {
+    fs::write(daemon.log("20210322.log"), line("1.2.3.4", 22)).unwrap();
+    wait_until("the line is counted", || (daemon.get("/api/v1/range")["requests"] == 1).then_some(()));
 }
 
 /// The status of an answer, and the code of the problem.
@@ -352,8 +360,7 @@ fn what_is_not_counted_yet_makes_a_range_incomplete() {
 #[test]
 fn a_store_that_cannot_be_written_makes_ranges_incomplete_and_old() {
     let daemon = Daemon::start(&[]);
-    fs::write(daemon.log("20210322.log"), line("1.2.3.4", 22)).unwrap();
-    wait_counted(&daemon);
+    write_line(&daemon);
     let before = ask(&daemon, "/api/v1/range");
     let partials = daemon.folder.join("state/partials/v1/host=local");
     let id = id_of(&daemon, "20210322.log");
@@ -427,8 +434,7 @@ fn the_clients_that_asked_most_come_first_and_ties_by_their_bytes() {
 #[test]
 fn answers_about_ranges_have_tags() {
     let daemon = Daemon::start(&[]);
-    fs::write(daemon.log("20210322.log"), line("1.2.3.4", 22)).unwrap();
-    wait_counted(&daemon);
+    write_line(&daemon);
     for path in ["/api/v1/range", "/api/v1/top/clients"] {
         ask(&daemon, path);
         let (_, headers, _) = daemon.ask("GET", path, &[]).unwrap();
