@@ -128,7 +128,7 @@ impl Ledger {
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
         let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
-        let (mut held, mut longer, mut probe) = (Vec::new(), Vec::new(), None);
+        let (mut held, mut parted, mut longer, mut probe) = (Vec::new(), Vec::new(), Vec::new(), None);
         for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
             let Some(other) = self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other)) else { continue };
             if other.content.to <= log.content.to {
@@ -143,9 +143,7 @@ impl Ledger {
                     (Shown::Likely, None) => other.content.shares_blocks(&log.content),
                     (shown, _) => shown == Shown::Same,
                 };
-                if shown {
-                    held.push(other_id);
-                }
+                if shown { held.push(other_id) } else { parted.push(other_id) }
             } else {
                 longer.push(other_id);
             }
@@ -189,6 +187,13 @@ impl Ledger {
                 id = known;
             }
             there.into_iter().for_each(|other| self.set_within(other, Some(id)));
+            // What was taken for its beginning while it could not be looked into is not.
+            for other in parted {
+                if self.logs.get(&other).is_some_and(|log| log.within == Some(id)) {
+                    self.set_within(other, None);
+                    self.orphans.insert(other);
+                }
+            }
         }
         for other in gone.into_iter().filter(|other| *other != id) {
             self.set_within(other, Some(id));
@@ -471,6 +476,7 @@ impl Ledger {
         self.turns.remove(id);
         (log.plan, log.held_at, log.unreadable) = (None, None, None);
         log.rotated |= log.name != gone.name;
+        log.unsure |= gone.unsure;
         log.absorbed.extend(gone.absorbed.iter().filter(|(inner, _)| **inner != id));
         log.absorbed.insert(from, gone.content.to);
         (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
