@@ -323,7 +323,11 @@ impl Ledger {
                     // Until both are counted it stays as it is; and what is gone would be dropped, and then nothing could be made sure any more.
                     let stays = short.again.is_some() || long.again.is_some() || (may_be_seen(long) && outgrown && is_gone);
                     let is_unsure = held.is_none() && (stays || may_be_seen(long));
-                    let same = (held.is_some() || !stays).then(|| held.unwrap_or_else(|| look.fits(short_id, long_id, by_clients)));
+                    let same = match held {
+                        None if stays => None,
+                        None => Some(look.fits(short_id, long_id, by_clients)),
+                        held => held,
+                    };
                     if is_unsure {
                         self.doubt(inner);
                     }
