@@ -82,7 +82,7 @@ struct Count {
     csv: bool,
     /// Which part of a line is its client
     #[arg(long, value_name = "RULE", default_value = "first-field")]
-    rule: RuleName,
+    client_rule: RuleName,
     /// Files, folders, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -92,7 +92,7 @@ struct Count {
 struct Verify {
     /// Which part of a line is its client [default: both, one after the other]
     #[arg(long, value_name = "RULE")]
-    rule: Option<RuleName>,
+    client_rule: Option<RuleName>,
     /// Files, folders, or - for standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -233,7 +233,7 @@ fn is_no_setting(name: &str) -> bool {
 }
 
 fn count(asked: &Count) -> ExitCode {
-    let counts = crate::count::count(&asked.paths, Rules { client: asked.rule.into() });
+    let counts = crate::count::count(&asked.paths, Rules { client: asked.client_rule.into() });
     let text = if asked.json {
         serde_json::to_string_pretty(&show::json(&counts)).expect("keys are strings") + "\n"
     } else if asked.csv {
@@ -252,7 +252,7 @@ fn table(counts: &Counts) -> String {
 }
 
 fn verify(asked: &Verify) -> ExitCode {
-    let rules = asked.rule.map_or(vec![RuleName::FirstField, RuleName::BeforeDashes], |rule| vec![rule]);
+    let rules = asked.client_rule.map_or(vec![RuleName::FirstField, RuleName::BeforeDashes], |rule| vec![rule]);
     let (mut code, mut unreadable) = (ExitCode::SUCCESS, BTreeSet::new());
     for rule in rules {
         let (verdicts, errors) = crate::count::verify(&asked.paths, Rules { client: rule.into() });

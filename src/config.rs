@@ -19,7 +19,7 @@ pub use prefix::prefixes;
 pub use whereabouts::Whereabouts;
 
 use crate::decode::Limits;
-use crate::journal::{LogFormat, LogLevel};
+use crate::journal::{JournalFormat, LogLevel};
 use crate::log::Rule;
 use crate::range::Io;
 use crate::sys::cgroup::memory_limit;
@@ -99,7 +99,7 @@ pub struct Settings {
     /// Are the processes shut in?
     pub sandbox: Sandbox,
     /// How the journal is written.
-    pub log_format: LogFormat,
+    pub journal_format: JournalFormat,
     /// How much it says.
     pub log_level: LogLevel,
 }
@@ -200,8 +200,8 @@ pub struct Given {
     #[arg(long, value_name = "HOW", env = "TALLYD_SANDBOX")]
     sandbox: Option<Sandbox>,
     /// How tallyd's own log is written, to stderr [default: text]
-    #[arg(long, value_name = "FORMAT", env = "TALLYD_LOG_FORMAT")]
-    log_format: Option<LogFormat>,
+    #[arg(long, value_name = "FORMAT", env = "TALLYD_JOURNAL_FORMAT")]
+    journal_format: Option<JournalFormat>,
     /// How much it says [default: info]
     #[arg(long, value_name = "LEVEL", env = "TALLYD_LOG_LEVEL")]
     log_level: Option<LogLevel>,
@@ -477,7 +477,7 @@ impl Settings {
             memory_excess: excess(memory_limit, &memory_given),
             upload_max,
             sandbox: setting!(sandbox).0.unwrap_or_default(),
-            log_format: setting!(log_format).0.unwrap_or_default(),
+            journal_format: setting!(journal_format).0.unwrap_or_default(),
             log_level: setting!(log_level).0.unwrap_or_default(),
         })
     }

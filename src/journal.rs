@@ -28,7 +28,7 @@ use crate::sys::socket::{can_write, own_stderr};
 /// How a line of the journal is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum LogFormat {
+pub enum JournalFormat {
     /// `2026-11-24T08:00:00.000000Z  INFO worker 0[123]: message key=value`
     #[default]
     Text,
@@ -54,7 +54,7 @@ pub enum LogLevel {
 static ROLE: Mutex<String> = Mutex::new(String::new());
 
 /// Opens the journal of this process and of those it forks.
-pub fn open(format: LogFormat, level: LogLevel) {
+pub fn open(format: JournalFormat, level: LogLevel) {
     let level = match level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,
@@ -122,7 +122,7 @@ impl io::Write for Stderr {
     }
 }
 
-struct Line(LogFormat);
+struct Line(JournalFormat);
 
 impl<S, N> FormatEvent<S, N> for Line
 where
@@ -143,7 +143,7 @@ where
             fields.others.push(("unsaid", unsaid.into()));
         }
         match self.0 {
-            LogFormat::Text => {
+            JournalFormat::Text => {
                 write!(writer, "{time} {level:>5} {role}[{pid}]: {}", shown_to_people(fields.message.as_bytes()))?;
                 for (name, value) in &fields.others {
                     let text = value.as_str().map_or_else(|| value.to_string(), |text| shown_to_people(text.as_bytes()));
@@ -151,7 +151,7 @@ where
                 }
                 writeln!(writer)
             }
-            LogFormat::Json => {
+            JournalFormat::Json => {
                 let level = level.as_str().to_lowercase();
                 let mut line = serde_json::json!({"time": time, "level": level, "role": role, "pid": pid, "message": fields.message});
                 if let Some(line) = line.as_object_mut() {

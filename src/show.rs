@@ -28,7 +28,7 @@ pub fn day_fields(totals: &Totals) -> Map<String, Value> {
         "ipv4": totals.ipv4,
         "ipv6": totals.ipv6,
         "other": totals.other,
-        "bytes": totals.bytes,
+        "log_bytes": totals.bytes,
         "requests_by_hour": totals.hours,
     });
     let Value::Object(fields) = fields else { return Map::new() };
@@ -69,7 +69,7 @@ pub fn json(counts: &Counts) -> Value {
 
 /// `count --csv`: a line per file.
 pub fn csv(counts: &Counts) -> String {
-    let mut text = String::from("name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,bytes\n");
+    let mut text = String::from("name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,log_bytes\n");
     for file in counts.files() {
         let totals = counts.of(file);
         let numbers = [

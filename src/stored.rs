@@ -211,7 +211,7 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
             let [requests, clients, malformed, bytes, files] = numbers;
             [name, requests, if *at_least { format!("≥ {clients}") } else { clients }, malformed, bytes, files]
         };
-        let mut cells = vec![["day", "requests", "unique clients", "malformed", "bytes", "logs"].map(str::to_owned)];
+        let mut cells = vec![["day", "requests", "unique clients", "malformed", "log bytes", "logs"].map(str::to_owned)];
         cells.extend(days.iter().map(|(day, numbers)| line(day.map_or(UNDATED.to_owned(), |day| day.to_string()), numbers)));
         cells.push(line(format!("all {}", thousands(days.len() as u64)), &all));
         answer.text = columns(&cells);

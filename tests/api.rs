@@ -76,7 +76,7 @@ fn files_are_sorted_by_what_is_asked_for() {
         ("day", ["d-20210301.log", "c-20210324.log", "a.log", "b.log", "e.log"]),
         ("-day", ["c-20210324.log", "d-20210301.log", "a.log", "b.log", "e.log"]),
         ("unique_ips", ["a.log", "d-20210301.log", "c-20210324.log", "b.log", "e.log"]),
-        ("-bytes", ["e.log", "a.log", "b.log", "c-20210324.log", "d-20210301.log"]),
+        ("-log_bytes", ["e.log", "a.log", "b.log", "c-20210324.log", "d-20210301.log"]),
         ("size", ["d-20210301.log", "c-20210324.log", "b.log", "a.log", "e.log"]),
         ("-counted_to", ["e.log", "a.log", "b.log", "c-20210324.log", "d-20210301.log"]),
     ] {

@@ -101,7 +101,7 @@ fn day_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
         ("ipv4", json!(totals.ipv4)),
         ("ipv6", json!(totals.ipv6)),
         ("other", json!(totals.other)),
-        ("bytes", json!(totals.bytes)),
+        ("log_bytes", json!(totals.bytes)),
         ("requests_by_hour", json!(totals.hours)),
     ])
 }
@@ -157,10 +157,10 @@ fn json_says_what_the_plain_program_counts() {
 fn the_rule_can_be_chosen() {
     let samples_folder = samples_folder();
     let files = samples_folder.path().to_str().unwrap();
-    let got: Value = serde_json::from_str(&print(&["count", "--rule", "before-dashes", "--json", files])).unwrap();
+    let got: Value = serde_json::from_str(&print(&["count", "--client-rule", "before-dashes", "--json", files])).unwrap();
     assert_eq!(got, expected(&samples(), Rule::BeforeDashes));
     assert_eq!((&got["files"]["20210322.log"]["ip"], &got["all"]["unique_ips"]), (&json!(72), &json!(107)));
-    assert_eq!(print(&["count", "--rule", "first-field", "--json", files]), print(&["count", "--json", files]));
+    assert_eq!(print(&["count", "--client-rule", "first-field", "--json", files]), print(&["count", "--json", files]));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn csv_for_programs() {
     let samples_folder = samples_folder();
     let files = samples_folder.path().to_str().unwrap();
     let csv = "\
-name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,bytes
+name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,log_bytes
 20210322.log,401,61,403,2,401,400,1,61,57,3,1,58917
 20210323.log,301,48,301,0,301,300,1,48,43,4,1,43684
 access-2021-03-24.log,250,40,250,0,250,250,0,40,39,1,0,36901
@@ -489,7 +489,7 @@ fn verify_says_that_both_engines_agree() {
     let files = samples_folder.path().to_str().unwrap();
     let verdicts = |rule: &str| NAMES.map(|name| format!("{files}/{name}: both engines agree (rule {rule})\n")).concat();
     assert_eq!(print(&["verify", files]), verdicts("first-field") + &verdicts("before-dashes"));
-    assert_eq!(print(&["verify", "--rule", "before-dashes", files]), verdicts("before-dashes"));
+    assert_eq!(print(&["verify", "--client-rule", "before-dashes", files]), verdicts("before-dashes"));
     // What is hard to count: damage, marks, torn lines.
     let folder = Folder::new();
     let hard = [b"\xef\xbb\xbf \n", LINE.as_bytes(), b"\xff\0,\r\n\n", &[b'x'; 100_000], &LINE.as_bytes()[..50]].concat();
@@ -505,7 +505,7 @@ fn verify_says_that_both_engines_agree() {
 fn a_wrong_command_line_is_exit_2() {
     check_usage(&["count", "--frobnicate", FILES], "--frobnicate");
     check_usage(&["count", "--json", "--csv", FILES], "cannot be used with");
-    check_usage(&["count", "--rule", "last-field", FILES], "before-dashes");
+    check_usage(&["count", "--client-rule", "last-field", FILES], "before-dashes");
     check_usage(&["count"], "PATH");
     check_usage(&["verify"], "PATH");
     check_usage(&["frobnicate"], "frobnicate");

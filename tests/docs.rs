@@ -170,7 +170,7 @@ fn completions_and_manual_pages_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = run(&["completions", shell]);
         assert_eq!(code, Some(0));
-        for word in ["healthcheck", "upload-max-mib", "rule"] {
+        for word in ["healthcheck", "upload-max-mib", "client-rule"] {
             assert!(script.contains(word), "{shell} does not know {word}");
         }
     }

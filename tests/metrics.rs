@@ -147,7 +147,7 @@ fn the_numbers_are_those_of_the_other_answers() {
         is("requests", &day["requests"]);
         is("malformed_requests", &day["malformed"]);
         is("unique_clients", &day["unique_ips"]);
-        is("bytes", &day["bytes"]);
+        is("log_bytes", &day["log_bytes"]);
         assert_eq!(scrape.get(&format!("tallyd_day_complete{{day={}}}", day["day"])), 1.0);
         requests += day["requests"].as_u64().unwrap();
     }
@@ -161,7 +161,7 @@ fn the_numbers_are_those_of_the_other_answers() {
     let files = daemon.get("/api/v1/files");
     let files = files["files"].as_array().unwrap();
     let size: u64 = files.iter().map(|file| file["size"].as_u64().unwrap()).sum();
-    assert_eq!(scrape.get("tallyd_counted_bytes_total"), size as f64);
+    assert_eq!(scrape.get("tallyd_counted_log_bytes_total"), size as f64);
     for (labels, count) in scrape.all("tallyd_files") {
         let state = labels.trim_start_matches("{state=\"").trim_end_matches("\"}");
         assert_eq!(count, files.iter().filter(|file| file["state"] == state).count() as f64, "{state}");
@@ -338,7 +338,7 @@ fn a_death_is_counted_and_what_was_done_is_not_forgotten() {
     let after = wait_until("the api's death is counted", || Some(Scrape::of(&daemon)).filter(|scrape| restarts(scrape, "api") == 1.0));
     assert!(start_time(&after) > start_time(&before));
     // These are kept where the api cannot harm them.
-    for counter in ["tallyd_http_answers_total", "tallyd_lines_total{kind=\"parsed\"}", "tallyd_counted_bytes_total", "tallyd_state_writes_total"] {
+    for counter in ["tallyd_http_answers_total", "tallyd_lines_total{kind=\"parsed\"}", "tallyd_counted_log_bytes_total", "tallyd_state_writes_total"] {
         assert!(after.get(counter) >= before.get(counter), "{counter}: {} {}", after.get(counter), before.get(counter));
     }
     assert_eq!(of_workers(&after), 1.0);
@@ -415,11 +415,11 @@ fn who_is_behind_says_for_how_long() {
     let one = wait_until("the bytes wait", || Some(Scrape::of(&daemon)).filter(waits));
     assert_eq!(one.get("tallyd_pending_bytes"), bytes.len() as f64);
     let two = wait_until("they wait on", || Some(Scrape::of(&daemon)).filter(|two| two.get("tallyd_lag_seconds") > one.get("tallyd_lag_seconds") + 0.1));
-    assert_eq!(two.get("tallyd_counted_bytes_total"), 0.0);
+    assert_eq!(two.get("tallyd_counted_log_bytes_total"), 0.0);
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
     settle(&daemon, 1);
     let scrape = Scrape::of(&daemon);
-    assert_eq!((scrape.get("tallyd_lag_seconds"), scrape.get("tallyd_counted_bytes_total")), (0.0, bytes.len() as f64));
+    assert_eq!((scrape.get("tallyd_lag_seconds"), scrape.get("tallyd_counted_log_bytes_total")), (0.0, bytes.len() as f64));
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_busy_port_and_a_busy_state_folder_are_named() {
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let folder = Folder::new();
-    fs::write(folder.join("tallyd.toml"), "workers = 5\nlog_format = \"json\"\nlog_level = \"debug\"\n").unwrap();
+    fs::write(folder.join("tallyd.toml"), "workers = 5\njournal_format = \"json\"\nlog_level = \"debug\"\n").unwrap();
     let daemon = Daemon::start_in(folder, &["--config", "tallyd.toml"], &[("TALLYD_WORKERS", "3"), ("TALLYD_LOG_LEVEL", "info")]);
     assert_eq!(daemon.pids("worker").len(), 2);
     let journal = daemon.journal();

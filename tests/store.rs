@@ -156,7 +156,7 @@ fn a_range_is_reported_without_a_daemon() {
     hours[6] = requests(100, 500) + requests(500, 300) + second;
     let want = json!({
         "from": "2021-03-22", "to": "2021-03-23", "requests": first + second, "parsed": hours[6], "malformed": requests(0, 10), "unique_ips": 2250, "ipv4": 750, "ipv6": 750,
-        "other": 750, "bytes": 100 * (first + second), "requests_by_hour": hours, "files": 2, "complete": true, "unique_ips_at_least": false,
+        "other": 750, "log_bytes": 100 * (first + second), "requests_by_hour": hours, "files": 2, "complete": true, "unique_ips_at_least": false,
     });
     let range = report(&["--from", "2021-03-22", "--to", "2021-03-23"], state.path());
     assert_eq!(range, want);

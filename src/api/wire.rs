@@ -55,7 +55,7 @@ pub(super) struct Numbers {
     /// How many clients that are written in another way.
     other: u64,
     /// The length of the lines in bytes, with their LF; of a file, of blank lines too.
-    bytes: u64,
+    log_bytes: u64,
     /// How many parsed requests in each of 24 hours: the hour that is written in the line.
     requests_by_hour: [u64; 24],
 }
@@ -70,7 +70,7 @@ impl From<&Totals> for Numbers {
             ipv4: totals.ipv4,
             ipv6: totals.ipv6,
             other: totals.other,
-            bytes: totals.bytes,
+            log_bytes: totals.bytes,
             requests_by_hour: totals.hours,
         }
     }

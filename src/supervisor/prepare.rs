@@ -51,7 +51,7 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     // Before anything copies the environment, and so for the workers.
     let (token, read_token) = (take_variable(c"TALLYD_TOKEN"), take_variable(c"TALLYD_READ_TOKEN"));
     let title = Title::take();
-    journal::open(settings.log_format, settings.log_level);
+    journal::open(settings.journal_format, settings.log_level);
     journal::set_role("supervisor");
     let failure = |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
     let (token, read_token) = (token.map_err(failure)?, read_token.map_err(failure)?);

@@ -25,7 +25,7 @@ impl Reload {
                 Settings { $($name: old.$name.clone(),)* ..new }
             }};
         }
-        let settings = stays!(listen, state, host, workers, board_logs, sandbox, log_format, log_level);
+        let settings = stays!(listen, state, host, workers, board_logs, sandbox, journal_format, log_level);
         // With these of the api as they were, are the settings the same?
         let Settings { insecure_no_auth, token_file, read_token_file, allowed_hosts, tls, connections_max, cache, question, upload_max, .. } = old.clone();
         let Settings { memory_limit, memory_excess, .. } = old.clone();

@@ -48,7 +48,7 @@ impl Run {
                         && row["counted_to"] == *to as u64
                         && row["total"] == numbers.total()
                         && row["ip"] == numbers.ip()
-                        && row["bytes"] == bytes_of(numbers)
+                        && row["log_bytes"] == bytes_of(numbers)
                         && row["requests_by_hour"] == serde_json::json!(numbers.hours)
                         && row["state"] != "counting"
                         && row["complete"] == true
@@ -231,7 +231,7 @@ impl Run {
         }
         let listed = days["days"].as_array().unwrap().iter().filter(|day| day["requests"] != 0);
         let listed: Vec<(&str, [Option<u64>; 3])> =
-            listed.map(|day| (day["day"].as_str().unwrap(), ["requests", "bytes", "unique_ips"].map(|key| day[key].as_u64()))).collect();
+            listed.map(|day| (day["day"].as_str().unwrap(), ["requests", "log_bytes", "unique_ips"].map(|key| day[key].as_u64()))).collect();
         let wanted: Vec<(&str, [Option<u64>; 3])> =
             sum.days.iter().map(|(day, (requests, bytes, clients))| (day.as_str(), [Some(*requests), Some(*bytes), Some(clients.len() as u64)])).collect();
         if listed != wanted {

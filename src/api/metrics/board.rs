@@ -96,7 +96,7 @@ impl Numbers {
             "Distinct clients of a day over all logs, exactly. They cannot be added up over days.",
             by_day(|row| row.totals.unique_clients()),
         )?;
-        page.gauge("day", BYTES, "The length of a day's lines over all logs.", by_day(|row| row.totals.bytes))?;
+        page.gauge("day_log", BYTES, "The length of a day's lines over all logs.", by_day(|row| row.totals.bytes))?;
         page.gauge("day_complete", None, "1 if all that is known is in the numbers of the day.", by_day(|row| u64::from(row.complete)))?;
         let kinds = [("parsed", self.parsed), ("malformed", self.malformed)];
         page.gauge(
@@ -142,7 +142,7 @@ impl Numbers {
             "Lines that were counted since the daemon started; lines that are counted again, once more.",
             kinds.map(|(kind, value)| ([("kind", kind)], value)),
         )?;
-        page.counter("counted", BYTES, "The length of these lines.", [(NONE, bytes)])?;
+        page.counter("counted_log", BYTES, "The length of these lines.", [(NONE, bytes)])?;
         page.counter("counted_ranges", None, "The ranges in which they were counted.", [(NONE, ranges)])
     }
 
