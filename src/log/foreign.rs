@@ -1,0 +1,70 @@
+//! Files that are known to be no access logs: by their name, or by their first bytes.
+//!
+//! Pure, and without false alarms: a name or a signature that an access log could have is not in here.
+//! Deliberately absent: text that merely looks odd. A log in an unknown format is still counted, and marked.
+
+/// Bytes that [`foreign_content`] needs of a file's beginning to recognise every signature; fewer are allowed.
+pub const FOREIGN_HEAD_BYTES: usize = 262;
+
+/// Returns whether a file of this name holds the error messages of a web server: `error.log` or `error_log`, alone or
+/// after a `.`, `_` or `-` (`site.error.log`, `ssl_error_log`), with whatever a rotation appends.
+///
+/// These are the default names of nginx and of Apache (`ErrorLog`) in Debian's and Red Hat's packages.
+pub fn is_error_log(name: &[u8]) -> bool {
+    let starts = |at: usize| at == 0 || matches!(name[at - 1], b'.' | b'_' | b'-');
+    (0..name.len()).any(|at| starts(at) && [&b"error.log"[..], b"error_log"].iter().any(|stem| name[at..].starts_with(stem)))
+}
+
+/// Returns what a file is, if its first bytes are those of an archive, of another compression than tallyd reads, or of a
+/// program: "a zip archive".
+///
+/// Signatures: the formats' own specifications; tar by `ustar` at offset 257 (POSIX.1-1988). Brotli has no signature.
+pub fn foreign_content(head: &[u8]) -> Option<&'static str> {
+    const SIGNATURES: [(&[u8], &str); 14] = [
+        (b"PK\x03\x04", "a zip archive"),
+        (b"PK\x05\x06", "an empty zip archive"),
+        (b"\x04\x22\x4d\x18", "compressed by lz4"),
+        (b"\x02\x21\x4c\x18", "compressed by lz4 (legacy frames)"),
+        (b"\x1f\x9d", "compressed by compress (.Z)"),
+        (b"LZIP", "compressed by lzip"),
+        (b"\x89LZO\x00\x0d\x0a\x1a\x0a", "compressed by lzop"),
+        (b"\x5d\x00\x00", "compressed by lzma"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"Rar!\x1a\x07", "a rar archive"),
+        (b"PAR1", "a Parquet file"),
+        (b"\x7fELF", "a program (ELF)"),
+        (b"SQLite format 3\x00", "an SQLite database"),
+        (b"\xff\x06\x00\x00sNaPpY", "compressed by snappy"),
+    ];
+    let known = SIGNATURES.iter().find(|(signature, _)| head.starts_with(signature)).map(|(_, kind)| *kind);
+    known.or_else(|| head.get(257..262).is_some_and(|bytes| bytes == b"ustar").then_some("a tar archive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_logs_by_name() {
+        for name in ["error.log", "error.log.1", "error.log-20210322.gz", "site.error.log", "site_error.log.2.gz", "a-error_log", "ssl_error_log-20210322"] {
+            assert!(is_error_log(name.as_bytes()), "{name}");
+        }
+        for name in ["access.log", "errors.log", "terror.log", "error", "error-log", "access_error_codes.log", ""] {
+            assert!(!is_error_log(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn signatures_are_found_and_logs_are_not() {
+        let mut tar = vec![b'a'; 257];
+        tar.extend(b"ustar\x0000");
+        for (head, kind) in
+            [(&b"PK\x03\x04rest"[..], "a zip archive"), (&tar, "a tar archive"), (b"\x7fELF\x02", "a program (ELF)"), (b"LZIP\x01", "compressed by lzip")]
+        {
+            assert_eq!(foreign_content(head), Some(kind));
+        }
+        for head in [&b""[..], b"203.0.113.7 - - [", b"PK", b"PKI.example.org - - [22/Mar/2021", b"\x1f\x8b\x08", b"{\"a\":1}", b"\xef\xbb\xbf1.2.3.4"] {
+            assert_eq!(foreign_content(head), None, "{}", head.escape_ascii());
+        }
+    }
+}
