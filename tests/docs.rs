@@ -1,7 +1,8 @@
-//! What `docs/API.md` shows is what tallyd answers.
+//! The transcripts of README.md and docs/API.md are what tallyd prints.
 //!
-//! Every line with `$` of its `console` blocks is run, in their order, against a daemon over `files/`, and what is printed is held against the lines below it. JSON is compared without what
-//! is different each time, which is listed here by name; ids are compared by what they stand for. `UPDATE_DOCS=1` writes the answers into the document instead.
+//! Every line with `$` in a `console` block is run, in order, against a daemon of the document's own over a copy of
+//! `files/`, and its output is compared with the lines below it. JSON is compared without the fields that differ in
+//! each run (`VOLATILE`); ids are compared by the log they stand for. `UPDATE_DOCS=1` writes the output into the document.
 
 mod support;
 
@@ -15,6 +16,8 @@ use support::{Daemon, Folder, wait_until};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const ADDRESS: &str = "http://127.0.0.1:8080";
+/// The logs of `files/`.
+const SAMPLES: [&str; 3] = ["20210322.log", "20210323.log", "access-2021-03-24.log"];
 /// Fields that are different each time.
 const VOLATILE: &[&str] = &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp", "memory"];
 
@@ -80,55 +83,115 @@ impl Ids {
     }
 }
 
-#[test]
-fn the_answers_of_the_api_document_are_real() {
+/// Runs the transcripts of a document, of which there are at least `steps_min`, against a daemon of their own.
+fn transcripts_are_real(document: &str, steps_min: usize) {
     if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no curl here");
+        eprintln!("SKIPPED: curl is not installed here");
         return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (path, folder) = (root.join("docs/API.md"), Folder::new());
-    fs::create_dir_all(folder.join("logs")).unwrap();
-    for entry in fs::read_dir(root.join("files")).unwrap() {
-        let from = entry.unwrap().path();
-        // Written anew: as old as the test.
-        fs::write(folder.join("logs").join(from.file_name().unwrap()), fs::read(&from).unwrap()).unwrap();
+    let (path, folder) = (root.join(document), Folder::new());
+    for copy in ["logs", "files"] {
+        fs::create_dir_all(folder.join(copy)).unwrap();
+        for name in SAMPLES {
+            // Written anew: as old as the test.
+            fs::write(folder.join(copy).join(name), fs::read(root.join("files").join(name)).unwrap()).unwrap();
+        }
     }
     let daemon = Daemon::start_in(folder, &[], &[("TALLYD_TOKEN", TOKEN)]);
-    wait_until("all is counted and stored", || {
+    wait_until("all logs are counted and stored", || {
         let status = daemon.get("/api/v1/status");
-        (status["pending_bytes"] == 0 && status["logs"] == 3 && status["unstored_files"] == 0).then_some(())
+        (status["pending_bytes"] == 0 && status["logs"] == SAMPLES.len() && status["unstored_files"] == 0).then_some(())
     });
-    let update = std::env::var_os("UPDATE_DOCS").is_some();
-    let (mut ids, mut wrong, mut document) = (Ids::default(), Vec::new(), String::new());
+    // `tallyd` is the program under test.
+    let search = format!("{}:{}", support::program().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let (mut ids, mut wrong, mut updated) = (Ids::default(), Vec::new(), String::new());
     let mut steps = 0;
     for piece in pieces(&fs::read_to_string(&path).unwrap()) {
         let (command, written) = match piece {
             Piece::Text(text) => {
-                document += &text;
+                updated += &text;
                 continue;
             }
             Piece::Step(command, written) => (command, written),
         };
         steps += 1;
         let line = ids.translate(&command).replace(ADDRESS, &daemon.url(""));
-        let output = Command::new("sh").args(["-c", &line]).env("TOKEN", TOKEN).env("no_proxy", "*").current_dir(daemon.folder.path()).output().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).env("TOKEN", TOKEN).env("no_proxy", "*").env("PATH", &search).current_dir(daemon.folder.path());
+        let output = shell.output().unwrap();
         let real = String::from_utf8(output.stdout).unwrap();
         let same = match (serde_json::from_str(&written), serde_json::from_str(&real)) {
             (Ok(written), Ok(real)) => ids.same(&written, &real),
             _ => written.trim_end() == real.trim_end(),
         };
         if !same {
-            wrong.push(format!("$ {command}\nis written:\n{written}is answered:\n{real}\n{}", String::from_utf8_lossy(&output.stderr)));
+            wrong.push(format!("$ {command}\nthe document has:\n{written}tallyd prints:\n{real}\n{}", String::from_utf8_lossy(&output.stderr)));
         }
         let end = if real.is_empty() || real.ends_with('\n') { "" } else { "\n" };
-        document += &format!("$ {}\n{real}{end}", ids.translate(&command));
+        updated += &format!("$ {}\n{real}{end}", ids.translate(&command));
     }
-    if update {
-        return fs::write(&path, document).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        return fs::write(&path, updated).unwrap();
     }
-    assert!(steps > 10, "only {steps} commands were found");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(steps >= steps_min, "{document} has only {steps} commands");
+    assert!(wrong.is_empty(), "{document}: {}", wrong.join("\n"));
+}
+
+#[test]
+fn the_transcripts_of_the_readme_are_real() {
+    transcripts_are_real("README.md", 2);
+}
+
+#[test]
+fn the_transcripts_of_the_api_document_are_real() {
+    transcripts_are_real("docs/API.md", 20);
+}
+
+/// The README is a front door: it is short, and fits a terminal.
+#[test]
+fn the_readme_fits_a_screen() {
+    let readme = include_str!("../README.md");
+    assert!(readme.lines().count() < 160, "README.md has {} lines", readme.lines().count());
+    for (number, line) in (1..).zip(readme.lines()) {
+        assert!(line.chars().count() <= 120, "README.md:{number} has {} columns", line.chars().count());
+    }
+}
+
+/// Each link of the documents leads to a file, and to a heading of it.
+#[test]
+fn the_links_of_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root.join(name));
+    // As GitHub names the anchor of a heading: small letters, digits, `_` and `-`; a dash for each space.
+    let anchor = |heading: &str| -> String {
+        let letter = |character: char| match character {
+            ' ' | '-' => Some('-'),
+            '_' => Some('_'),
+            other => other.is_alphanumeric().then(|| other.to_lowercase().next().unwrap()),
+        };
+        heading.trim_start_matches('#').trim().chars().filter_map(letter).collect()
+    };
+    let anchors = |text: &str| -> Vec<String> { text.lines().filter(|line| line.starts_with('#')).map(anchor).collect() };
+    let (mut dead, mut links) = (Vec::new(), 0);
+    for path in docs.chain(top) {
+        let text = fs::read_to_string(&path).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let has_heading = || heading.is_empty() || fs::read_to_string(&file).is_ok_and(|text| anchors(&text).iter().any(|anchor| anchor == heading));
+            if !file.exists() || !has_heading() {
+                dead.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(links > 20, "only {links} links were found");
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
 }
 
 #[test]
