@@ -1,34 +1,34 @@
-# The image of tallyd. `tests/container` builds this file and runs what it makes; docs/CONTAINER.md tells how to use it.
+# The image of tallyd. docs/CONTAINER.md explains how to use it; `tests/container` builds it and checks it.
+#
+# The base images have tags here, not digests, because this file was written without access to an image registry. To
+# pin a base image, append the digest that `docker buildx imagetools inspect IMAGE` prints: IMAGE@sha256:...
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /tallyd
-# Debug information is six sevenths of the program, and nobody can use it in the image.
-ENV CARGO_PROFILE_DIST_DEBUG=false \
-    CARGO_PROFILE_DIST_STRIP=symbols
-# The crates first, with an empty program: this layer stays as it is when only src changes.
+# This layer builds the crates, with an empty program. Docker reuses the layer as long as only src changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir src benches \
  && echo 'fn main() {}' | tee src/main.rs > benches/kernels.rs \
  && touch src/lib.rs \
  && cargo build --locked --profile dist
-# The licences of these crates.
+# This layer collects the licences of the crates.
 COPY deploy/deb/notices deploy/deb/notices
 RUN deploy/deb/notices > /NOTICES
 COPY src src
 # For `tallyd --version`: docker build --build-arg TALLYD_COMMIT=$(git rev-parse --short=12 HEAD)
 ARG TALLYD_COMMIT=""
-# The sources keep their times, which are before the build above; cargo would take the empty program for the newer one.
+# COPY keeps the times of the sources, which are older than the empty program: `touch` makes cargo build the real one.
 RUN touch src/lib.rs src/main.rs \
  && cargo build --locked --profile dist --bin tallyd \
  && mkdir /logs /state
 
-# The C library of the build, certificates of authorities, and a user 65532; no shell.
+# This image has the C library of the build, CA certificates and a user 65532. It has no shell.
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG TALLYD_COMMIT=""
-# Where the sources of the image are, if they are somewhere: --build-arg SOURCE=https://...
+# The address of the sources, for the label: --build-arg SOURCE=https://...
 ARG SOURCE=""
 LABEL org.opencontainers.image.title="tallyd" \
-      org.opencontainers.image.description="Counts requests and distinct clients of access logs, exactly, over HTTP" \
+      org.opencontainers.image.description="Counts the requests and distinct clients in access logs: exactly, live, over HTTP" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.revision="$TALLYD_COMMIT" \
@@ -37,12 +37,13 @@ LABEL org.opencontainers.image.title="tallyd" \
 COPY --from=build /tallyd/target/dist/tallyd /tallyd
 COPY --from=build /NOTICES /usr/share/doc/tallyd/NOTICES
 COPY config/tallyd.toml /etc/tallyd/tallyd.toml
-# The user below must be able to write its state; the logs are only read, but for uploads.
+# The user of the image owns both folders: tallyd writes its state to /state, and uploads to /logs.
 COPY --from=build --chown=65532:65532 /logs /logs
 COPY --from=build --chown=65532:65532 /state /state
 
-# Loopback of a container cannot be reached from outside, so tallyd listens on all of its addresses, and wants a token: set TALLYD_READ_TOKEN.
-# The file has the defaults; another one may be mounted in its place. The variables win over it.
+# Other containers and the host cannot reach the loopback address of a container, so tallyd listens on all addresses. It
+# then requires a token: set TALLYD_READ_TOKEN. The configuration file has the defaults; mount another file in its place
+# to change them. Variables take precedence over the file.
 ENV TALLYD_CONFIG=/etc/tallyd/tallyd.toml \
     TALLYD_LOGS=/logs \
     TALLYD_STATE=/state \
