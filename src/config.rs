@@ -32,7 +32,7 @@ use renamed::{flag, variable};
 
 use crate::decode::Limits;
 use crate::journal::{JournalFormat, LogLevel};
-use crate::log::Rule;
+use crate::log::{Rule, is_error_log};
 use crate::range::Io;
 use crate::sys::cgroup::memory_limit;
 use crate::tally::Rules;
@@ -126,9 +126,10 @@ impl Settings {
         Rules { client: self.client_rule }
     }
 
-    /// Returns whether the patterns accept a log of this name in a watched folder.
+    /// Returns whether the patterns accept a log of this name in a watched folder. Without `include`, error logs are skipped.
     pub fn takes(&self, name: &str) -> bool {
-        !self.exclude.match_name(name) && (self.include.is_empty() || self.include.match_name(name))
+        let is_included = if self.include.is_empty() { !is_error_log(name.as_bytes()) } else { self.include.match_name(name) };
+        is_included && !self.exclude.match_name(name)
     }
 
     /// How large a compressed log may become.
@@ -289,6 +290,16 @@ mod tests {
         let settings = Settings::settle(given, Some(&path)).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!((settings.workers, settings.state), (7, PathBuf::from("there")));
+    }
+
+    #[test]
+    fn without_include_error_logs_are_skipped() {
+        let taken = |text: &str, names: &[&str]| names.iter().map(|name| from_file(text).unwrap().takes(name)).collect::<Vec<_>>();
+        let names = ["access.log", "error.log", "site.error.log.1"];
+        assert_eq!(taken("", &names), [true, false, false]);
+        assert_eq!(taken("include = \"*.log\"\n", &names), [true, true, false]);
+        assert_eq!(taken("include = \"*\"\nexclude = \"error*\"\n", &names), [true, false, true]);
+        assert_eq!(taken("exclude = \"acc*\"\n", &names), [false, false, false]);
     }
 
     #[test]

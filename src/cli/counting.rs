@@ -111,8 +111,12 @@ impl Count {
 }
 
 fn table(counts: &Counts) -> String {
-    let rows: Vec<Row> = counts.files().iter().map(|file| Row { name: file.name().to_vec(), totals: counts.of(file) }).collect();
-    show::table(&rows, Some(&counts.all()))
+    show::table(&rows(counts), Some(&counts.all()))
+}
+
+/// The rows of the table for people.
+fn rows(counts: &Counts) -> Vec<Row> {
+    counts.files().iter().map(|file| Row { name: file.name().to_vec(), totals: counts.of(file) }).collect()
 }
 
 impl Verify {

@@ -53,6 +53,11 @@ impl Globs {
         self.patterns.is_empty()
     }
 
+    /// The patterns as given, separated by commas.
+    pub fn joined(&self) -> String {
+        self.patterns.join(", ")
+    }
+
     /// Returns whether one of the patterns matches a name.
     pub fn match_name(&self, name: impl AsRef<Path>) -> bool {
         self.set.is_match(name)
