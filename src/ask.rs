@@ -1,6 +1,8 @@
-//! A client for the running daemon, for `tallyd status` and `tallyd healthcheck`: one request, one answer, over HTTP or HTTPS.
+//! A client for the running daemon, for `tallyd status` and `tallyd healthcheck`: one request, one answer, over HTTP or
+//! HTTPS.
 //!
-//! The daemon runs on this machine and its certificate is known: only that certificate is trusted, whoever signed it and whatever its name.
+//! The daemon runs on this machine and its certificate is known: only that certificate is trusted, whoever signed it
+//! and whatever its name.
 //! Deliberately absent: proxies, redirects, chunked answers. HTTP/1.0 has none of them.
 
 use std::io::{self, Read, Write};

@@ -1,6 +1,7 @@
 //! The settings of the daemon: where they come from, and what each may be.
 //!
-//! A flag wins over an environment variable (`TALLYD_…`), a variable over the configuration file, the file over the default.
+//! A flag wins over an environment variable (`TALLYD_…`), a variable over the configuration file, the file over the
+//! default.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -126,7 +127,8 @@ impl Settings {
         Rules { client: self.client_rule }
     }
 
-    /// Returns whether the patterns accept a log of this name in a watched folder. Without `include`, error logs are skipped.
+    /// Returns whether the patterns accept a log of this name in a watched folder. Without `include`, error logs are
+    /// skipped.
     pub fn takes(&self, name: &str) -> bool {
         let is_included = if self.include.is_empty() { !is_error_log(name.as_bytes()) } else { self.include.match_name(name) };
         is_included && !self.exclude.match_name(name)

@@ -1,7 +1,7 @@
 //! Counting without a daemon: `tallyd count` and `tallyd verify`.
 //!
-//! All cores take ranges of the logs in turn. A core keeps one tally as long as its next range is of the same log; tallies are
-//! never merged, only the union of their clients is counted.
+//! All cores take ranges of the logs in turn. A core keeps one tally as long as its next range is of the same log;
+//! tallies are never merged, only the union of their clients is counted.
 //! A path that cannot be counted is an error of its own; the other paths are counted all the same.
 
 mod found;
@@ -51,7 +51,8 @@ pub struct Counts {
     pub notes: Vec<String>,
     /// What could not be counted, in a sentence each.
     pub errors: Vec<String>,
-    /// Unions that were counted already, by the addresses of their parts: a log, its only day and the total may have the same parts.
+    /// Unions that were counted already, by the addresses of their parts: a log, its only day and the total may have
+    /// the same parts.
     unions: RefCell<HashMap<Vec<usize>, Sizes>>,
 }
 
@@ -121,7 +122,7 @@ pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> Counts {
         })
         .collect();
     let progress = progress(sources.iter().map(|(_, source)| source.length()).sum());
-    // A file may be cut short while it is counted, and here is no process to lose.
+    // A log may be truncated while it is mapped, and no worker process would take the SIGBUS.
     let io = if shield().is_ok() { Io::Auto } else { Io::Read };
     let plan: Vec<Plan> = sources
         .into_iter()
@@ -173,7 +174,8 @@ struct Plan {
 }
 
 impl Plan {
-    /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream ended early, if it did.
+    /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream ended
+    /// early, if it did.
     fn count(&self, before: Tally, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<(Tally, Option<Damage>), range::Trouble> {
         let mut source = self.source.lock().expect("no holder panics");
         let mut done = 0;

@@ -50,10 +50,12 @@ pub(super) struct Verify {
 /// The logs to count.
 #[derive(Args, Debug)]
 struct Logs {
-    /// Of folders, count only files whose name matches this glob, like 'access.log*'; repeat the flag for several globs [default: all files but error logs]
+    /// Of folders, count only files whose name matches this glob, like 'access.log*'; repeat the flag for several
+    /// globs [default: all files but error logs]
     #[arg(long, value_name = "GLOB", value_delimiter = ':')]
     include: Vec<String>,
-    /// Of folders, skip files whose name matches this glob, even if --include matches it; repeat the flag for several globs [default: none]
+    /// Of folders, skip files whose name matches this glob, even if --include matches it; repeat the flag for several
+    /// globs [default: none]
     #[arg(long, value_name = "GLOB", value_delimiter = ':')]
     exclude: Vec<String>,
     /// Files, folders (without their subfolders), or - for standard input [default: the pipe on standard input]

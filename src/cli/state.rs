@@ -21,7 +21,8 @@ Words are relative to the current day in UTC.";
 #[derive(Args, Debug)]
 #[command(after_help = REPORT_EXAMPLES)]
 pub(super) struct Report {
-    /// First day of the range: the first of DAYS [default: the first stored day, and undated lines if --to is missing too]
+    /// First day of the range: the first of DAYS [default: the first stored day, and undated lines if --to is missing
+    /// too]
     #[arg(long, value_name = "DAYS", value_parser = days)]
     from: Option<Period>,
     /// Last day of the range: the last of DAYS [default: the last stored day]

@@ -17,7 +17,8 @@ impl Defaults {
     /// The defaults without a memory limit.
     const FREE: Defaults = Defaults { memory_budget_mib: 256, cache_mib: 256, worker_memory_mib: 1024, range_mib: 32, question: u64::MAX };
 
-    /// The defaults for a limit of all processes together, in bytes, of which `workers` are workers: never more than without a limit.
+    /// The defaults for a limit of all processes together, in bytes, of which `workers` are workers: never more than
+    /// without a limit.
     pub(super) fn within(limit: Option<u64>, workers: usize) -> Defaults {
         let Some(limit) = limit else { return Defaults::FREE };
         let (mib, workers, free) = (limit >> 20, workers as u64, Defaults::FREE);

@@ -3,7 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Returns the prefix of the names in each folder: empty for a single folder, else as many last parts of its path as make it unique, and a slash.
+/// Returns the prefix of the names in each folder: empty for a single folder, else as many last parts of its path as
+/// make it unique, and a slash.
 pub fn prefixes(folders: &[PathBuf], recursive: bool) -> Vec<Vec<u8>> {
     if folders.len() == 1 {
         return vec![Vec::new()];

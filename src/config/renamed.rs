@@ -3,8 +3,8 @@
 /// The settings that changed their names: the old name and the current one, as in the configuration file.
 const RENAMED: [(&str, &str); 2] = [("log_format", "journal_format"), ("rule", "client_rule")];
 
-/// Returns what the old name `given` of a flag (`--log-format`), an environment variable (`TALLYD_LOG_FORMAT`) or a line
-/// of the configuration file (`log_format`) is called now, in the same form.
+/// Returns the current name for the old name `given` of a flag (`--log-format`), an environment variable
+/// (`TALLYD_LOG_FORMAT`) or a line of the configuration file (`log_format`), in the same form.
 pub fn renamed(given: &str) -> Option<String> {
     let forms: [fn(&str) -> String; 3] = [flag, variable, str::to_owned];
     forms.into_iter().find_map(|form| RENAMED.iter().find(|(old, _)| form(old) == given).map(|(_, new)| form(new)))
