@@ -1,7 +1,9 @@
-//! Asking the running daemon, as `tallyd status` and `tallyd healthcheck` do: one question, one answer, by HTTP or HTTPS.
+//! A client for the running daemon, for `tallyd status` and `tallyd healthcheck`: one request, one answer, over HTTP or
+//! HTTPS.
 //!
-//! It is a daemon on this machine, and who asks knows its certificate: exactly that one is trusted, by whomever it is signed and for whichever name.
-//! Deliberately absent: proxies, redirects, answers in pieces. HTTP/1.0 has none of them.
+//! The daemon runs on this machine and its certificate is known: only that certificate is trusted, whoever signed it
+//! and whatever its name.
+//! Deliberately absent: proxies, redirects, chunked answers. HTTP/1.0 has none of them.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -16,17 +18,17 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
-/// How long the daemon may take to be reached, and to go on.
+/// Time limit for the connection, and for each read and write.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long all of it may take: who drips an answer goes on for ever.
+/// Time limit for the whole exchange: an answer may arrive byte by byte.
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(20);
-/// No answer is longer.
+/// Largest answer that is read.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// The body of what a daemon answers to `GET path`.
+/// Returns the body of the answer to `GET path`.
 ///
 /// # Errors
-/// With the reason, if there is no answer, or one that says what was wrong.
+/// With the reason and a remedy, if there is no answer, or the answer is an error.
 pub fn ask(listen: &str, tls_cert: Option<&Path>, token: Option<&str>, path: &str) -> Result<String, String> {
     let (address, is_https) = match (listen.strip_prefix("https://"), listen.strip_prefix("http://")) {
         (Some(address), _) => (address, true),
@@ -38,15 +40,15 @@ pub fn ask(listen: &str, tls_cert: Option<&Path>, token: Option<&str>, path: &st
     let question = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}\r\n");
     let answer = connect(&address).map_err(|error| error.to_string()).and_then(|stream| match tls_cert {
         Some(cert) if is_https => talk(secure(stream, cert)?, &question).map_err(|error| error.to_string()),
-        None if is_https => Err("its certificate is not known; name it with --tls-cert".to_owned()),
+        None if is_https => Err("its certificate is not known; give its file as --tls-cert".to_owned()),
         _ => talk(stream, &question).map_err(|error| error.to_string()),
     });
-    let remedy = "is it running, and is --listen the address it says at its start?";
+    let remedy = "check that the daemon runs, and that --listen is the address in its first line of output";
     let answer = answer.map_err(|error| format!("no answer from a tallyd at {address}: {error}; {remedy}"))?;
     body(&answer).map_err(|reason| format!("no answer from a tallyd at {address}: {reason}; {remedy}"))
 }
 
-/// Where a daemon that listens here is asked: one that listens on all addresses, on this machine's own.
+/// Returns the address to connect to for a daemon that listens on `address`: for all addresses, the loopback one.
 fn own(address: &str) -> String {
     match address.parse::<SocketAddr>() {
         Ok(SocketAddr::V4(all)) if all.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, all.port())).to_string(),
@@ -55,18 +57,18 @@ fn own(address: &str) -> String {
     }
 }
 
-/// A connection on which everything is over at a moment.
+/// A connection with a time limit for everything.
 struct Line {
     stream: TcpStream,
     end: Instant,
 }
 
 impl Line {
-    /// The stream, on which the next step may take as long as there is time.
+    /// The stream, with time limits for the next read or write.
     fn next(&mut self) -> io::Result<&mut TcpStream> {
         let left = self.end.saturating_duration_since(Instant::now()).min(PATIENCE);
         if left.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the answer takes too long"));
         }
         self.stream.set_read_timeout(Some(left))?;
         self.stream.set_write_timeout(Some(left))?;
@@ -110,7 +112,8 @@ fn talk(mut stream: impl Read + Write, question: &str) -> io::Result<Vec<u8>> {
 }
 
 fn secure(stream: Line, cert: &Path) -> Result<StreamOwned<ClientConnection, Line>, String> {
-    let pinned = CertificateDer::from_pem_file(cert).map_err(|error| format!("cannot take the certificate {}: {error}", cert.display()))?;
+    let pinned =
+        CertificateDer::from_pem_file(cert).map_err(|error| format!("cannot read the certificate {}: {error}; --tls-cert needs a PEM file", cert.display()))?;
     let provider = Arc::new(default_provider());
     let verifier = Pinned { cert: pinned, algorithms: provider.signature_verification_algorithms };
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
@@ -120,19 +123,19 @@ fn secure(stream: Line, cert: &Path) -> Result<StreamOwned<ClientConnection, Lin
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// The body of an answer of 200, or what another one says.
+/// Returns the body of an answer with status 200; the status and body of another answer are an error.
 fn body(answer: &[u8]) -> Result<String, String> {
     let text = String::from_utf8_lossy(answer);
-    let (head, body) = text.split_once("\r\n\r\n").ok_or("what answers speaks no HTTP (a tallyd with tls_cert speaks HTTPS: name it with --tls-cert)")?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or("the answer is not HTTP (a tallyd with tls_cert uses HTTPS: give its certificate as --tls-cert)")?;
     let status = head.split_whitespace().nth(1).unwrap_or_default();
     let length = head.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if length.is_some_and(|(_, length)| length.trim().parse() != Ok(answer.len().saturating_sub(head.len() + 4))) {
         return Err("the answer is cut short".to_owned());
     }
-    if status == "200" { Ok(body.to_owned()) } else { Err(format!("it says {status}: {}", body.trim())) }
+    if status == "200" { Ok(body.to_owned()) } else { Err(format!("the answer is {status}: {}", body.trim())) }
 }
 
-/// Trusts one certificate.
+/// Trusts exactly one certificate.
 #[derive(Debug)]
 struct Pinned {
     cert: CertificateDer<'static>,
@@ -213,8 +216,8 @@ mod tests {
     fn answers_are_told_from_what_is_none() {
         assert_eq!(body(b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"), Ok("ok".to_owned()));
         for (answer, word) in [
-            (&b""[..], "no HTTP"),
-            (b"SSH-2.0-x\r\n", "no HTTP"),
+            (&b""[..], "not HTTP"),
+            (b"SSH-2.0-x\r\n", "not HTTP"),
             (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nok", "cut short"),
             (b"HTTP/1.0 401 Unauthorized\r\n\r\nno", "401: no"),
         ] {

@@ -1,16 +1,18 @@
 //! Counting without a daemon: `tallyd count` and `tallyd verify`.
 //!
-//! All cores take ranges of the files in turn. A core that goes on with the same file goes on with the same tally; tallies are
-//! never merged, only their clients' union is counted.
-//! A path that cannot be counted is an error of its own; the others are counted all the same.
+//! All cores take ranges of the logs in turn. A core keeps one tally as long as its next range is of the same log;
+//! tallies are never merged, only the union of their clients is counted.
+//! A path that cannot be counted is an error of its own; the other paths are counted all the same.
+
+mod found;
+mod source;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
 use std::ops::Add;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +20,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::decode::{self, Damage, Decoder, Format, Limits};
+pub use found::{Patterns, STDIN};
+use found::{Report, list};
+use source::{Source, cannot_read, damaged, open};
+
+use crate::decode::{Damage, Decoder, Limits};
 use crate::log::{BOM, Day, day_of_name};
 use crate::range::{self, How, Io, LastLine, Range};
 use crate::sys::map::shield;
@@ -30,9 +36,9 @@ const RANGE_BYTES: u64 = 16 << 20;
 /// A log that was counted.
 #[derive(Debug)]
 pub struct CountedFile {
-    /// Its path as found.
+    /// The path as given or found.
     pub path: PathBuf,
-    /// What was counted, by each core that did.
+    /// One tally for each core that counted a part of the log.
     tallies: Vec<Tally>,
 }
 
@@ -41,30 +47,13 @@ pub struct CountedFile {
 pub struct Counts {
     /// The logs, in the order of the paths given, those of a folder by name.
     files: Vec<CountedFile>,
+    /// Remarks for stderr: what was skipped, and why.
+    pub notes: Vec<String>,
     /// What could not be counted, in a sentence each.
     pub errors: Vec<String>,
-    /// Unions that were counted already, by the places of their parts: a log, its only day and all that there is may be one and the same.
+    /// Unions that were counted already, by the addresses of their parts: a log, its only day and the total may have
+    /// the same parts.
     unions: RefCell<HashMap<Vec<usize>, Sizes>>,
-}
-
-/// How the bytes of a path are to be had.
-enum Source {
-    /// A regular file of this length: ranges of it can be counted apart.
-    Plain(Arc<File>, u64),
-    /// What must be read from front to back: standard input, a pipe.
-    Stream(Box<dyn Read + Send>),
-    /// A compressed file of this length: likewise from front to back.
-    Compressed(File, Format, u64),
-}
-
-impl Source {
-    /// How many bytes there are to read, as far as that is known.
-    fn length(&self) -> u64 {
-        match self {
-            Source::Plain(_, length) | Source::Compressed(_, _, length) => *length,
-            Source::Stream(_) => 0,
-        }
-    }
 }
 
 impl Counts {
@@ -121,16 +110,11 @@ impl CountedFile {
     }
 }
 
-/// Counts files, the files of folders, and standard input (`-`).
-pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
-    let mut errors = Vec::new();
-    let mut sources = Vec::new();
-    for path in list(paths, &mut errors) {
-        match open(&path) {
-            Ok(source) => sources.push((path, source)),
-            Err(error) => errors.push(cannot_read(&path, &error.into())),
-        }
-    }
+/// Counts files, the files of folders that `patterns` accept, and standard input ([`STDIN`]).
+pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> Counts {
+    let mut report = Report::default();
+    let candidates = list(paths, patterns, &mut report);
+    let sources: Vec<_> = candidates.into_iter().filter_map(|candidate| open(candidate, &mut report)).collect();
     let pieces: Vec<(usize, Option<Range>)> = (0..sources.len())
         .flat_map(|at| match &sources[at].1 {
             Source::Plain(_, length) => Range::new(0, *length).into_iter().flat_map(|whole| whole.cut(RANGE_BYTES)).map(|range| (at, Some(range))).collect(),
@@ -138,16 +122,16 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
         })
         .collect();
     let progress = progress(sources.iter().map(|(_, source)| source.length()).sum());
-    // A file may be cut short while it is counted, and here is no process to lose.
+    // A log may be truncated while it is mapped, and no worker process would take the SIGBUS.
     let io = if shield().is_ok() { Io::Auto } else { Io::Read };
     let plan: Vec<Plan> = sources
         .into_iter()
         .map(|(path, source)| Plan { path, source: Mutex::new(source), tallies: Mutex::default(), io, failed: AtomicBool::new(false) })
         .collect();
-    let errors = Mutex::new(errors);
+    let errors = Mutex::new(std::mem::take(&mut report.errors));
     let next = AtomicUsize::new(0);
     rayon::broadcast(|_| {
-        // What this core has counted of the file it is at.
+        // What this core has counted of its current log.
         let mut hand: Option<(usize, Tally)> = None;
         while let Some(&(at, range)) = pieces.get(next.fetch_add(1, Relaxed)) {
             let file = &plan[at];
@@ -176,21 +160,22 @@ pub fn count(paths: &[PathBuf], rules: Rules) -> Counts {
     progress.finish_and_clear();
     let files = plan.into_iter().filter(|file| !file.failed.load(Relaxed));
     let files = files.map(|file| CountedFile { path: file.path, tallies: file.tallies.into_inner().expect("no holder panics") }).collect();
-    Counts { files, errors: errors.into_inner().expect("no holder panics"), unions: RefCell::default() }
+    Counts { files, notes: report.notes(), errors: errors.into_inner().expect("no holder panics"), unions: RefCell::default() }
 }
 
-/// One file on its way to its tallies.
+/// A log and its tallies so far.
 struct Plan {
     path: PathBuf,
     source: Mutex<Source>,
     tallies: Mutex<Vec<Tally>>,
-    /// How its bytes are looked at.
+    /// How ranges of the log are read.
     io: Io,
     failed: AtomicBool,
 }
 
 impl Plan {
-    /// Counts a range on top of what was counted before, or a stream. Of a compressed one, also says why it ended before its end.
+    /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream ended
+    /// early, if it did.
     fn count(&self, before: Tally, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<(Tally, Option<Damage>), range::Trouble> {
         let mut source = self.source.lock().expect("no holder panics");
         let mut done = 0;
@@ -205,12 +190,13 @@ impl Plan {
                 // A last line without LF counts whichever range it starts in.
                 let last = LastLine::Count;
                 let counted = range::count_on(before, &file, range, How { rules, io: self.io, last }, beat)?;
-                // What was cut off and written anew meanwhile may have read as zeros.
+                // A log that was truncated and rewritten meanwhile may have read as zeros.
                 if counted.head.holds(&file)? && counted.tail.holds(&file)? { Ok((counted.tally, None)) } else { Err(range::Trouble::Shorter) }
             }
-            (Source::Compressed(file, format, _), _) => {
-                let mut decoder = Decoder::open(file, *format, Limits::default())?;
-                let tally = count_stream(&mut decoder, rules, |decoder| beat(decoder.read_bytes()))?;
+            (Source::Compressed(stream, format, length), _) => {
+                let mut decoder = Decoder::open(stream, *format, Limits::default())?;
+                // The bar knows nothing of streams without a length.
+                let tally = count_stream(&mut decoder, rules, |decoder| beat(decoder.read_bytes().min(*length)))?;
                 Ok((tally, decoder.damage()))
             }
             (Source::Stream(stream), _) => Ok((count_stream(stream, rules, |_| ())?, None)),
@@ -254,60 +240,7 @@ fn count_stream<R: Read>(stream: &mut R, rules: Rules, mut beat: impl FnMut(&R))
     }
 }
 
-/// The paths to count: folders become the files in them, without hidden ones and subfolders.
-fn list(paths: &[PathBuf], errors: &mut Vec<String>) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.as_os_str() == "-" || !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-            Ok(entries) => {
-                let visible = entries.iter().filter(|entry| !entry.file_name().as_bytes().starts_with(b"."));
-                let mut inside: Vec<_> = visible.map(fs::DirEntry::path).filter(|path| path.is_file()).collect();
-                inside.sort();
-                files.append(&mut inside);
-            }
-            Err(error) => errors.push(cannot_read(path, &error.into())),
-        }
-    }
-    files
-}
-
-fn open(path: &Path) -> io::Result<Source> {
-    if path.as_os_str() == "-" {
-        return Ok(Source::Stream(Box::new(io::stdin())));
-    }
-    let file = File::open(path)?;
-    let about = file.metadata()?;
-    // Of a file in /proc, no length tells how much there is.
-    if !about.is_file() || about.len() == 0 {
-        return Ok(Source::Stream(Box::new(file)));
-    }
-    Ok(match decode::format(&file)? {
-        None => Source::Plain(Arc::new(file), about.len()),
-        Some(format) => Source::Compressed(file, format, about.len()),
-    })
-}
-
-/// A sentence on what went wrong with a path.
-fn cannot_read(path: &Path, error: &range::Trouble) -> String {
-    let path = crate::log::shown_to_people(path.as_os_str().as_bytes());
-    match error {
-        range::Trouble::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            format!("cannot read {path}: permission denied (tallyd runs as uid {})", crate::sys::process::uid())
-        }
-        _ => format!("cannot read {path}: {error}"),
-    }
-}
-
-/// A sentence on a file that could be read in part.
-fn damaged(path: &Path, damage: Damage) -> String {
-    format!("{}: counted up to the damage: {damage}", crate::log::shown_to_people(path.as_os_str().as_bytes()))
-}
-
-/// A bar on stderr, for people, once the work has taken a second.
+/// Shows a progress bar on stderr, if that is a terminal, once the work has taken a second.
 pub fn progress(bytes: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -316,7 +249,7 @@ pub fn progress(bytes: u64) -> ProgressBar {
     let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("the template is a constant"));
     let shown = bar.clone();
-    // Ends with the program, or shows a bar that is finished: neither harms.
+    // This thread ends with the program, or finds the bar finished.
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(1));
         if !shown.is_finished() {
@@ -326,40 +259,53 @@ pub fn progress(bytes: u64) -> ProgressBar {
     bar
 }
 
-/// Counts each file twice, by the engine and by the plain program. Says which files were counted, and whether both agree on them.
-pub fn verify(paths: &[PathBuf], rules: Rules) -> (Vec<(PathBuf, bool)>, Vec<String>) {
-    let mut errors = Vec::new();
-    let mut verdicts = Vec::new();
-    for path in list(paths, &mut errors) {
-        match open(&path).and_then(read_whole) {
-            Ok((whole, damage)) => {
-                errors.extend(damage.map(|damage| damaged(&path, damage)));
-                let fast = in_ranges(&whole, rules);
-                let slow = plain::tally(&whole, rules);
-                let agree = plain::PlainTally::from(&fast) == slow && fast.totals() == slow.totals();
-                verdicts.push((path, agree));
-            }
-            Err(error) => errors.push(cannot_read(&path, &error.into())),
-        }
-    }
-    (verdicts, errors)
+/// What `tallyd verify` found out.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    /// By rule, in the order given: each log, and whether both engines agree on it.
+    pub by_rule: Vec<Vec<(PathBuf, bool)>>,
+    /// Remarks for stderr: what was skipped, and why.
+    pub notes: Vec<String>,
+    /// What could not be counted, in a sentence each.
+    pub errors: Vec<String>,
 }
 
-/// All bytes there are; of a compressed file, also why it ended before its end.
+/// Counts each log by the engine and by the plain program, by each of the rules, and compares.
+pub fn verify(paths: &[PathBuf], patterns: &Patterns, rules: &[Rules]) -> Verdicts {
+    let mut report = Report::default();
+    let mut by_rule = vec![Vec::new(); rules.len()];
+    for candidate in list(paths, patterns, &mut report) {
+        let Some((path, source)) = open(candidate, &mut report) else { continue };
+        match read_whole(source) {
+            Ok((whole, damage)) => {
+                report.errors.extend(damage.map(|damage| damaged(&path, damage)));
+                for (rules, verdicts) in rules.iter().zip(&mut by_rule) {
+                    let fast = in_ranges(&whole, *rules);
+                    let slow = plain::tally(&whole, *rules);
+                    verdicts.push((path.clone(), plain::PlainTally::from(&fast) == slow && fast.totals() == slow.totals()));
+                }
+            }
+            Err(error) => report.errors.push(cannot_read(&path, &error.into())),
+        }
+    }
+    Verdicts { by_rule, notes: report.notes(), errors: report.errors }
+}
+
+/// Reads all bytes of a log; also returns why a compressed log ended early, if it did.
 fn read_whole(source: Source) -> io::Result<(Vec<u8>, Option<Damage>)> {
     let mut whole = Vec::new();
     let damage = match source {
         Source::Plain(file, _) => (&*file).read_to_end(&mut whole).map(|_| None),
         Source::Stream(mut stream) => stream.read_to_end(&mut whole).map(|_| None),
-        Source::Compressed(file, format, _) => {
-            let mut decoder = Decoder::open(file, format, Limits::default())?;
+        Source::Compressed(stream, format, _) => {
+            let mut decoder = Decoder::open(stream, format, Limits::default())?;
             decoder.read_to_end(&mut whole).map(|_| decoder.damage())
         }
     };
     Ok((whole, damage?))
 }
 
-/// The engine over bytes in memory, fed in uneven pieces so that lines are torn as they are when files are read.
+/// Counts bytes in memory by the engine, fed in uneven pieces so that lines are torn as in files.
 fn in_ranges(bytes: &[u8], rules: Rules) -> Tally {
     let mut counter = Counter::new(rules);
     let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);

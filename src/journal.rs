@@ -29,25 +29,25 @@ use crate::sys::socket::{can_write, own_stderr};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum JournalFormat {
-    /// `2026-11-24T08:00:00.000000Z  INFO worker 0[123]: message key=value`
+    /// One line of text a message: `2026-11-24T08:00:00.000000Z  INFO worker 0[123]: message key=value`
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line
     Json,
 }
 
-/// How much is said.
+/// The severity of messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// What needs a person.
+    /// Errors that need a person
     Error,
-    /// What may need one.
+    /// Warnings, which may need a person
     Warn,
-    /// What happens.
+    /// Events, like the start and the stop
     #[default]
     Info,
-    /// Each job.
+    /// Every job too
     Debug,
 }
 

@@ -9,6 +9,7 @@
 //! - [`decode`] compressed logs as streams of their bytes.
 //! - [`range`] counts one byte range of one open log.
 //! - [`store`] what is known of each log, as one Parquet file a log.
+//! - [`period`] days in words: `today`, `7d`, `2021-03`.
 //! - [`journal`], [`config`] what tallyd says on stderr, and its settings.
 //! - [`job`] what coordinator and workers say to each other. [`board`] the table in shared memory, and the status pages.
 //! - [`heritage`] all that a process of the daemon inherits.
@@ -31,6 +32,7 @@ pub mod heritage;
 pub mod job;
 pub mod journal;
 pub mod log;
+pub mod period;
 pub mod range;
 pub mod sample;
 pub mod show;

@@ -8,7 +8,7 @@ use crate::count::Counts;
 use crate::log::{shown, shown_to_people};
 use crate::tally::Totals;
 
-/// What a day without a date is called.
+/// The name of the day of lines without a date.
 pub const UNDATED: &str = "undated";
 
 /// A number with thousands separators: `1,234,567`.
@@ -35,7 +35,7 @@ pub fn day_fields(totals: &Totals) -> Map<String, Value> {
     fields
 }
 
-/// The numbers of a log: those of a day, its lines, and the original program's two words.
+/// The numbers of a log: those of a day, its lines, and the two names of the original program (`total`, `ip`).
 pub fn file_fields(totals: &Totals) -> Map<String, Value> {
     let mut fields = day_fields(totals);
     for (name, number) in [("total", totals.requests()), ("ip", totals.unique_clients()), ("lines", totals.lines()), ("blank", totals.blank)] {
@@ -48,7 +48,7 @@ pub fn file_fields(totals: &Totals) -> Map<String, Value> {
 pub fn json(counts: &Counts) -> Value {
     let mut files = Map::new();
     for file in counts.files() {
-        // Files of one name in several folders are told apart by their paths.
+        // The path distinguishes files of one name in several folders.
         let name = shown(file.name());
         let path = shown(file.path.as_os_str().as_encoded_bytes());
         let key = if files.contains_key(&name) { path } else { name };
@@ -92,7 +92,7 @@ pub fn csv(counts: &Counts) -> String {
     text
 }
 
-/// A cell of text (RFC 4180). One that a spreadsheet would take for a formula gets an apostrophe in front.
+/// A cell of text (RFC 4180). A text that a spreadsheet would read as a formula gets an apostrophe in front.
 fn csv_cell(text: &str) -> String {
     let text = if text.len() > 1 && text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
@@ -107,7 +107,7 @@ pub struct Row {
     pub totals: Totals,
 }
 
-/// The table for people: a line per log and a last one over all of them, whose clients are united; without one if they are not at hand.
+/// The table for people: a line per log, and a last line with the total of all logs if `all` is given.
 pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
     let line = |name: String, totals: &Totals| [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)];
     let mut cells = vec![["log", "requests", "unique clients", "malformed"].map(str::to_owned)];
@@ -119,9 +119,9 @@ pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
 /// The answer of `/api/v1/status` for people.
 ///
 /// # Errors
-/// If it is no such answer.
+/// If `body` is not such an answer.
 pub fn status(body: &str) -> Result<String, String> {
-    let status: Value = serde_json::from_str(body).map_err(|error| format!("the daemon's answer is no JSON: {error}"))?;
+    let status: Value = serde_json::from_str(body).map_err(|error| format!("the answer of the daemon is not JSON: {error}"))?;
     let text = |value: &Value| match value {
         Value::String(text) => shown_to_people(text.as_bytes()),
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), thousands),
@@ -130,11 +130,11 @@ pub fn status(body: &str) -> Result<String, String> {
     };
     let list = |name: &str| status[name].as_array().cloned().unwrap_or_default();
     let pending = match &status["pending_bytes"] {
-        Value::Null => "the folders have not been looked at yet".to_owned(),
+        Value::Null => "the folders have not been scanned yet".to_owned(),
         Value::Number(number) if number.as_u64() == Some(0) => {
-            // Of the logs, not of the store or the watching.
+            // Other words of `degraded` concern the store or the watching, not the counting.
             let lacks = list("degraded").iter().any(|word| word.as_str().is_some_and(|word| word.starts_with("logs: ")));
-            if lacks { "all that can be read is counted" } else { "everything is counted" }.to_owned()
+            if lacks { "everything readable is counted" } else { "everything is counted" }.to_owned()
         }
         number => format!("{} bytes to count", text(number)),
     };
@@ -195,9 +195,9 @@ mod tests {
         };
         assert_eq!(first(1, 0.into(), &[]), "tallyd 1, up 2 s, 1 log, everything is counted");
         assert_eq!(first(2, 0.into(), &["watch: x"]), "tallyd 1, up 2 s, 2 logs, everything is counted");
-        assert_eq!(first(2, 0.into(), &["logs: x"]), "tallyd 1, up 2 s, 2 logs, all that can be read is counted");
+        assert_eq!(first(2, 0.into(), &["logs: x"]), "tallyd 1, up 2 s, 2 logs, everything readable is counted");
         assert_eq!(first(1_000, 1_234.into(), &[]), "tallyd 1, up 2 s, 1,000 logs, 1,234 bytes to count");
-        assert_eq!(first(0, Value::Null, &[]), "tallyd 1, up 2 s, 0 logs, the folders have not been looked at yet");
+        assert_eq!(first(0, Value::Null, &[]), "tallyd 1, up 2 s, 0 logs, the folders have not been scanned yet");
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! `tallyd store` and `tallyd report`: what a state folder holds, without a daemon. It may be in use by one: a partial is replaced whole, so what is read is always one that was.
+//! `tallyd store` and `tallyd report`: what a state folder contains, without a daemon. A running daemon may use the
+//! folder: the daemon replaces partials whole, so each partial that is read here is complete.
 //!
-//! A partial that is damaged is an error of its own; so is one that cannot be read. One of a newer version is spoken of, and no error: it is as it should be, for somebody else.
+//! A damaged or unreadable partial is an error of its own. A partial of a newer version is only a note: a newer tallyd
+//! can read the partial.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,35 +19,35 @@ use crate::store::span::{self, Numbers, Share, Span, Stored, Sum};
 use crate::store::unite::{self, Part};
 use crate::store::{Meta, Partial, Trouble, read_meta, utc};
 
-/// What a command has to say.
+/// The output of a command.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// For stdout.
     pub text: String,
-    /// For stderr: what is worth a sentence but no error.
+    /// For stderr: remarks that are no errors.
     pub notes: Vec<String>,
-    /// For stderr: what went wrong, in a sentence each.
+    /// For stderr: errors, in a sentence each.
     pub errors: Vec<String>,
 }
 
 impl Answer {
-    /// Takes what could be read; speaks of what could not.
+    /// Returns the value of a partial that could be read; notes or reports a partial that could not.
     fn take<T>(&mut self, path: &Path, result: Result<T, Trouble>) -> Option<T> {
         match result {
             Ok(value) => return Some(value),
-            // It was replaced by nothing: a log that was taken back or forgotten.
+            // The daemon has deleted the partial since the folder was listed.
             Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(trouble @ Trouble::Newer(_)) => self.notes.push(format!("{} is left alone: {trouble}", shown_path(path))),
+            Err(trouble @ Trouble::Newer(_)) => self.notes.push(format!("{} is skipped: {trouble}", shown_path(path))),
             Err(trouble) => self.errors.push(format!("{}: {trouble}", shown_path(path))),
         }
         None
     }
 
-    /// The partials of a state folder; `None` if there is none, which is an error.
+    /// Lists the partials of a state folder; `None` and an error if `state` is no state folder.
     fn list(&mut self, state: &Path) -> Option<Vec<Entry>> {
         if !state.join("partials").is_dir() {
-            let what = if state.is_dir() { "is no state folder of tallyd" } else { "is not there" };
-            self.errors.push(format!("the folder {} {what}: is --state the one that the daemon was given?", shown_path(state)));
+            let what = if state.is_dir() { "is not a state folder of tallyd" } else { "does not exist" };
+            self.errors.push(format!("the folder {} {what}: give the state folder of the daemon as --state", shown_path(state)));
             return None;
         }
         folder::list(state).map_err(|error| self.errors.push(format!("cannot read {}: {error}", shown_path(state)))).ok()
@@ -109,7 +111,7 @@ fn as_table(listed: &[(Entry, Meta, u64)]) -> String {
     columns(&cells)
 }
 
-/// `tallyd store check`: decodes everything.
+/// `tallyd store check`: decodes every partial.
 pub fn check(state: &Path) -> Answer {
     let mut answer = Answer::default();
     let (mut whole, mut clients) = (0, 0);
@@ -128,7 +130,8 @@ pub fn check(state: &Path) -> Answer {
     answer
 }
 
-/// `tallyd store export`: copies the partials, each of them whole and checked. What is there already stays, and is an error unless it is the same or empty.
+/// `tallyd store export`: checks and copies the partials. A different partial that is already at the destination
+/// stays and is an error.
 pub fn export(state: &Path, to: &Path) -> Answer {
     let mut answer = Answer::default();
     let (mut copied, mut same) = (0, 0);
@@ -137,7 +140,7 @@ pub fn export(state: &Path, to: &Path) -> Answer {
         let read = || {
             let bytes = fs::read(&entry.path)?;
             match Partial::from_bytes(bytes.clone()).and_then(|partial| partial.check()) {
-                // It cannot be checked here, but copied.
+                // A newer partial can be copied, though not checked.
                 Ok(()) | Err(Trouble::Newer(_)) => Ok(bytes),
                 Err(trouble) => Err(trouble),
             }
@@ -153,12 +156,14 @@ pub fn export(state: &Path, to: &Path) -> Answer {
     answer
 }
 
-/// Writes a partial to another state folder; says whether it was not there yet.
+/// Writes a partial to another state folder; returns whether the partial was missing there.
 fn copy(entry: &Entry, bytes: &[u8], to: &Path) -> io::Result<bool> {
     let folder = folder::make(to, &entry.host)?;
     match fs::read(folder::path(&folder, entry.log)) {
         Ok(there) if there == bytes => return Ok(false),
-        Ok(there) if !there.is_empty() => return Err(io::Error::other("another one is there, which is kept; move it away, or export to an empty folder")),
+        Ok(there) if !there.is_empty() => {
+            return Err(io::Error::other("a different partial is already there and stays; move it away, or export to an empty folder"));
+        }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -167,7 +172,7 @@ fn copy(entry: &Entry, bytes: &[u8], to: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Does something with each partial, with a bar on stderr if it takes long.
+/// Runs `act` on each partial, with a progress bar on stderr if that takes long.
 fn for_each(answer: &mut Answer, entries: Vec<Entry>, mut act: impl FnMut(&mut Answer, &Entry)) {
     let size = |entry: &Entry| entry.path.metadata().map_or(0, |about| about.len());
     let bar = progress(entries.iter().map(size).sum());
@@ -179,7 +184,8 @@ fn for_each(answer: &mut Answer, entries: Vec<Entry>, mut act: impl FnMut(&mut A
     bar.finish_and_clear();
 }
 
-/// `tallyd report`: the numbers over the days from the one to the other, both inclusive; a line for each day and one over all, or the object that `GET /api/v1/range` gives.
+/// `tallyd report`: the numbers of the days from `from` to `to`, both inclusive: a line for each day and one for all,
+/// or the object of `GET /api/v1/range`.
 pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -> Answer {
     let mut answer = Answer::default();
     let Some(entries) = answer.list(state) else { return answer };
@@ -192,7 +198,7 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
     }
     let span = if from.is_none() && to.is_none() { Span::All } else { Span::Days(from, to) };
     let (days, all) = unite_days(&mut answer, &mut logs, span);
-    // What could not be read may have had lines of any day.
+    // A partial that could not be read may contain lines of any day.
     let counted = answer.errors.is_empty() && answer.notes.is_empty() && span::is_complete(&logs, span);
     if as_json {
         let day = |day: Option<Day>| day.map(|day| day.to_string());
@@ -216,18 +222,18 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
         cells.push(line(format!("all {}", thousands(days.len() as u64)), &all));
         answer.text = columns(&cells);
         if all.at_least || days.iter().any(|(_, day)| day.at_least) {
-            answer.notes.push("≥: clients of some of these days are not kept any more (retention_days), so there may be more of them".to_owned());
+            answer.notes.push("≥: clients of some of these days were deleted (retention_days), so there may be more unique clients".to_owned());
         }
         if !counted {
-            answer.notes.push("not everything of these days is in the numbers: a log is still being counted, or could not be read".to_owned());
+            answer.notes.push("these days are not complete: a log is still being counted, or could not be read".to_owned());
         }
     }
     answer
 }
 
-/// The numbers of each day that is asked for, undated last, and those over all of them.
+/// The numbers of each day of the span, undated last, and their total.
 ///
-/// A log that is replaced meanwhile is read again; one that cannot be decoded is left out, and spoken of.
+/// A partial that is replaced meanwhile is read again; a partial that cannot be decoded is left out and reported.
 fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(Option<Day>, Numbers)>, Numbers) {
     let mut parts: BTreeMap<(PathBuf, Option<Day>), Part> = BTreeMap::new();
     loop {
@@ -235,7 +241,7 @@ fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(
         let of_days: Vec<(&[Share], Sum)> = shares.chunk_by(|one, two| one.reported == two.reported).map(|shares| (shares, span::sum(logs, shares))).collect();
         let all = span::sum(logs, &shares);
         let key = |share: &Share| (logs[share.log].path.clone(), share.day);
-        // What the footers know by themselves is not decoded.
+        // Days whose numbers are in the footers are not decoded.
         let wanted = of_days.iter().filter(|(_, sum)| all.wants_union() || sum.wants_union()).flat_map(|(shares, _)| *shares);
         let missing: Vec<Share> = wanted.filter(|share| !share.is_removed(logs) && !parts.contains_key(&key(share))).copied().collect();
         let mut wrong = BTreeMap::new();
@@ -252,7 +258,7 @@ fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(
             days.sort_by_key(|(day, _)| (day.is_none(), *day));
             return (days, numbers(all, &shares));
         }
-        // From behind, so that places stay.
+        // From the last one on, so that the places of the others stay valid.
         for (log, trouble) in wrong.into_iter().rev() {
             let path = logs[log].path.clone();
             parts.retain(|(part, _), _| *part != path);

@@ -506,9 +506,157 @@ fn a_wrong_command_line_is_exit_2() {
     check_usage(&["count", "--frobnicate", FILES], "--frobnicate");
     check_usage(&["count", "--json", "--csv", FILES], "cannot be used with");
     check_usage(&["count", "--client-rule", "last-field", FILES], "before-dashes");
-    check_usage(&["count"], "PATH");
-    check_usage(&["verify"], "PATH");
-    check_usage(&["frobnicate"], "frobnicate");
+    check_usage(&["count", "--include", "a[", FILES], "--include: \"a[\" is not a valid pattern");
+    check_usage(&["verify", "--exclude", "", FILES], "--exclude: \"\" is not a valid pattern");
+    check_usage(&["frobnicate"], "there is no command or folder `frobnicate`");
+}
+
+#[test]
+fn an_old_name_of_a_flag_is_refused_with_the_new_one() {
+    for command in ["count", "verify"] {
+        check_usage(&[command, "--rule", "first-field", FILES], "`--rule` is now called `--client-rule`");
+        check_usage(&[command, "--rule=first-field", FILES], "`--rule` is now called `--client-rule`");
+    }
+}
+
+#[test]
+fn a_pipe_is_counted_without_a_path() {
+    let (other, folder) = (LINE.replace("113.7", "113.8"), Folder::new());
+    let log = [LINE, LINE, &other].concat();
+    let plain = ("plain", log.as_bytes().to_vec());
+    let line = format!("-,3,2,3,0,3,3,0,2,2,0,0,{}", log.len());
+    for (ending, bytes) in packed(log.as_bytes()).into_iter().chain([plain]) {
+        for words in [&["count", "--csv"][..], &["count", "--csv", "-"]] {
+            let ran = run_with(&bytes, words);
+            assert_eq!((ran.code, ran.err.as_str(), ran.out.lines().nth(1)), (0, "", Some(line.as_str())), "{ending} {words:?}");
+        }
+        // Each rule reads the same bytes, though a pipe can be read once.
+        let ran = run_with(&bytes, &["verify"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, "-: both engines agree (rule first-field)\n-: both engines agree (rule before-dashes)\n"), "{ending}");
+        // A named pipe: bytes that are more than a pipe holds, so they are read while they are written.
+        let path = folder.join(ending);
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let many = if ending == "plain" { clients(20_000) } else { packed(&clients(20_000)).into_iter().find(|(other, _)| *other == ending).unwrap().1 };
+        assert!(many.len() > 65_536);
+        let to = path.clone();
+        let writer = std::thread::spawn(move || fs::write(to, many));
+        check_counted(&path, 20_000, 20_000);
+        writer.join().unwrap().unwrap();
+    }
+    // A damaged stream counts up to the damage.
+    let bytes = gz(&[log.as_bytes()]);
+    let ran = run_with(&bytes[..bytes.len() - 4], &["count", "--csv"]);
+    assert_eq!((ran.code, ran.out.lines().nth(1)), (1, Some(line.as_str())));
+    assert!(ran.err.contains("standard input: counted up to the damage"), "{}", ran.err);
+}
+
+#[test]
+fn without_a_path_and_without_a_pipe_the_sentence_names_what_to_give() {
+    for command in ["count", "verify"] {
+        // The master of a terminal is a terminal too.
+        let terminal = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+        let output = tallyd().arg(command).stdin(terminal).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{said}");
+        assert!(said.starts_with(&format!("tallyd: nothing to {command}: name files or folders")) && said.contains("zcat"), "{said}");
+    }
+    // An empty pipe is counted, and mentioned.
+    let ran = run(&["count"]);
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 3), "{}", ran.out);
+    assert_eq!(ran.err, "tallyd: standard input was empty; name files or folders, or give a pipe\n");
+}
+
+/// The names in the table of `count` with these words on a folder, and what is said on stderr; exit 0.
+#[track_caller]
+fn names_counted(words: &[&str], folder: &Path) -> (Vec<String>, String) {
+    let Ran { code, out, err } = run(&[&["count", "--csv"], words, &[folder.to_str().unwrap()]].concat());
+    assert_eq!(code, 0, "{err}");
+    (out.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect(), err)
+}
+
+#[test]
+fn files_of_a_folder_are_chosen_by_patterns() {
+    let folder = Folder::new();
+    for name in ["access.log", "access.log.1", "other.log", "error.log"] {
+        fs::write(folder.join(name), LINE).unwrap();
+    }
+    let names = |words: &[&str]| names_counted(words, folder.path());
+    let silent = |names: &[&str]| (names.iter().map(|name| (*name).to_owned()).collect(), String::new());
+    assert_eq!(names(&["--include", "access.log*"]), silent(&["access.log", "access.log.1"]));
+    assert_eq!(names(&["--include", "/access.log", "--include", "oth??.log"]), silent(&["access.log", "other.log"]));
+    assert_eq!(names(&["--include", "access.log:other.log"]), silent(&["access.log", "other.log"]));
+    assert_eq!(names(&["--include", "*.log", "--exclude", "other*"]), silent(&["access.log", "error.log"]));
+    // A file that --exclude matches is not mentioned: the user asked for that.
+    assert_eq!(names(&["--exclude", "*.1", "--exclude", "error.log"]), silent(&["access.log", "other.log"]));
+    // Patterns are for folders: a file that is named is counted.
+    assert_eq!(names_counted(&["--include", "x", "--exclude", "*"], &folder.join("access.log")), silent(&["access.log"]));
+    let ran = run(&["verify", "--include", "access.log", folder.path().to_str().unwrap()]);
+    assert_eq!((ran.code, ran.out.lines().count(), ran.err.as_str()), (0, 2, ""), "{}", ran.out);
+}
+
+#[test]
+fn files_of_a_folder_that_are_no_access_logs_are_skipped_with_a_reason() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.join(name).display().to_string();
+    fs::write(folder.join("access.log"), LINE).unwrap();
+    fs::write(folder.join("b.error.log.2.gz"), gz(&[b"no request\n"])).unwrap();
+    let error_log = format!("{} (an error log)", path("b.error.log.2.gz"));
+    let remedy = "; to count error logs, name them or give --include\n";
+    assert_eq!(names_counted(&[], folder.path()), (vec!["access.log".to_owned()], format!("tallyd: skipped 1 file: {error_log}{remedy}")));
+    // By its first bytes, whatever its name; a compressed log is no archive.
+    fs::write(folder.join("a.log"), b"PK\x03\x04 and more").unwrap();
+    fs::write(folder.join("z.gz"), gz(&[b"PK\x03\x04 and more\n"])).unwrap();
+    let skipped = format!("tallyd: skipped 2 files: {error_log}, {} (a zip archive){remedy}", path("a.log"));
+    let counted = vec!["access.log".to_owned(), "z.gz".to_owned()];
+    assert_eq!(names_counted(&[], folder.path()), (counted, skipped.clone()));
+    // --include is for names: what is no log is not counted.
+    let zip = format!("tallyd: skipped 1 file: {} (a zip archive)\n", path("a.log"));
+    assert_eq!(names_counted(&["--include", "a*.log"], folder.path()), (vec!["access.log".to_owned()], zip));
+    // Verify likewise.
+    let ran = run(&["verify", folder.path().to_str().unwrap()]);
+    assert_eq!((ran.code, ran.out.lines().count(), ran.err), (0, 4, skipped), "{}", ran.out);
+    // Of many, the first ones are named.
+    for number in 0..9 {
+        fs::write(folder.join(&format!("error.log.{number}")), LINE).unwrap();
+    }
+    let (_, said) = names_counted(&[], folder.path());
+    assert!(said.starts_with("tallyd: skipped 11 files: ") && said.contains("error.log.3 (an error log) and 6 more; to count"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_file_that_is_named_is_counted_or_refused() {
+    let folder = Folder::new();
+    fs::write(folder.join("error.log"), LINE).unwrap();
+    check_counted(&folder.join("error.log"), 1, 1);
+    fs::write(folder.join("old.zip"), b"PK\x03\x04 and more").unwrap();
+    let mut tar = vec![b'a'; 257];
+    tar.extend(b"ustar\x0000");
+    fs::write(folder.join("old.log"), tar).unwrap();
+    for (name, kind) in [("old.zip", "the file is a zip archive"), ("old.log", "the file is a tar archive")] {
+        check_unreadable(&folder.join(name), &format!("{name}: {kind}, not a plain, gz, zst, bz2 or xz log"));
+        let ran = run(&[OsStr::new("verify"), folder.join(name).as_os_str()]);
+        assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains(kind) && ran.err.lines().count() == 1, "{}", ran.err);
+    }
+    let ran = run_with(b"\x7fELF and more", &["count"]);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "tallyd: cannot count standard input: the file is a program (ELF), not a plain, gz, zst, bz2 or xz log\n"));
+}
+
+#[test]
+fn help_shows_examples() {
+    let help = print(&["count", "--help"]);
+    assert!(help.contains("zcat /var/log/nginx/access.log.*.gz | tallyd count"), "{help}");
+    for words in [&["--help"][..], &["-h"]] {
+        let help = print(words);
+        for example in ["tallyd serve /var/log/nginx", "tallyd count /var/log/nginx/access.log", "curl http://127.0.0.1:8080/api/v1/report"] {
+            assert!(help.contains(&format!("\n  {example} ")), "{help}");
+        }
+    }
+    // The settings are in groups, and not in the summary.
+    let (long, short) = (print(&["--help"]), print(&["-h"]));
+    for heading in ["Watching logs:", "Counting:", "API and access:", "Store:", "Memory and limits:", "Sandbox and journal:"] {
+        assert!(long.contains(&format!("\n{heading}\n")) && !short.contains(heading), "{heading}");
+    }
 }
 
 /// Nobody reads on: the program ends without a panic.

@@ -243,6 +243,7 @@ fn completions_and_manual_pages_know_the_commands() {
     assert!(code == Some(0) && page.contains(".TH tallyd 1") && page.contains(r"upload\-max\-mib") && page.contains("TALLYD_UPLOAD_MAX_MIB"), "{page}");
     let (_, page, _) = run(&["man", "count"]);
     assert!(page.contains(".TH tallyd-count 1") && page.contains(r"\-\-csv"), "{page}");
+    assert!(page.contains("zcat /var/log/nginx/access.log.*.gz | tallyd count"), "{page}");
     let (_, page, _) = run(&["man", "store", "ls"]);
     assert!(page.contains(".TH tallyd-store-ls 1") && page.contains(r"\-\-json"), "{page}");
     for words in [&["man"][..], &["man", "serve"], &["man", "store", "ls"]] {

@@ -56,6 +56,98 @@ fn what_cannot_be_started_says_why_in_a_sentence() {
 }
 
 #[test]
+fn a_mistyped_command_is_refused_with_the_nearest_one() {
+    let folder = Folder::new();
+    fs::write(folder.join("access.log"), LINE).unwrap();
+    for (words, said) in [
+        (&["conut", "files"][..], "there is no command or folder `conut`: did you mean `tallyd count`?"),
+        (&["staus"], "there is no command or folder `staus`: did you mean `tallyd status`?"),
+        (&["hlep"], "did you mean `tallyd help`?"),
+        (&["frobnicate"], "there is no command or folder `frobnicate`; `tallyd help` lists the commands"),
+        (&["--recursive", "status"], "put the command first: `tallyd status`"),
+        (&["access.log"], "access.log is a file, not a folder: `tallyd count access.log` counts a file once, `tallyd serve --logs DIR`"),
+        (&["serve", "access.log"], "access.log is a file, not a folder"),
+        (&["--log-format", "json"], "`--log-format` is now called `--journal-format`"),
+        (&["serve", "--log-format=json"], "`--log-format` is now called `--journal-format`"),
+    ] {
+        let output = tallyd().args(words).current_dir(folder.path()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice(), stderr.lines().count()), (Some(2), &b""[..], 1), "{words:?}: {stderr}");
+        assert!(stderr.starts_with("tallyd: ") && stderr.contains(said), "{words:?}: {stderr}");
+    }
+    // A path, or a word after `serve`, is a folder.
+    for words in [&["./conut"][..], &["serve", "conut"]] {
+        let output = tallyd().args(words).current_dir(folder.path()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(3) && stderr.contains("cannot watch the log folder"), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_old_name_of_a_setting_is_refused_with_the_new_one() {
+    let folder = Folder::new();
+    fs::write(folder.join("old.toml"), "workers = 2\nlog_format = \"json\"\n").unwrap();
+    let (code, stderr) = refused(&folder, &["--config", "old.toml"], &[]);
+    assert_eq!((code, stderr.as_str()), (2, "tallyd: old.toml:2: `log_format` is now called `journal_format`: use the new name\n"));
+    let (code, stderr) = refused(&folder, &[], &[("TALLYD_LOG_FORMAT", "json")]);
+    assert_eq!((code, stderr.as_str()), (2, "tallyd: `TALLYD_LOG_FORMAT` is now called `TALLYD_JOURNAL_FORMAT`: use the new name\n"));
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_mentioned() {
+    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_WORKER", "3"), ("TALLYD_FROBNICATE", "1")]);
+    let journal = daemon.journal();
+    assert!(journal.contains("TALLYD_WORKER is not a setting and has no effect; did you mean TALLYD_WORKERS?"), "{journal}");
+    assert!(journal.contains("TALLYD_FROBNICATE is not a setting and has no effect; `tallyd serve --help` lists the settings"), "{journal}");
+}
+
+/// A folder with these subfolders, each with a log of one line.
+fn folder_with(names: &[&str]) -> Folder {
+    let folder = Folder::new();
+    for name in names {
+        fs::create_dir(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join("a.log"), LINE.replace("1.2.3.4", name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_folder_on_the_command_line_is_watched() {
+    let daemon = Daemon::start_with_words(folder_with(&["web"]), &["web"], &[]);
+    daemon.wait_for("a.log", truth(1, 1));
+    let folder = daemon.end(libc::SIGTERM);
+    fs::write(folder.join("tallyd.toml"), "logs = \"files\"\n").unwrap();
+    // Folders of the command line add up, and replace those of the environment and of the file.
+    for part in ["web2", "web3"] {
+        fs::create_dir(folder.join(part)).unwrap();
+        fs::write(folder.join(part).join("b.log"), LINE.replace("1.2.3.4", part)).unwrap();
+    }
+    let words = ["serve", "--config", "tallyd.toml", "--logs", "web3", "web", "web2"];
+    let daemon = Daemon::start_with_words(folder, &words, &[("TALLYD_LOGS", "nowhere")]);
+    for name in ["web/a.log", "web2/b.log", "web3/b.log"] {
+        daemon.wait_for(name, truth(1, 1));
+    }
+    assert_eq!(daemon.get("/api/v1/files")["files"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_folder_in_the_file_may_be_a_single_text() {
+    let folder = folder_with(&["web"]);
+    fs::write(folder.join("web/b.log"), LINE).unwrap();
+    fs::write(folder.join("tallyd.toml"), "logs = \"web\"\ninclude = \"a*\"\nallowed_hosts = \"stats.example.org\"\n").unwrap();
+    let daemon = Daemon::start_with_words(folder, &["--config", "tallyd.toml"], &[]);
+    daemon.wait_for("a.log", truth(1, 1));
+    assert_eq!(daemon.reported("b.log"), None);
+    assert_eq!(daemon.ask("GET", "/healthz", &[("host", "stats.example.org")]).map(|(status, ..)| status), Some(200));
+}
+
+#[test]
+fn without_a_folder_files_is_watched() {
+    let daemon = Daemon::start_with_words(folder_with(&["files"]), &[], &[]);
+    daemon.wait_for("a.log", truth(1, 1));
+}
+
+#[test]
 fn a_bad_variable_is_refused_too() {
     let folder = Folder::new();
     let (code, stderr) = refused(&folder, &[], &[("TALLYD_WORKERS", "many")]);
@@ -310,6 +402,8 @@ fn every_answer_has_its_headers() {
         ("GET", "/api/v1/days/2021-02-30", 400),
         ("GET", "/api/v1/days?from=2021-03-23&to=2021-03-22", 400),
         ("GET", "/api/v1/days?from=yesterday&to=today", 200),
+        ("GET", "/api/v1/days?from=2021-03&to=2021-03", 200),
+        ("GET", "/api/v1/days?from=2021-13", 400),
         ("GET", "/api/v1/days?from=tomorrow", 400),
         ("GET", "/api/v1/days?day=2021-03-22", 400),
         ("GET", "/api/v1/report?x=1", 400),

@@ -11,6 +11,7 @@ use libc::SIGTERM;
 use serde_json::{Value, json};
 use support::{Daemon, Folder, Truth, duckdb, tallyd, wait_until};
 use tallyd::log::Day;
+use tallyd::period::{Period, today};
 use tallyd::store::folder::{self, Host};
 use tallyd::store::{Meta, Partial, State, encode, read_meta};
 use tallyd::tally::{Clients, Key, Totals, Usage};
@@ -170,6 +171,13 @@ fn a_range_is_reported_without_a_daemon() {
     check(&["--to", "2021-03-21"], 3, 1);
     check(&["--from", "2021-03-22", "--to", "2021-03-22"], 2130, 2);
     check(&["--from", "2022-01-01"], 0, 0);
+    check(&["--from", "2021-03", "--to", "2021-03"], 2250, 2);
+    check(&["--to", "1969-12"], 3, 1);
+    check(&["--from", "yesterday", "--to", "month"], 0, 0);
+    // The days of words are those of the moment, which may be midnight in UTC.
+    let last_week = |today| Period::parse("7d", today).map(|days| json!([days.first.to_string(), days.last.to_string()])).unwrap();
+    let (before, range) = (today(), report(&["--from", "7d", "--to", "7d"], state.path()));
+    assert!([before, today()].map(last_week).contains(&json!([range["from"], range["to"]])), "{range}");
     let output = tallyd().args(["report", "--state"]).arg(state.path()).output().unwrap();
     let table = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -178,11 +186,14 @@ fn a_range_is_reported_without_a_daemon() {
     assert_eq!((lines[2][0], lines[2][2]), ("2021-03-22", "2,130"));
     assert_eq!(lines[4][..2], ["all", "3"]);
     assert_eq!(lines[4][3], "2,250");
-    for words in [["--from", "22.3.2021"], ["--from", "2021-02-30"]] {
-        assert_eq!(tallyd().arg("report").args(words).output().unwrap().status.code(), Some(2));
+    for words in [["--from", "22.3.2021"], ["--from", "2021-02-30"], ["--to", "2021-13"], ["--to", "0d"]] {
+        let output = tallyd().arg("report").args(words).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains("write days like 2021-03-22, 2021-03, today, yesterday, 7d or month"), "{said}");
     }
     let backwards = tallyd().args(["report", "--from", "2021-03-23", "--to", "2021-03-22", "--state"]).arg(state.path()).output().unwrap();
     assert_eq!(backwards.status.code(), Some(1));
+    assert_eq!(String::from_utf8(backwards.stderr).unwrap(), "tallyd: --from 2021-03-23 is after --to 2021-03-22: give the earlier day as --from\n");
 }
 
 #[test]
@@ -239,7 +250,7 @@ fn what_is_damaged_is_said_and_what_is_newer_left_alone() {
     fs::write(path(1), &bytes).unwrap();
     let (code, text, errors) = run(&["check"], state.path());
     assert_eq!((code, text.starts_with("3 partials")), (0, true));
-    assert!(errors.contains("0000000000000001.parquet is left alone: it is of version 9"), "{errors}");
+    assert!(errors.contains("0000000000000001.parquet is skipped: it is of version 9"), "{errors}");
     let mut bytes = fs::read(path(2)).unwrap();
     bytes[1_000] ^= 1;
     fs::write(path(2), &bytes).unwrap();
@@ -250,7 +261,7 @@ fn what_is_damaged_is_said_and_what_is_newer_left_alone() {
     assert_eq!(run(&["ls"], state.path()).0, 0);
     // Nothing is not a store that is well.
     fs::create_dir(state.join("other")).unwrap();
-    for (folder, word) in [("none", "is not there"), ("other", "is no state folder of tallyd")] {
+    for (folder, word) in [("none", "does not exist"), ("other", "is not a state folder of tallyd")] {
         for command in ["check", "ls"] {
             let (code, text, errors) = run(&[command], &state.join(folder));
             assert!(code == 1 && text.is_empty() && errors.contains(word), "{text}{errors}");
@@ -273,7 +284,7 @@ fn partials_are_exported_whole() {
     fs::write(&there, "something else").unwrap();
     let (code, text, errors) = export();
     assert_eq!((code, text.as_str()), (1, "0 partials copied, 3 were there already\n"));
-    assert!(errors.contains("another one is there, which is kept"), "{errors}");
+    assert!(errors.contains("a different partial is already there and stays"), "{errors}");
     assert_eq!(fs::read(&there).unwrap(), b"something else");
     fs::write(&there, "").unwrap();
     assert_eq!(export().0, 0);

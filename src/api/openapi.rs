@@ -347,12 +347,13 @@ fn response(path: &str, (status, about, media): &Answer) -> Value {
 fn schema_of(parameter: &Parameter) -> Value {
     // From 1 to 36500, as `period` reads them.
     const LAST_DAYS: &str = "[1-9][0-9]{0,3}|[12][0-9]{4}|3[0-5][0-9]{3}|36[0-4][0-9]{2}|36500";
+    const MONTH: &str = "[0-9]{4}-(0[1-9]|1[0-2])";
     const DATE: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
     match parameter.kind {
         Kind::FileId => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
         Kind::Text => json!({ "type": "string" }),
         Kind::Day => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|undated)$") }),
-        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|month|({LAST_DAYS})d)$") }),
+        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|{MONTH}|today|yesterday|month|({LAST_DAYS})d)$") }),
         Kind::Words(words) => json!({ "type": "string", "enum": words }),
         Kind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
     }

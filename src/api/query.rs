@@ -42,14 +42,15 @@ pub(super) enum Kind {
 
 pub(super) static FROM: Parameter = Parameter {
     name: "from",
-    about: "The first day, inclusive: a date like 2021-03-22, or a word for days of which the first counts: `today`, `yesterday`, `month` (this calendar month), or \
-            a number of days with a `d`, like `7d` (the last 7 days, today included). Days of these words are days in UTC.",
+    about: "The first day, inclusive: a date like 2021-03-22, a month like 2021-03, `today`, `yesterday`, `month` (this calendar month), or a number of days with a \
+            `d`, like `7d` (the last 7 days, today included). Of several days, the first one counts. Words are relative to the current day in UTC.",
     kind: Kind::Bound,
 };
 
 pub(super) static TO: Parameter = Parameter {
     name: "to",
-    about: "The last day, inclusive: a date, or one of the words of `from`, of whose days the last counts: so `to=7d` is today, and `to=month` the last day of this month.",
+    about: "The last day, inclusive: written like `from`. Of several days, the last one counts: `to=7d` is today, `to=2021-03` is 2021-03-31, and `to=month` is the last \
+            day of this month.",
     kind: Kind::Bound,
 };
 
@@ -127,7 +128,8 @@ impl Asked {
     pub(super) fn days(&self, today: Day) -> Result<Days, Problem> {
         let period = |parameter: &Parameter| {
             let name = parameter.name;
-            let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is no day: write it like 2021-03-22, or today, yesterday, 7d, month")).of(name);
+            let wrong =
+                |text| Problem::bad_parameter(format!("{name}: {text:?} is no day: write it like 2021-03-22, 2021-03, today, yesterday, 7d or month")).of(name);
             self.text(parameter).map(|text| Period::parse(text, today).ok_or_else(|| wrong(text))).transpose()
         };
         let (from, to) = (period(&FROM)?.map(|period| period.first), period(&TO)?.map(|period| period.last));

@@ -1,30 +1,31 @@
-//! How the memory that is granted is shared out among the settings that nobody gave.
+//! The defaults of the memory settings: shares of the cgroup's memory limit.
 //!
 //! Pure. The shares are measured ones; docs/ARCHITECTURE.md has the measurements.
 
-/// What the settings about memory are by default, in their own units.
+/// The defaults of the memory settings, in their own units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Defaults {
     pub(super) memory_budget_mib: u64,
     pub(super) cache_mib: u64,
     pub(super) worker_memory_mib: u64,
     pub(super) range_mib: u64,
-    /// How much memory an answer about days may take, in bytes.
+    /// Memory for one answer about days, in bytes.
     pub(super) question: u64,
 }
 
 impl Defaults {
-    /// Those where nothing limits memory.
+    /// The defaults without a memory limit.
     const FREE: Defaults = Defaults { memory_budget_mib: 256, cache_mib: 256, worker_memory_mib: 1024, range_mib: 32, question: u64::MAX };
 
-    /// Those for so many bytes that all processes may take together, of which so many are workers: never more than without a limit.
+    /// The defaults for a limit of all processes together, in bytes, of which `workers` are workers: never more than
+    /// without a limit.
     pub(super) fn within(limit: Option<u64>, workers: usize) -> Defaults {
         let Some(limit) = limit else { return Defaults::FREE };
         let (mib, workers, free) = (limit >> 20, workers as u64, Defaults::FREE);
         Defaults {
             memory_budget_mib: (mib / 4).clamp(16, free.memory_budget_mib),
             cache_mib: (mib / 8).min(free.cache_mib),
-            // With less, what `xz -9` has made could not be decoded.
+            // A worker with less could not decode the output of `xz -9`.
             worker_memory_mib: (mib / 2 / workers).clamp(128, free.worker_memory_mib),
             range_mib: (mib / 32 / workers).clamp(1, free.range_mib),
             question: (limit / 8).max(1 << 20),
@@ -32,7 +33,7 @@ impl Defaults {
     }
 }
 
-/// What is wrong with settings that somebody gave, each with its name and MiB, if they are more together than what is granted.
+/// Returns a warning if the settings that are given, each with its name and MiB, are together more than the limit.
 pub(super) fn excess(limit: Option<u64>, given: &[(&str, Option<u64>)]) -> Option<String> {
     let limit = limit? >> 20;
     let given: Vec<(&str, u64)> = given.iter().filter_map(|(name, mib)| Some((*name, (*mib)?))).collect();
@@ -40,7 +41,10 @@ pub(super) fn excess(limit: Option<u64>, given: &[(&str, Option<u64>)]) -> Optio
     let named: Vec<String> = given.iter().map(|(name, mib)| format!("{name} = {mib}")).collect();
     (sum > limit).then(|| {
         let are = if let [_] = *named { "is" } else { "are together" };
-        format!("{} {are} more than the {limit} MiB of memory that the cgroup grants: give less, or leave it out for a share of the limit", named.join(", "))
+        format!(
+            "{} {are} more than the {limit} MiB of memory that the cgroup grants: lower the value, or leave the setting out for a share of the limit",
+            named.join(", ")
+        )
     })
 }
 

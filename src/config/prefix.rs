@@ -1,9 +1,10 @@
-//! How the names of several watched folders are told apart.
+//! Prefixes that distinguish the logs of several watched folders.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What stands in front of the names of each folder: nothing if there is one; its last part and a slash, or as many parts as tell it from the others.
+/// Returns the prefix of the names in each folder: empty for a single folder, else as many last parts of its path as
+/// make it unique, and a slash.
 pub fn prefixes(folders: &[PathBuf], recursive: bool) -> Vec<Vec<u8>> {
     if folders.len() == 1 {
         return vec![Vec::new()];

@@ -1,34 +1,37 @@
-//! Where a daemon is to be found, for the commands that ask it or look into its state: by some of its settings, from the same file.
+//! The address and the state folder of a daemon, for the commands that query the daemon or read its state.
 //!
-//! Of the file, each line must be a setting; whether its value can be is for the daemon to say, since it may have been changed under one that runs.
+//! Every line of the file must be a setting. The values are not checked: the file may have changed since the daemon
+//! started.
 
 use std::path::{Path, PathBuf};
 
-use super::{BadSetting, Given, LISTEN, STATE, named, read_file};
+use super::check::named;
+use super::file::read_file;
+use super::{BadSetting, Given, LISTEN, STATE};
 
-/// Those of the settings by which other commands find a daemon and its state.
+/// The settings by which other commands find a daemon and its state.
 #[derive(Clone, Default, Debug)]
 pub struct Whereabouts {
     /// The state folder.
     pub state: Option<PathBuf>,
-    /// Where the API answers.
+    /// The address of the API.
     pub listen: Option<String>,
-    /// The file with its certificate.
+    /// The file with the certificate of the API.
     pub tls_cert: Option<PathBuf>,
-    /// The file with the token that is enough for reading.
+    /// The file with the token for requests that read.
     pub read_token_file: Option<PathBuf>,
-    /// The file with the other token.
+    /// The file with the token for requests that change anything.
     pub token_file: Option<PathBuf>,
 }
 
 impl Whereabouts {
-    /// Adds what a configuration file has and was not given.
+    /// Adds the settings of a configuration file that flags and environment left open.
     ///
     /// # Errors
-    /// For a file that cannot be read or understood, with a remedy.
+    /// For a file that cannot be read or parsed, with a remedy.
     pub fn or_of(self, file: Option<&Path>) -> Result<Whereabouts, BadSetting> {
         let Given { state, listen, tls_cert, read_token_file, token_file, .. } = file.map_or(Ok(Given::default()), read_file)?;
-        // Either token is enough, so one that was given goes before both of the file.
+        // Either token is enough, so a token from a flag wins over both tokens of the file.
         let no_token = self.read_token_file.is_none() && self.token_file.is_none();
         Ok(Whereabouts {
             state: self.state.or(state),
@@ -39,12 +42,12 @@ impl Whereabouts {
         })
     }
 
-    /// The state folder, or the one there is by default.
+    /// The state folder, or the default one.
     pub fn state(&self) -> &Path {
         self.state.as_deref().unwrap_or(Path::new(STATE))
     }
 
-    /// Where the API answers, or where it does by default.
+    /// The address of the API, or the default one.
     pub fn listen(&self) -> &str {
         self.listen.as_deref().unwrap_or(LISTEN)
     }

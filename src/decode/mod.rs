@@ -74,22 +74,30 @@ impl Format {
     }
 }
 
-/// What compresses a file, by its first bytes and not by its name; `None`: it is plain.
+/// Bytes that [`format_of`] needs of a file's beginning; fewer are allowed.
+const MAGIC_BYTES: usize = 6;
+
+/// Returns the compression of a file by its first bytes, not by its name; `None`: the file is plain.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If the file cannot be read.
 pub fn format(file: &File) -> io::Result<Option<Format>> {
-    let mut magic = [0; 6];
+    let mut magic = [0; MAGIC_BYTES];
     let length = read_at(file, &mut magic, 0)?;
-    Ok(match &magic[..length] {
+    Ok(format_of(&magic[..length]))
+}
+
+/// Returns the compression of a log by its first bytes; `None`: the log is plain.
+pub fn format_of(head: &[u8]) -> Option<Format> {
+    match head {
         [0x1f, 0x8b, ..] => Some(Format::Gz),
         // A frame to be skipped may come first: pzstd writes one.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::Zst),
         // A block follows, or the end of an empty stream.
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72] => Some(Format::Bz2),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Some(Format::Xz),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => Some(Format::Bz2),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
         _ => None,
-    })
+    }
 }
 
 /// How much a compressed log may become.

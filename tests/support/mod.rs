@@ -184,12 +184,26 @@ impl Daemon {
         Daemon::start_by(command, folder, journal.into(), options, variables)
     }
 
+    /// Starts one with these words instead of `serve --logs logs`.
+    pub fn start_with_words(folder: Folder, words: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        let mut command = tallyd();
+        command.args(words);
+        let journal = File::create(folder.join("journal")).unwrap();
+        Daemon::start_on(command, folder, journal.into(), &[], variables)
+    }
+
     fn start_by(mut command: Command, folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
+        command.args(["serve", "--logs", "logs"]);
+        Daemon::start_on(command, folder, journal, options, variables)
+    }
+
+    /// Starts one by a command that names the watched folders already.
+    fn start_on(mut command: Command, folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
         for part in ["logs", "faults"] {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
         let mut child = command
-            .args(["serve", "--logs", "logs", "--state", "state", "--workers", "2"])
+            .args(["--state", "state", "--workers", "2"])
             .args(if options.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(if options.contains(&"--scan-every-ms") { &[][..] } else { &["--scan-every-ms", "100"] })
             .args(options)

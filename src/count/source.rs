@@ -1,0 +1,104 @@
+//! The bytes of a path: a file in ranges, or a stream, compressed or not.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::found::{Candidate, Origin, Report, STDIN};
+use crate::decode::{self, Damage, Format};
+use crate::log::{FOREIGN_HEAD_BYTES, foreign_content, shown_to_people};
+use crate::range;
+use crate::sys::map::read_at;
+
+/// How the bytes of a log are read.
+pub(super) enum Source {
+    /// A regular file of this length: its ranges can be counted independently.
+    Plain(Arc<File>, u64),
+    /// A stream that can only be read from front to back: standard input, a pipe.
+    Stream(Box<dyn Read + Send>),
+    /// A compressed file or stream, and how many bytes it has: 0 if that is unknown.
+    Compressed(Box<dyn Read + Send>, Format, u64),
+}
+
+impl Source {
+    /// How many bytes there are to read; 0 if that is unknown.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Source::Plain(_, length) | Source::Compressed(_, _, length) => *length,
+            Source::Stream(_) => 0,
+        }
+    }
+}
+
+/// Opens a log. Reports a path that cannot be read, and a file that is known to be no log: as an error if it was
+/// named, else as skipped.
+pub(super) fn open(candidate: Candidate, report: &mut Report) -> Option<(PathBuf, Source)> {
+    let Candidate { path, origin } = candidate;
+    match (source(&path), origin) {
+        (Ok(Ok(source)), _) => return Some((path, source)),
+        (Ok(Err(kind)), Origin::Folder) => report.skip(path, kind),
+        (Ok(Err(kind)), Origin::Named) => {
+            report.errors.push(format!("cannot count {}: the file is {kind}, not a plain, gz, zst, bz2 or xz log", shown(&path)));
+        }
+        (Err(error), _) => report.errors.push(cannot_read(&path, &error.into())),
+    }
+    None
+}
+
+/// Opens a log, or returns what the file is instead.
+fn source(path: &Path) -> io::Result<Result<Source, &'static str>> {
+    if path.as_os_str() == STDIN {
+        return stream(io::stdin());
+    }
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    // A file in /proc has bytes though its length is 0.
+    if !about.is_file() || about.len() == 0 {
+        return stream(file);
+    }
+    let mut head = [0; FOREIGN_HEAD_BYTES];
+    let length = read_at(&file, &mut head, 0)?;
+    let head = &head[..length];
+    Ok(match (decode::format_of(head), foreign_content(head)) {
+        (Some(format), _) => Ok(Source::Compressed(Box::new(file), format, about.len())),
+        (None, Some(kind)) => Err(kind),
+        (None, None) => Ok(Source::Plain(Arc::new(file), about.len())),
+    })
+}
+
+/// Opens a stream. Its first bytes are read here, to see what they are, and are read again by the caller.
+fn stream(mut input: impl Read + Send + 'static) -> io::Result<Result<Source, &'static str>> {
+    let mut head = Vec::new();
+    (&mut input).take(FOREIGN_HEAD_BYTES as u64).read_to_end(&mut head)?;
+    let (format, kind, has_ended) = (decode::format_of(&head), foreign_content(&head), head.len() < FOREIGN_HEAD_BYTES);
+    // A terminal would have to report its end a second time.
+    let whole: Box<dyn Read + Send> = if has_ended { Box::new(Cursor::new(head)) } else { Box::new(Cursor::new(head).chain(input)) };
+    Ok(match (format, kind) {
+        (Some(format), _) => Ok(Source::Compressed(whole, format, 0)),
+        (None, Some(kind)) => Err(kind),
+        (None, None) => Ok(Source::Stream(whole)),
+    })
+}
+
+/// A sentence on a path that cannot be read.
+pub(super) fn cannot_read(path: &Path, error: &range::Trouble) -> String {
+    let path = shown(path);
+    match error {
+        range::Trouble::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            format!("cannot read {path}: permission denied (tallyd runs as uid {})", crate::sys::process::uid())
+        }
+        _ => format!("cannot read {path}: {error}"),
+    }
+}
+
+/// A sentence on a log of which only a part could be read.
+pub(super) fn damaged(path: &Path, damage: Damage) -> String {
+    format!("{}: counted up to the damage: {damage}", shown(path))
+}
+
+/// A path in a sentence.
+pub(super) fn shown(path: &Path) -> String {
+    if path.as_os_str() == STDIN { "standard input".to_owned() } else { shown_to_people(path.as_os_str().as_bytes()) }
+}
