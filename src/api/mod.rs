@@ -22,6 +22,7 @@ mod large;
 mod metrics;
 mod openapi;
 mod page;
+mod pages;
 mod period;
 mod problem;
 mod query;
