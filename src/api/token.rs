@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn headers(fields: &[&[u8]]) -> HeaderMap {
-        fields.iter().map(|field| (header::AUTHORIZATION, field.try_into().unwrap())).collect()
+        fields.iter().map(|field| (header::AUTHORIZATION, (*field).try_into().unwrap())).collect()
     }
 
     #[test]

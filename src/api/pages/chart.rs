@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_chart_of_little_is_a_chart() {
-        assert!(Chart::of("Requests", "requests", &[]).is_none());
+        assert!(Chart::of("Requests", ["request", "requests"], &[]).is_none());
         assert_eq!(Chart::of("Requests", ["request", "requests"], &days(&[7])).unwrap().sentence, "2021-03-01: 7 requests.");
         assert_eq!(Chart::of("Requests", ["request", "requests"], &days(&[1])).unwrap().sentence, "2021-03-01: 1 request.");
         assert_eq!(Chart::of("Requests", ["request", "requests"], &days(&[0, 0])).unwrap().bars[1].height, 0);
