@@ -15,7 +15,9 @@ use super::answer::{Format, Tag, answer};
 use super::examples::EXAMPLES;
 use super::guard::OPEN_PATHS;
 use super::large::OneCopy;
-use super::problem::{BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_LOGIN, READ_ONLY_TOKEN, UNAUTHORIZED};
+use super::problem::{
+    BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_LOGIN, READ_ONLY_TOKEN, UNAUTHORIZED,
+};
 use super::query::{Asked, Kind, Parameter};
 use super::routes::Shared;
 use super::{days, files, problem, report, status, upload, wire};

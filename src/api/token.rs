@@ -113,7 +113,9 @@ impl Reading {
     /// With a sentence, if the settings contradict each other.
     fn of(has_read_token: bool, insecure_no_auth: bool, is_loopback: bool) -> Result<Reading, String> {
         match (has_read_token, insecure_no_auth, is_loopback) {
-            (true, true, _) => Err("insecure_no_auth: everybody may read, but a read token is set too (TALLYD_READ_TOKEN or read_token_file); remove one of them".to_owned()),
+            (true, true, _) => {
+                Err("insecure_no_auth: everybody may read, but a read token is set too (TALLYD_READ_TOKEN or read_token_file); remove one of them".to_owned())
+            }
             (true, false, _) | (false, false, false) => Ok(Reading::NeedsToken),
             (false, _, true) => Ok(Reading::OpenOnLoopback),
             (false, true, false) => Ok(Reading::OpenToAll),
@@ -138,7 +140,9 @@ impl Shown {
         let parts = one.and_then(|field| field.split_at_checked(memchr::memchr(b' ', field)?));
         match parts {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer") => Shown::Bearer(Token::of(token.trim_ascii())),
-            Some((scheme, login)) if scheme.eq_ignore_ascii_case(b"basic") => password(login.trim_ascii()).map_or(Shown::Nothing, |token| Shown::Basic(Token::of(&token))),
+            Some((scheme, login)) if scheme.eq_ignore_ascii_case(b"basic") => {
+                password(login.trim_ascii()).map_or(Shown::Nothing, |token| Shown::Basic(Token::of(&token)))
+            }
             _ => Shown::Nothing,
         }
     }

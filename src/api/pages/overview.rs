@@ -8,7 +8,7 @@ use axum::response::Response;
 use super::chart::Chart;
 use super::completeness::Progress;
 use super::tile::Tile;
-use super::{noun, notice, page, wants_json};
+use super::{notice, noun, page, wants_json};
 use crate::api::period::today;
 use crate::api::problem::Problem;
 use crate::api::routes::{Api, Shared};

@@ -67,9 +67,7 @@ impl Tile {
                 }),
                 as_of: Some(range.as_of),
             },
-            Err(why) => {
-                Tile { id, title, link, numbers: None, note: format!("not available now: {why}"), complete: false, has_requests: false, as_of: None }
-            }
+            Err(why) => Tile { id, title, link, numbers: None, note: format!("not available now: {why}"), complete: false, has_requests: false, as_of: None },
         }
     }
 }
