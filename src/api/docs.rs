@@ -63,18 +63,18 @@ enum Deed {
 
 const QUESTIONS: [(&str, &str, Deed); 13] = [
     ("How many requests and distinct clients are there today?", "/api/v1/range?from=today&to=today", Deed::Read),
-    ("And in the last 7 days? Each client counts once.", "/api/v1/range?from=7d", Deed::Read),
-    ("And in some month?", "/api/v1/range?from=2021-03-01&to=2021-03-31", Deed::Read),
+    ("How many in the last 7 days? Each client counts once.", "/api/v1/range?from=7d", Deed::Read),
+    ("How many in a month?", "/api/v1/range?from=2021-03-01&to=2021-03-31", Deed::Read),
     ("How many on each day?", "/api/v1/days?from=28d", Deed::Read),
-    ("The same for a spreadsheet?", "/api/v1/days?format=csv", Deed::Read),
+    ("How many on each day, for a spreadsheet?", "/api/v1/days?format=csv", Deed::Read),
     ("Which clients sent the most requests?", "/api/v1/top/clients?from=7d&limit=10", Deed::Read),
     ("How many requests and distinct clients does each log have?", "/api/v1/report", Deed::Read),
     ("Which logs are there, and which are not counted to their end?", "/api/v1/files", Deed::Read),
     ("Is everything counted, and is anything degraded?", "/api/v1/status", Deed::Read),
-    ("When do the numbers change? (server-sent events)", "/api/v1/events", Deed::Listen),
-    ("Upload a log into the watched folder", "/api/v1/files/", Deed::Change("-T access.log ")),
-    ("Delete the numbers of a log", "/api/v1/files/ID", Deed::Change("-X DELETE ")),
-    ("Scan the folders now", "/api/v1/rescan", Deed::Change("-X POST ")),
+    ("When do the numbers change? (Server-sent events.)", "/api/v1/events", Deed::Listen),
+    ("Upload a log into the watched folder:", "/api/v1/files/", Deed::Change("-T access.log ")),
+    ("Delete the numbers of a log:", "/api/v1/files/ID", Deed::Change("-X DELETE ")),
+    ("Scan the folders now:", "/api/v1/rescan", Deed::Change("-X POST ")),
 ];
 
 /// `GET /docs`

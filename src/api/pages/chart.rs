@@ -43,7 +43,7 @@ impl Chart {
         let sentence = match days.len() {
             1 => format!("{first}: {} {}.", thousands(*most), noun(*most, things[0], things[1])),
             count => format!(
-                "The latest {count} days with requests, from {first} to {last}: most {} on {most_on} ({}), fewest on {least_on} ({}).",
+                "{count} days with requests, {first} to {last}: most {} on {most_on} ({}), fewest on {least_on} ({}).",
                 things[1],
                 thousands(*most),
                 thousands(*least)
@@ -78,10 +78,7 @@ mod tests {
         let chart = Chart::of("Requests", ["request", "requests"], &days(&[0, 1, 500, 1_000])).unwrap();
         assert_eq!(chart.bars.iter().map(|bar| (bar.x, bar.y, bar.height)).collect::<Vec<_>>(), [(1, 100, 0), (11, 99, 1), (21, 50, 50), (31, 0, 100)]);
         assert_eq!((chart.width, chart.first.as_str(), chart.last.as_str()), (70, "2021-03-01", ""));
-        assert_eq!(
-            chart.sentence,
-            "The latest 4 days with requests, from 2021-03-01 to 2021-03-04: most requests on 2021-03-04 (1,000), fewest on 2021-03-01 (0)."
-        );
+        assert_eq!(chart.sentence, "4 days with requests, 2021-03-01 to 2021-03-04: most requests on 2021-03-04 (1,000), fewest on 2021-03-01 (0).");
         let chart = Chart::of("Requests", ["request", "requests"], &days(&[u64::MAX; 8])).unwrap();
         assert!(chart.bars.iter().all(|bar| bar.height == 100), "{:?}", chart.bars);
         assert_eq!((chart.width, chart.last.as_str()), (80, "2021-03-08"));
