@@ -12,22 +12,26 @@ pub(super) struct Progress {
     pub(super) logs: u64,
     /// Those of them of which some lines are not counted.
     pub(super) incomplete: u64,
+    /// Those of these whose lines stay uncounted until a person does something: damaged logs, unreadable ones.
+    pub(super) broken: u64,
     /// Known bytes that are not counted yet.
     pub(super) pending_bytes: u64,
     /// The logs whose latest numbers are not in the store yet.
     pub(super) unstored: u64,
     /// Are all ranges of the page complete?
     pub(super) ranges_complete: bool,
+    /// Have bytes waited for longer than a moment? A busy log always has a few that have just come.
+    pub(super) is_behind: bool,
 }
 
 impl Progress {
     /// The sentence, with the time of the numbers.
     pub(super) fn sentence(&self, as_of: &str) -> String {
-        let logs = thousands(self.logs);
-        let missing = self.missing();
-        if !missing.is_empty() {
-            return format!("not complete: {}, as of {as_of}", missing.join(", "));
+        let Progress { scanned, broken, ranges_complete, is_behind, .. } = *self;
+        if !scanned || broken > 0 || !ranges_complete || is_behind {
+            return format!("not complete: {}, as of {as_of}", self.missing().join(", "));
         }
+        let logs = thousands(self.logs);
         match self.logs {
             0 => format!("complete: the folders have no log, as of {as_of}"),
             1 => format!("complete: the only log is counted, as of {as_of}"),
@@ -35,8 +39,9 @@ impl Progress {
         }
     }
 
+    /// What is missing, at least one sentence.
     fn missing(&self) -> Vec<String> {
-        let Progress { scanned, logs, incomplete, pending_bytes, unstored, ranges_complete } = *self;
+        let Progress { scanned, logs, incomplete, pending_bytes, unstored, .. } = *self;
         let mut missing = Vec::new();
         if !scanned {
             missing.push("tallyd has not scanned the folders yet".to_owned());
@@ -51,7 +56,7 @@ impl Progress {
         if unstored > 0 {
             missing.push(format!("the store lacks the latest numbers of {} {}", thousands(unstored), noun(unstored, "log", "logs")));
         }
-        if missing.is_empty() && !ranges_complete {
+        if missing.is_empty() {
             missing.push("some days lack requests or clients (see below)".to_owned());
         }
         missing
@@ -74,7 +79,8 @@ fn bytes(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    const ALL: Progress = Progress { scanned: true, logs: 14, incomplete: 0, pending_bytes: 0, unstored: 0, ranges_complete: true };
+    const ALL: Progress =
+        Progress { scanned: true, logs: 14, incomplete: 0, broken: 0, pending_bytes: 0, unstored: 0, ranges_complete: true, is_behind: false };
 
     fn check(progress: Progress, want: &str) {
         assert_eq!(progress.sentence("10:42:07 UTC"), format!("{want}, as of 10:42:07 UTC"), "{progress:?}");
@@ -91,8 +97,14 @@ mod tests {
             Progress { incomplete: 2, pending_bytes: 32_715_571, ranges_complete: false, ..ALL },
             "not complete: 2 of 14 logs have lines that are not counted, 31.2 MiB to count",
         );
-        check(Progress { logs: 1, incomplete: 1, ..ALL }, "not complete: 1 of 1 log has lines that are not counted");
-        check(Progress { unstored: 1, ..ALL }, "not complete: the store lacks the latest numbers of 1 log");
+        check(Progress { logs: 1, incomplete: 1, broken: 1, ..ALL }, "not complete: 1 of 1 log has lines that are not counted");
+        check(Progress { unstored: 1, ranges_complete: false, ..ALL }, "not complete: the store lacks the latest numbers of 1 log");
+        check(
+            Progress { incomplete: 1, pending_bytes: 70, is_behind: true, ..ALL },
+            "not complete: 1 of 14 logs has lines that are not counted, 70 bytes to count",
+        );
+        // Lines that have just come to a busy log.
+        check(Progress { incomplete: 1, pending_bytes: 70, unstored: 1, ..ALL }, "complete: all 14 logs are counted");
         check(Progress { ranges_complete: false, ..ALL }, "not complete: some days lack requests or clients (see below)");
     }
 

@@ -16,11 +16,14 @@ use crate::api::{status, wire};
 use crate::board::{DayRow, LogRow, LogState};
 use crate::log::{Day, shown_to_people};
 use crate::show::thousands;
+use crate::sys::clock::monotonic_ms;
 
 /// The page shows so many days: the latest that have requests.
 const DAYS_MAX: usize = 28;
 /// The page lists so many logs with parts that are not counted.
 const MISSING_MAX: usize = 10;
+/// Bytes that wait for less than this have just come.
+const BEHIND_MS: u64 = 2_000;
 /// The page cuts the name of a log behind so many characters.
 const NAME_MAX: usize = 80;
 
@@ -33,6 +36,8 @@ struct Overview {
     tiles: Vec<Tile>,
     charts: Vec<Chart>,
     days: Vec<DayLine>,
+    /// How many requests have no date, as a sentence; empty if none has.
+    undated: String,
     missing: Vec<MissingLog>,
     /// How many more logs have parts that are not counted.
     missing_more: usize,
@@ -77,25 +82,30 @@ impl Overview {
         );
         let mut tiles = vec![of_today, of_yesterday, of_week, of_month];
         let sources = &api.sources;
-        let header = sources.board.header();
-        let logs = sources.board.logs()?;
-        let days = latest(sources.board.days()?);
+        let rows = sources.board.days()?;
+        let undated: u64 = rows.iter().filter(|row| row.day.is_none()).map(|row| row.totals.requests()).sum();
+        let days = latest(rows);
         // Old logs have nothing of the last 28 days: the page shows their latest days then.
         if let (Some((from, _)), Some((to, _)), false) = (days.first(), days.last(), tiles.iter().any(|tile| tile.has_requests)) {
             tiles.push(Tile::of_dates(api, "latest-days", "Latest days with requests", *from, *to).await);
         }
+        // Nothing waits from here on: a copy of all logs is large, and not many pages may hold one at once.
+        let header = sources.board.header();
+        let logs = sources.board.logs()?;
         let present: Vec<&LogRow> = logs.iter().filter(|log| log.state.is_present()).collect();
         let incomplete: Vec<&LogRow> = present.iter().copied().filter(|log| !log.complete).collect();
+        let (missing, missing_more) = missing(&incomplete);
         let progress = Progress {
             scanned: header.scanned,
             logs: present.len() as u64,
             incomplete: incomplete.len() as u64,
+            broken: (missing.len() + missing_more) as u64,
             pending_bytes: header.pending,
             unstored: header.unstored,
             ranges_complete: tiles.iter().all(|tile| tile.complete),
+            is_behind: header.behind_since > 0 && monotonic_ms().saturating_sub(header.behind_since) >= BEHIND_MS,
         };
         let as_of = tiles.iter().rev().find_map(|tile| tile.as_of.as_deref()).unwrap_or_default();
-        let (missing, missing_more) = missing(&incomplete);
         let skipped = logs.iter().filter(|log| log.state == LogState::Skipped).count() as u64 + header.skipped_more;
         let chart = |title, things, number: fn(&DayRow) -> u64| {
             Chart::of(title, things, &days.iter().map(|(day, row)| (day.to_string(), number(row))).collect::<Vec<_>>())
@@ -112,6 +122,12 @@ impl Overview {
             tiles,
             missing,
             missing_more,
+            undated: match undated {
+                0 => String::new(),
+                count => {
+                    format!("{} {} no date, and {} in no day above.", thousands(count), noun(count, "request has", "requests have"), noun(count, "is", "are"))
+                }
+            },
             skipped: match skipped {
                 0 => String::new(),
                 count => format!("tallyd skips {} {} of the folders.", thousands(count), noun(count, "entry", "entries")),
