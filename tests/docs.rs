@@ -14,7 +14,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::{Daemon, Folder, wait_until};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const TOKEN: &str = "Eephaim2oSei8xoo6aLahngoo4Quuz7i";
 const ADDRESS: &str = "http://127.0.0.1:8080";
 /// The logs of `files/`.
 const SAMPLES: [&str; 3] = ["20210322.log", "20210323.log", "access-2021-03-24.log"];

@@ -42,6 +42,8 @@ codes! {
         "Requests that change anything need a token, and tallyd has none. Set `TALLYD_TOKEN` or `token_file`, and restart tallyd.";
     READ_ONLY_TOKEN: "read-only-token", FORBIDDEN, "The token is for reading only",
         "Requests that change anything need the token that `TALLYD_TOKEN` or `token_file` sets.";
+    READ_ONLY_LOGIN: "read-only-login", FORBIDDEN, "The login is for reading only",
+        "The login of a browser (Basic) allows reading only. Send requests that change anything with the header `Authorization: Bearer TOKEN`.";
     HOST_NOT_ALLOWED: "host-not-allowed", FORBIDDEN, "The host name is not allowed",
         "The `Host` of the request may be a name that another party controls. Use an IP address, `localhost`, or a name in the setting `allowed_hosts`.";
     NOT_WRITABLE: "not-writable", FORBIDDEN, "tallyd cannot write to the folder",
@@ -91,9 +93,16 @@ impl Problem {
         Problem { code, parameter: None, detail: detail.into(), id: None }
     }
 
-    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.code.status
+    }
+
+    pub(super) fn title(&self) -> &'static str {
+        self.code.title
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
@@ -120,6 +129,11 @@ impl Problem {
     /// The token is for reading only.
     pub(super) fn read_only_token() -> Problem {
         Problem::new(&READ_ONLY_TOKEN, "this token is for reading only; requests that change anything need the token that TALLYD_TOKEN or token_file sets")
+    }
+
+    /// A token came by Basic, which allows reading only.
+    pub(super) fn read_only_login() -> Problem {
+        Problem::new(&READ_ONLY_LOGIN, "a browser's login (Basic) allows reading only; send changes with the header Authorization: Bearer TOKEN")
     }
 
     pub(super) fn host_not_allowed() -> Problem {

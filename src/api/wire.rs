@@ -42,13 +42,13 @@ impl From<&Totals> for Reported {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Numbers {
     /// The number of requests, which is the number of lines that are not blank: `parsed` + `malformed`.
-    requests: u64,
+    pub(super) requests: u64,
     /// The number of requests with a time stamp.
     parsed: u64,
     /// The number of requests without a time stamp.
     malformed: u64,
     /// The number of distinct clients: `ipv4` + `ipv6` + `other`. A client of several days or logs counts once.
-    unique_ips: u64,
+    pub(super) unique_ips: u64,
     /// The number of distinct clients that are an IPv4 address.
     ipv4: u64,
     /// The number of distinct clients that are an IPv6 address.
@@ -447,7 +447,7 @@ fn unreadable(errno: i32) -> String {
 }
 
 /// The reason why lines are not counted, in words.
-fn reason(reason: Reason) -> Option<String> {
+pub(super) fn reason(reason: Reason) -> Option<String> {
     Some(match reason {
         Reason::Nothing => return None,
         Reason::Signal(number) => format!("every worker that counted this range died of {}", crate::sys::process::Death::Signal(number)),
