@@ -243,12 +243,19 @@ fn count(asked: &Count) -> ExitCode {
     };
     // The reader of a pipe may have had enough.
     let _ = io::stdout().write_all(text.as_bytes());
+    if !asked.json && !asked.csv {
+        let _ = io::stderr().write_all(show::doubts(&rows(&counts)).as_bytes());
+    }
     fail_if_any(&counts.errors)
 }
 
 fn table(counts: &Counts) -> String {
-    let rows: Vec<Row> = counts.files().iter().map(|file| Row { name: file.name().to_vec(), totals: counts.of(file) }).collect();
-    show::table(&rows, Some(&counts.all()))
+    show::table(&rows(counts), Some(&counts.all()))
+}
+
+/// The rows of the table for people.
+fn rows(counts: &Counts) -> Vec<Row> {
+    counts.files().iter().map(|file| Row { name: file.name().to_vec(), totals: counts.of(file) }).collect()
 }
 
 fn verify(asked: &Verify) -> ExitCode {

@@ -20,7 +20,7 @@ pub use whereabouts::Whereabouts;
 
 use crate::decode::Limits;
 use crate::journal::{JournalFormat, LogLevel};
-use crate::log::Rule;
+use crate::log::{Rule, is_error_log};
 use crate::range::Io;
 use crate::sys::cgroup::memory_limit;
 use crate::tally::Rules;
@@ -316,6 +316,11 @@ impl Globs {
         self.patterns.is_empty()
     }
 
+    /// The patterns as they were given, with commas between.
+    pub fn joined(&self) -> String {
+        self.patterns.join(", ")
+    }
+
     /// Does one of them match a name?
     pub fn match_name(&self, name: &str) -> bool {
         self.set.is_match(name)
@@ -336,9 +341,10 @@ impl Settings {
         Rules { client: self.client_rule }
     }
 
-    /// Do the patterns take a file of this name in a watched folder?
+    /// Do the patterns take a file of this name in a watched folder? Without a pattern that includes names, error logs are skipped.
     pub fn takes(&self, name: &str) -> bool {
-        !self.exclude.match_name(name) && (self.include.is_empty() || self.include.match_name(name))
+        let is_included = if self.include.is_empty() { !is_error_log(name.as_bytes()) } else { self.include.match_name(name) };
+        is_included && !self.exclude.match_name(name)
     }
 
     /// How much a compressed log may become.

@@ -50,7 +50,8 @@ use crate::board::{Activity, BoardReader, Roster, StatusPage};
 use crate::heritage::{Heritage, Role};
 use crate::journal;
 use crate::store::{Host, folder};
-use crate::sys::process::unblock_stop;
+use crate::sys::accounts::Accounts;
+use crate::sys::process::{unblock_ignored, unblock_stop};
 use crate::sys::socket::{Channel, wait};
 
 use events::Events;
@@ -97,6 +98,21 @@ pub fn check(heritage: &Heritage) -> i32 {
     }
 }
 
+/// Ignores SIGUSR1 and SIGUSR2 from now on, with a line in the journal. To be called within the runtime.
+fn note_ignored_signals() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    for (kind, name) in [(SignalKind::user_defined1(), "SIGUSR1"), (SignalKind::user_defined2(), "SIGUSR2")] {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                journal::note_ignored(name);
+            }
+        });
+    }
+    unblock_ignored();
+    Ok(())
+}
+
 /// What the routes read.
 struct Sources {
     board: Arc<BoardReader>,
@@ -111,6 +127,8 @@ struct Sources {
     /// The folder of the own partials.
     partials: PathBuf,
     uploads: Uploads,
+    /// The names of users and groups.
+    accounts: Accounts,
     roster: Roster,
     pages: Vec<StatusPage>,
     own: StatusPage,
@@ -137,6 +155,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         keys,
         allowed_hosts: settings.allowed_hosts.clone(),
         uploads: Uploads::new(settings),
+        accounts: heritage.accounts.clone(),
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
@@ -158,6 +177,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        note_ignored_signals()?;
         unblock_stop();
         let beating = Arc::clone(&sources);
         // Not a task beside others: it would wait behind thousands of requests, and who is only busy would be taken for hung.

@@ -10,7 +10,7 @@ use super::answer::fleeting;
 use super::problem::Problem;
 use super::query::Asked;
 use super::routes::Shared;
-use super::trouble;
+use super::trouble::{self, OfLogs};
 use super::wire::{self, json};
 use crate::board::{Activity, LogState, Watching};
 use crate::heritage::Role;
@@ -26,8 +26,7 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
     let sources = &api.sources;
     let header = sources.board.header();
     let logs = sources.board.logs()?;
-    let unreadable = logs.iter().filter(|log| log.brief().is_unreadable()).count() as u64;
-    let degraded = trouble::all(&header, unreadable, &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect();
+    let degraded = trouble::all(&header, OfLogs::of(&logs, sources), &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
     Ok(fleeting(json(&wire::Status {
         version: env!("CARGO_PKG_VERSION"),

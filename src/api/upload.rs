@@ -78,6 +78,11 @@ impl Uploads {
         Uploads { settings: settings.clone(), permits: Semaphore::new(UPLOADS_MAX), under_way: Mutex::default(), ending: AtomicBool::new(false) }
     }
 
+    /// The settings that uploads follow.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Option<PathBuf>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }

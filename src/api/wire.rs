@@ -108,7 +108,7 @@ pub(super) struct File {
     /// The id of the file that it counts within, or null.
     #[schema(required)]
     duplicate_of: Option<String>,
-    /// Why something of it is not counted, or null.
+    /// Why something of it is not counted, or why its numbers are doubtful; or null.
     #[schema(required)]
     reason: Option<String>,
 }
@@ -129,7 +129,7 @@ impl From<&LogRow> for File {
             complete: log.complete,
             unique_ips_at_least: log.at_least,
             duplicate_of: (log.duplicate_of != 0).then(|| file_id(log.duplicate_of)),
-            reason: reason(log.reason),
+            reason: reason(log.reason).or_else(|| log.doubt().map(|doubt| doubt.to_string())),
         }
     }
 }

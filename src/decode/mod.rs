@@ -74,14 +74,22 @@ impl Format {
     }
 }
 
-/// What compresses a file, by its first bytes and not by its name; `None`: it is plain.
+/// Bytes that [`format_of`] needs of a file's beginning.
+const MAGIC_BYTES: usize = 6;
+
+/// Returns what compresses a file, by its first bytes and not by its name; `None`: it is plain.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn format(file: &File) -> io::Result<Option<Format>> {
-    let mut magic = [0; 6];
+    let mut magic = [0; MAGIC_BYTES];
     let length = read_at(file, &mut magic, 0)?;
-    Ok(match &magic[..length] {
+    Ok(format_of(&magic[..length]))
+}
+
+/// Returns what compresses a file that begins with `head`; `None`: it is plain. Only the first six bytes are read.
+pub fn format_of(head: &[u8]) -> Option<Format> {
+    match &head[..head.len().min(MAGIC_BYTES)] {
         [0x1f, 0x8b, ..] => Some(Format::Gz),
         // A frame to be skipped may come first: pzstd writes one.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::Zst),
@@ -89,7 +97,7 @@ pub fn format(file: &File) -> io::Result<Option<Format>> {
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72] => Some(Format::Bz2),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Some(Format::Xz),
         _ => None,
-    })
+    }
 }
 
 /// How much a compressed log may become.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::board::NAME_BYTES_MAX;
 use crate::config::{Settings, prefixes};
-use crate::log::{TEMPORARY, is_hidden, is_temporary, shown};
+use crate::log::{TEMPORARY, is_error_log, is_hidden, is_temporary, shown};
 
 /// The longest name that file systems take, in bytes.
 const BYTES_MAX: usize = 255;
@@ -56,6 +56,8 @@ fn wrong(file: &str, settings: &Settings) -> Option<String> {
         "it begins with a dot, and hidden files are not counted; leave the dot out".to_owned()
     } else if is_temporary(file.as_bytes()) {
         format!("names that end in {} are not counted; use another end", TEMPORARY.join(" or "))
+    } else if settings.include.is_empty() && is_error_log(file.as_bytes()) {
+        "this is the name of an error log, which is not counted; use another name, or start tallyd with --include '*'".to_owned()
     } else if !settings.takes(file) {
         "the patterns of include and exclude leave it out, so it would not be counted; use a name that they take".to_owned()
     } else {
@@ -112,6 +114,7 @@ mod tests {
             ("x.part", "another end"),
             ("x~", "another end"),
             ("x.old", "include and exclude"),
+            ("site.error.log", "--include '*'"),
         ] {
             let error = Target::new(name, &settings).unwrap_err();
             assert!(error.contains(word), "{name:?}: {error}");
