@@ -26,7 +26,7 @@ impl Title {
         let places: Vec<usize> = fields.skip(45).take(4).filter_map(|field| field.parse().ok()).collect();
         let [arg_start, arg_end, env_start, env_end] = places[..] else { return Err(io::Error::other("/proc/self/stat is too short")) };
         if arg_start == 0 || arg_start >= arg_end {
-            return Err(io::Error::other("/proc/self/stat does not say where the arguments are"));
+            return Err(io::Error::other("/proc/self/stat has no address of the arguments"));
         }
         let end = if env_start == arg_end && env_end >= env_start {
             let variables: Vec<_> = std::env::vars_os().collect();

@@ -113,10 +113,7 @@ impl Look for Disk {
 
     fn kind(&mut self, place: &Place) -> io::Result<FileKind> {
         let content = self.open(&place.path, place.file)?;
-        Ok(match FileKind::of(b"", &content.raw) {
-            foreign @ FileKind::Foreign(_) => foreign,
-            FileKind::Log(_) => FileKind::Log(content.format),
-        })
+        Ok(content.format.map_or_else(|| FileKind::of(b"", &content.raw), |format| FileKind::Log(Some(format))))
     }
 }
 
