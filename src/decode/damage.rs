@@ -44,8 +44,8 @@ impl fmt::Display for Damage {
         to.write_str(match self {
             Damage::Cut => "it ends in the middle of its compressed data",
             Damage::Corrupt => "its compressed data is damaged, or followed by something else",
-            Damage::TooLarge => "it decompresses to more bytes than is allowed",
-            Damage::Ratio => "it decompresses to too many times its size, as decompression bombs do",
+            Damage::TooLarge => "it becomes larger than a log may be",
+            Damage::Ratio => "it is hardly anything but repetition, as decompression bombs are",
             Damage::Memory => "it takes more than 64 MiB of memory to decompress",
         })
     }
