@@ -191,7 +191,7 @@ mod tests {
         check(&[], "");
         check(&["/var/log/nginx"], "/var/log/nginx");
         check(&["/var/log/nginx", "b", "c"], "/var/log/nginx and 2 more");
-        check(&["/srv/customers/example.com/shared/logs/nginx/access"], "…mple.com/shared/logs/nginx/access");
+        check(&["/srv/customers/example.com/shared/logs/nginx/access"], "…rs/example.com/shared/logs/nginx/access");
         check(&["a\x1b"], "a\\u{1b}");
     }
 }

@@ -197,7 +197,7 @@ fn a_range_leaves_out_what_is_damaged_and_says_so() {
     let range: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&range["unique_ips"], &range["files"], &range["complete"]), (&json!(350 * 3), &json!(1), &json!(false)));
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("0000000000000001.parquet: it is damaged"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("0000000000000001.parquet: damaged"));
 }
 
 /// Runs `tallyd store` with these words: its exit code, and what it printed on stdout and stderr.
@@ -239,7 +239,7 @@ fn what_is_damaged_is_said_and_what_is_newer_left_alone() {
     fs::write(path(1), &bytes).unwrap();
     let (code, text, errors) = run(&["check"], state.path());
     assert_eq!((code, text.starts_with("3 partials")), (0, true));
-    assert!(errors.contains("0000000000000001.parquet is left alone: it is of version 9"), "{errors}");
+    assert!(errors.contains("0000000000000001.parquet is left alone: written in version 9"), "{errors}");
     let mut bytes = fs::read(path(2)).unwrap();
     bytes[1_000] ^= 1;
     fs::write(path(2), &bytes).unwrap();
