@@ -6,10 +6,13 @@ use std::fs::File;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use crate::board::{Board, BoardSize, Roster, StatusPage};
 use crate::config::Settings;
 use crate::journal;
+use crate::log::shown_to_people;
+use crate::sys::accounts::Accounts;
 use crate::sys::memory::SharedMemory;
 use crate::sys::process::{close_all_but, unblock_stop};
 use crate::sys::sandbox::Walls;
@@ -91,6 +94,8 @@ pub struct Heritage {
     pub started: u64,
     /// What `ps` shows.
     pub title: Option<Title>,
+    /// The names of users and groups, as they were at the start.
+    pub accounts: Accounts,
     /// The token that the environment gave. Only the api keeps it.
     pub token: Option<File>,
     /// Likewise the one for reading.
@@ -119,16 +124,23 @@ impl Heritage {
             walls,
             started: now.map_or(0, |time| time.as_millis() as u64),
             title: None,
+            accounts: Accounts::read(),
             token: None,
             read_token: None,
         })
     }
 
+    /// Shows in `ps` which role this process has, and of which daemon it is: `tallyd: worker 0 /var/log/nginx on 127.0.0.1:8080`.
+    pub fn set_title(&self, role: &str) {
+        if let Some(title) = &self.title {
+            let address = self.listener.local_addr().unwrap_or(self.settings.listen);
+            title.set(&format!("tallyd: {role}"), &format!(" {} on {address}", watched(&self.settings.logs)));
+        }
+    }
+
     /// What a child does first: takes its name, keeps only the descriptors that its role needs, and opens its status page.
     pub fn enter(&self, role: Role, own: Option<RawFd>) -> io::Result<StatusPage> {
-        if let Some(title) = &self.title {
-            title.set(&format!("tallyd: {role}"));
-        }
+        self.set_title(&role.to_string());
         journal::set_role(&role.to_string());
         let page = StatusPage::write(&self.pages[role.slot()])?;
         let mut keep = vec![self.lifeline.as_raw_fd()];
@@ -148,5 +160,38 @@ impl Heritage {
             unblock_stop();
         }
         Ok(page)
+    }
+}
+
+/// A watched folder is shown in `ps` with so many characters at most: the last ones.
+const FOLDER_CHARACTERS_MAX: usize = 40;
+
+/// The watched folders, short enough for `ps`: the first one, and how many more there are.
+fn watched(folders: &[PathBuf]) -> String {
+    let Some(first) = folders.first() else { return String::new() };
+    let first = shown_to_people(first.as_os_str().as_encoded_bytes());
+    let length = first.chars().count();
+    let short = match length.checked_sub(FOLDER_CHARACTERS_MAX) {
+        None | Some(0) => first,
+        Some(more) => format!("…{}", first.chars().skip(more + 1).collect::<String>()),
+    };
+    match folders.len() - 1 {
+        0 => short,
+        more => format!("{short} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_shortened_for_ps() {
+        let check = |folders: &[&str], want: &str| assert_eq!(watched(&folders.iter().map(PathBuf::from).collect::<Vec<_>>()), want);
+        check(&[], "");
+        check(&["/var/log/nginx"], "/var/log/nginx");
+        check(&["/var/log/nginx", "b", "c"], "/var/log/nginx and 2 more");
+        check(&["/srv/customers/example.com/shared/logs/nginx/access"], "…rs/example.com/shared/logs/nginx/access");
+        check(&["a\x1b"], "a\\u{1b}");
     }
 }

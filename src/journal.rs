@@ -73,6 +73,11 @@ pub fn set_role(role: &str) {
     *ROLE.lock().expect("nothing panics while it is held") = role.to_owned();
 }
 
+/// Notes that a signal was ignored.
+pub fn note_ignored(signal: &str) {
+    tracing::info!(signal, "ignored a signal; send SIGHUP to the supervisor to reload the settings, SIGTERM to stop");
+}
+
 /// Says something to who started the program: a sentence, a table.
 pub fn say(text: &str) {
     let _ = io::Write::write_all(&mut Stderr, text.as_bytes());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::count::Counts;
 use crate::log::{shown, shown_to_people};
-use crate::tally::Totals;
+use crate::tally::{Doubt, Totals};
 
 /// The name of the day of lines without a date.
 pub const UNDATED: &str = "undated";
@@ -107,11 +107,31 @@ pub struct Row {
     pub totals: Totals,
 }
 
-/// The table for people: a line per log, and a last line with the total of all logs if `all` is given.
+/// A name with this mark has a note under the table.
+const DOUBT_MARK: &str = "(?)";
+/// The most notes under a table.
+const DOUBTS_MAX: usize = 5;
+
+/// The notes under a table: one for each marked log, at most five. Empty if no log is marked.
+pub fn doubts(rows: &[Row]) -> String {
+    let notes: Vec<String> = rows.iter().filter_map(|row| Some(Doubt::of(&row.totals)?.about(&shown_to_people(&row.name)))).collect();
+    let mut text = String::new();
+    for note in notes.iter().take(DOUBTS_MAX) {
+        let _ = writeln!(text, "{DOUBT_MARK} {note}");
+    }
+    if let Some(more @ 1..) = notes.len().checked_sub(DOUBTS_MAX) {
+        let _ = writeln!(text, "{DOUBT_MARK} and {more} more logs");
+    }
+    text
+}
+
+/// The table for people: a line per log and a last one over all of them, whose clients are united; without one if they are not at hand. A log whose
+/// numbers are doubtful is marked: see [`doubts`].
 pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
     let line = |name: String, totals: &Totals| [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)];
     let mut cells = vec![["log", "requests", "unique clients", "malformed"].map(str::to_owned)];
-    cells.extend(rows.iter().map(|row| line(shown_to_people(&row.name), &row.totals)));
+    let mark = |row: &Row| if Doubt::of(&row.totals).is_some() { DOUBT_MARK } else { "" };
+    cells.extend(rows.iter().map(|row| line(shown_to_people(&row.name) + mark(row), &row.totals)));
     cells.extend(all.map(|all| line(format!("all {}", thousands(rows.len() as u64)), all)));
     columns(&cells)
 }

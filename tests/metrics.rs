@@ -209,7 +209,7 @@ fn what_is_wrong_is_told_by_metrics_and_status_alike() {
     let status = daemon.get("/api/v1/status");
     let sentences = status["degraded"].as_array().unwrap();
     assert_eq!(sentences.len(), 2, "{status}");
-    assert!(sentences[0].as_str().unwrap().contains("cannot read") && sentences[1].as_str().unwrap().starts_with("auth: "), "{status}");
+    assert!(sentences[0].as_str().unwrap().contains("cannot read 1 log") && sentences[1].as_str().unwrap().starts_with("auth: "), "{status}");
     // Each word is in the document of the metrics.
     let document = include_str!("../docs/METRICS.md");
     for reason in Scrape::of(&daemon).all("tallyd_degraded").into_keys() {

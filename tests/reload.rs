@@ -39,7 +39,7 @@ fn settings_are_read_again_and_what_they_touch_starts_again() {
     // Something of the api only: nobody else starts again.
     fs::write(daemon.folder.join("tallyd.toml"), "allowed_hosts = [\"two.example\"]\n").unwrap();
     let said = reload(&daemon);
-    assert!(said.contains("the settings were read again counting=goes on") && !said.contains("needs_a_restart"), "{said}");
+    assert!(said.contains("reloaded the settings counting=goes on") && !said.contains("needs_a_restart"), "{said}");
     wait_until("the other name holds", || (may_ask("two.example") == Some(200) && may_ask("one.example") == Some(403)).then_some(()));
     assert_eq!(daemon.pids("coordinator"), coordinator);
 
@@ -50,7 +50,7 @@ fn settings_are_read_again_and_what_they_touch_starts_again() {
     let said = reload(&daemon);
     assert!(said.contains("counting=starts again") && said.contains("needs_a_restart=board_logs"), "{said}");
     // What was counted of it stays, like that of a log that is gone.
-    wait_until("the pattern holds", || daemon.journal().contains("left out path=logs/x.gone").then_some(()));
+    wait_until("the pattern holds", || daemon.journal().contains("skipped path=logs/x.gone").then_some(()));
     daemon.wait_for("20210322.log", truth);
     assert_eq!((daemon.restarts("coordinator"), daemon.restarts("api")), (1, 2));
 }
@@ -69,7 +69,7 @@ fn settings_that_cannot_be_change_nothing() {
     for (settings, word) in cases {
         fs::write(daemon.folder.join("tallyd.toml"), settings).unwrap();
         let said = reload(&daemon);
-        assert!(said.contains("the settings stay as they were") && said.contains(word), "{settings:?}: {said}");
+        assert!(said.contains("the settings stay as they are") && said.contains(word), "{settings:?}: {said}");
     }
     assert!(daemon.journal().contains("cannot read the token_file nowhere: "), "{}", daemon.journal());
     daemon.wait_for("20210322.log", truth);
@@ -90,7 +90,7 @@ fn a_token_file_that_was_replaced_holds_after_sighup() {
     wait_until("the second token holds", || (rescan(two) == Some(202) && rescan(one) == Some(401)).then_some(()));
     // One that cannot be is refused, and the one before stays.
     fs::write(daemon.folder.join("token"), "short").unwrap();
-    assert!(reload(&daemon).contains("stay as they were"));
+    assert!(reload(&daemon).contains("stay as they are"));
     assert_eq!(rescan(two), Some(202));
 }
 

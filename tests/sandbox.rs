@@ -188,12 +188,12 @@ fn what_is_required_and_not_there_is_refused() {
     let refused = start("require").wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("sandbox: require, but this system does not give Landlock; let the kernel") && said.contains("or say --sandbox auto"), "{said}");
+    assert!(said.contains("sandbox: require, but this system does not provide Landlock; let the kernel") && said.contains("or set --sandbox auto"), "{said}");
     let mut daemon = start("auto");
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(daemon.stdout.take().unwrap()), &mut line).unwrap();
     assert!(line.starts_with("tallyd listening on "), "{line}");
     support::signal(daemon.id().cast_signed(), libc::SIGTERM);
     let said = daemon.wait_with_output().unwrap();
-    assert!(String::from_utf8_lossy(&said.stderr).contains("this system does not give Landlock: the processes are shut in by seccomp"));
+    assert!(String::from_utf8_lossy(&said.stderr).contains("this system does not provide Landlock: the sandbox of the processes is seccomp"));
 }

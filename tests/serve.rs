@@ -207,11 +207,12 @@ fn the_processes_are_there_under_their_names() {
     let daemon = Daemon::start(&[]);
     let title =
         |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap().split(|byte| *byte == 0).next().map(|title| String::from_utf8_lossy(title).into_owned());
-    assert_eq!(title(daemon.pid()).as_deref(), Some("tallyd: supervisor"));
-    assert_eq!(title(daemon.pids("coordinator")[0]).as_deref(), Some("tallyd: coordinator"));
-    assert_eq!(title(daemon.pids("api")[0]).as_deref(), Some("tallyd: api"));
+    let daemon_is = format!("logs on {}", daemon.url("").trim_start_matches("http://"));
+    assert_eq!(title(daemon.pid()), Some(format!("tallyd: supervisor {daemon_is}")));
+    assert_eq!(title(daemon.pids("coordinator")[0]), Some(format!("tallyd: coordinator {daemon_is}")));
+    assert_eq!(title(daemon.pids("api")[0]), Some(format!("tallyd: api {daemon_is}")));
     let workers = daemon.pids("worker");
-    assert_eq!([title(workers[0]), title(workers[1])].map(Option::unwrap), ["tallyd: worker 0", "tallyd: worker 1"]);
+    assert_eq!([title(workers[0]), title(workers[1])].map(Option::unwrap), [0, 1].map(|number| format!("tallyd: worker {number} {daemon_is}")));
     let threads = |pid: i32| fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
     assert_eq!(threads(daemon.pid()), 1);
     let status = daemon.get("/api/v1/status");
@@ -322,9 +323,12 @@ fn what_is_no_log_is_left_out() {
     wait_until("the gz file is looked at", || daemon.file("packed.log").filter(|file| file["reason"].is_string()));
     assert_eq!(daemon.get("/api/v1/report"), json!({"20210322.log": {"total": 1, "ip": 1}, "packed.log": {"total": 0, "ip": 0}}));
     let left_out = |name: &str| daemon.file(name).map(|file| (file["state"].clone(), file["reason"].clone()));
-    for (name, reason) in
-        [("pipe.log", "not a regular file"), ("link.log", "a link out of the folder"), (".hidden.log", "hidden"), ("x.log.tmp", "a temporary name")]
-    {
+    for (name, reason) in [
+        ("pipe.log", "not a regular file"),
+        ("link.log", "a link to a file outside the watched folder"),
+        (".hidden.log", "a hidden file"),
+        ("x.log.tmp", "a temporary name"),
+    ] {
         assert_eq!(left_out(name), Some((json!("skipped"), json!(format!("skipped: {reason}")))), "{name}");
     }
     assert_eq!(daemon.get("/api/v1/status")["skipped"], 7);
@@ -618,7 +622,7 @@ fn a_log_that_cannot_be_read_is_named_in_the_journal() {
     fs::set_permissions(daemon.log(".access.log"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     fs::rename(daemon.log(".access.log"), daemon.log("access.log")).unwrap();
     if nix::unistd::geteuid().is_root() {
-        let words = ["cannot read a log", "log=access.log", "uid=65532"];
+        let words = ["cannot read 1 log in /", "/logs (Permission denied; tallyd runs as ", "uid 65532", "setfacl -m u:65532:r LOG"];
         wait_until("it is said", || words.iter().all(|word| daemon.journal().contains(word)).then_some(()));
     }
     wait_until("it is said", || daemon.get("/api/v1/status")["degraded"][0].is_string().then_some(()));

@@ -32,7 +32,7 @@ async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
     let sources = &api.sources;
     let header = sources.board.header();
     let logs = Logs::of(&sources.board)?;
-    let folders = sources.uploads.folders() as u64;
+    let folders = sources.uploads.settings().logs.len() as u64;
     // The coordinator sets the flag on the board, where it outlives the coordinator and the api.
     match unreadable(&header, logs, folders, sources.board.is_ready()) {
         Some(sentence) => Err(Problem::not_ready(sentence)),

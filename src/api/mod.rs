@@ -52,7 +52,8 @@ use crate::board::{Activity, BoardReader, Roster, StatusPage};
 use crate::heritage::{Heritage, Role};
 use crate::journal;
 use crate::store::{Host, folder};
-use crate::sys::process::unblock_stop;
+use crate::sys::accounts::Accounts;
+use crate::sys::process::{unblock_ignored, unblock_stop};
 use crate::sys::socket::{Channel, wait};
 
 use events::Events;
@@ -109,6 +110,21 @@ fn address(mut listen: SocketAddr, is_https: bool) -> String {
     format!("{}{listen}", if is_https { "https://" } else { "" })
 }
 
+/// Ignores SIGUSR1 and SIGUSR2 from now on, with a line in the journal. To be called within the runtime.
+fn note_ignored_signals() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    for (kind, name) in [(SignalKind::user_defined1(), "SIGUSR1"), (SignalKind::user_defined2(), "SIGUSR2")] {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                journal::note_ignored(name);
+            }
+        });
+    }
+    unblock_ignored();
+    Ok(())
+}
+
 /// What the routes read.
 struct Sources {
     board: Arc<BoardReader>,
@@ -125,6 +141,8 @@ struct Sources {
     /// The folder of the own partials.
     partials: PathBuf,
     uploads: Uploads,
+    /// The names of users and groups.
+    accounts: Accounts,
     roster: Roster,
     pages: Vec<StatusPage>,
     own: StatusPage,
@@ -152,6 +170,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         address: address(listener.local_addr()?, tls.is_some()),
         allowed_hosts: settings.allowed_hosts.clone(),
         uploads: Uploads::new(settings),
+        accounts: heritage.accounts.clone(),
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),
         roster: Roster::read(&heritage.roster)?,
         pages: heritage.pages.iter().map(StatusPage::read).collect::<io::Result<_>>()?,
@@ -173,6 +192,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        note_ignored_signals()?;
         unblock_stop();
         let beating = Arc::clone(&sources);
         // Not a task beside others: it would wait behind thousands of requests, and who is only busy would be taken for hung.

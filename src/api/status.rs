@@ -10,7 +10,7 @@ use super::answer::fleeting;
 use super::problem::Problem;
 use super::query::Asked;
 use super::routes::Shared;
-use super::trouble;
+use super::trouble::{self, OfLogs};
 use super::wire::{self, json};
 use crate::board::{Activity, Header, LogRow, LogState, Watching};
 use crate::heritage::Role;
@@ -46,8 +46,7 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
 
 /// The sentences of `degraded`, for the status and for the page.
 pub(super) fn degraded(sources: &Sources, header: &Header, logs: &[LogRow]) -> Vec<String> {
-    let unreadable = logs.iter().filter(|log| log.brief().is_unreadable()).count() as u64;
-    trouble::all(header, unreadable, &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect()
+    trouble::all(header, OfLogs::of(logs, sources), &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect()
 }
 
 /// How changes are found, in a word of [`WATCHING`].

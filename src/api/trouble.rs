@@ -1,50 +1,54 @@
-//! The problems that tallyd reports about itself, in their order: each has a word for the metrics, and a sentence while the
-//! problem exists.
+//! The conditions that somebody has to look into, in the order in which they are shown: each with a word for the metrics, and a sentence if it holds.
 
+use std::collections::BTreeMap;
 use std::io;
 
+use super::Sources;
 use super::token::Keys;
-use crate::board::{Header, Watching};
-use crate::show::thousands;
+use crate::board::{Header, LogRow, Unreadable, Watching};
+use crate::config::prefixes;
+use crate::log::shown;
 use crate::sys::process::uid;
 
-/// The word of a problem, and its sentence while the problem exists.
+/// The most names or reasons that a sentence lists.
+const LISTED_MAX: usize = 3;
+
+/// A word, and the sentence.
 pub(super) type Trouble = (&'static str, Option<String>);
 
-/// All problems. `unreadable` is the number of logs that tallyd cannot read.
-pub(super) fn all(header: &Header, unreadable: u64, keys: &Keys) -> [Trouble; 6] {
+/// The sentences on logs; `None`: there is no such log.
+#[derive(Default)]
+pub(super) struct OfLogs {
+    /// Logs that cannot be read.
+    pub(super) unreadable: Option<String>,
+    /// Logs whose numbers are doubtful.
+    pub(super) doubtful: Option<String>,
+}
+
+impl OfLogs {
+    /// Writes the sentences on these rows of the board.
+    pub(super) fn of(rows: &[LogRow], sources: &Sources) -> OfLogs {
+        OfLogs { unreadable: unreadable(rows, sources), doubtful: doubtful(rows) }
+    }
+}
+
+/// All conditions.
+pub(super) fn all(header: &Header, logs: OfLogs, keys: &Keys) -> [Trouble; 7] {
     let Header { full, troubled, watching, state_error, .. } = *header;
     let state = || {
         let error = io::Error::from_raw_os_error(state_error);
         format!("state: tallyd cannot write to the state folder: {error}; counting continues, and tallyd tries to write again")
     };
+    let folders = || format!("logs: cannot read {troubled} of the watched folders (tallyd runs as uid {}); the journal names them", uid());
     [
         ("board", full.then(|| "board: there are more logs or days than the board has rows; raise board_logs and restart tallyd".to_owned())),
-        (
-            "folders",
-            (troubled > 0).then(|| {
-                format!(
-                    "logs: tallyd (uid {}) cannot read {}: mount what is missing, or give this user access; the journal has the error of the operating system",
-                    uid(),
-                    number_of(troubled, "watched folder")
-                )
-            }),
-        ),
-        (
-            "unreadable",
-            (unreadable > 0).then(|| {
-                format!(
-                    "logs: tallyd (uid {}) cannot read {}: give this user access, for example by `usermod -aG adm tallyd`, and restart tallyd; \
-                     /api/v1/files has the reason of each log",
-                    uid(),
-                    number_of(unreadable, "log")
-                )
-            }),
-        ),
+        ("folders", (troubled > 0).then(folders)),
+        ("unreadable", logs.unreadable),
+        ("doubt", logs.doubtful),
         (
             "watch",
             (watching == Watching::Unable).then(|| {
-                "watch: the operating system does not report changes in the folders (the journal has the reason); tallyd finds changes at each scan".to_owned()
+                "watch: the operating system reports no changes in the folders (the journal has the reason); tallyd finds changes at each scan".to_owned()
             }),
         ),
         ("state", (state_error != 0).then(state)),
@@ -52,7 +56,50 @@ pub(super) fn all(header: &Header, unreadable: u64, keys: &Keys) -> [Trouble; 6]
     ]
 }
 
-/// A number of things, such as `1 log` or `1,200 logs`.
-fn number_of(number: u64, thing: &str) -> String {
-    format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
+/// The sentence on logs that cannot be read, with the remedy for each reason.
+fn unreadable(rows: &[LogRow], sources: &Sources) -> Option<String> {
+    let mut counts: BTreeMap<(usize, Unreadable), u64> = BTreeMap::new();
+    let settings = sources.uploads.settings();
+    let prefixes = prefixes(&settings.logs, settings.recursive);
+    for row in rows {
+        let Some(why) = row.unreadable() else { continue };
+        let folders = prefixes.iter().enumerate().filter(|(_, prefix)| row.name.starts_with(prefix));
+        // A watched folder may be within another one.
+        let folder = folders.max_by_key(|(_, prefix)| prefix.len()).map_or(0, |(at, _)| at);
+        *counts.entry((folder, why)).or_default() += 1;
+    }
+    let sentences: Vec<String> = counts
+        .iter()
+        .map(|((folder, why), count)| {
+            let folder = settings.logs.get(*folder).map_or(String::new(), |folder| folder.display().to_string());
+            why.sentence(*count, &folder, uid(), &sources.accounts)
+        })
+        .collect();
+    (!sentences.is_empty()).then(|| format!("logs: {}", listed(&sentences, "; ", "reasons")))
+}
+
+/// The sentence on logs whose numbers are doubtful.
+fn doubtful(rows: &[LogRow]) -> Option<String> {
+    let rows: Vec<&LogRow> = rows.iter().filter(|row| row.brief().is_doubtful()).collect();
+    if let [row] = rows[..] {
+        return row.doubt().map(|doubt| format!("format: {}", doubt.about(&shown(&row.name))));
+    }
+    let names: Vec<String> = rows.iter().map(|row| shown(&row.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "format: the numbers of {} logs are doubtful, since most of their clients are no addresses or most of their lines have no time stamp: {}; \
+             /api/v1/files has the reason for each",
+            names.len(),
+            listed(&names, ", ", "logs")
+        )
+    })
+}
+
+/// The first few of some words, and how many more there are.
+fn listed(words: &[String], between: &str, what: &str) -> String {
+    let first = words[..words.len().min(LISTED_MAX)].join(between);
+    match words.len().saturating_sub(LISTED_MAX) {
+        0 => first,
+        more => format!("{first} and {more} more {what}"),
+    }
 }

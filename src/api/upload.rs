@@ -79,9 +79,9 @@ impl Uploads {
         Uploads { settings: settings.clone(), permits: Semaphore::new(UPLOADS_MAX), under_way: Mutex::default(), ending: AtomicBool::new(false) }
     }
 
-    /// How many folders are watched.
-    pub(super) fn folders(&self) -> usize {
-        self.settings.logs.len()
+    /// The settings that uploads follow.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Option<PathBuf>>> {

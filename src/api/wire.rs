@@ -114,7 +114,7 @@ pub(super) struct File {
     /// The id of the log that this log is a copy or the beginning of; null for all other logs.
     #[schema(required)]
     duplicate_of: Option<String>,
-    /// The reason why some or all lines are not counted; null if there is none.
+    /// The reason why some or all lines are not counted, or why the numbers are doubtful; null if there is none.
     #[schema(required)]
     reason: Option<String>,
 }
@@ -135,7 +135,7 @@ impl From<&LogRow> for File {
             complete: log.complete,
             unique_ips_at_least: log.at_least,
             duplicate_of: (log.duplicate_of != 0).then(|| file_id(log.duplicate_of)),
-            reason: reason(log.reason),
+            reason: reason(log.reason).or_else(|| log.doubt().map(|doubt| doubt.to_string())),
         }
     }
 }

@@ -2,13 +2,18 @@
 
 use super::day::{day_of, flags, of_flags, totals_of};
 use super::reason::Reason;
+use super::unreadable::Unreadable;
 use crate::log::Day;
-use crate::tally::Totals;
+use crate::tally::{Doubt, Totals};
 
 /// The longest name of a log that a row holds, in bytes: a folder's and a file's.
 pub const NAME_BYTES_MAX: usize = 512;
 
-const LOG_NUMBERS: usize = 14;
+const LOG_NUMBERS: usize = 15;
+/// The bit of the flags of a row that says whether its numbers are doubtful.
+const DOUBTFUL: u64 = 1 << 2;
+/// The word of a row that stands for no group. Group ids have 32 bits.
+const NO_GROUP: u64 = u64::MAX;
 pub(super) const LOG_WORDS: usize = LOG_NUMBERS + Totals::WORDS + NAME_BYTES_MAX / 8;
 
 /// What a log is to the daemon.
@@ -92,6 +97,8 @@ pub struct LogRow {
     pub reason: Reason,
     /// The log that it counts within, or 0.
     pub duplicate_of: u64,
+    /// Of a log that cannot be read: the group that may read it.
+    pub group: Option<u32>,
     /// Its numbers.
     pub totals: Totals,
 }
@@ -102,10 +109,12 @@ impl LogRow {
         let mut data = [0; LOG_WORDS];
         let name = &self.name[..self.name.len().min(NAME_BYTES_MAX)];
         let day = self.day.map_or(0, |day| day.number().into());
-        let first = [self.id, day, self.state as u64, flags(self.complete, self.at_least), self.size, self.counted_to, self.file.0, self.file.1];
+        let flags = flags(self.complete, self.at_least) | if self.doubt().is_some() { DOUBTFUL } else { 0 };
+        let first = [self.id, day, self.state as u64, flags, self.size, self.counted_to, self.file.0, self.file.1];
         data[..8].copy_from_slice(&first);
         let Quarantine { bytes, from, to } = self.quarantine;
-        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, self.reason.to_word(), name.len() as u64, self.duplicate_of]);
+        let group = self.group.map_or(NO_GROUP, u64::from);
+        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, self.reason.to_word(), name.len() as u64, self.duplicate_of, group]);
         data[LOG_NUMBERS..LOG_NUMBERS + Totals::WORDS].copy_from_slice(&self.totals.to_words());
         for (word, bytes) in data[LOG_NUMBERS + Totals::WORDS..].iter_mut().zip(name.chunks(8)) {
             let mut eight = [0; 8];
@@ -117,7 +126,7 @@ impl LogRow {
 
     /// The row of these words.
     pub(super) fn from_words(data: &[u64; LOG_WORDS]) -> LogRow {
-        let [id, day, state, flags, size, counted_to, device, inode, bytes, from, to, reason, name_length, duplicate_of, ..] = *data;
+        let [id, day, state, flags, size, counted_to, device, inode, bytes, from, to, reason, name_length, duplicate_of, group, ..] = *data;
         let name = data[LOG_NUMBERS + Totals::WORDS..].iter().flat_map(|word| word.to_le_bytes());
         let (complete, at_least) = of_flags(flags);
         LogRow {
@@ -133,6 +142,7 @@ impl LogRow {
             quarantine: Quarantine { bytes, from, to },
             reason: Reason::from_word(reason),
             duplicate_of,
+            group: u32::try_from(group).ok(),
             totals: totals_of(&data[LOG_NUMBERS..]),
         }
     }
@@ -146,7 +156,20 @@ impl LogRow {
 
     /// What is short of it.
     pub fn brief(&self) -> LogBrief {
-        LogBrief { state: self.state, quarantined_bytes: self.quarantine.bytes, reason: self.reason }
+        LogBrief { state: self.state, quarantined_bytes: self.quarantine.bytes, reason: self.reason, has_doubt: self.doubt().is_some() }
+    }
+
+    /// Why the numbers of the log are doubtful.
+    pub fn doubt(&self) -> Option<Doubt> {
+        Doubt::of(&self.totals)
+    }
+
+    /// Why the log cannot be read, if that is so.
+    pub fn unreadable(&self) -> Option<Unreadable> {
+        match self.reason {
+            Reason::Unreadable(errno) if self.brief().is_unreadable() => Some(Unreadable { errno, group: self.group }),
+            _ => None,
+        }
     }
 }
 
@@ -159,12 +182,24 @@ pub struct LogBrief {
     pub quarantined_bytes: u64,
     /// Why something of it is not counted.
     pub reason: Reason,
+    /// Its numbers are doubtful: see [`LogRow::doubt`].
+    pub has_doubt: bool,
 }
 
 impl LogBrief {
     /// What the first words of a row say; nothing if it is not used.
-    pub(super) fn from_words([id, _, state, _, _, _, _, _, quarantined_bytes, _, _, reason]: &[u64; 12]) -> Option<LogBrief> {
-        (*id != 0).then(|| LogBrief { state: LogState::from_word(*state), quarantined_bytes: *quarantined_bytes, reason: Reason::from_word(*reason) })
+    pub(super) fn from_words([id, _, state, flags, _, _, _, _, quarantined_bytes, _, _, reason]: &[u64; 12]) -> Option<LogBrief> {
+        (*id != 0).then(|| LogBrief {
+            state: LogState::from_word(*state),
+            quarantined_bytes: *quarantined_bytes,
+            reason: Reason::from_word(*reason),
+            has_doubt: flags & DOUBTFUL != 0,
+        })
+    }
+
+    /// Returns whether somebody has to look into the doubt about the log: it is in a folder now, and counts by itself.
+    pub fn is_doubtful(&self) -> bool {
+        self.has_doubt && self.state.is_present() && self.state != LogState::Duplicate
     }
 
     /// Nothing of the log can be read now. Waiting for it would be waiting for somebody to do something.

@@ -12,6 +12,7 @@ mod page;
 mod reason;
 pub mod row;
 mod table;
+mod unreadable;
 
 pub use counters::Counters;
 pub use day::{DayRow, ShareRow};
@@ -20,3 +21,4 @@ pub use log::{LogBrief, LogRow, LogState, NAME_BYTES_MAX, Quarantine};
 pub use page::{Activity, Roster, RosterEntry, StatusPage};
 pub use reason::{Reason, Skip};
 pub use table::{Board, BoardReader, BoardSize, Busy};
+pub use unreadable::Unreadable;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::decode::Damage;
+use crate::log::Foreign;
 
 /// Why something of a log is not counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -22,9 +23,9 @@ pub enum Reason {
     Refused,
     /// A compressed log ended before its end.
     Damage(Damage),
-    /// It is left out.
+    /// The entry is skipped.
     Skipped(Skip),
-    /// It was taken back.
+    /// The log was deleted.
     Deleted,
 }
 
@@ -39,7 +40,7 @@ impl Reason {
             Reason::Unreadable(errno) => (4, u64::from(errno.cast_unsigned())),
             Reason::Refused => (5, 0),
             Reason::Damage(damage) => (6, damage.code()),
-            Reason::Skipped(skip) => (7, skip as u64),
+            Reason::Skipped(skip) => (7, skip.code()),
             Reason::Deleted => (8, 0),
         };
         kind << 32 | number
@@ -55,7 +56,7 @@ impl Reason {
             4 => Reason::Unreadable(number),
             5 => Reason::Refused,
             6 => Damage::from_code(word & 0xffff_ffff).map_or(Reason::Nothing, Reason::Damage),
-            7 => Skip::ALL.into_iter().find(|skip| *skip as u64 == word & 0xffff_ffff).map_or(Reason::Nothing, Reason::Skipped),
+            7 => Skip::from_code(word & 0xffff_ffff).map_or(Reason::Nothing, Reason::Skipped),
             8 => Reason::Deleted,
             _ => Reason::Nothing,
         }
@@ -66,42 +67,77 @@ impl Reason {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Skip {
     /// Its name starts with a dot.
-    Hidden = 1,
-    /// Its name says that it is not finished.
-    Temporary = 2,
+    Hidden,
+    /// Its name ends like that of an unfinished file.
+    Temporary,
     /// A pipe, a socket, a device.
-    NotRegular = 3,
+    NotRegular,
     /// A link to a file that is not in the watched folder.
-    LinkOut = 4,
+    LinkOut,
     /// A link to nothing.
-    LinkNowhere = 5,
-    /// A link to a folder, which is never followed.
-    LinkToFolder = 6,
+    LinkNowhere,
+    /// A link to a folder: these are never followed.
+    LinkToFolder,
     /// A subfolder, and only the folder itself is watched.
-    Folder = 7,
-    /// It is excluded, or not included.
-    Pattern = 8,
-    /// A subfolder that is deeper than is looked into.
-    TooDeep = 9,
+    Folder,
+    /// The patterns exclude its name, or do not include it.
+    Pattern,
+    /// A subfolder that is deeper than folders are scanned.
+    TooDeep,
+    /// Its name is that of an error log, and no pattern includes names.
+    ErrorLog,
+    /// Its first bytes are those of an archive or a program.
+    Foreign(Foreign),
 }
 
 impl Skip {
-    const ALL: [Skip; 9] =
-        [Skip::Hidden, Skip::Temporary, Skip::NotRegular, Skip::LinkOut, Skip::LinkNowhere, Skip::LinkToFolder, Skip::Folder, Skip::Pattern, Skip::TooDeep];
+    /// The reasons that need no further word, each at its number, from 1 on.
+    const PLAIN: [Skip; 10] = [
+        Skip::Hidden,
+        Skip::Temporary,
+        Skip::NotRegular,
+        Skip::LinkOut,
+        Skip::LinkNowhere,
+        Skip::LinkToFolder,
+        Skip::Folder,
+        Skip::Pattern,
+        Skip::TooDeep,
+        Skip::ErrorLog,
+    ];
+    /// The number of the first kind of foreign content.
+    const FOREIGN: u64 = 1 << 16;
+
+    /// A number for the reason, never 0.
+    fn code(self) -> u64 {
+        match self {
+            Skip::Foreign(kind) => Skip::FOREIGN + kind.code(),
+            plain => Skip::PLAIN.iter().position(|skip| *skip == plain).map_or(0, |at| at as u64 + 1),
+        }
+    }
+
+    /// The reason of this number.
+    fn from_code(code: u64) -> Option<Skip> {
+        match code.checked_sub(Skip::FOREIGN) {
+            Some(kind) => Foreign::from_code(kind).map(Skip::Foreign),
+            None => Skip::PLAIN.get(usize::try_from(code.checked_sub(1)?).ok()?).copied(),
+        }
+    }
 }
 
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Skip::Hidden => "hidden",
+            Skip::Hidden => "a hidden file",
             Skip::Temporary => "a temporary name",
             Skip::NotRegular => "not a regular file",
-            Skip::LinkOut => "a link out of the folder",
-            Skip::LinkNowhere => "a link that leads nowhere",
+            Skip::LinkOut => "a link to a file outside the watched folder",
+            Skip::LinkNowhere => "a broken link",
             Skip::LinkToFolder => "a link to a folder",
-            Skip::Folder => "a subfolder, which only --recursive looks into",
-            Skip::Pattern => "its name, by the patterns of --include and --exclude",
-            Skip::TooDeep => "a subfolder that is too deep",
+            Skip::Folder => "a subfolder; --recursive scans subfolders",
+            Skip::Pattern => "the patterns of --include and --exclude do not match its name",
+            Skip::TooDeep => "a subfolder that is nested too deeply",
+            Skip::ErrorLog => "its name is that of an error log; --include '*' counts it",
+            Skip::Foreign(kind) => kind.name(),
         })
     }
 }
@@ -112,7 +148,7 @@ mod tests {
 
     #[test]
     fn reasons_read_back_from_words() {
-        let skipped = Skip::ALL.into_iter().map(Reason::Skipped);
+        let skipped = Skip::PLAIN.into_iter().chain(Foreign::all().map(Skip::Foreign)).map(Reason::Skipped);
         let others = [
             Reason::Nothing,
             Reason::Signal(6),
@@ -126,7 +162,7 @@ mod tests {
         for reason in others.into_iter().chain(skipped) {
             assert_eq!(Reason::from_word(reason.to_word()), reason);
         }
-        for word in [9 << 32, 7 << 32, 7 << 32 | 10, 6 << 32, u64::MAX] {
+        for word in [9 << 32, 7 << 32, 7 << 32 | 11, 7 << 32 | 1 << 17, 6 << 32, u64::MAX] {
             assert_eq!(Reason::from_word(word), Reason::Nothing, "{word:x}");
         }
     }

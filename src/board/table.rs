@@ -327,16 +327,22 @@ mod tests {
             quarantine: Quarantine { bytes: 4096, from: 1, to: 2 },
             reason: Reason::Unreadable(13),
             duplicate_of: 8,
+            group: Some(4),
             totals,
         };
         for name in [&b"a\xff.log"[..], b"", &[b'x'; NAME_BYTES_MAX]] {
             let log = LogRow { name: name.to_vec(), ..log.clone() };
             board.set_log(2, &log);
-            let brief = LogBrief { state: log.state, quarantined_bytes: 4096, reason: log.reason };
+            let brief = LogBrief { state: log.state, quarantined_bytes: 4096, reason: log.reason, has_doubt: false };
             assert_eq!((reader.log(9).unwrap(), reader.log(8).unwrap(), reader.log(0).unwrap()), (Some(log.clone()), None, None));
             assert_eq!(log.brief(), brief);
             assert_eq!((reader.logs().unwrap(), reader.briefs().collect::<Result<Vec<_>, _>>().unwrap()), (vec![log], vec![brief]));
         }
+        let doubtful = LogRow { totals: Totals { malformed: 10, other: 1, ..Totals::default() }, group: None, ..log };
+        board.set_log(2, &doubtful);
+        assert_eq!(reader.log(9).unwrap(), Some(doubtful.clone()));
+        let briefs: Vec<LogBrief> = reader.briefs().collect::<Result<_, _>>().unwrap();
+        assert!(briefs == [doubtful.brief()] && briefs[0].is_doubtful());
         let one = DayRow { used: true, day, files: 3, complete: true, at_least: false, totals };
         let undated = DayRow { day: None, ..one };
         board.set_day(0, &one);

@@ -1,6 +1,6 @@
 //! `tallyd count` and `tallyd verify`: logs counted once, without a daemon.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -103,6 +103,9 @@ impl Count {
                 table(&counts)
             };
             print(text.as_bytes());
+            if !self.json && !self.csv {
+                let _ = io::stderr().write_all(show::doubts(&rows(&counts)).as_bytes());
+            }
             counts.notes.iter().for_each(|note| complain(note));
             if self.logs.paths.is_empty() && counts.all().bytes == 0 && counts.errors.is_empty() {
                 complain("standard input was empty; name files or folders, or give a pipe");

@@ -44,7 +44,7 @@ impl Coordinator<'_> {
                             self.bury(&job, &file, death, hung);
                         }
                     }
-                    _ => warn!("the supervisor said something that cannot be"),
+                    _ => warn!("ignored a message of the supervisor that is not valid"),
                 },
             }
         }
@@ -52,7 +52,7 @@ impl Coordinator<'_> {
 
     /// A worker died with a job.
     pub(super) fn bury(&mut self, job: &Job, file: &File, death: Death, hung: Option<crate::job::Hang>) {
-        info!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %death, "a worker died of or with a range; it is handed out again");
+        info!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %death, "a worker died while it counted a range; the range is counted again");
         let shorter = file.metadata().is_ok_and(|about| about.len() < job.range.to());
         if shorter && job.stream.is_none() {
             // It was truncated under the mapping: not the range's doing.
@@ -80,14 +80,14 @@ impl Coordinator<'_> {
                             self.take(answer, &job, file, result);
                         }
                         (_, flight) => {
-                            warn!(worker, "a worker gave an answer that cannot be; it is let go");
+                            warn!(worker, "a worker sent an answer that is not valid; the worker is replaced");
                             *hand = Hand { channel: None, flight };
                         }
                     }
                 }
                 Ok(Received::Closed) => hand.channel = None,
                 Err(error) => {
-                    warn!(worker, %error, "cannot hear a worker; it is let go");
+                    warn!(worker, %error, "cannot read from a worker; the worker is replaced");
                     hand.channel = None;
                 }
             }
@@ -106,7 +106,7 @@ impl Coordinator<'_> {
             Answer::Counted { .. } => match self.accept(job, file, result) {
                 Ok(()) => self.page.add_work(),
                 Err(error) => {
-                    warn!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %error, "a range is handed out again");
+                    warn!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), %error, "a result cannot be used; its range is counted again");
                     self.ledger.refused(job.number);
                     self.drain(job.log);
                 }

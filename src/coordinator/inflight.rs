@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::scan::FileId;
 use crate::range::Range;
+use crate::sys::private;
 
 const HEAD: &str = concat!("tallyd ", env!("CARGO_PKG_VERSION"), " inflight: device inode from to strikes kills flying");
 
@@ -48,7 +49,7 @@ impl Inflight {
         let path = state.join("inflight");
         let left = fs::read_to_string(&path).unwrap_or_default();
         let mut inflight = Inflight { file: None, written: String::new(), failing: false, path };
-        match File::options().write(true).create(true).truncate(false).open(&inflight.path) {
+        match private::open(&inflight.path) {
             Ok(file) => inflight.file = Some(file),
             Err(error) => inflight.complain(&error),
         }
@@ -85,7 +86,7 @@ impl Inflight {
     }
 
     fn complain(&self, error: &io::Error) {
-        warn!(path = ?self.path, %error, "cannot note what is being counted; a range that takes the whole daemon down would not be known again");
+        warn!(path = ?self.path, %error, "cannot write the note of the ranges in flight; a range that ends the whole daemon would be counted again and again");
     }
 }
 

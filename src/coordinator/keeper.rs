@@ -104,7 +104,7 @@ impl Keeper {
         let mut waker = File::from(waker);
         // The coordinator needs its memory for other things than stacks.
         if let Err(error) = use_threads(THREADS) {
-            warn!(%error, "cannot set how many threads unite what is stored");
+            warn!(%error, "cannot set the number of threads that count over the store");
         }
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             let _end = EndsAll;

@@ -1,6 +1,6 @@
-//! When the folders are looked at, and what is said of what is found there.
+//! When the folders are scanned, and what the journal says about what is in them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use tracing::{info, warn};
 
 use super::ledger::View;
 use super::peek::Eyes;
-use super::{Coordinator, now, scan};
-use crate::board::Watching;
+use super::{Coordinator, now};
+use crate::board::{Skip, Watching};
 use crate::log::shown_to_people;
 
 /// After a log was found to be another one, or missing, the folders are looked at again so soon.
@@ -67,18 +67,34 @@ impl Coordinator<'_> {
         self.next_scan = self.next_scan.min(Instant::now() + SCAN_SOON);
     }
 
-    /// Says once what is left out, which folders cannot be read, and how changes are found.
+    /// Shows what is skipped, and writes to the journal what is new: skipped entries, folders that cannot be read, and how changes are found.
     pub(super) fn note(&mut self) {
         let contents = self.watcher.contents();
-        let skipped: HashMap<PathBuf, scan::Skip> = contents.skipped.iter().map(|skipped| (skipped.path.clone(), skipped.reason)).collect();
-        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason) && **reason != scan::Skip::Hidden) {
-            info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), %reason, "left out");
+        let mut shown: BTreeMap<Vec<u8>, Skip> = contents.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason)).collect();
+        let mut skipped: HashMap<PathBuf, Skip> = contents.skipped.iter().map(|skipped| (skipped.path.clone(), skipped.reason)).collect();
+        for (name, path, kind) in self.ledger.foreigners() {
+            shown.insert(name.to_vec(), Skip::Foreign(kind));
+            skipped.insert(path.to_owned(), Skip::Foreign(kind));
+        }
+        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason)) {
+            // Of hidden files there are many that nobody takes for logs; error logs have a line of their own.
+            if !matches!(reason, Skip::Hidden | Skip::ErrorLog) {
+                info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), %reason, "skipped");
+            }
         }
         self.skipped = skipped;
-        self.publisher.show_skipped(&contents.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason)).collect());
+        let mut error_logs = shown.iter().filter(|(_, reason)| **reason == Skip::ErrorLog);
+        if !self.said_error_logs
+            && let Some((first, _)) = error_logs.next()
+        {
+            self.said_error_logs = true;
+            let (first, logs) = (shown_to_people(first), 1 + error_logs.count());
+            info!(logs, first, "skipped error logs, known by their names; to count them too, set --include '*'");
+        }
+        self.publisher.show_skipped(&shown);
         let folder = |at: &usize| self.heritage.settings.logs.get(*at).map_or(String::new(), |folder| folder.display().to_string());
         for (at, error) in contents.troubled.iter().filter(|(at, _)| !self.troubled.contains(at)) {
-            warn!(folder = folder(at), %error, uid = crate::sys::process::uid(), "cannot read a watched folder; its numbers stay as they are");
+            warn!(folder = folder(at), %error, uid = crate::sys::process::uid(), "cannot read a watched folder; the numbers of its logs stay as they are");
         }
         let troubled: BTreeSet<usize> = contents.troubled.iter().map(|(at, _)| *at).collect();
         for at in self.troubled.difference(&troubled) {
@@ -90,7 +106,7 @@ impl Coordinator<'_> {
             Err(_) if !self.heritage.settings.inotify => Watching::Unwanted,
             Err(why) => {
                 if self.watching != Watching::Unable {
-                    warn!(why, "the system does not say what changes; the folders are looked at now and then");
+                    warn!(why, "the system does not report changes; they are found at each scan of the folders");
                 }
                 Watching::Unable
             }

@@ -24,7 +24,7 @@ mod sums;
 mod watch;
 mod work;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -33,12 +33,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info, warn};
 
-use crate::board::{Activity, Board, Counters, Header, LogState, StatusPage, Watching};
+use crate::board::{Activity, Board, Counters, Header, LogState, StatusPage, Unreadable, Watching};
 use crate::heritage::{Heritage, Role};
 use crate::job::{MESSAGE_BYTES, Request};
 use crate::journal;
 use crate::log::shown_to_people;
-use crate::show::{Row, table};
+use crate::show::{Row, doubts, table};
 use crate::sys::signal::{Notice, Notices};
 use crate::sys::socket::{Channel, Received, wait};
 
@@ -66,7 +66,7 @@ pub fn run(heritage: &Heritage, supervisor: &Channel, alone: bool) -> i32 {
     match entered.and_then(|page| Coordinator::new(heritage, supervisor, page, alone)?.run()) {
         Ok(()) => 0,
         Err(error) => {
-            error!(%error, "the coordinator cannot go on");
+            error!(%error, "the coordinator failed");
             1
         }
     }
@@ -104,8 +104,12 @@ struct Coordinator<'a> {
     watching: Watching,
     /// What was counted and the board does not count yet.
     counted: Counters,
-    /// The logs of which it was said that they cannot be read.
-    unreadable: HashSet<u64>,
+    /// The logs that cannot be read, and why.
+    unreadable: HashMap<u64, Unreadable>,
+    /// The folders and reasons that the journal has for logs that cannot be read now.
+    complaints: BTreeSet<(Vec<u8>, Unreadable)>,
+    /// The journal says that error logs are skipped.
+    said_error_logs: bool,
 }
 
 /// What a wait ends with.
@@ -168,7 +172,9 @@ impl<'a> Coordinator<'a> {
             troubled: BTreeSet::new(),
             watching: Watching::Starting,
             counted: Counters::default(),
-            unreadable: HashSet::new(),
+            unreadable: HashMap::new(),
+            complaints: BTreeSet::new(),
+            said_error_logs: false,
         };
         // What was known is shown before the first byte of a log is read.
         coordinator.restore_unions();
@@ -222,8 +228,13 @@ impl<'a> Coordinator<'a> {
         let save = self.storing.next_due().map_or(BEAT, |due| due.saturating_duration_since(now));
         let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(see).min(tick).min(save).min(BEAT);
         let ready = wait(&fds, timeout)?;
-        let mut notices = std::iter::from_fn(|| self.notices.next());
-        Ok(if notices.any(|notice| notice == Notice::Stop) {
+        let notices: Vec<Notice> = std::iter::from_fn(|| self.notices.next()).collect();
+        for notice in &notices {
+            if let Notice::Ignored(signal) = notice {
+                journal::note_ignored(signal);
+            }
+        }
+        Ok(if notices.contains(&Notice::Stop) {
             Next::Stop
         } else if ready[0] {
             Next::Orphaned
@@ -237,7 +248,7 @@ impl<'a> Coordinator<'a> {
         while let Received::Message(length, _) = self.heritage.requests.1.receive(&mut message)? {
             match Request::from_bytes(&message[..length]) {
                 Some(Request::Delete { log }) => {
-                    info!(log = self.name(log), "a log is taken back");
+                    info!(log = self.name(log), "deleting a log");
                     self.ledger.delete(log);
                 }
                 Some(Request::Rescan) => {
@@ -246,11 +257,11 @@ impl<'a> Coordinator<'a> {
                 }
                 Some(Request::Look) => self.next_scan = Instant::now(),
                 Some(Request::Replace { log, file }) => {
-                    info!(log = self.name(log), "a log is to be replaced by an upload");
+                    info!(log = self.name(log), "an upload replaces a log");
                     self.ledger.replace_by(log, file);
                 }
                 Some(Request::Withdraw { file }) => self.ledger.withdraw(file),
-                None => warn!("the api asked for something that cannot be"),
+                None => warn!("ignored a request of the api that is not valid"),
             }
             self.follow_events();
             self.stale = true;
@@ -268,12 +279,12 @@ impl<'a> Coordinator<'a> {
                     self.sums.remove(id);
                     self.sums.rename(id, day(id));
                     self.sums.set_counts(id, counts);
-                    info!(log = self.name(id), "what was counted of the log is void: it was taken back, or is tried anew");
+                    info!(log = self.name(id), "dropped the numbers of a log: it was deleted, or is counted from its start");
                 }
                 Event::Dropped(id) => self.sums.remove(id),
                 Event::Again(id) => {
                     self.sums.begin_again(id);
-                    info!(log = self.name(id), "the log is counted again; its numbers stay until that is done");
+                    info!(log = self.name(id), "counting a log again; its numbers stay until that is done");
                 }
                 Event::Recounted(id) => self.sums.end_again(id),
                 Event::Recalled(id) => self.sums.leave_again(id),
@@ -332,25 +343,40 @@ impl<'a> Coordinator<'a> {
             for more in [std::mem::take(&mut self.counted), self.storing.take_done()] {
                 self.publisher.add(&more);
             }
-            self.publisher.publish(&changed, &self.ledger, &mut self.sums, header);
+            self.publisher.publish(&changed, &self.ledger, &mut self.sums, &self.unreadable, header);
             (self.stale, self.published) = (false, Instant::now());
             self.note_ready();
             self.announce();
         }
     }
 
-    /// Says once of each log that it cannot be read.
+    /// Writes to the journal which logs cannot be read, and the remedy: once for each folder and reason.
     fn complain(&mut self, changed: &BTreeSet<u64>) {
+        let mut is_other = false;
         for id in changed {
-            match self.ledger.log(*id).and_then(|log| log.unreadable) {
-                Some(errno) if self.unreadable.insert(*id) => {
-                    let (error, uid) = (io::Error::from_raw_os_error(errno), crate::sys::process::uid());
-                    warn!(log = self.name(*id), %error, uid, "cannot read a log; it is tried again at each look at the folders, and not in the numbers until then");
+            let log = self.ledger.log(*id);
+            is_other |= match log.and_then(|log| Some((log, log.unreadable?))) {
+                Some((_, errno)) if self.unreadable.get(id).is_some_and(|known| known.errno == errno) => false,
+                Some((log, errno)) => {
+                    self.unreadable.insert(*id, Unreadable::of(errno, &log.path));
+                    true
                 }
-                Some(_) => {}
-                None => drop(self.unreadable.remove(id)),
-            }
+                None => self.unreadable.remove(id).is_some(),
+            };
         }
+        if !is_other {
+            return;
+        }
+        let mut counts: BTreeMap<(Vec<u8>, Unreadable), u64> = BTreeMap::new();
+        for (id, why) in &self.unreadable {
+            let folder = self.ledger.log(*id).map_or(Vec::new(), |log| log.folder.clone());
+            *counts.entry((folder, *why)).or_default() += 1;
+        }
+        for ((folder, why), count) in counts.iter().filter(|(complaint, _)| !self.complaints.contains(complaint)) {
+            let sentence = why.sentence(*count, &shown_to_people(folder), crate::sys::process::uid(), &self.heritage.accounts);
+            warn!("{sentence}");
+        }
+        self.complaints = counts.into_keys().collect();
     }
 
     /// Once everything there is has been counted, a table for who sits at the terminal.
@@ -360,7 +386,7 @@ impl<'a> Coordinator<'a> {
             let mut logs: Vec<(u64, &Log)> = self.ledger.logs().filter(|(_, log)| !log.gone && !log.deleted).collect();
             logs.sort_by(|one, two| one.1.name.cmp(&two.1.name));
             let rows: Vec<Row> = logs.into_iter().map(|(id, log)| Row { name: log.name.clone(), totals: self.sums.log(id) }).collect();
-            journal::say(&table(&rows, self.sums.all().as_ref()));
+            journal::say(&(table(&rows, self.sums.all().as_ref()) + &doubts(&rows)));
         }
     }
 

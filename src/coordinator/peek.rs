@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io;
 
-use super::content::{Look, Place};
+use super::content::{FileKind, Look, Place};
 use super::scan::{self, FileId};
 use super::sums::Sums;
-use crate::decode::{self, Format};
 use crate::sample::{SAMPLE_BYTES, START_BYTES, Sample, Sampler};
 use crate::sys::map::read_at;
 
@@ -51,8 +50,8 @@ impl Look for Eyes<'_> {
         self.peek.start(place, size)
     }
 
-    fn format(&mut self, place: &Place) -> io::Result<Option<Format>> {
-        self.peek.format(place)
+    fn kind(&mut self, place: &Place) -> io::Result<FileKind> {
+        self.peek.kind(place)
     }
 }
 
@@ -70,8 +69,11 @@ impl Look for Peek {
         Ok(sampler.into_blocks().1)
     }
 
-    fn format(&mut self, place: &Place) -> io::Result<Option<Format>> {
-        decode::format(self.file(place)?)
+    fn kind(&mut self, place: &Place) -> io::Result<FileKind> {
+        let mut head = [0; FileKind::HEAD_BYTES];
+        let length = read_at(self.file(place)?, &mut head, 0)?;
+        let name = place.path.file_name().unwrap_or_default();
+        Ok(FileKind::of(name.as_encoded_bytes(), &head[..length]))
     }
 }
 

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use super::lag::{Behind, Lag};
 use super::ledger::{Ledger, Log};
 use super::sums::{DayNumbers, Sums};
-use crate::board::{Board, Counters, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip};
+use crate::board::{Board, Counters, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip, Unreadable};
 use crate::log::Day;
 use crate::sys::clock::monotonic_ms;
 use crate::tally::Totals;
@@ -129,7 +129,9 @@ impl Publisher {
     }
 
     /// Shows the logs that changed, and what `header` says beside that.
-    pub fn publish(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger, sums: &mut Sums, header: Header) {
+    ///
+    /// `unreadable` has the logs that cannot be read.
+    pub fn publish(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger, sums: &mut Sums, unreadable: &HashMap<u64, Unreadable>, header: Header) {
         let scanned = header.scanned;
         // One walk: there may be many logs, and this is done many times a second.
         let (mut of_logs, mut quarantined_ranges) = (0, 0);
@@ -142,7 +144,8 @@ impl Publisher {
                 Some(log) => {
                     // A copy of what was taken back counts nowhere either.
                     let is_void = log.within.and_then(|outer| ledger.log(outer)).is_some_and(|outer| outer.deleted);
-                    self.show_log(*id, log, is_void, sums);
+                    let group = unreadable.get(id).and_then(|why| why.group);
+                    self.show_log(*id, log, is_void, group, sums);
                 }
                 None => self.hide_log(*id),
             }
@@ -201,7 +204,7 @@ impl Publisher {
         links.any(|row| row == id) || self.shown_skipped.keys().any(|name| row_id(name, 0) == id)
     }
 
-    fn show_log(&mut self, id: u64, log: &Log, is_void: bool, sums: &mut Sums) {
+    fn show_log(&mut self, id: u64, log: &Log, is_void: bool, group: Option<u32>, sums: &mut Sums) {
         if let Some(before) = self.behind.get(&id) {
             // A log that is void, or that is shorter now, will not get there.
             if log.counted_content().to < *before && log.pending() > 0 && log.generation == 0 {
@@ -234,6 +237,7 @@ impl Publisher {
                 quarantine,
                 reason: if is_void { Reason::Deleted } else { log.reason() },
                 duplicate_of: log.within.filter(|_| !is_void).unwrap_or(0),
+                group,
                 totals: if is_void { Totals::default() } else { sums.log(id) },
             },
         );

@@ -50,7 +50,7 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
     let entries = match folder::list(&settings.state) {
         Ok(entries) => entries,
         Err(error) => {
-            warn!(%error, "cannot read the store; everything is counted again");
+            warn!(%error, "cannot read the store; every log is counted again");
             return Restored::default();
         }
     };
@@ -88,24 +88,24 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
             }
             Ok(_) if !own => {}
             Err(Trouble::Newer(version)) => {
-                warn!(path = %entry.path.display(), version, "a newer tallyd wrote this; it is left as it is, and its log is counted again");
+                warn!(path = %entry.path.display(), version, "a newer tallyd wrote this partial; it stays as it is, and its log is counted again");
                 ledger.reserve(entry.log);
             }
             Err(Trouble::Io(error)) if own => {
-                warn!(path = %entry.path.display(), %error, "a stored log cannot be read now; it is left as it is, and counted again if it is there");
+                warn!(path = %entry.path.display(), %error, "cannot read a partial now; it stays as it is, and its log is counted again if it exists");
                 ledger.reserve(entry.log);
             }
-            Ok(_) => set_aside(&entry.path, "it is another log's"),
+            Ok(_) => set_aside(&entry.path, "the partial of another log has its name"),
             Err(trouble) if own => set_aside(&entry.path, &trouble.to_string()),
-            Err(trouble) => warn!(path = %entry.path.display(), %trouble, "cannot use what another host has stored"),
+            Err(trouble) => warn!(path = %entry.path.display(), %trouble, "cannot use a partial of another host"),
         }
     }
     ledger.restored();
     if let Some(other) = elsewhere.filter(|_| logs == 0) {
-        warn!(host = %host, stored = %other, "the logs of a watched folder are stored under another host: if the setting host was changed, all count twice; docs/OPERATIONS.md tells how to move them");
+        warn!(host = %host, stored = %other, "the logs of a watched folder are stored under another host, too: if the setting host was changed, all of them count twice; docs/OPERATIONS.md shows how to move them");
     }
     if logs > 0 {
-        info!(logs, took_ms = now.elapsed().as_millis() as u64, "took over what was stored");
+        info!(logs, took_ms = now.elapsed().as_millis() as u64, "restored the stored logs");
     }
     Restored { foreign, before }
 }
@@ -115,9 +115,9 @@ pub fn set_aside(path: &Path, why: &str) {
     let aside = path.with_extension("damaged");
     match std::fs::rename(path, &aside) {
         Ok(()) => {
-            warn!(path = %path.display(), why, aside = %aside.display(), "a stored log cannot be used: it is set aside, and counted again if it is there")
+            warn!(path = %path.display(), why, aside = %aside.display(), "a partial cannot be used: it is set aside, and its log is counted again if it exists")
         }
-        Err(error) => warn!(path = %path.display(), why, %error, "a stored log cannot be used, nor be set aside"),
+        Err(error) => warn!(path = %path.display(), why, %error, "a partial cannot be used, and cannot be set aside"),
     }
 }
 

@@ -64,7 +64,7 @@ impl Coordinator<'_> {
             match ResultView::check(&result, &job) {
                 Ok(view) => self.merge(&job, &file, &view),
                 // It was checked before, and nobody can have changed it.
-                Err(error) => warn!(%error, "a result is not what it was"),
+                Err(error) => warn!(%error, "a result has changed after it was checked"),
             }
         }
         self.follow_events();
@@ -122,7 +122,7 @@ impl Coordinator<'_> {
     pub(super) fn lose_content(&mut self, job: &Job) {
         self.ledger.put_back(job.number);
         if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.generation == job.generation) {
-            info!(log = self.name(job.log), "what was counted of the log is not in its file any more: it was truncated or rewritten");
+            info!(log = self.name(job.log), "the log was truncated or rewritten: its file does not hold the counted lines any more; their numbers stay");
             self.ledger.lose_content(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
             self.follow_events();
         }

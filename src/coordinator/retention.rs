@@ -92,7 +92,7 @@ impl Retention {
         }
         self.noted.retain(|day, _| sums.is_noted(*day) && sums.has_clients(*day));
         if !removals.is_empty() {
-            info!(parts = removals.len(), before = %first, "removed the clients of days that are older than retention_days; their numbers stay");
+            info!(parts = removals.len(), before = %first, "deleted the clients of days that are older than retention_days; the numbers of these days stay");
         }
         self.next = Instant::now() + EVERY.max(start.elapsed() * REST);
         !removals.is_empty()

@@ -1,7 +1,7 @@
 //! What is in the watched folders now.
 //!
-//! Only regular files are logs, and only under names that are meant to be: not hidden, not temporary, no link out of the folder, and taken by the patterns.
-//! Nothing is opened that is no regular file. What is left out is told, with the reason.
+//! Only regular files are logs, and only under names that are meant to be: not hidden, not temporary, no link out of the folder, and matched by the patterns; without a
+//! pattern that includes names, no error log. Nothing but regular files is ever opened. Each skipped entry is kept with the reason.
 //! Deliberately absent: what it means. The ledger decides that. Keeping it up to date is the watcher's.
 
 use std::cell::OnceCell;
@@ -18,7 +18,7 @@ use globset::{Candidate, GlobSet};
 
 pub use crate::board::Skip;
 use crate::config::prefixes;
-use crate::log::{is_hidden, is_temporary};
+use crate::log::{is_error_log, is_hidden, is_temporary};
 
 /// So many of the entries that are left out are kept one by one.
 pub const SKIPPED_MAX: usize = 10_000;
@@ -130,7 +130,7 @@ pub struct Scope {
     pub folders: Vec<PathBuf>,
     /// Are subfolders looked into?
     pub recursive: bool,
-    /// Of files, only those that one of these matches, by their names relative to the watched folder; without any, all.
+    /// Of files, only those that one of these matches, by their names relative to the watched folder; without any, all but error logs.
     pub include: GlobSet,
     /// And none that one of these matches; folders that one matches are not looked into.
     pub exclude: GlobSet,
@@ -153,6 +153,8 @@ impl Scope {
             Skip::Folder
         } else if !self.takes(relative, kind) {
             Skip::Pattern
+        } else if !kind.is_dir() && self.include.is_empty() && is_error_log(name) {
+            Skip::ErrorLog
         } else if !kind.is_dir() {
             return None;
         } else if relative.iter().filter(|byte| **byte == b'/').count() >= DEPTH_MAX {

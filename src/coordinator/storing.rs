@@ -97,7 +97,7 @@ impl Storing {
     pub fn open(settings: &Settings, ledger: &mut Ledger, sums: &mut Sums, beat: impl Fn()) -> io::Result<Storing> {
         let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
         if let Err(error) = folder::open_own(&settings.state, &host) {
-            warn!(%error, "cannot use the store; it is tried again with each write");
+            warn!(%error, "cannot use the store; tallyd tries again with each write");
         }
         let mut saves = Saves::default();
         let Restored { foreign, before } = restore(settings, &host, ledger, sums, &mut saves, beat);
@@ -348,7 +348,7 @@ impl Storing {
         if let Err(Unusable::Failed(error)) = loaded {
             // What is in it is not known to be wrong.
             if self.unread.insert((log, day), Some(Instant::now() + AGAIN_AFTER)).is_none() {
-                warn!(folder = %self.folder.display(), %error, "cannot read what is stored of a log; it is tried again");
+                warn!(folder = %self.folder.display(), %error, "cannot read the partial of a log; tallyd tries again");
             }
             self.complained = true;
             self.note_error(Some(error));
@@ -377,14 +377,14 @@ impl Storing {
         };
         match File::open(path).map_err(Trouble::from).and_then(read_meta) {
             Ok(meta) if meta.counts() && !sums.is_as(log, &kept_of(&meta)) => {
-                info!(path = %path.display(), "another host has stored a log anew: it is taken over as it is now");
+                info!(path = %path.display(), "another host has replaced a partial; its new numbers count now");
                 sums.remove(log);
                 sums.restore(log, day_of_name(&meta.name), &kept_of(&meta));
                 sums.set_counts(log, true);
                 false
             }
             _ => {
-                warn!(path = %path.display(), why, "cannot use what another host has stored");
+                warn!(path = %path.display(), why, "cannot use a partial of another host");
                 self.foreign.remove(&log);
                 sums.remove(log);
                 true
@@ -401,7 +401,7 @@ impl Storing {
     }
 
     fn lost_all(&mut self, kept: impl Fn(u64) -> bool) {
-        warn!(folder = %self.folder.display(), "the store was not there any more; all that is known is written again");
+        warn!(folder = %self.folder.display(), "the store was missing; all partials are written again");
         (self.changed, self.generation) = (true, self.generation + 1);
         self.saves.lost_all(kept, Instant::now());
     }
@@ -416,7 +416,7 @@ impl Storing {
             Some(error) => {
                 self.error = error.raw_os_error().unwrap_or(libc::EIO);
                 if !std::mem::replace(&mut self.complained, true) {
-                    warn!(folder = %self.folder.display(), %error, "cannot write the store; counting goes on, and it is tried again");
+                    warn!(folder = %self.folder.display(), %error, "cannot write the store; counting goes on, and tallyd tries again");
                 }
             }
             None if !self.is_failing() => {

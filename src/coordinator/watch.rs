@@ -55,7 +55,7 @@ impl Watcher {
     /// With a limit of watches that is lower than the machine's.
     fn with_limit(scope: Scope, wanted: bool, watches_max: usize) -> Watcher {
         let (prefixes, homes) = (scope.prefixes(), vec![Home::default(); scope.folders.len()]);
-        let unnotified = Some("the folders have not been looked at yet".to_owned());
+        let unnotified = Some("the folders have not been scanned yet".to_owned());
         let (contents, shared) = (Contents::default(), HashMap::new());
         Watcher { scope, prefixes, homes, contents, shared, wanted, watches_max, notify: None, unnotified }
     }
@@ -79,7 +79,7 @@ impl Watcher {
     pub fn scan(&mut self) {
         self.unnotified = None;
         if !self.wanted {
-            self.unnotified = Some("inotify is not wanted".to_owned());
+            self.unnotified = Some("inotify is switched off".to_owned());
         } else if self.notify.is_none() {
             match Notify::open(self.watches_max) {
                 Ok(notify) => self.notify = Some(notify),
@@ -223,7 +223,7 @@ impl Watcher {
             if let Err(error) = notify.watch(path, Place { folder, relative: relative.to_vec() }) {
                 failed.get_or_insert_with(|| cannot(&format!("{} cannot be watched", path.display()), "max_user_watches", &error));
             } else if relative.is_empty() && is_remote(path) {
-                failed.get_or_insert_with(|| format!("{} is on a file system that does not tell what others write to it", path.display()));
+                failed.get_or_insert_with(|| format!("{} is on a file system that does not report what other machines write", path.display()));
             }
         });
         let shared: BTreeSet<FileId> = shared.into_iter().collect();
@@ -249,7 +249,7 @@ impl Watcher {
             Err(error) => return Some(error),
         };
         if empty && home.held && home.device != Some(device) {
-            let why = "no log is in it, and it is on another file system than before: mount again what was unmounted";
+            let why = "the folder has no log and is on another file system than before: mount its file system again";
             return Some(io::Error::new(io::ErrorKind::NotFound, why));
         }
         *home = Home { device: Some(device), held: !empty };

@@ -87,9 +87,9 @@ pub fn format(file: &File) -> io::Result<Option<Format>> {
     Ok(format_of(&magic[..length]))
 }
 
-/// Returns the compression of a log by its first bytes; `None`: the log is plain.
+/// Returns what compresses a file that begins with `head`; `None`: it is plain. Only the first six bytes are read.
 pub fn format_of(head: &[u8]) -> Option<Format> {
-    match head {
+    match &head[..head.len().min(MAGIC_BYTES)] {
         [0x1f, 0x8b, ..] => Some(Format::Gz),
         // A frame to be skipped may come first: pzstd writes one.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::Zst),

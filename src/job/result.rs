@@ -181,7 +181,7 @@ impl<'a> ResultView<'a> {
             days.push(day);
         }
         if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
-            return Err(Refused("its sums cannot be"));
+            return Err(Refused("its sums are not possible"));
         }
         let (held, unterminated) = (flags & 1 != 0, flags & 2 != 0);
         Ok(ResultView { blank, blank_bytes, end, held, unterminated, head, tail, blocks: (first, hashes), probe, damage, days })
@@ -271,7 +271,7 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     while let Some((client, _)) = take_client(&mut left)? {
         let Key::Bytes(client) = client else { continue };
         if client.len() > CLIENT_BYTES_MAX || leading_ipv4(client).is_some_and(|(_, length)| length == client.len()) {
-            return Err(Refused("a client cannot be"));
+            return Err(Refused("a client is not valid"));
         }
         rest_clients += 1;
     }
@@ -280,13 +280,13 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     let all = view.clients().try_fold(Usage::default(), |all, (_, Usage { requests, bytes, hours })| {
         // A line has at least one byte, and an hour is that of a request; only on no day a request has none.
         if requests == 0 || bytes < requests || u64::from(hours.count_ones()) > requests || (hours == 0) != day.is_none() {
-            return Err(Refused("a client cannot have done what it did"));
+            return Err(Refused("the numbers of a client are not possible"));
         }
         Ok(Usage { requests: sum([all.requests, requests])?, bytes: sum([all.bytes, bytes])?, hours: all.hours | hours })
     })?;
     let hours = (0..24).filter(|hour| view.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
     if all != (Usage { requests: sum([parsed, malformed])?, bytes: length, hours }) {
-        return Err(Refused("its clients do not make up its requests"));
+        return Err(Refused("its clients do not add up to its requests"));
     }
     Ok(view)
 }
@@ -347,7 +347,7 @@ mod tests {
         let (job, mut counted) = counted();
         change(counted.tally.days.get_mut(&day).unwrap());
         let Refused(why) = ResultView::check(&encode(&job, &counted, None), &job).unwrap_err();
-        assert!(["a client cannot have done what it did", "its clients do not make up its requests"].contains(&why), "{why}");
+        assert!(["the numbers of a client are not possible", "its clients do not add up to its requests"].contains(&why), "{why}");
     }
 
     /// The 22nd has one request of 1.2.3.4 at six, of 43 bytes; no day has two, the longer one of `\xff\xfe`, of 8 bytes.

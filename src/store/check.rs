@@ -26,7 +26,7 @@ impl Partial {
     /// If anything is not as it was written.
     pub fn check(&self) -> Result<(), Trouble> {
         if self.source_start()? != *b"PAR1" {
-            return Err(Trouble::Damaged("it does not start as a Parquet file"));
+            return Err(Trouble::Damaged("it does not begin like a Parquet file"));
         }
         for group in &self.groups {
             self.check_constants(group)?;
@@ -54,13 +54,13 @@ impl Partial {
                 data.add(day.day, listed, key, usage);
             })?;
             if !right {
-                return Err(Trouble::Damaged("its rows are not in their order"));
+                return Err(Trouble::Damaged("its rows are out of order"));
             }
             if requests != totals.requests() || bytes != totals.bytes || hours != seen_hours(&totals) {
                 return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
             }
         }
-        if data.finish() != self.data { Err(Trouble::Damaged("its rows are not those that were written")) } else { Ok(()) }
+        if data.finish() != self.data { Err(Trouble::Damaged("the checksum of its rows is wrong")) } else { Ok(()) }
     }
 
     /// Compares the columns that say the same in every row of a day, or of a kind, with what the JSON says.
@@ -82,7 +82,7 @@ impl Partial {
 
     /// Are the values of a column these, each so many times?
     fn check_runs<T: DataType>(&self, group: &Group, column: usize, runs: Vec<(Option<T::T>, usize)>) -> Result<(), Trouble> {
-        let wrong = || Trouble::Damaged("a column that follows from the others does not");
+        let wrong = || Trouble::Damaged("a derived column does not match the others");
         let pages = Box::new(Constant { pages: self.reader(group, column)?, rows: group.rows });
         let descriptor = self.column(group, column);
         let mut reader: ColumnReaderImpl<T> = without_panic(|| Ok(get_typed_column_reader(get_column_reader(descriptor, pages))))?;

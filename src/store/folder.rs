@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::sys::private::{create, make_folder};
+
 /// Below the state folder.
 const PARTIALS: &str = "partials/v1";
 const HOST: &str = "host=";
@@ -74,7 +76,7 @@ pub fn open_own(state: &Path, host: &Host) -> io::Result<PathBuf> {
 /// If it cannot be made.
 pub fn make(state: &Path, host: &Host) -> io::Result<PathBuf> {
     let folder = of(state, host);
-    fs::create_dir_all(&folder)?;
+    make_folder(&folder)?;
     // It is to be there after a loss of power, and so are the two above it and the state folder.
     folder.ancestors().skip(1).take(3).try_for_each(sync)?;
     Ok(folder)
@@ -154,7 +156,7 @@ pub fn list_of(state: &Path, host: &Host) -> io::Result<Vec<Entry>> {
 fn replace(folder: &Path, log: u64, bytes: &[u8]) -> io::Result<()> {
     let temporary = folder.join(format!(".{log:016x}.tmp"));
     let write = || {
-        let mut file = File::create(&temporary)?;
+        let mut file = create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path(folder, log))

@@ -49,16 +49,16 @@ pub(super) fn read(source: &Source) -> Result<Footer, Trouble> {
     let tail = source.read(length - guess, guess)?;
     let Some([a, b, c, d, magic @ ..]) = tail.last_chunk::<END_BYTES>() else { return Err(Trouble::Damaged("it is too short")) };
     if magic != MAGIC {
-        return Err(Trouble::Damaged("it does not end as a Parquet file"));
+        return Err(Trouble::Damaged("it does not end like a Parquet file"));
     }
     let footer_length = u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + END_BYTES as u64;
     let at = length.checked_sub(footer_length).filter(|at| *at >= MAGIC.len() as u64).ok_or(Trouble::Damaged("its footer's length cannot be"))?;
     let footer = if footer_length <= guess { tail.slice((guess - footer_length) as usize..) } else { source.read(at, footer_length)? };
     let place = find_json(&footer).ok_or(Trouble::Damaged("it has no JSON of tallyd's"))?;
-    let text = str::from_utf8(&footer[place.clone()]).map_err(|_| Trouble::Damaged("its JSON is no text"))?;
+    let text = str::from_utf8(&footer[place.clone()]).map_err(|_| Trouble::Damaged("its JSON is not UTF-8"))?;
     let (meta, checks) = json::read(text)?;
     if hash_around(&footer, &place) != checks.footer {
-        return Err(Trouble::Damaged("its footer is not as it was written"));
+        return Err(Trouble::Damaged("the checksum of its footer is wrong"));
     }
     let thrift = footer.slice(..footer.len() - END_BYTES);
     Ok(Footer { meta, checks, thrift, at })

@@ -221,7 +221,7 @@ pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
     let wire: WireChecks = serde_json::from_str(text).map_err(|_| Trouble::Damaged("its checksums cannot be read"))?;
     let wire = wire.checksums;
     if number(&wire.metadata) != Some(xxh3_64(body.as_bytes())) {
-        return Err(Trouble::Damaged("its JSON is not as it was written"));
+        return Err(Trouble::Damaged("the checksum of its JSON is wrong"));
     }
     let checks = || {
         Some(Checks {

@@ -58,13 +58,13 @@ const REMOVALS: u64 = 2;
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// It is no partial, an old one, or not as it was written: the log is to be counted again.
-    #[error("it is damaged: {0}")]
+    #[error("damaged: {0}")]
     Damaged(&'static str),
     /// A later tallyd wrote it. It must never be overwritten or deleted.
-    #[error("it is of version {0} of the format, and this tallyd knows version {VERSION}")]
+    #[error("written in version {0} of the format; this tallyd reads up to version {VERSION}")]
     Newer(u64),
     /// There is another one now in its place.
-    #[error("it was replaced meanwhile")]
+    #[error("replaced while it was read")]
     Replaced,
     /// The file could not be read.
     #[error(transparent)]

@@ -91,7 +91,7 @@ impl Partial {
     /// Opens a partial that is in memory.
     ///
     /// # Errors
-    /// If it is none, or its footer is not as it was written. Its rows are not looked at yet.
+    /// If it is none, or the checksum of its footer is wrong. Its rows are not looked at yet.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Partial, Trouble> {
         Partial::new(Source::Bytes(bytes.into()))
     }
@@ -116,7 +116,7 @@ impl Partial {
             from = ends[2];
         }
         if groups.iter().map(|group| group.rows as u64).sum::<u64>() != from {
-            return Err(Trouble::Damaged("it has not as many rows as its JSON says"));
+            return Err(Trouble::Damaged("the number of its rows differs from its JSON"));
         }
         Ok(Partial { source, meta, days, groups, data: checks.data })
     }
@@ -286,7 +286,7 @@ impl Partial {
         let (at, length) = chunk.byte_range();
         let bytes = self.source.read(at, length)?;
         if xxh3_64(&bytes) != *hash {
-            return Err(Trouble::Damaged("a column is not as it was written"));
+            return Err(Trouble::Damaged("the checksum of a column is wrong"));
         }
         Ok((chunk, Arc::new(Chunk { at, bytes })))
     }

@@ -53,7 +53,7 @@ pub fn serve(settings: Settings, settle: Settle<'_>) -> Exit {
     };
     let run = Supervisor::new(heritage, settle).and_then(|mut supervisor| supervisor.run());
     run.unwrap_or_else(|error| {
-        error!(%error, "the supervisor cannot go on");
+        error!(%error, "the supervisor failed");
         Exit::Failure
     })
 }
@@ -128,6 +128,7 @@ impl<'a> Supervisor<'a> {
         while let Some(notice) = self.notices.next() {
             match notice {
                 Notice::Child => {}
+                Notice::Ignored(signal) => journal::note_ignored(signal),
                 Notice::Reload => self.read_settings(),
                 Notice::Stop if self.stopping.is_some() => self.children.iter().filter_map(Child::pid).for_each(end),
                 Notice::Stop => {
@@ -157,7 +158,7 @@ impl<'a> Supervisor<'a> {
         match settled {
             Ok(reload) => self.reload = Some(reload),
             Err(sentence) => {
-                warn!("SIGHUP: the settings stay as they were: {sentence}");
+                warn!("SIGHUP: the settings stay as they are: {sentence}");
                 tell_manager(&[NotifyState::Ready]);
             }
         }
@@ -168,12 +169,20 @@ impl<'a> Supervisor<'a> {
         let Reload { settings, counts_otherwise, left } = reload;
         if death == Death::Exit(0) {
             let left = if left.is_empty() { None } else { Some(left.join(", ")) };
-            info!(counting = if counts_otherwise { "starts again" } else { "goes on" }, needs_a_restart = left, "SIGHUP: the settings were read again");
+            info!(counting = if counts_otherwise { "starts again" } else { "goes on" }, needs_a_restart = left, "SIGHUP: reloaded the settings");
+            let is_watched_otherwise = {
+                let old = &self.heritage.settings;
+                (&old.logs, old.recursive, &old.include, &old.exclude) != (&settings.logs, settings.recursive, &settings.include, &settings.exclude)
+            };
             self.heritage.settings = settings;
+            if is_watched_otherwise {
+                prepare::say_watched(&self.heritage.settings);
+                self.heritage.set_title("supervisor");
+            }
             let roles = [Some(Role::Api), counts_otherwise.then_some(Role::Coordinator)];
             roles.into_iter().flatten().filter_map(|role| self.children[role.slot()].pid()).for_each(terminate);
         } else {
-            warn!(%death, "SIGHUP: the settings stay as they were: the api cannot start with the new ones");
+            warn!(%death, "SIGHUP: the settings stay as they are: the api cannot start with the new ones");
         }
         tell_manager(&[NotifyState::Ready]);
     }
@@ -201,7 +210,7 @@ impl<'a> Supervisor<'a> {
         let Some(slot) = self.children.iter().position(|child| child.pid() == Some(pid)) else {
             match self.reload.take_if(|(checker, _)| *checker == pid) {
                 Some((_, reload)) => self.take_settings(reload, death),
-                None => debug!(pid, "reaped a stranger"),
+                None => debug!(pid, "reaped a process that is no child of tallyd"),
             }
             return;
         };
@@ -215,7 +224,7 @@ impl<'a> Supervisor<'a> {
         }
         match restart {
             policy::Restart::StopAll(exit) => {
-                error!(%role, %death, "cannot start with these settings");
+                error!(%role, %death, "stopping: this process cannot start with these settings");
                 return self.stop(now, exit);
             }
             // A worker that has no coordinator any more is done.
@@ -244,7 +253,7 @@ impl<'a> Supervisor<'a> {
         let Some(coordinator) = &self.coordinator else { return };
         let fd = channel.map(Channel::into_fd);
         if let Err(error) = coordinator.send(&news.to_bytes(), fd.as_ref().map(AsFd::as_fd)) {
-            warn!(%error, "the coordinator does not listen");
+            warn!(%error, "cannot send to the coordinator; it is restarted");
             self.children[Role::Coordinator.slot()].pid().into_iter().for_each(end);
         }
     }
@@ -299,7 +308,7 @@ impl<'a> Supervisor<'a> {
     fn look_for_silence(&mut self, step: Duration) {
         for child in &mut self.children {
             if let Some((pid, hang)) = child.look_for_silence(step) {
-                warn!(role = %child.role, pid, hang = hang.name(), "a process gives no sign of life and is killed");
+                warn!(role = %child.role, pid, hang = hang.name(), "killing a process that shows no sign of life");
                 end(pid);
             }
         }
@@ -323,7 +332,7 @@ impl<'a> Supervisor<'a> {
                 Err(error) => Err(error),
             };
             if let Err(error) = said {
-                warn!(%error, "cannot say on stdout where the API answers");
+                warn!(%error, "cannot write the address of the API to stdout");
             }
             tell_manager(&[NotifyState::Ready]);
         }
@@ -333,6 +342,6 @@ impl<'a> Supervisor<'a> {
 /// Tells the service manager, if there is one (sd_notify(3)).
 fn tell_manager(state: &[NotifyState<'_>]) {
     if let Err(error) = notify(state) {
-        debug!(%error, "cannot tell the service manager");
+        debug!(%error, "cannot notify the service manager");
     }
 }

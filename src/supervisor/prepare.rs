@@ -1,9 +1,11 @@
 //! What must be right before anything is forked: folders, the lock, the address. Each failure is one clear sentence with its own exit code.
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{Backlog, listen};
@@ -12,6 +14,7 @@ use tracing::{info, warn};
 use crate::config::{Sandbox, Settings};
 use crate::heritage::Heritage;
 use crate::journal;
+use crate::sys::private;
 use crate::sys::process::uid;
 use crate::sys::sandbox::Walls;
 use crate::sys::secret::take_variable;
@@ -76,20 +79,27 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     let mut heritage = Heritage::new(settings, walls, listener, reading, lock).map_err(failure)?;
     (heritage.token, heritage.read_token) = (token, read_token);
     match title {
-        Ok(title) => {
-            title.set("tallyd: supervisor");
-            heritage.title = Some(title);
-        }
-        Err(error) => warn!(%error, "ps will show all processes alike"),
+        Ok(title) => heritage.title = Some(title),
+        Err(error) => warn!(%error, "cannot set process titles: ps shows the command line for all processes"),
     }
-    let Settings { logs, state, workers, .. } = &heritage.settings;
-    let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
-    info!(version = env!("CARGO_PKG_VERSION"), logs = logs.join(":"), state = %state.display(), workers, sandbox = %walls, "starting");
+    heritage.set_title("supervisor");
+    let Settings { state, workers, .. } = &heritage.settings;
+    info!(version = env!("CARGO_PKG_VERSION"), state = %state.display(), workers, sandbox = %walls, "starting");
+    say_watched(&heritage.settings);
     say_memory(&heritage.settings);
     Ok((heritage, writing))
 }
 
-/// What there is of memory, if it is limited.
+/// Writes to the journal which folders are watched, and which names in them.
+pub(super) fn say_watched(settings: &Settings) {
+    let Settings { logs, recursive, include, exclude, .. } = settings;
+    let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
+    let include = if include.is_empty() { "all but error logs".to_owned() } else { include.joined() };
+    let exclude = if exclude.is_empty() { "none".to_owned() } else { exclude.joined() };
+    info!(logs = logs.join(":"), recursive, include, exclude, "watching");
+}
+
+/// Writes to the journal how much memory there is, if it is limited.
 fn say_memory(settings: &Settings) {
     let Settings { memory_limit, memory_excess, memory_budget, cache, worker_memory, range_bytes, .. } = settings;
     if let Some(limit) = memory_limit {
@@ -108,7 +118,7 @@ pub(super) fn possible(settings: &Settings, is_token_given: bool) -> Result<(), 
     for folder in &settings.logs {
         fs::read_dir(folder).map_err(|error| {
             let remedy = match error.kind() {
-                ErrorKind::NotFound => "make it, or name another one with --logs".to_owned(),
+                ErrorKind::NotFound => "create it, or name another one with --logs".to_owned(),
                 ErrorKind::PermissionDenied => format!("let uid {} read and enter it", uid()),
                 _ => "name a folder with --logs".to_owned(),
             };
@@ -123,7 +133,7 @@ fn walls(sandbox: Sandbox) -> Result<Walls, (Exit, String)> {
     if sandbox == Sandbox::Off {
         return Ok(Walls::default());
     }
-    let walls = Walls::of_this_system().map_err(|error| (Exit::Failure, format!("cannot try what the system has to shut processes in: {error}")))?;
+    let walls = Walls::of_this_system().map_err(|error| (Exit::Failure, format!("cannot test which sandbox the system provides: {error}")))?;
     if !walls.are_whole() {
         let lacks = if walls.landlock {
             "seccomp"
@@ -133,10 +143,10 @@ fn walls(sandbox: Sandbox) -> Result<Walls, (Exit, String)> {
             "Landlock and seccomp"
         };
         if sandbox == Sandbox::Require {
-            let remedy = "let the kernel or the container allow it (Landlock: Linux 5.13, and `landlock` among its security modules), or say --sandbox auto";
-            return Err((Exit::Setting, format!("sandbox: require, but this system does not give {lacks}; {remedy}")));
+            let remedy = "let the kernel or the container allow it (Landlock: Linux 5.13, and `landlock` among its security modules), or set --sandbox auto";
+            return Err((Exit::Setting, format!("sandbox: require, but this system does not provide {lacks}; {remedy}")));
         }
-        warn!("this system does not give {lacks}: the processes are shut in by {walls}");
+        warn!("this system does not provide {lacks}: the sandbox of the processes is {walls}");
     }
     Ok(walls)
 }
@@ -148,18 +158,18 @@ fn exposed(settings: &Settings, is_token_given: bool) -> Result<(), (Exit, Strin
         return Ok(());
     }
     if *insecure_no_auth {
-        warn!(%listen, "insecure_no_auth: whoever reaches this address may read everything, without a token");
+        warn!(%listen, "insecure_no_auth: everybody who can reach this address can read all numbers without a token");
         return Ok(());
     }
     if !is_token_given && token_file.is_none() && read_token_file.is_none() {
         let sentence = format!(
-            "listen: {listen} can be reached from other machines, and there is no token that who asks must show: set TALLYD_READ_TOKEN or TALLYD_TOKEN (or \
-             --read-token-file, --token-file), or listen on 127.0.0.1, or say --insecure-no-auth if everybody may ask"
+            "listen: refusing to listen on {listen} without a token, because other machines can reach it: set TALLYD_READ_TOKEN or TALLYD_TOKEN (or \
+             --read-token-file, --token-file), or listen on 127.0.0.1, or set --insecure-no-auth if everybody may read"
         );
         return Err((Exit::Setting, sentence));
     }
     if tls.is_none() {
-        warn!(%listen, "tokens and numbers are sent as plain text; set tls_cert and tls_key, or let only a proxy that has them reach this address");
+        warn!(%listen, "tokens and numbers travel as plain text; set tls_cert and tls_key, or let only a proxy with TLS reach this address");
     }
     Ok(())
 }
@@ -171,8 +181,9 @@ fn lock_state(settings: &Settings) -> Result<File, (Exit, String)> {
         let sentence = format!("cannot use the state folder {}: {error}; let uid {} write to it, or name another one with --state", folder.display(), uid());
         (Exit::State, sentence)
     };
-    fs::create_dir_all(folder).map_err(cannot)?;
-    let mut lock = File::options().read(true).write(true).create(true).truncate(false).open(folder.join("lock")).map_err(cannot)?;
+    // A folder above the state folder may be used by others too.
+    folder.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| private::make_folder(folder)).map_err(cannot)?;
+    let mut lock = private::open(&folder.join("lock")).map_err(cannot)?;
     let start = Instant::now();
     loop {
         match lock.try_lock() {
@@ -191,5 +202,37 @@ fn lock_state(settings: &Settings) -> Result<File, (Exit, String)> {
     // Only for the sentence above: who holds the lock is known by the lock.
     let note = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
     note.map_err(cannot)?;
+    tighten_state(folder);
     Ok(lock)
+}
+
+/// What tallyd makes in its state folder.
+const OF_STATE: [&str; 3] = ["lock", "inflight", "partials"];
+
+/// Takes the permissions of group and others away from what is in the state folder, and from the folder itself unless it has other files too: an earlier tallyd
+/// left what it wrote to the umask. Other programs than tallyd read the store with the rights of this user.
+fn tighten_state(folder: &Path) {
+    let names = fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
+    // The root of a file system may have the folder that fsck(8) makes.
+    let is_own = |name: &OsString| name == "lost+found" || OF_STATE.iter().any(|own| name == own);
+    let is_shared = names.is_ok_and(|names| !names.iter().all(is_own));
+    let parts = OF_STATE.map(|name| folder.join(name));
+    let paths = if is_shared { parts.to_vec() } else { vec![folder.to_owned()] };
+    let (mut entries, mut failed) = (0, None);
+    for path in paths {
+        match private::tighten(&path) {
+            Ok(more) => entries += more,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    if entries > 0 {
+        info!(folder = %folder.display(), entries, "other users could read the state: its files are 0600 and its folders 0700 now");
+    }
+    if let Some(error) = failed {
+        warn!(folder = %folder.display(), %error, "cannot set the permissions of the state to 0600 (files) and 0700 (folders)");
+    }
+    if is_shared {
+        warn!(folder = %folder.display(), "the state folder has other files too, so its own permissions stay; give tallyd a folder of its own with --state");
+    }
 }

@@ -3,11 +3,13 @@
 //! All unsafe code of tallyd is in here and in the kernels of the counting engine, each with the fact it relies on. Nothing here knows what a log is.
 //! Deliberately absent: policy. What to do about a dead process is decided elsewhere.
 
+pub mod accounts;
 pub mod cgroup;
 pub mod clock;
 pub mod disk;
 pub mod map;
 pub mod memory;
+pub mod private;
 pub mod process;
 pub mod sandbox;
 pub mod secret;

@@ -103,6 +103,11 @@ pub fn unblock_stop() {
     let _ = SigSet::from_iter([Signal::SIGTERM]).thread_unblock();
 }
 
+/// Lets SIGUSR1 and SIGUSR2 reach the handlers of this process: the parent blocked both for itself. Without a handler, they would end the process.
+pub fn unblock_ignored() {
+    let _ = SigSet::from_iter([Signal::SIGUSR1, Signal::SIGUSR2]).thread_unblock();
+}
+
 /// Closes every descriptor but standard input, output, error and those named: a child keeps what it was given, nothing else.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep.iter().filter(|&&fd| fd > 2).map(|&fd| fd.cast_unsigned()).collect();

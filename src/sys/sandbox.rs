@@ -20,7 +20,7 @@ use super::process::{Death, fork, wait_for};
 
 /// What is forbidden, as far as the kernel knows it: newer rules would change what an upgrade of the kernel does to a running daemon.
 const KNOWN: ABI = ABI::V6;
-/// So many descriptors are enough for a worker: its own six, a log, a result.
+/// So many descriptors are enough for a worker: its own seven, a log, a result.
 const WORKER_DESCRIPTORS: u64 = 64;
 
 /// The walls that this system has.

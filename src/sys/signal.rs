@@ -15,6 +15,8 @@ pub enum Notice {
     Reload,
     /// SIGCHLD: a child died.
     Child,
+    /// SIGUSR1 or SIGUSR2: ignored, with a line in the journal. Other daemons reopen their logs or reload for these signals.
+    Ignored(&'static str),
 }
 
 /// Where signals arrive.
@@ -24,12 +26,17 @@ pub struct Notices(SignalFd);
 impl Notices {
     /// Blocks the signals and takes them from now on: as the supervisor does.
     pub fn take_all() -> io::Result<Notices> {
-        Notices::take(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD])
+        Notices::take(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD, Signal::SIGUSR1, Signal::SIGUSR2])
     }
 
-    /// Takes only the word to end. A child hears it from the supervisor, not from the terminal, which speaks to all at once.
+    /// Takes the request to stop, and the signals that are ignored. The supervisor sends the request to its children; a terminal sends its signals to all processes at once.
     pub fn take_stop() -> io::Result<Notices> {
-        Notices::take(&[Signal::SIGTERM])
+        Notices::take(&[Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2])
+    }
+
+    /// Takes only the signals that are ignored.
+    pub fn take_ignored() -> io::Result<Notices> {
+        Notices::take(&[Signal::SIGUSR1, Signal::SIGUSR2])
     }
 
     fn take(signals: &[Signal]) -> io::Result<Notices> {
@@ -44,6 +51,7 @@ impl Notices {
         match Signal::try_from(info.ssi_signo.cast_signed()).ok()? {
             Signal::SIGCHLD => Some(Notice::Child),
             Signal::SIGHUP => Some(Notice::Reload),
+            signal @ (Signal::SIGUSR1 | Signal::SIGUSR2) => Some(Notice::Ignored(signal.as_str())),
             _ => Some(Notice::Stop),
         }
     }

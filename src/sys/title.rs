@@ -26,7 +26,7 @@ impl Title {
         let places: Vec<usize> = fields.skip(45).take(4).filter_map(|field| field.parse().ok()).collect();
         let [arg_start, arg_end, env_start, env_end] = places[..] else { return Err(io::Error::other("/proc/self/stat is too short")) };
         if arg_start == 0 || arg_start >= arg_end {
-            return Err(io::Error::other("/proc/self/stat does not say where the arguments are"));
+            return Err(io::Error::other("/proc/self/stat has no address of the arguments"));
         }
         let end = if env_start == arg_end && env_end >= env_start {
             let variables: Vec<_> = std::env::vars_os().collect();
@@ -43,10 +43,10 @@ impl Title {
         Ok(Title { area: arg_start..end })
     }
 
-    /// Shows `title` from now on.
-    pub fn set(&self, title: &str) {
+    /// Shows `name` and `more` from now on, as far as there is room; where there is room for 15 bytes only, `name`.
+    pub fn set(&self, name: &str, more: &str) {
         let Range { start, end } = self.area;
-        let title: Vec<u8> = title.bytes().filter(|byte| *byte != 0).take(end - start - 1).collect();
+        let title: Vec<u8> = name.bytes().chain(more.bytes()).filter(|byte| *byte != 0).take(end - start - 1).collect();
         // SAFETY: the kernel said that the arguments and the environment stand here, on the stack, below every frame; they are writable
         // and stay mapped for the life of the process. `take` has moved away what others would look for.
         unsafe {
@@ -54,7 +54,7 @@ impl Title {
             std::ptr::write_bytes((start + title.len()) as *mut u8, 0, end - start - title.len());
         }
         // What `ps -o comm` and `top` show, cut to 15 bytes: `tallyd:worker 3`.
-        if let Ok(short) = CString::new(String::from_utf8_lossy(&title).replacen(": ", ":", 1)) {
+        if let Ok(short) = CString::new(name.replacen(": ", ":", 1)) {
             let _ = nix::sys::prctl::set_name(&short);
         }
     }

@@ -14,6 +14,7 @@
 mod byte_set;
 mod clients;
 mod counter;
+mod doubt;
 mod kernel;
 pub mod plain;
 mod slots;
@@ -26,6 +27,7 @@ use std::ops::AddAssign;
 
 pub use clients::{Clients, Key};
 pub use counter::Counter;
+pub use doubt::Doubt;
 pub use totals::Totals;
 
 use crate::log::{Day, Rule};

@@ -18,10 +18,12 @@ use crate::config::Settings;
 use crate::decode::{Damage, Decoder, Limits};
 use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, RESULT_BYTES_MAX, Stream, encode};
+use crate::journal;
 use crate::range::{self, Counted, How, Trouble};
 use crate::sys::memory::Sealed;
 use crate::sys::process::limit_memory;
 use crate::sys::sandbox::{Walls, limit_worker};
+use crate::sys::signal::{Notice, Notices};
 use crate::sys::socket::{Channel, Received, wait};
 use crate::tally::Rules;
 
@@ -44,7 +46,7 @@ pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
     match work(number, heritage, coordinator) {
         Ok(()) => 0,
         Err(error) => {
-            error!(%error, "a worker cannot go on");
+            error!(%error, "the worker failed");
             1
         }
     }
@@ -52,15 +54,19 @@ pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
 
 fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result<()> {
     let page = heritage.enter(Role::Worker(number), Some(std::os::fd::AsRawFd::as_raw_fd(&coordinator.as_fd())))?;
+    let notices = Notices::take_ignored()?;
     limit_memory(heritage.settings.worker_memory)?;
     limit_worker(RESULT_BYTES_MAX, heritage.settings.worker_memory + MAPPED_BYTES_MAX)?;
     walls(heritage).shut_in()?;
     loop {
         page.set_activity(Activity::Idle);
         page.beat();
-        let ready = wait(&[heritage.lifeline.as_fd(), coordinator.as_fd()], BEAT)?;
+        let ready = wait(&[heritage.lifeline.as_fd(), coordinator.as_fd(), notices.as_fd()], BEAT)?;
         if ready[0] {
             return Ok(());
+        }
+        while let Some(Notice::Ignored(signal)) = notices.next() {
+            journal::note_ignored(signal);
         }
         if !ready[1] {
             continue;
@@ -70,7 +76,7 @@ fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result
             Received::Nothing => {}
             Received::Closed => return Ok(()),
             Received::Message(length, Some(file)) => {
-                let job = Job::from_bytes(&message[..length]).ok_or_else(|| io::Error::other("a job could not be understood"))?;
+                let job = Job::from_bytes(&message[..length]).ok_or_else(|| io::Error::other("a job is not valid"))?;
                 page.set_activity(Activity::Working);
                 let (answer, result) = answer(&job, &File::from(file), &heritage.settings, &page);
                 coordinator.send(&answer.to_bytes(), result.as_ref().map(AsFd::as_fd))?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::page::{BYTES, NONE, Page, SECONDS};
 use crate::api::token::Keys;
-use crate::api::trouble;
+use crate::api::trouble::{self, OfLogs};
 use crate::api::wire::day_name;
 use crate::board::{BoardReader, Busy, Counters, DayRow, Header, LogState};
 use crate::sys::clock::monotonic_ms;
@@ -26,6 +26,7 @@ pub(super) struct Numbers {
     malformed: u64,
     files: [u64; LogState::ALL.len()],
     unreadable: u64,
+    doubtful: u64,
     quarantined_files: u64,
     quarantined_bytes: u64,
     /// The word of each problem, and whether the problem exists.
@@ -49,6 +50,7 @@ impl Numbers {
             days: Vec::new(),
             files: [0; LogState::ALL.len()],
             unreadable: 0,
+            doubtful: 0,
             quarantined_files: 0,
             quarantined_bytes: 0,
             degraded: Vec::new(),
@@ -62,9 +64,13 @@ impl Numbers {
             numbers.quarantined_files += u64::from(log.quarantined_bytes > 0);
             numbers.quarantined_bytes += log.quarantined_bytes;
             numbers.unreadable += u64::from(log.is_unreadable());
+            numbers.doubtful += u64::from(log.is_doubtful());
         }
         numbers.files[LogState::Skipped as usize] += header.skipped_more;
-        numbers.degraded = trouble::all(&header, numbers.unreadable, keys).into_iter().map(|(reason, sentence)| (reason, sentence.is_some())).collect();
+        // Only whether there is a sentence is shown.
+        let sentence = |logs: u64| (logs > 0).then(String::new);
+        let logs = OfLogs { unreadable: sentence(numbers.unreadable), doubtful: sentence(numbers.doubtful) };
+        numbers.degraded = trouble::all(&header, logs, keys).into_iter().map(|(reason, sentence)| (reason, sentence.is_some())).collect();
         Ok(numbers)
     }
 

@@ -18,9 +18,10 @@ use tracing::{info, warn};
 
 use super::super::Sources;
 use super::super::changes::ask;
-use super::super::problem::Problem;
+use super::super::problem::{Problem, UNKNOWN_CODING};
 use super::target::Target;
 use crate::job::Request;
+use crate::log::{FOREIGN_HEAD_BYTES, Foreign};
 use crate::show::thousands;
 use crate::sys::disk::{Room, rename_new, room};
 
@@ -49,6 +50,8 @@ pub(super) struct Draft {
     pub(super) id: (u64, u64),
     /// The length in bytes.
     pub(super) length: u64,
+    /// The first bytes, as many as [`Foreign`] needs.
+    head: Vec<u8>,
     /// True once the coordinator knows that the draft is to replace a log.
     promised: bool,
     /// True once the draft has its name.
@@ -72,7 +75,7 @@ impl Draft {
             Ok((id, path, file)) => {
                 under_way.insert(target.name.clone(), Some(path.clone()));
                 drop(under_way);
-                Ok(Draft { sources, target, path, file, id, length: 0, promised: false, placed: false })
+                Ok(Draft { sources, target, path, file, id, length: 0, head: Vec::new(), promised: false, placed: false })
             }
             Err(error) => {
                 under_way.remove(&target.name);
@@ -91,13 +94,20 @@ impl Draft {
             let written = match part {
                 Part::Bytes(bytes) => {
                     self.length += bytes.len() as u64;
+                    self.head.extend(bytes.iter().take(FOREIGN_HEAD_BYTES - self.head.len()));
                     if self.length - looked >= LOOK_EVERY {
                         looked = self.length;
                         check_room(&self.target.folder, 0)?;
                     }
                     self.file.write_all(&bytes)
                 }
-                Part::End => return self.file.sync_all().map_err(|error| refused(&error, &self.target.folder)).map(|()| self),
+                Part::End => {
+                    if let Some(kind) = Foreign::of(&self.target.name, &self.head) {
+                        let detail = format!("the body is no log ({}), so nothing was stored; send plain text, or a log in gz, zst, bz2 or xz", kind.name());
+                        return Err(Problem::new(&UNKNOWN_CODING, detail));
+                    }
+                    return self.file.sync_all().map_err(|error| refused(&error, &self.target.folder)).map(|()| self);
+                }
             };
             written.map_err(|error| refused(&error, &self.target.folder))?;
         }
@@ -191,13 +201,13 @@ pub(super) fn clear(sources: &Sources) {
     }
 }
 
-/// Creates and locks a new file.
+/// Makes a new file that is this process's. Others than its group may not read it: client addresses are in it.
 fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let number = RandomState::new().build_hasher().finish();
         let path = folder.join(format!("{BEFORE}{number:0DIGITS$x}{AFTER}"));
-        match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
-            // Another process that clears up may have deleted the file before it was locked.
+        match OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path) {
+            // Who clears up may have been quicker; then it is removed.
             Ok(file) => match file.try_lock() {
                 Ok(()) if file.metadata()?.nlink() == 0 => {}
                 Ok(()) => return Ok((path, file)),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::board::NAME_BYTES_MAX;
 use crate::config::{Settings, prefixes};
-use crate::log::{TEMPORARY, is_hidden, is_temporary, shown};
+use crate::log::{TEMPORARY, is_error_log, is_hidden, is_temporary, shown};
 
 /// The longest name in bytes that file systems support.
 const BYTES_MAX: usize = 255;
@@ -56,6 +56,8 @@ fn wrong(file: &str, settings: &Settings) -> Option<String> {
         "the name begins with a dot, and tallyd does not count hidden files; leave the dot out".to_owned()
     } else if is_temporary(file.as_bytes()) {
         format!("tallyd does not count names that end in {}; use another ending", TEMPORARY.join(" or "))
+    } else if settings.include.is_empty() && is_error_log(file.as_bytes()) {
+        "tallyd does not count error logs; use another name, or start tallyd with --include '*'".to_owned()
     } else if !settings.takes(file) {
         "tallyd would not count this name because of the settings include and exclude; use another name, or change the settings".to_owned()
     } else {
@@ -113,6 +115,7 @@ mod tests {
             ("x.part", "another ending"),
             ("x~", "another ending"),
             ("x.old", "include and exclude"),
+            ("site.error.log", "--include '*'"),
         ] {
             let error = Target::new(name, &settings).unwrap_err();
             assert!(error.contains(word), "{name:?}: {error}");

@@ -5,11 +5,12 @@
 //! Two invariants carry everything. What is counted of a log is always a *beginning* of it: results that come before their turn wait. And of the bytes that a plan
 //! covers, each is in exactly one of *merged*, *a range to do*, *in flight* or *waiting*; only an answer to the flight itself moves it on.
 //!
-//! `restored` takes over what an earlier life has left, `see` what the folders hold; `kin` decides which logs are the same content, `successor` which one takes another's
+//! `restored` takes over what an earlier life has left, `see` what the folders hold, `foreign` which of that are no logs; `kin` decides which logs are the same content, `successor` which one takes another's
 //! place; `plan` has what is to be counted, `turns` the order of that, `flight` what workers are counting.
 
 mod alike;
 mod flight;
+mod foreign;
 mod kin;
 mod log;
 mod plan;
@@ -19,14 +20,17 @@ mod successor;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::time::Duration;
 
 use super::inflight::Suspect;
+use crate::log::Foreign;
 use crate::range::Io;
 
 use alike::Alike;
 pub use flight::Dispatch;
 use flight::Flight;
+use foreign::Foreigners;
 pub use log::Log;
 pub use plan::{Done, end_of};
 pub use see::View;
@@ -100,6 +104,8 @@ pub struct Ledger {
     alike: Alike,
     /// The logs that are gone, and are replaced by what their names hold once that is counted.
     replaceable: BTreeSet<u64>,
+    /// The files that are no logs by their first bytes.
+    foreigners: Foreigners,
     /// Is a log missing that may be found at another look?
     missing: bool,
     /// Is there a log that will be due for something though nothing happens to it?
@@ -126,6 +132,7 @@ impl Ledger {
             orphans: BTreeSet::new(),
             alike: Alike::default(),
             replaceable: BTreeSet::new(),
+            foreigners: Foreigners::default(),
             missing: false,
             waits: false,
         }
@@ -157,6 +164,11 @@ impl Ledger {
             }
         }
         events
+    }
+
+    /// The names of the files that are no logs by their first bytes, with their paths and kinds.
+    pub fn foreigners(&self) -> impl Iterator<Item = (&[u8], &Path, Foreign)> {
+        self.foreigners.names()
     }
 
     /// Is a log missing that may be found at another look?

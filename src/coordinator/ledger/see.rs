@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
-use super::super::content::{Look, Place};
+use super::super::content::{FileKind, Look, Place};
 use super::super::scan::{FileId, Found};
 use super::{Event, Ledger, Log};
 use crate::log::day_of_name;
@@ -85,6 +85,7 @@ impl Ledger {
         lost.into_iter().for_each(|id| self.lose(id, now, look));
         let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains_key(key)).collect();
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
+        self.foreigners.retain(|key| names.contains_key(key) || view.troubled.contains(&key.0));
         self.find_heirs(now, look);
         self.tell_all(now, look);
         self.replace_all();
@@ -131,18 +132,30 @@ impl Ledger {
         self.rename(id, found);
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.closed = found.closed;
-        if (log.size, log.changed) == (found.size, found.changed) {
+        let is_unchanged = (log.size, log.changed) == (found.size, found.changed);
+        // A log that could not be read so far may be of any kind.
+        if is_unchanged && (log.is_counted() || log.unreadable.is_none()) {
             return;
         }
         // What is written anew may become anything.
-        let format = match if log.is_counted() { Ok(log.format) } else { look.format(&log.place()) } {
+        let kind = if log.is_counted() { Ok(FileKind::Log(log.format)) } else { look.kind(&log.place()) };
+        let format = match kind {
             // It has another name by now, which the next look will show.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.missing = true;
                 return;
             }
-            format => format.unwrap_or(log.format),
+            Err(_) => log.format,
+            Ok(FileKind::Log(format)) => format,
+            Ok(FileKind::Foreign(kind)) => {
+                self.foreigners.insert(names, kind);
+                self.drop_log(id);
+                return;
+            }
         };
+        if is_unchanged && format == log.format {
+            return;
+        }
         if log.size >= found.size {
             // Whatever stands behind what was counted may be other than it was.
             log.held_at = None;
@@ -252,16 +265,22 @@ impl Ledger {
 
     fn see_new(&mut self, names: &[&Found], now: Duration, look: &mut impl Look) {
         let Some(found) = names.first() else { return };
-        let id = self.new_id(found);
+        if self.foreigners.knows(names) {
+            return;
+        }
         let place = Place { path: found.path.clone(), file: found.file };
-        let format = match look.format(&place) {
+        let format = match look.kind(&place) {
             // It has another name by now, which the next look will show.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.missing = true;
                 return;
             }
-            format => format.unwrap_or(None),
+            Err(_) => None,
+            Ok(FileKind::Log(format)) => format,
+            Ok(FileKind::Foreign(kind)) => return self.foreigners.insert(names, kind),
         };
+        self.foreigners.remove((found.folder, found.file));
+        let id = self.new_id(found);
         let folder = self.policy.folders.get(found.folder).cloned().unwrap_or_default();
         let log = Log {
             path: found.path.clone(),

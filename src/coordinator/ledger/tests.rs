@@ -1,6 +1,7 @@
 //! Facts about the ledger, and a model that does to it whatever can happen.
 
 mod blame;
+mod foreign;
 mod kin;
 mod model;
 mod old;

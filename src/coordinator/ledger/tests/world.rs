@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use super::*;
-use crate::coordinator::content::{Look, Place};
+use crate::coordinator::content::{FileKind, Look, Place};
 use crate::coordinator::scan::Found;
 use crate::decode::Format;
 use crate::sample::{SAMPLE_BYTES, START_BYTES, Sampler};
@@ -111,8 +111,9 @@ impl Look for Disk {
         Ok(sampler.into_blocks().1)
     }
 
-    fn format(&mut self, place: &Place) -> io::Result<Option<Format>> {
-        Ok(self.open(&place.path, place.file)?.format)
+    fn kind(&mut self, place: &Place) -> io::Result<FileKind> {
+        let content = self.open(&place.path, place.file)?;
+        Ok(content.format.map_or_else(|| FileKind::of(b"", &content.raw), |format| FileKind::Log(Some(format))))
     }
 }
 
