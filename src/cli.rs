@@ -35,7 +35,8 @@ Examples:
   tallyd count /var/log/nginx/access.log      count a log once
   curl http://127.0.0.1:8080/api/v1/report    query the running daemon
 
-`tallyd COMMAND --help` describes a command. Without a command, tallyd serves.";
+`tallyd COMMAND --help` describes a command.
+Without a command, tallyd does what `tallyd serve` does.";
 
 /// Exact requests and distinct clients of access logs, per log and per day
 #[derive(Parser, Debug)]

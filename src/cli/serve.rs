@@ -86,13 +86,13 @@ fn check_variable(name: &str) -> Result<(), String> {
     let is_of_tests = cfg!(debug_assertions) && rest.starts_with("FAULT");
     let command = command_line();
     let arguments = std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
-    let mut known: Vec<&str> = arguments.filter_map(clap::Arg::get_env).filter_map(|name| name.to_str()).collect();
-    known.extend(["TALLYD_TOKEN", "TALLYD_READ_TOKEN"]);
-    if is_of_service || is_of_tests || known.contains(&name) {
+    let mut known: Vec<&str> = arguments.filter_map(clap::Arg::get_env).filter_map(|name| name.to_str()?.strip_prefix("TALLYD_")).collect();
+    known.extend(["TOKEN", "READ_TOKEN"]);
+    if is_of_service || is_of_tests || known.contains(&rest) {
         return Ok(());
     }
-    Err(match nearest(name, known) {
-        Some(near) => format!("did you mean {near}?"),
+    Err(match nearest(rest, known) {
+        Some(near) => format!("did you mean TALLYD_{near}?"),
         None => "`tallyd serve --help` lists the settings".to_owned(),
     })
 }
