@@ -344,6 +344,20 @@ fn an_undated_log_that_cannot_be_read_makes_ranges_and_days_incomplete() {
     wait_until("the log is gone", || daemon.file("access.log").filter(|file| file["state"] == "gone"));
 }
 
+/// Nobody knows which days the lines behind the damage have. Such a log made no day incomplete.
+#[test]
+fn a_damaged_log_of_which_no_day_is_known_makes_ranges_and_days_incomplete() {
+    let daemon = over(&[("20210322.log", line(22, "1.1.1.1"))]);
+    let paths = ["/api/v1/range", "/api/v1/range?from=2021-03-22&to=2021-03-22", "/api/v1/days/2021-03-22"];
+    let all_are = |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
+    wait_until("all is complete", || all_are(true));
+    fs::write(daemon.log("access.log"), b"\x1f\x8b\x08\0\0\0\0\0\0\0").unwrap();
+    wait_until("the damage is found", || daemon.file("access.log").filter(|file| file["reason"].is_string()));
+    wait_until("nothing is complete", || all_are(false));
+    fs::remove_file(daemon.log("access.log")).unwrap();
+    wait_until("all is complete again", || all_are(true));
+}
+
 /// It said `ready` although tallyd could count nothing.
 #[test]
 fn tallyd_is_not_ready_while_no_log_can_be_read_and_says_why() {
