@@ -8,6 +8,8 @@ use crate::show::thousands;
 pub(super) struct Progress {
     /// Has tallyd scanned every folder once?
     pub(super) scanned: bool,
+    /// The folders that tallyd cannot read.
+    pub(super) unreadable_folders: u64,
     /// The logs in the folders.
     pub(super) logs: u64,
     /// Those of them of which some lines are not counted.
@@ -27,8 +29,8 @@ pub(super) struct Progress {
 impl Progress {
     /// The sentence, with the time of the numbers.
     pub(super) fn sentence(&self, as_of: &str) -> String {
-        let Progress { scanned, broken, ranges_complete, is_behind, .. } = *self;
-        if !scanned || broken > 0 || !ranges_complete || is_behind {
+        let Progress { scanned, unreadable_folders, broken, ranges_complete, is_behind, .. } = *self;
+        if !scanned || unreadable_folders + broken > 0 || !ranges_complete || is_behind {
             return format!("not complete: {}, as of {as_of}", self.missing().join(", "));
         }
         let logs = thousands(self.logs);
@@ -41,10 +43,13 @@ impl Progress {
 
     /// What is missing, at least one sentence.
     fn missing(&self) -> Vec<String> {
-        let Progress { scanned, logs, incomplete, pending_bytes, unstored, .. } = *self;
+        let Progress { scanned, unreadable_folders, logs, incomplete, pending_bytes, unstored, .. } = *self;
         let mut missing = Vec::new();
         if !scanned {
             missing.push("tallyd has not scanned the folders yet".to_owned());
+        }
+        if unreadable_folders > 0 {
+            missing.push(format!("{} watched {} cannot be read", thousands(unreadable_folders), noun(unreadable_folders, "folder", "folders")));
         }
         if incomplete > 0 {
             let verb = noun(incomplete, "has", "have");
@@ -79,8 +84,17 @@ fn bytes(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    const ALL: Progress =
-        Progress { scanned: true, logs: 14, incomplete: 0, broken: 0, pending_bytes: 0, unstored: 0, ranges_complete: true, is_behind: false };
+    const ALL: Progress = Progress {
+        scanned: true,
+        unreadable_folders: 0,
+        logs: 14,
+        incomplete: 0,
+        broken: 0,
+        pending_bytes: 0,
+        unstored: 0,
+        ranges_complete: true,
+        is_behind: false,
+    };
 
     fn check(progress: Progress, want: &str) {
         assert_eq!(progress.sentence("10:42:07 UTC"), format!("{want}, as of 10:42:07 UTC"), "{progress:?}");
@@ -94,9 +108,10 @@ mod tests {
         check(Progress { logs: 1_400, ..ALL }, "complete: all 1,400 logs are counted");
         check(Progress { scanned: false, logs: 0, ..ALL }, "not complete: tallyd has not scanned the folders yet");
         check(
-            Progress { incomplete: 2, pending_bytes: 32_715_571, ranges_complete: false, ..ALL },
+            Progress { incomplete: 2, pending_bytes: 32_716_000, ranges_complete: false, ..ALL },
             "not complete: 2 of 14 logs have lines that are not counted, 31.2 MiB to count",
         );
+        check(Progress { unreadable_folders: 1, ..ALL }, "not complete: 1 watched folder cannot be read");
         check(Progress { logs: 1, incomplete: 1, broken: 1, ..ALL }, "not complete: 1 of 1 log has lines that are not counted");
         check(Progress { unstored: 1, ranges_complete: false, ..ALL }, "not complete: the store lacks the latest numbers of 1 log");
         check(

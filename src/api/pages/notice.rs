@@ -24,7 +24,10 @@ pub(super) fn problem(problem: Problem, headers: &HeaderMap) -> Response {
 
 /// The answer to a path that does not exist.
 pub(in crate::api) async fn not_found(headers: HeaderMap) -> Response {
-    problem(Problem::not_found("there is no such path; /docs has all paths"), &headers)
+    if wants_html(&headers) {
+        return page(StatusCode::NOT_FOUND, &Notice { title: "Page not found", detail: "There is nothing at this path." });
+    }
+    Problem::not_found("there is no such path; /docs has all paths").into_response()
 }
 
 /// The answer of 401 for a browser, which then asks its user for a name and a password.

@@ -97,6 +97,7 @@ impl Overview {
         let (missing, missing_more) = missing(&incomplete);
         let progress = Progress {
             scanned: header.scanned,
+            unreadable_folders: header.troubled,
             logs: present.len() as u64,
             incomplete: incomplete.len() as u64,
             broken: (missing.len() + missing_more) as u64,
