@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::{Daemon, Folder, wait_until};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const TOKEN: &str = "Eephaim2oSei8xoo6aLahngoo4Quuz7i";
 const ADDRESS: &str = "http://127.0.0.1:8080";
 /// Fields that are different each time.
 const VOLATILE: &[&str] = &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp", "memory"];

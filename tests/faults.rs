@@ -346,7 +346,7 @@ fn a_range_that_spins_is_found_out_and_quarantined() {
 #[test]
 fn a_quarantine_outlives_restarts_and_ends_when_it_is_asked_for() {
     let (folder, bytes, truth, _) = poisoned("crash");
-    let token = "0123456789abcdef0123456789";
+    let token = "Eephaim2oSei8xoo6aLahngoo4Quuz7i";
     let variables = [("TALLYD_FAULT_AT", "5000000"), ("TALLYD_TOKEN", token)];
     let mut daemon = Daemon::start_with_fault(folder, "crash", &variables, &[]);
     let (range, missing) = quarantined(&daemon, &bytes);

@@ -472,11 +472,11 @@ fn nobody_changes_anything_without_the_token() {
 #[test]
 fn a_token_comes_from_a_file_too_and_the_environment_wins() {
     let folder = Folder::new();
-    fs::write(folder.join("token"), " \t0123456789abcdef \r\nsecond line\n").unwrap();
+    fs::write(folder.join("token"), " \tAhm4oo7aiqu9Eiph \r\nsecond line\n").unwrap();
     let daemon = Daemon::start_in(folder, &["--token-file", "token"], &[]);
-    assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer 0123456789abcdef")]).0, 202);
+    assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer Ahm4oo7aiqu9Eiph")]).0, 202);
     let daemon = Daemon::start_in(daemon.end(SIGTERM), &["--token-file", "token"], &[("TALLYD_TOKEN", TOKEN)]);
-    assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer 0123456789abcdef")]).0, 401);
+    assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer Ahm4oo7aiqu9Eiph")]).0, 401);
     assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[BEARER]).0, 202);
     // The next api has it too.
     signal(daemon.pids("api")[0], SIGKILL);

@@ -13,7 +13,7 @@ use nix::libc::{SIGKILL, SIGTERM};
 use serde_json::{Value, json};
 use support::{Daemon, Folder, Truth, block, signal, wait_until};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const TOKEN: &str = "Eephaim2oSei8xoo6aLahngoo4Quuz7i";
 
 fn start(options: &[&str]) -> Daemon {
     start_in(Folder::new(), options)
