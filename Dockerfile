@@ -15,6 +15,7 @@ RUN mkdir src benches \
 COPY deploy/deb/notices deploy/deb/notices
 RUN deploy/deb/notices > /NOTICES
 COPY src src
+COPY templates templates
 # For `tallyd --version`: docker build --build-arg TALLYD_COMMIT=$(git rev-parse --short=12 HEAD)
 ARG TALLYD_COMMIT=""
 # The sources keep their times, which are before the build above; cargo would take the empty program for the newer one.

@@ -33,7 +33,7 @@ impl Listener {
         let head: Vec<String> = std::iter::from_fn(|| Some(listener.line()?).filter(|line| !line.is_empty())).collect();
         assert_eq!(head[0], "HTTP/1.1 200 OK");
         assert!(head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")), "{head:?}");
-        assert!(head.iter().any(|line| line.eq_ignore_ascii_case("cache-control: no-cache")), "{head:?}");
+        assert!(head.iter().any(|line| line.eq_ignore_ascii_case("cache-control: private, no-cache")), "{head:?}");
         assert!(!head.iter().any(|line| line.to_lowercase().starts_with("content-encoding")), "{head:?}");
         listener
     }

@@ -53,6 +53,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["rustls"], &["api/tls.rs", "ask.rs"], "keys and certificates are looked at where one answers and where one asks"),
     (&["ring"], &["api/token.rs", "api/tls.rs", "ask.rs"], "what is secret is compared in one place; the others name it as the maker of TLS"),
+    (&["askama"], &["api/pages/", "api/docs.rs"], "HTML is made where the pages are"),
     (&["prometheus_client"], &["api/metrics.rs", "api/metrics/"], "its words are those of Prometheus, and stay at that edge"),
     (&["clap_complete", "clap_mangen"], &["cli.rs"], "what is said of the commands is said where they are"),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),

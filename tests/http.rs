@@ -14,8 +14,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use support::{Daemon, Folder, PATIENCE, tallyd, wait_until};
 
-const ADMIN: &str = "admin-0123456789abcdef";
-const READ: &str = "reads-0123456789abcdef";
+const ADMIN: &str = "admin-Ahm4oo7aiqu9Eiph";
+const READ: &str = "reads-ooPh3eizuu1Ohqu5";
 
 fn connect(daemon: &Daemon) -> TcpStream {
     let url = daemon.url("");
@@ -73,7 +73,7 @@ fn check_headers(head: &str) {
         "x-frame-options: deny",
         "referrer-policy: no-referrer",
         "cross-origin-resource-policy: same-origin",
-        "cache-control: ",
+        "cache-control: private, no-cache",
     ] {
         assert!(head.contains(header), "{head} has no {header}");
     }
@@ -245,20 +245,108 @@ fn on_loopback_reading_is_open_and_changing_is_not() {
     for token in [None, Some(ADMIN)] {
         assert_eq!(status_of(&daemon, "POST", "/api/v1/rescan", token), 403);
     }
-    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
+    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN)]);
     for token in [None, Some(READ), Some(ADMIN), Some("wrong")] {
         assert_eq!(status_of(&daemon, "GET", "/api/v1/report", token), 200);
     }
     let (long, part) = (ADMIN.repeat(400), ADMIN.strip_prefix('a').unwrap());
-    for (token, status) in [(None, 401), (Some("x"), 401), (Some(part), 401), (Some(&long), 401), (Some(READ), 403), (Some(ADMIN), 202)] {
+    for (token, status) in [(None, 401), (Some("x"), 401), (Some(part), 401), (Some(&long), 401), (Some(READ), 401), (Some(ADMIN), 202)] {
         assert_eq!(status_of(&daemon, "POST", "/api/v1/rescan", token), status, "{token:?}");
     }
     assert!(daemon.get("/api/v1/status")["degraded"].as_array().unwrap().is_empty());
+}
+
+/// A plain `proxy_pass` asks from loopback for everybody, and published all numbers although a read token was set.
+#[test]
+fn a_read_token_is_asked_for_on_loopback_too() {
+    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
+    for (token, status) in [(None, 401), (Some("wrong"), 401), (Some(READ), 200), (Some(ADMIN), 200)] {
+        for path in ["/api/v1/report", "/metrics", "/docs", "/"] {
+            assert_eq!(status_of(&daemon, "GET", path, token), status, "{path} {token:?}");
+        }
+    }
+    for path in ["/healthz", "/style.css"] {
+        assert_eq!(status_of(&daemon, "GET", path, None), 200);
+    }
+    assert_eq!([None, Some(READ), Some(ADMIN)].map(|token| status_of(&daemon, "POST", "/api/v1/rescan", token)), [401, 403, 202]);
     // No process has the tokens in its environment.
-    for pid in daemon.children().into_iter().chain([daemon.pid()]) {
+    let bearer = format!("Authorization: Bearer {READ}\r\n");
+    let (_, _, body) = answers(&say(&daemon, request("GET /api/v1/status", &bearer).as_bytes())).remove(0);
+    let status: Value = serde_json::from_str(&body).unwrap();
+    let pids: Vec<u64> = status["processes"].as_array().unwrap().iter().filter_map(|process| process["pid"].as_u64()).collect();
+    assert!(pids.len() > 3, "{status}");
+    for pid in pids {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
         assert!(!environment.windows(ADMIN.len()).any(|part| part == ADMIN.as_bytes() || part == READ.as_bytes()));
     }
+    // The commands send the token of their environment.
+    let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
+    let run = |words: &[&str], variables: &[(&str, &str)]| {
+        let command = tallyd().args(words).args(["--listen", &address]).envs(variables.iter().copied()).current_dir(daemon.folder.path()).output();
+        command.unwrap().status.success()
+    };
+    assert!(run(&["healthcheck"], &[]) && run(&["status"], &[("TALLYD_READ_TOKEN", READ)]) && run(&["status"], &[("TALLYD_TOKEN", ADMIN)]));
+    assert!(!run(&["status"], &[]));
+}
+
+/// A browser sends the login again by itself, also for a form of another page: so it reads, and changes nothing.
+#[test]
+fn a_browser_logs_in_with_a_token_as_password_and_only_reads() {
+    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
+    let ask = |line: &str, fields: &str| answers(&say(&daemon, request(line, fields).as_bytes())).remove(0);
+    let browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    // Browsers are asked for a login, programs for a token.
+    let (status, head, body) = ask("GET /", browser);
+    assert_eq!(status, 401);
+    check_headers(&head);
+    assert!(head.contains("www-authenticate: bearer\r\n") && head.contains("www-authenticate: basic realm=\"tallyd\""), "{head}");
+    assert!(head.contains("content-type: text/html") && body.contains("as the password"), "{head}{body}");
+    for (line, fields) in
+        [("GET /", "Accept: */*\r\n"), ("GET /", ""), ("GET /api/v1/report", "Accept: application/json\r\n"), ("POST /api/v1/rescan", browser)]
+    {
+        let (status, head, _) = ask(line, fields);
+        assert!(status == 401 && head.contains("www-authenticate: bearer") && !head.contains("basic"), "{line}: {head}");
+    }
+    // openssl has a base64 of its own.
+    let login = |user: &str, token: &str| {
+        let command = Command::new("sh").args(["-c", "printf %s \"$0\" | openssl base64 -A", &format!("{user}:{token}")]).output().unwrap();
+        format!("Authorization: Basic {}\r\n", String::from_utf8(command.stdout).unwrap())
+    };
+    for (user, token, status) in [("", READ, 200), ("jane", READ, 200), ("jane", ADMIN, 200), ("jane", "wrong", 401), (READ, "", 401)] {
+        for path in ["/", "/api/v1/report", "/docs"] {
+            assert_eq!(ask(&format!("GET {path}"), &(login(user, token) + browser)).0, status, "{path} {user}:{token}");
+        }
+    }
+    for token in [READ, ADMIN] {
+        for line in ["POST /api/v1/rescan", "DELETE /api/v1/files/0000000000000001", "PUT /api/v1/files/a.log"] {
+            let (status, _, body) = ask(line, &login("jane", token));
+            assert!(status == 403 && body.contains("\"code\":\"read-only-login\"") && body.contains("Authorization: Bearer TOKEN"), "{line}: {body}");
+        }
+    }
+}
+
+#[test]
+fn refused_requests_are_in_the_journal_with_the_peer_and_without_the_token() {
+    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_READ_TOKEN", READ)]);
+    let mut stream = connect(&daemon);
+    let peer = stream.local_addr().unwrap();
+    stream.write_all(request("GET /api/v1/report", "Authorization: Bearer not-this-Token-of-ours\r\n").as_bytes()).unwrap();
+    assert_eq!(answers(&rest(&mut stream))[0].0, 401);
+    wait_until("the line is in the journal", || {
+        let journal = daemon.journal();
+        journal.lines().any(|line| line.contains("WARN") && line.contains("401") && line.contains(&format!("peer={peer} token=wrong"))).then_some(())
+    });
+    assert_eq!(status_of(&daemon, "GET", "/", None), 401);
+    wait_until("the second line too", || daemon.journal().contains("token=missing").then_some(()));
+    // A storm of them does not fill the disk.
+    for _ in 0..4 {
+        let many = "GET /api/v1/report HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(400);
+        assert_eq!(answers(&say(&daemon, (many + &request("GET /", "")).as_bytes())).len(), 401);
+    }
+    let journal = daemon.journal();
+    let lines = journal.lines().filter(|line| line.contains("was refused with 401")).count();
+    assert!((1_000..1_200).contains(&lines), "{lines} lines");
+    assert!(!journal.contains("not-this-Token"), "{journal}");
 }
 
 #[test]
@@ -324,6 +412,14 @@ fn what_cannot_guard_the_api_is_refused() {
     check(&["--read-token-file", "short"], &[], &["read_token_file short", "openssl rand"]);
     check(&["--read-token-file", "missing"], &[], &["read_token_file missing", "No such file"]);
     check(&[], &[("TALLYD_READ_TOKEN", ADMIN), ("TALLYD_TOKEN", ADMIN)], &["two different ones"]);
+    for options in [&["--insecure-no-auth"][..], &["--insecure-no-auth", "--listen", "0.0.0.0:0"]] {
+        check(options, &[("TALLYD_READ_TOKEN", READ)], &["insecure_no_auth", "a read token is set too", "remove one of them"]);
+    }
+    for example in ["0123456789abcdef0123456789abcdef", "changeme-changeme-1", "replace-me-by-openssl-rand-hex-32", "aaaaaaaaaaaaaaaaaaaa"] {
+        check(&[], &[("TALLYD_READ_TOKEN", example)], &["TALLYD_READ_TOKEN", "can be guessed", "openssl rand -hex 32"]);
+        fs::write(folder.join("example"), example).unwrap();
+        check(&["--token-file", "example"], &[], &["token_file example", "can be guessed", "openssl rand -hex 32"]);
+    }
     check(&["--tls-cert", "one.cert"], &[], &["--tls-cert", "tls_key"]);
     check(&["--tls-cert", "missing", "--tls-key", "one.key"], &[], &["tls_cert missing", "No such file"]);
     check(&["--tls-cert", "empty", "--tls-key", "one.key"], &[], &["tls_cert empty", "no certificate"]);

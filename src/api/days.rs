@@ -9,8 +9,8 @@ use super::page::{self, CURSOR, Order, PAGE_MAX, Place};
 use super::period::today;
 use super::problem::Problem;
 use super::query::{Asked, FROM, Kind, Parameter, TO, parse_day, path_part};
-use super::ranges::{self, Ranges};
-use super::routes::Shared;
+use super::ranges::{self, Days, NotNow, Ranges};
+use super::routes::{Api, Shared};
 use super::table;
 use super::wire::{self, json};
 use crate::board::DayRow;
@@ -74,15 +74,20 @@ pub(super) async fn range(State(api): Shared, asked: Asked) -> Result<Response, 
     let format = asked.format(&FORMAT)?;
     let today = today();
     let days = asked.days(today)?;
-    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days).await?;
-    let bound = |day: Option<Day>| day.map(|day| day.to_string());
-    let numbers = wire::Numbers::from(&outcome.numbers.totals);
-    let (files, unique_ips_at_least) = (outcome.numbers.files, outcome.numbers.at_least);
-    let range = wire::Range { from: bound(days.from), to: bound(days.to), numbers, files, complete, unique_ips_at_least, as_of };
+    let (range, tag) = range_of(&api, days).await?;
     Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
         Format::Csv => table::csv(std::slice::from_ref(&range), &range),
         Format::Json | Format::Ndjson => json(&range),
     }))
+}
+
+/// The numbers over days, and the tag of the answer. The pages have their numbers from here too.
+pub(super) async fn range_of(api: &Api, days: Days) -> Result<(wire::Range, String), NotNow> {
+    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days).await?;
+    let bound = |day: Option<Day>| day.map(|day| day.to_string());
+    let numbers = wire::Numbers::from(&outcome.numbers.totals);
+    let (files, unique_ips_at_least) = (outcome.numbers.files, outcome.numbers.at_least);
+    Ok((wire::Range { from: bound(days.from), to: bound(days.to), numbers, files, complete, unique_ips_at_least, as_of }, tag))
 }
 
 /// `GET /api/v1/top/clients`

@@ -1,9 +1,10 @@
 //! What each request has to pass before a route sees it, and what each answer carries.
 //!
 //! In this order: is it a request at all (see `gate`), is it asked for by a name of this machine, may who asks read, is its body one that can be done without.
-//! Whether somebody may change something is asked by the routes that do: the others have no such method.
+//! Routes that change something ask for the admin token themselves: the others have no such method. Each answer of 401 leaves a line in the journal, with the peer and never with
+//! the token.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
+use tracing::warn;
 
 use super::crowd::Life;
 use super::gate::HEAD_TIMEOUT;
 use super::head::Refusal;
+use super::pages;
 use super::problem::Problem;
 use super::routes::Api;
 
@@ -25,10 +28,14 @@ use super::routes::Api;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = HEAD_TIMEOUT;
 
-/// Whoever may ask whether tallyd lives learns no more from it.
-pub(super) const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that need no token: they show no numbers. The page that asks for a login has the stylesheet.
+pub(super) const OPEN_PATHS: [&str; 3] = ["/healthz", "/readyz", pages::STYLE_PATH];
 
-/// Headers of every answer, unless its route has set them. Answers are data: a browser shall neither guess what they are, nor run, frame or hand on anything of them.
+/// The other end of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// Headers of every answer, unless its route has set them. Most answers are data: browsers must not guess their type, and must not run, frame or hand on anything of them.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
@@ -43,8 +50,23 @@ pub(super) fn put_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Lets a request through to its route, or says why not.
+/// Lets a request through to its route, or says why not. A browser that needs a token may log in.
 pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let is_login_missing = !request.headers().contains_key(header::AUTHORIZATION);
+    let is_read_by_browser = matches!(*request.method(), Method::GET | Method::HEAD) && pages::wants_html(request.headers());
+    let response = pass(api, request, next).await;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return response;
+    }
+    // The journal paces this line: see `journal::pace`.
+    let peer = peer.map_or_else(|| "unknown".to_owned(), |Peer(address)| address.to_string());
+    let token = if is_login_missing { "missing" } else { "wrong" };
+    warn!(peer, token, "a request was refused with 401");
+    if is_read_by_browser { pages::login(response) } else { response }
+}
+
+async fn pass(api: Arc<Api>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let is_refused = head.extensions.get::<Refusal>().is_some();
     if let Err(problem) = examine(&api, &head) {

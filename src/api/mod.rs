@@ -22,6 +22,7 @@ mod large;
 mod metrics;
 mod openapi;
 mod page;
+mod pages;
 mod period;
 mod problem;
 mod query;
@@ -39,6 +40,7 @@ mod upload;
 mod wire;
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,6 +99,16 @@ pub fn check(heritage: &Heritage) -> i32 {
     }
 }
 
+/// An address as `curl` on this machine takes it.
+fn address(mut listen: SocketAddr, is_https: bool) -> String {
+    match listen.ip() {
+        IpAddr::V4(all) if all.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(all) if all.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("{}{listen}", if is_https { "https://" } else { "" })
+}
+
 /// What the routes read.
 struct Sources {
     board: Arc<BoardReader>,
@@ -104,6 +116,8 @@ struct Sources {
     events: Events,
     /// Who may do what.
     keys: Keys,
+    /// Where the api answers, for the commands that `/docs` shows.
+    address: String,
     /// The names under which the API may be asked.
     allowed_hosts: Vec<String>,
     /// The way to the coordinator.
@@ -135,6 +149,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, settings.question, heritage.started)),
         events: Events::new(connections_max),
         keys,
+        address: address(listener.local_addr()?, tls.is_some()),
         allowed_hosts: settings.allowed_hosts.clone(),
         uploads: Uploads::new(settings),
         requests: Channel::from_fd(heritage.requests.0.as_fd().try_clone_to_owned()?),

@@ -15,7 +15,9 @@ use super::answer::{Format, Tag, answer};
 use super::examples::EXAMPLES;
 use super::guard::OPEN_PATHS;
 use super::large::OneCopy;
-use super::problem::{BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_TOKEN, UNAUTHORIZED};
+use super::problem::{
+    BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_LOGIN, READ_ONLY_TOKEN, UNAUTHORIZED,
+};
 use super::query::{Asked, Kind, Parameter};
 use super::routes::Shared;
 use super::{days, files, problem, report, status, upload, wire};
@@ -90,7 +92,7 @@ static ROUTES: &[Route] = &[
         about: "The file itself is left as it is. Done twice, it is done once.",
         parameters: &[],
         answers: &[(204, "It is taken back, and that is stored.", &[]), (202, "It is asked for, and takes more than 5 s.", &[])],
-        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &NOT_FOUND, &CONFLICT, &NOT_READY],
+        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &READ_ONLY_LOGIN, &NOT_FOUND, &CONFLICT, &NOT_READY],
     },
     Route {
         method: "put",
@@ -108,6 +110,7 @@ static ROUTES: &[Route] = &[
             &UNAUTHORIZED,
             &NO_TOKEN_SET,
             &READ_ONLY_TOKEN,
+            &READ_ONLY_LOGIN,
             &problem::INCOMPLETE,
             &problem::NOT_WRITABLE,
             &problem::STALLED,
@@ -173,7 +176,7 @@ static ROUTES: &[Route] = &[
         about: "",
         parameters: &[],
         answers: &[(202, "It is asked for.", &[])],
-        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &NOT_READY],
+        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &READ_ONLY_LOGIN, &NOT_READY],
     },
     Route {
         method: "get",
@@ -210,6 +213,24 @@ static ROUTES: &[Route] = &[
         parameters: &[],
         answers: &[(200, "`ready`", &[("text/plain", None)])],
         codes: &[&NOT_READY],
+    },
+    Route {
+        method: "get",
+        path: "/",
+        summary: "The numbers as a page, for browsers",
+        about: "Requests and distinct clients of today, yesterday, the last 7 and the last 28 days, as `/api/v1/range` counts them, and the latest days.",
+        parameters: &[],
+        answers: &[(200, "The page.", &[("text/html", None)])],
+        codes: &[&NOT_FOUND, &NOT_READY],
+    },
+    Route {
+        method: "get",
+        path: "/style.css",
+        summary: "The stylesheet of the pages",
+        about: "",
+        parameters: &[],
+        answers: &[(200, "The stylesheet.", &[("text/css", None)]), UNCHANGED],
+        codes: &[],
     },
     Route {
         method: "get",
@@ -250,7 +271,8 @@ fn words(schema: &str, field: &str) -> Option<Vec<&'static str>> {
 
 const ABOUT: &str = "tallyd counts the requests and the distinct clients of access logs, exactly.\n\nAll answers are JSON unless another form is asked for. Errors are problem+json \
 (RFC 9457) with a stable `code`. Data answers carry an `ETag`: `If-None-Match` with it is answered by 304 as long as nothing has changed. `HEAD` works wherever `GET` does. Answers above \
-1 KiB are packed by zstd or gzip if `Accept-Encoding` allows it. Reading needs no token; what changes something does.\n\nIn CSV, the columns are the fields of the JSON by their names, a \
+1 KiB are packed by zstd or gzip if `Accept-Encoding` allows it. Changes need the admin token. Reading needs a token if a read token is set, or if tallyd \
+listens beyond loopback without `insecure_no_auth`.\n\nIn CSV, the columns are the fields of the JSON by their names, a \
 list is a column for each element (`requests_by_hour_00`), and text that a spreadsheet would take for a formula has a `'` in front.";
 
 /// The document.
@@ -277,7 +299,10 @@ fn make() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas(),
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "The token that `TALLYD_TOKEN` or `token_file` sets." } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer", "description": "The admin token (`TALLYD_TOKEN` or `token_file`); for reading, the read token too." },
+                "login": { "type": "http", "scheme": "basic", "description": "The login of a browser, for reading only: any user name, and a token as the password." },
+            },
         },
     })
 }
@@ -307,7 +332,10 @@ fn operation(route: &Route) -> Value {
         let content = json!({ "application/problem+json": { "schema": reference("Problem") } });
         responses.insert(status.as_u16().to_string(), json!({ "description": about.join("\n\n"), "content": content }));
     }
-    let words: Vec<&str> = path.split(['/', '{', '}', '.']).filter(|word| !matches!(*word, "" | "api" | "v1")).collect();
+    let mut words: Vec<&str> = path.split(['/', '{', '}', '.']).filter(|word| !matches!(*word, "" | "api" | "v1")).collect();
+    if words.is_empty() {
+        words.push("home");
+    }
     let mut operation = json!({ "operationId": format!("{method}_{}", words.join("_")), "summary": summary, "parameters": parameters, "responses": responses });
     if !about.is_empty() {
         operation["description"] = (*about).into();
@@ -315,7 +343,7 @@ fn operation(route: &Route) -> Value {
     if changes {
         operation["security"] = json!([{ "token": [] }]);
     } else if reads.is_some() {
-        operation["security"] = json!([{}, { "token": [] }]);
+        operation["security"] = json!([{}, { "token": [] }, { "login": [] }]);
     }
     operation
 }

@@ -39,6 +39,8 @@ codes! {
     NO_TOKEN_SET: "no-token-set", FORBIDDEN, "No token is set",
         "Without a token nobody can change anything. Set `TALLYD_TOKEN` or `token_file`, and start tallyd again.";
     READ_ONLY_TOKEN: "read-only-token", FORBIDDEN, "The token is not enough", "The token is one for reading. Changing something needs the other one (`TALLYD_TOKEN`).";
+    READ_ONLY_LOGIN: "read-only-login", FORBIDDEN, "The login is for reading only",
+        "A browser's login (Basic) allows reading only. Send changes with the header `Authorization: Bearer TOKEN`.";
     HOST_NOT_ALLOWED: "host-not-allowed", FORBIDDEN, "The host is not allowed",
         "The name that was asked may be somebody else's. Ask by an address, as `localhost`, or by a name that the setting `allowed_hosts` has.";
     NOT_WRITABLE: "not-writable", FORBIDDEN, "The folder cannot be written to", "tallyd's user may not write into the watched folder: `detail` names it, and what to do.";
@@ -80,9 +82,16 @@ impl Problem {
         Problem { code, parameter: None, detail: detail.into(), id: None }
     }
 
-    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.code.status
+    }
+
+    pub(super) fn title(&self) -> &'static str {
+        self.code.title
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
@@ -109,6 +118,11 @@ impl Problem {
     /// The token is one for reading.
     pub(super) fn read_only_token() -> Problem {
         Problem::new(&READ_ONLY_TOKEN, "this token is for reading; changing something needs the other one")
+    }
+
+    /// A token came by Basic, which allows reading only.
+    pub(super) fn read_only_login() -> Problem {
+        Problem::new(&READ_ONLY_LOGIN, "a browser's login (Basic) allows reading only; send changes with the header Authorization: Bearer TOKEN")
     }
 
     pub(super) fn host_not_allowed() -> Problem {

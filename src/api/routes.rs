@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 
 use super::large::{self, Room, Turns};
 use super::problem::Problem;
-use super::{Sources, caught, changes, days, docs, events, files, guard, health, metrics, openapi, report, status, upload};
+use super::{Sources, caught, changes, days, docs, events, files, guard, health, metrics, openapi, pages, report, status, upload};
 
 /// What the routes share.
 pub(super) struct Api {
@@ -48,9 +48,11 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/", get(pages::overview))
+        .route("/style.css", get(pages::style))
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(docs::page))
-        .fallback(async || Problem::not_found("there is no such path; /docs has all paths"))
+        .fallback(pages::not_found)
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn(caught::caught))
         .layer(from_fn_with_state(room, large::bounded))
@@ -67,6 +69,7 @@ async fn every_answer(State(api): Shared, request: Request, next: Next) -> Respo
     api.sources.own.add_work();
     let headers = response.headers_mut();
     guard::put_headers(headers);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Numbers are for those who may read them: a cache that many share must not keep them.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     response
 }

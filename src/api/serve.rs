@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tracing::{debug, warn};
 
 use super::crowd::{Crowd, Life};
 use super::gate::{Gate, HEAD_TIMEOUT, IDLE};
+use super::guard::Peer;
 use super::head::HEAD_BYTES_MAX;
 use super::metrics::Traffic;
 use super::ranges;
@@ -75,7 +77,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
     let serving = async {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     let member = crowd.enter().await;
                     let (http, router, tls, watcher) = (http.clone(), router.clone(), tls.clone(), connections.watcher());
                     let (open, crowd) = (traffic.connection(), Arc::clone(&crowd));
@@ -83,7 +85,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
                         let life = Arc::clone(&member.life);
                         // It is open as long as it is attended to.
                         let descriptor = stream.as_raw_fd();
-                        let mut attending = Box::pin(attend(stream, Arc::clone(&life), http, router, tls, watcher));
+                        let mut attending = Box::pin(attend(stream, address, Arc::clone(&life), http, router, tls, watcher));
                         loop {
                             tokio::select! {
                                 () = &mut attending => break,
@@ -129,15 +131,15 @@ fn has_unread(descriptor: RawFd) -> bool {
 }
 
 /// Serves one connection.
-async fn attend(stream: TcpStream, life: Arc<Life>, http: http1::Builder, router: Router, tls: Option<Tls>, watcher: Watcher) {
+async fn attend(stream: TcpStream, address: SocketAddr, life: Arc<Life>, http: http1::Builder, router: Router, tls: Option<Tls>, watcher: Watcher) {
     let since = Instant::now();
     if let Err(error) = set_options(&stream) {
         debug!(%error, "a connection is gone");
         return;
     }
-    let Some(tls) = tls else { return talk(Gate::new(stream, Arc::clone(&life), since), life, http, router, watcher).await };
+    let Some(tls) = tls else { return talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher).await };
     match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => talk(Gate::new(stream, Arc::clone(&life), since), life, http, router, watcher).await,
+        Ok(Ok(stream)) => talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher).await,
         Ok(Err(error)) => debug!(%error, "a connection does not come about"),
         Err(_) => debug!("a handshake takes too long"),
     }
@@ -149,7 +151,10 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     Ok(nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER)?)
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(gate: Gate<S>, life: Arc<Life>, http: http1::Builder, router: Router, watcher: Watcher) {
+async fn talk<S>(gate: Gate<S>, life: Arc<Life>, peer: Peer, http: http1::Builder, router: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -157,6 +162,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(gate: Gate<S>,
             request.extensions_mut().insert(refusal);
         }
         request.extensions_mut().insert(Arc::clone(&life));
+        request.extensions_mut().insert(peer);
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let (life, response) = (Arc::clone(&life), routes.call(request));
         async move {

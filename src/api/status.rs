@@ -12,7 +12,7 @@ use super::query::Asked;
 use super::routes::Shared;
 use super::trouble;
 use super::wire::{self, json};
-use crate::board::{Activity, LogState, Watching};
+use crate::board::{Activity, Header, LogRow, LogState, Watching};
 use crate::heritage::Role;
 
 /// The words of `watching`.
@@ -26,8 +26,7 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
     let sources = &api.sources;
     let header = sources.board.header();
     let logs = sources.board.logs()?;
-    let unreadable = logs.iter().filter(|log| log.brief().is_unreadable()).count() as u64;
-    let degraded = trouble::all(&header, unreadable, &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect();
+    let degraded = degraded(sources, &header, &logs);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
     Ok(fleeting(json(&wire::Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -43,6 +42,12 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
         degraded,
         quarantine: logs.iter().filter_map(wire::Quarantined::of).collect(),
     })))
+}
+
+/// The sentences of `degraded`, for the status and for the page.
+pub(super) fn degraded(sources: &Sources, header: &Header, logs: &[LogRow]) -> Vec<String> {
+    let unreadable = logs.iter().filter(|log| log.brief().is_unreadable()).count() as u64;
+    trouble::all(header, unreadable, &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect()
 }
 
 /// How changes are found, in a word of [`WATCHING`].

@@ -41,13 +41,13 @@ impl From<&Totals> for Reported {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Numbers {
     /// How many requests: lines that are not blank, `parsed` + `malformed`.
-    requests: u64,
+    pub(super) requests: u64,
     /// How many requests with a time stamp.
     parsed: u64,
     /// How many requests without one.
     malformed: u64,
     /// How many distinct clients: `ipv4` + `ipv6` + `other`. Over several days or logs, the clients are united: each counts once.
-    unique_ips: u64,
+    pub(super) unique_ips: u64,
     /// How many clients that are written as an IPv4 address.
     ipv4: u64,
     /// How many clients that are written as an IPv6 address.
@@ -435,7 +435,7 @@ fn unreadable(errno: i32) -> String {
 }
 
 /// Why something is not counted, in words.
-fn reason(reason: Reason) -> Option<String> {
+pub(super) fn reason(reason: Reason) -> Option<String> {
     Some(match reason {
         Reason::Nothing => return None,
         Reason::Signal(number) => format!("each worker that counted it died of {}", crate::sys::process::Death::Signal(number)),
