@@ -165,7 +165,7 @@ struct At {
     /// Its certificate, if it answers by HTTPS: exactly that one is trusted
     #[arg(long, value_name = "FILE", env = "TALLYD_TLS_CERT")]
     tls_cert: Option<PathBuf>,
-    /// The file with the token that reading needs, if it answers on other addresses than loopback; or TALLYD_READ_TOKEN
+    /// The file with the read token, if the daemon asks for one; or TALLYD_READ_TOKEN
     #[arg(long, value_name = "FILE", env = "TALLYD_READ_TOKEN_FILE")]
     read_token_file: Option<PathBuf>,
     /// The file with the other token, which is enough too; or TALLYD_TOKEN
