@@ -395,7 +395,7 @@ fn health_has_the_names_that_monitoring_systems_use() {
     }
     fs::write(folder.join("faults/pause"), b"").unwrap();
     fs::write(folder.join("logs/a.log"), line(22, "1.1.1.1")).unwrap();
-    let token = "0123456789abcdef0123456789abcdef";
+    let token = "8d1f0a6be37c42959f6e4b2ad07c15e3";
     let daemon = Daemon::start_with_fault(folder, "pause", &[("TALLYD_READ_TOKEN", token)], &[]);
     let answers = |paths: &[&str]| paths.iter().map(|path| daemon.ask("GET", path, &[]).map(|(status, _, body)| (status, body))).collect::<Vec<_>>();
     let (live, ready) = (["/healthz", "/health", "/livez", "/-/healthy"], ["/readyz", "/ready", "/-/ready"]);

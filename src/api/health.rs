@@ -12,23 +12,24 @@ use crate::board::{BoardReader, Busy, Header, LogState};
 use crate::show::thousands;
 use crate::sys::process::uid;
 
-/// The paths that answer whether tallyd lives. They are open without a token, as [`READY`] is: see `guard`.
-const LIVE: [&str; 4] = ["/healthz", "/health", "/livez", "/-/healthy"];
-/// The paths that answer whether tallyd is ready.
-const READY: [&str; 3] = ["/readyz", "/ready", "/-/ready"];
+/// Other paths that answer like `/healthz`. They are open without a token, as those of [`READY`] are: see `guard`.
+const LIVE: [&str; 3] = ["/health", "/livez", "/-/healthy"];
+/// Other paths that answer like `/readyz`.
+const READY: [&str; 2] = ["/ready", "/-/ready"];
 
-pub(super) fn routes() -> Router<Arc<Api>> {
+/// The routes of the other paths.
+pub(super) fn other_routes() -> Router<Arc<Api>> {
     let live = LIVE.into_iter().fold(Router::new(), |router, path| router.route(path, get(healthz)));
     READY.into_iter().fold(live, |router, path| router.route(path, get(readyz)))
 }
 
 /// `GET /healthz`
-async fn healthz() -> &'static str {
+pub(super) async fn healthz() -> &'static str {
     "alive\n"
 }
 
 /// `GET /readyz`
-async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
+pub(super) async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
     let sources = &api.sources;
     let header = sources.board.header();
     let logs = Logs::of(&sources.board)?;

@@ -82,8 +82,7 @@ fn mark(path: &Path) -> Mark {
 
 fn config(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
     let read = |setting: &str, path: &Path| {
-        fs::read(path)
-            .map_err(|error| format!("cannot read the file {} of {setting}: {error}; let uid {} read the file, or set another one", path.display(), uid()))
+        fs::read(path).map_err(|error| format!("cannot read {setting} {}: {error}; let uid {} read the file, or set another one", path.display(), uid()))
     };
     let (cert_pem, key_pem) = (read("tls_cert", cert)?, read("tls_key", key)?);
     let mode = fs::metadata(key).map_or(0, |data| data.permissions().mode());
@@ -98,13 +97,13 @@ fn config(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
         return Err(bad_cert(&"the file contains no certificate"));
     }
     let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| match error {
-        PemError::NoItemsFound => bad_key(&"the file contains no private key"),
+        PemError::NoItemsFound => bad_key(&"the file contains no key that tallyd can use"),
         error => bad_key(&error),
     })?;
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
     let built = builder.and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
     let mut config =
-        built.map_err(|error| format!("tls_cert {} and tls_key {}: {error}; check that the key belongs to the certificate", cert.display(), key.display()))?;
+        built.map_err(|error| format!("tls_cert {} and tls_key {}: {error}; check that the two files belong together", cert.display(), key.display()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
