@@ -27,7 +27,8 @@ const QUARANTINED_RANGES: usize = 17;
 pub(super) const LOOKED_AT: usize = 18;
 pub(super) const COUNTERS: usize = 19;
 pub(super) const READY: usize = 26;
-const _: () = assert!(COUNTERS + Counters::WORDS == READY && READY < HEADER_WORDS);
+const UNSETTLED: usize = 27;
+const _: () = assert!(COUNTERS + Counters::WORDS == READY && UNSETTLED < HEADER_WORDS);
 
 /// What the board says of all logs at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,6 +61,9 @@ pub struct Header {
     pub unstored_since: u64,
     /// How many ranges could not be counted, over all logs.
     pub quarantined_ranges: u64,
+    /// True while any day may lack lines: of a log that was never counted to its end, or that cannot be read.
+    /// The coordinator clears this flag once no such log is left.
+    pub unsettled: bool,
 }
 
 impl Header {
@@ -85,6 +89,7 @@ impl Header {
             behind_since: word(BEHIND_SINCE),
             unstored_since: word(UNSTORED_SINCE),
             quarantined_ranges: word(QUARANTINED_RANGES),
+            unsettled: word(UNSETTLED) != 0,
         }
     }
 
@@ -102,6 +107,8 @@ impl Header {
         words[BEHIND_SINCE].store(self.behind_since, Relaxed);
         words[UNSTORED_SINCE].store(self.unstored_since, Relaxed);
         words[QUARANTINED_RANGES].store(self.quarantined_ranges, Relaxed);
+        // Release: a reader that sees no day unsettled sees the rows of the days.
+        words[UNSETTLED].store(u64::from(self.unsettled), Release);
         // Release: who sees nothing pending sees the rows of what was.
         words[PENDING].store(self.pending, Release);
     }

@@ -137,6 +137,13 @@ impl LogRow {
         }
     }
 
+    /// True if some lines of the log are not in its numbers. A log is incomplete, but lacks no lines, if only clients were
+    /// deleted.
+    pub fn lacks_lines(&self) -> bool {
+        let lacks_only_clients = self.at_least && self.reason == Reason::Nothing;
+        !self.complete && !lacks_only_clients
+    }
+
     /// What is short of it.
     pub fn brief(&self) -> LogBrief {
         LogBrief { state: self.state, quarantined_bytes: self.quarantine.bytes, reason: self.reason }

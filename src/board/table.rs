@@ -35,7 +35,7 @@ impl BoardSize {
 
 /// The row changed each time it was looked at. This is not expected to be seen.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the numbers change too fast to be read; ask again")]
+#[error("the numbers change too fast to be read; try again")]
 pub struct Busy;
 
 /// The board as its only writer sees it.
@@ -360,6 +360,7 @@ mod tests {
             behind_since: 8,
             unstored_since: 9,
             quarantined_ranges: 10,
+            unsettled: true,
         };
         for _ in 0..2 {
             board.set_header(&header, false);

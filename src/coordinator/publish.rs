@@ -159,15 +159,14 @@ impl Publisher {
             }
         }
         // What is restored is shown before the folders are looked at, unless a predecessor showed more.
-        if self.behind.is_empty() && (scanned || !self.inherited) {
-            self.show_days(ledger, sums);
-        }
+        let shows_days = self.behind.is_empty() && (scanned || !self.inherited);
+        let unsettled = if shows_days { self.show_days(ledger, sums) } else { true };
         let full = self.logs.full || self.days.full || self.shares.full;
         let pending = if self.behind.is_empty() { of_logs.max(header.pending) } else { of_logs.max(1) };
         // What is pending of no log that is known is a log by itself.
         let of_none = Behind { log: 0, pending: if of_logs > 0 { 0 } else { pending }, known_to: 1, counted_to: 0 };
         let behind_since = self.lag.look(pending, ledger.logs().map(behind).chain([of_none]), monotonic_ms());
-        let header = Header { pending, full, behind_since, quarantined_ranges, ..header };
+        let header = Header { pending, full, behind_since, quarantined_ranges, unsettled, ..header };
         self.board.set_header(&header, std::mem::take(&mut self.wrote));
     }
 
@@ -319,7 +318,8 @@ impl Publisher {
         }
     }
 
-    fn show_days(&mut self, ledger: &Ledger, sums: &mut Sums) {
+    /// Shows the days that changed. Returns whether any day may still get lines.
+    fn show_days(&mut self, ledger: &Ledger, sums: &mut Sums) -> bool {
         let mut changed = sums.take_changed_days();
         self.wrote |= !changed.is_empty();
         if std::mem::take(&mut self.inherited) {
@@ -349,6 +349,7 @@ impl Publisher {
         for row in turned {
             self.show_day(DayRow { complete: !row.complete, ..row });
         }
+        unsettled.all
     }
 
     fn show_day(&mut self, day: DayRow) {
@@ -372,7 +373,8 @@ fn row_id(name: &[u8], log: u64) -> u64 {
 
 /// Which days may still get requests from bytes that are known.
 struct Unsettled {
-    /// A log that was never counted to its end may hold any day.
+    /// True if any day may: a log that was never counted to its end, that cannot be read, or of which no day is known,
+    /// may hold lines of any day.
     all: bool,
     days: BTreeSet<Option<Day>>,
 }
@@ -382,9 +384,11 @@ impl Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
         for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
             let is_new = !log.is_counted_again() && (log.content.to == 0 || log.state() == LogState::Counting);
-            unsettled.all |= (is_new || log.unreadable.is_some()) && log.pending() > 0;
-            unsettled.days.extend(sums.days_of(id));
-            unsettled.days.extend(log.day.map(Some));
+            // Not `pending()`: the bytes of a log that cannot be read are not pending, and their days are unknown.
+            unsettled.all |= (is_new || log.unreadable.is_some()) && !log.gone && log.uncounted() > 0;
+            let known: Vec<Option<Day>> = sums.days_of(id).into_iter().chain(log.day.map(Some)).collect();
+            unsettled.all |= known.is_empty();
+            unsettled.days.extend(known);
         }
         unsettled
     }

@@ -137,11 +137,12 @@ pub fn sum(logs: &[Stored], shares: &[Share]) -> Sum {
     Sum { numbers, known: known.is_some(), least }
 }
 
-/// Is all of these days counted? Not if a log that may have more lines of them is not: one that was never counted to its end may have lines of any day, another one of its own days.
+/// Returns whether every log that may hold lines of these days is complete. An incomplete log that was never counted to
+/// its end, or of which no day is known, may hold lines of any day; another one, of its own days.
 pub fn is_complete(logs: &[Stored], span: Span) -> bool {
     logs.iter().map(|stored| &stored.meta).filter(|meta| meta.counts() && !meta.complete).all(|meta| {
         let name_day = day_of_name(&meta.name);
-        let own = meta.days.keys().map(|day| day.or(name_day)).chain(name_day.map(Some));
-        meta.state != State::Counting && !own.into_iter().any(|day| span.has(day))
+        let mut own = meta.days.keys().map(|day| day.or(name_day)).chain(name_day.map(Some)).peekable();
+        meta.state != State::Counting && own.peek().is_some() && !own.any(|day| span.has(day))
     })
 }

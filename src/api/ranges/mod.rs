@@ -1,7 +1,8 @@
-//! Ranges of days: exact unions, from the store.
+//! Ranges of days: exact unions of clients, from the store.
 //!
-//! What is asked twice is answered at once as long as the store is the same; what is asked twice at once is worked out once. The work is done by rayon's threads, away from those
-//! that serve, for at most two questions at a time, or one where memory is scarce; some others wait, and more are refused.
+//! A repeated question is answered from memory while the store is the same; simultaneous equal questions are computed once.
+//! The threads of rayon compute, not those that serve: at most two questions at a time, or one where memory is scarce. Some
+//! more wait, and the rest is refused.
 //! Deliberately absent: HTTP.
 
 mod list;
@@ -23,21 +24,21 @@ use crate::store::{Host, utc};
 use list::{Known, List};
 use parts::{OPEN_MAX, Outcome, Parts, Question, TOP_MAX, TOP_SHORT, Undone};
 
-/// How long an answer waits for the store to be as the board is.
+/// The maximum time that an answer waits for the store to be as new as the board.
 const STORE_WAIT: Duration = Duration::from_millis(1_500);
 const STORE_POLL: Duration = Duration::from_millis(20);
-/// How many questions are worked out at the same time.
+/// The maximum number of questions that are computed at the same time.
 const AT_ONCE: usize = 2;
-/// With less memory for each, it is one.
+/// With less memory in bytes for each question, only one is computed at a time.
 const QUESTION_MIN: u64 = 16 << 20;
-/// How many wait for that. Whoever asked may be gone, and that is not noticed before there is an answer to send.
+/// The maximum number of waiting questions. A client that is gone keeps its place until there is an answer to send.
 const WAITING_MAX: usize = 64;
-/// An answer from which something had to be left out is worked out again so soon.
+/// The time after which an answer that lacks a log is computed again.
 const WRONG_FOR: Duration = Duration::from_secs(1);
-/// How often an answer is begun anew because the store changed under it.
+/// The maximum number of attempts while the store changes.
 const TRIES: usize = 8;
 
-/// Days that are asked for, both inclusive; without one, from the first or to the last that has a date.
+/// The days of a question, both inclusive; without a bound, from the first or to the last dated day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Days {
     pub(super) from: Option<Day>,
@@ -45,7 +46,7 @@ pub(super) struct Days {
 }
 
 impl Days {
-    /// Is a day among them? What has no date is only if there are no bounds.
+    /// True if the day is one of these. Undated requests are only if there are no bounds.
     pub(super) fn have(self, day: Option<Day>) -> bool {
         match day {
             Some(day) => self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to),
@@ -54,33 +55,34 @@ impl Days {
     }
 }
 
-/// Why there is no answer now.
+/// The reason why there is no answer at the moment.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub(super) enum NotNow {
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// As many wait as may.
-    #[error("many questions about days wait already; ask again")]
+    /// The maximum number of questions waits.
+    #[error("too many requests wait for a range; try again")]
     Crowded,
-    /// The system has no descriptors or no memory to give.
-    #[error("there are no descriptors or no memory left to read the store with; ask again")]
+    /// The operating system has no file descriptors or no memory left.
+    #[error("the operating system has no file descriptors or no memory left to read the store; try again")]
     Exhausted,
 }
 
-/// How many descriptors answers need at once: for what is opened beforehand, and for each thread that decodes or reads a footer.
+/// The maximum number of file descriptors that answers use: for partials that are opened in advance, and for each thread that
+/// decodes or reads a footer.
 pub(super) fn descriptors() -> usize {
     AT_ONCE * OPEN_MAX + 2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// An answer, and of when it is.
+/// An answer and its time.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) outcome: Arc<Outcome>,
-    /// Is everything in it that is known of these days?
+    /// True if all known requests of these days are in the answer.
     pub(super) complete: bool,
-    /// The moment it shows, in RFC 3339.
+    /// The time of the numbers, in RFC 3339.
     pub(super) as_of: String,
-    /// Other numbers have another one.
+    /// Answers with other numbers have other tags.
     pub(super) tag: String,
 }
 
@@ -91,14 +93,14 @@ pub(super) struct Ranges {
     parts: Parts,
     kept: Mutex<HashMap<(Question, Days), (u64, Slot)>>,
     permits: Arc<Semaphore>,
-    /// The places of those who wait for a permit.
+    /// The places of the questions that wait for a permit.
     places: Semaphore,
-    /// How many outcomes there were from which something is missing.
+    /// The number of outcomes so far that lack a log.
     partial: AtomicU64,
     started: u64,
 }
 
-/// The last answer to a question. Whoever works it out holds the lock.
+/// The last answer to a question. The task that computes the answer holds the lock.
 type Slot = Arc<tokio::sync::Mutex<Option<Last>>>;
 
 #[derive(Debug)]
@@ -115,7 +117,8 @@ impl Last {
 }
 
 impl Ranges {
-    /// Over this state folder. Keeps at most `budget` bytes of decoded days; an answer takes about `question` bytes beside them.
+    /// Answers from this state folder. Keeps at most `budget` bytes of decoded days; an answer takes about `question` bytes
+    /// beside them.
     pub(super) fn new(state: &Path, own: Host, budget: u64, question: u64, started: u64) -> Ranges {
         let list = Mutex::new(List::new(state, own, milliseconds()));
         let at_once = if question < QUESTION_MIN { 1 } else { AT_ONCE };
@@ -125,7 +128,7 @@ impl Ranges {
         Ranges { list, parts, kept: Mutex::default(), permits, places, partial: AtomicU64::new(0), started }
     }
 
-    /// The numbers over days.
+    /// The numbers of a range of days.
     pub(super) async fn numbers(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days) -> Result<Answer, NotNow> {
         self.answer(board, days, Question::Numbers).await
     }
@@ -135,13 +138,13 @@ impl Ranges {
         self.answer(board, days, if clients > TOP_SHORT { Question::LongTop } else { Question::Top }).await
     }
 
-    /// The most clients that can be asked for.
+    /// The maximum number of clients of a question.
     pub(super) const TOP_MAX: usize = TOP_MAX;
 
     async fn answer(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, question: Question) -> Result<Answer, NotNow> {
         let mut known = self.known(board).await?;
         let slot = self.slot(days, question);
-        // Who waits here and goes away has not begun; who has begun goes on without those who asked.
+        // A client that leaves while it waits here has started no work. Work that has started goes on without its clients.
         let mut last = slot.lock_owned().await;
         for _ in 0..TRIES {
             if let Some(kept) = last.as_ref().filter(|kept| kept.serves(&known)) {
@@ -169,13 +172,13 @@ impl Ranges {
         Err(Busy.into())
     }
 
-    /// Waits until another question can be worked out, if there is a place to wait in.
+    /// Waits until another question can be computed, if there is a free place.
     async fn permit(&self) -> Result<OwnedSemaphorePermit, NotNow> {
         let _place = self.places.try_acquire().map_err(|_| NotNow::Crowded)?;
         Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Busy.into())
     }
 
-    /// The store, when it is as the board is; or as it is, if that takes long.
+    /// The store once it is as new as the board, or the current store if that takes long.
     async fn known(self: &Arc<Ranges>, board: &Arc<BoardReader>) -> Result<Known, NotNow> {
         let start = Instant::now();
         loop {
@@ -196,13 +199,13 @@ impl Ranges {
         tokio::task::spawn_blocking(look).await.map_err(|_| Busy)?.map_err(|_| NotNow::Exhausted)
     }
 
-    /// The place of the last answer to a question.
+    /// The slot of the last answer to a question.
     fn slot(&self, days: Days, question: Question) -> Slot {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let clock = kept.values().map(|(used, _)| *used).max().unwrap_or(0) + 1;
         let alike = || kept.iter().filter(|((asked, _), _)| *asked == question);
         if alike().count() >= question.kept() {
-            // One that is waited for is not forgotten.
+            // A slot that somebody waits for stays.
             let oldest = alike().filter(|(_, (_, slot))| Arc::strong_count(slot) == 1).min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(question, _)| *question) {
                 kept.remove(&oldest);
@@ -213,13 +216,13 @@ impl Ranges {
         Arc::clone(slot)
     }
 
-    /// An outcome, with what the board says of it.
+    /// An outcome with the completeness and the time that the board adds.
     fn of(&self, board: &BoardReader, days: Days, known: &Known, outcome: &Arc<Outcome>) -> Result<Answer, Busy> {
         let Known { snapshot, header, settled } = known;
         let span = Span::Days(days.from, days.to);
         let logs = &snapshot.logs;
         let stored = outcome.whole && snapshot.readable && *settled && header.scanned && span::is_complete(logs, span);
-        let complete = stored && !outcome.numbers.at_least && is_counted(board, span, header.pending)?;
+        let complete = stored && !outcome.numbers.at_least && !header.unsettled && is_counted(board, span, header.pending)?;
         let written = || logs.iter().map(|log| log.meta.written_at).max().unwrap_or(self.started);
         let as_of = match header.stored_at {
             _ if *settled => milliseconds(),
@@ -230,7 +233,7 @@ impl Ranges {
         Ok(Answer { outcome: Arc::clone(outcome), complete, as_of: rfc3339(as_of), tag })
     }
 
-    /// Puts an answer where the next who asks will find it. Gives the place back if there is none.
+    /// Keeps an answer for the next request. Returns the slot for another attempt if there is no answer.
     fn keep(
         &self,
         mut last: OwnedMutexGuard<Option<Last>>,
@@ -246,12 +249,12 @@ impl Ranges {
     }
 }
 
-/// What tells an answer from all with other numbers. Those over one snapshot are the same if nothing is missing from them.
+/// Identifies the numbers of an answer. Answers from one snapshot are equal if none lacks a log.
 fn tag(started: u64, header: &Header, version: u64, outcome: &Outcome, complete: bool) -> String {
     format!("{started:x}-{:x}-{:x}-{version:x}-{:x}-{}", header.generation, header.stored, outcome.number, u8::from(complete))
 }
 
-/// Does the board say that these days are counted? A log that was never counted to its end may have lines of any day.
+/// True if the board shows these days as counted. A log that was never counted to its end may have requests of any day.
 fn is_counted(board: &BoardReader, span: Span, pending: u64) -> Result<bool, Busy> {
     if pending > 0 && board.logs()?.iter().any(|log| log.state == LogState::Counting && !log.complete) {
         return Ok(false);

@@ -292,7 +292,7 @@ impl Log {
     }
 
     /// Bytes that are known and not counted, whether they can be read or not.
-    pub(super) fn uncounted(&self) -> u64 {
+    pub fn uncounted(&self) -> u64 {
         match (&self.plan, self.format) {
             (Some(plan), _) => self.size.max(plan.to) - plan.next,
             (None, Some(_)) if self.caught_up => 0,
