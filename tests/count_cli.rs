@@ -334,8 +334,8 @@ fn check_damaged(path: &Path, sentence: &str) -> u64 {
 
 #[test]
 fn a_damaged_file_counts_up_to_the_damage() {
-    let cut = "it ends in the middle of its compressed data";
-    let corrupt = "its compressed data is damaged, or followed by something else";
+    let cut = "the compressed data ends too early";
+    let corrupt = "the compressed data is corrupt, or followed by other data";
     let folder = Folder::new();
     let log = clients(20_000);
     for (ending, bytes) in packed(&log) {
@@ -361,7 +361,7 @@ fn a_damaged_file_counts_up_to_the_damage() {
     // A bomb. It holds no line, and one last line without LF.
     let [_, (_, zst), ..] = packed(&vec![0; 4 << 20]);
     fs::write(folder.join("x.zst"), zst.repeat(100)).unwrap();
-    assert_eq!(check_damaged(&folder.join("x.zst"), "it is hardly anything but repetition, as decompression bombs are"), 1);
+    assert_eq!(check_damaged(&folder.join("x.zst"), "the log is almost nothing but repetition, like a decompression bomb"), 1);
 }
 
 /// Both a path that cannot be read and one that can: exit 1, a sentence on the one, the numbers of the other.

@@ -39,14 +39,14 @@ impl Damage {
 }
 
 impl fmt::Display for Damage {
-    /// Half a sentence that says what is wrong with "it".
+    /// The damage as a clause for the end of a sentence.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
-            Damage::Cut => "it ends in the middle of its compressed data",
-            Damage::Corrupt => "its compressed data is damaged, or followed by something else",
-            Damage::TooLarge => "it becomes larger than a log may be",
-            Damage::Ratio => "it is hardly anything but repetition, as decompression bombs are",
-            Damage::Memory => "it takes more than 64 MiB of memory to decompress",
+            Damage::Cut => "the compressed data ends too early",
+            Damage::Corrupt => "the compressed data is corrupt, or followed by other data",
+            Damage::TooLarge => "the uncompressed log would be larger than the limit",
+            Damage::Ratio => "the log is almost nothing but repetition, like a decompression bomb",
+            Damage::Memory => "decompression needs more than 64 MiB of memory",
         })
     }
 }
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(Damage::ALL.map(Damage::code), [1, 2, 3, 4, 5]);
         for damage in Damage::ALL {
             assert_eq!(Damage::from_code(damage.code()), Some(damage));
-            assert!(damage.to_string().starts_with("it"));
+            assert!(damage.to_string().starts_with(|first: char| first.is_ascii_lowercase()));
         }
         assert_eq!((Damage::from_code(0), Damage::from_code(6)), (None, None));
     }
