@@ -4,11 +4,13 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Daemon, Folder, Truth, wait_until};
+use support::{Daemon, Folder, Truth, signal, wait_until};
 
 /// A line of a day of March 2021.
 fn line(day: u32, client: &str) -> String {
@@ -190,14 +192,224 @@ fn what_is_wrong_with_a_request_is_named() {
         ("/api/v1/range?from=0d", "from", "7d"),
         ("/api/v1/range?to=tomorrow", "to", "today"),
         ("/api/v1/range?from=today&to=yesterday", "from", "after"),
-        ("/api/v1/days?limits=1", "limits", "there are from, to, sort, limit, cursor, format"),
+        ("/api/v1/days?limits=1", "limits", "the parameters of this path are from, to, sort, limit, cursor, format"),
         ("/api/v1/days/2021-02-30", "day", "2021-03-22"),
-        ("/api/v1/status?x", "x", "takes none"),
-        ("/openapi.json?x=1", "x", "takes none"),
+        ("/api/v1/status?x", "x", "has no parameters"),
+        ("/openapi.json?x=1", "x", "has no parameters"),
     ] {
         let problem = problem(&daemon, path);
         assert_eq!((&problem["code"], &problem["parameter"]), (&json!("bad-parameter"), &json!(parameter)), "{path}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains(words), "{path}: {problem}");
+    }
+}
+
+/// The type was about:blank, which leads nowhere.
+#[test]
+fn the_type_of_a_problem_is_a_link_to_its_description() {
+    let daemon = Daemon::start(&[]);
+    let (_, _, page) = ask(&daemon, "/docs", &[]);
+    let document = daemon.get("/openapi.json");
+    for code in document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap() {
+        assert!(page.contains(&format!("id={code}")), "{code} has no anchor in /docs");
+    }
+    for (method, path, code) in [
+        ("GET", "/api/v1/files?limit=0", "bad-parameter"),
+        ("GET", "/api/v1/files/0000000000000000", "not-found"),
+        ("DELETE", "/api/v1/files/0000000000000000", "no-token-set"),
+        ("DELETE", "/docs", "method-not-allowed"),
+    ] {
+        let (_, _, body) = daemon.ask(method, path, &[]).unwrap();
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&problem["code"], &problem["type"]), (&json!(code), &json!(format!("/docs#{code}"))), "{method} {path}");
+    }
+}
+
+/// `bytes` was taken for traffic, and is `log_bytes` now.
+#[test]
+fn sorting_by_the_old_name_of_log_bytes_is_refused_with_the_new_name() {
+    let daemon = five();
+    for (old, new) in [("bytes", "log_bytes"), ("-bytes", "-log_bytes")] {
+        let problem = problem(&daemon, &format!("/api/v1/files?sort={old}"));
+        assert_eq!((&problem["code"], &problem["parameter"]), (&json!("bad-parameter"), &json!("sort")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(&format!("now named {new:?}")), "{problem}");
+        assert_eq!(names(&daemon.get(&format!("/api/v1/files?sort={new}"))).len(), 5);
+    }
+}
+
+// Days without requests.
+
+/// Such a day was 404, so that a chart of a month had holes.
+#[test]
+fn a_day_without_requests_is_zeros_between_the_counted_days_and_not_found_outside() {
+    let daemon = five();
+    let zeros = daemon.get("/api/v1/days/2021-03-10");
+    let busy = daemon.get("/api/v1/days/2021-03-22");
+    assert!(zeros.as_object().unwrap().keys().eq(busy.as_object().unwrap().keys()), "{zeros}");
+    for (field, value) in zeros.as_object().unwrap() {
+        match field.as_str() {
+            "day" => assert_eq!(value, "2021-03-10"),
+            "complete" => assert_eq!(value, true),
+            "unique_ips_at_least" => assert_eq!(value, false),
+            "requests_by_hour" => assert_eq!(value, &json!(vec![0; 24])),
+            _ => assert_eq!(value, 0, "{field}"),
+        }
+    }
+    // The list has the days with requests only.
+    assert_eq!(daemon.get("/api/v1/days?from=2021-03-02&to=2021-03-20")["days"], json!([]));
+    for day in ["2021-02-28", "2021-03-26", "today", "undated"] {
+        let (status, _, body) = ask(&daemon, &format!("/api/v1/days/{day}"), &[]);
+        assert_eq!(status, 404, "{day}: {body}");
+        assert_eq!(body.contains("2021-03-01 to 2021-03-25"), day != "undated", "{day}: {body}");
+    }
+    let empty = Daemon::start(&[]);
+    let (status, _, body) = ask(&empty, "/api/v1/days/2021-03-22", &[]);
+    assert!(status == 404 && body.contains("no requests with a day yet"), "{status}: {body}");
+}
+
+#[test]
+fn a_day_without_requests_is_incomplete_while_a_log_that_may_have_some_is_not_counted() {
+    let folder = Folder::new();
+    for part in ["logs", "faults"] {
+        fs::create_dir(folder.join(part)).unwrap();
+    }
+    fs::write(folder.join("logs/a.log"), line(21, "1.1.1.1") + &line(25, "1.1.1.1")).unwrap();
+    let daemon = Daemon::start_with_fault(folder, "pause", &[], &[]);
+    daemon.wait_for("a.log", Truth { total: 2, ip: 1 });
+    let complete = || daemon.get("/api/v1/days/2021-03-23")["complete"] == true;
+    wait_until("the day is complete", || complete().then_some(()));
+    fs::write(daemon.folder.join("faults/pause"), b"").unwrap();
+    // There at once: an empty log would be counted to its end.
+    fs::write(daemon.folder.join("b.log"), line(23, "2.2.2.2")).unwrap();
+    fs::rename(daemon.folder.join("b.log"), daemon.log("b.log")).unwrap();
+    wait_until("the day is incomplete", || (!complete()).then_some(()));
+    fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
+    wait_until("the day is complete again", || complete().then_some(()));
+    assert_eq!(daemon.get("/api/v1/days/2021-03-23")["requests"], 1);
+}
+
+// Logs that cannot be read.
+
+/// Puts a log into the folder that only root can read, from the first moment.
+fn put_unreadable(daemon: &Daemon, name: &str, content: &str) {
+    let apart = daemon.folder.join(name);
+    fs::write(&apart, content).unwrap();
+    fs::set_permissions(&apart, fs::Permissions::from_mode(0o000)).unwrap();
+    fs::rename(&apart, daemon.log(name)).unwrap();
+}
+
+/// Lets tallyd read a log or a folder, or not.
+fn permit(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A range said that it was complete although a log that nobody could read may have had requests of its days.
+#[test]
+fn an_undated_log_that_cannot_be_read_makes_ranges_and_days_incomplete() {
+    let daemon = Daemon::start_as_nobody();
+    fs::write(daemon.log("20210322.log"), line(22, "1.1.1.1") + &line(25, "1.1.1.1")).unwrap();
+    daemon.wait_for("20210322.log", Truth { total: 2, ip: 1 });
+    settle(&daemon);
+    let paths = [
+        "/api/v1/range",
+        "/api/v1/range?from=2021-03-22&to=2021-03-22",
+        // No log is known to have requests of these days.
+        "/api/v1/range?from=2021-03-23&to=2021-03-24",
+        "/api/v1/range?from=2022-01-01",
+        "/api/v1/top/clients",
+        "/api/v1/days/2021-03-22",
+        "/api/v1/days/2021-03-24",
+    ];
+    let all_are = |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
+    wait_until("all is complete", || all_are(true));
+    put_unreadable(&daemon, "access.log", &line(24, "2.2.2.2"));
+    wait_until("nothing is complete", || all_are(false));
+    assert_eq!(daemon.file("access.log").unwrap()["complete"], false);
+    // Also after the coordinator has restarted.
+    signal(daemon.pids("coordinator")[0], libc::SIGKILL);
+    wait_until("the coordinator is there again", || (daemon.restarts("coordinator") == 1).then_some(()));
+    wait_until("the log is found again", || daemon.file("access.log").filter(|file| file["reason"].is_string()));
+    assert_eq!(all_are(false), Some(()));
+    permit(&daemon.log("access.log"), 0o644);
+    daemon.wait_for("access.log", Truth { total: 1, ip: 1 });
+    wait_until("all is complete again", || all_are(true));
+    assert_eq!(daemon.get("/api/v1/range?from=2021-03-23&to=2021-03-24")["requests"], 1);
+    // A log that grew since it was counted may have any day in the rest.
+    permit(&daemon.log("access.log"), 0o000);
+    let mut log = fs::File::options().append(true).open(daemon.log("access.log"));
+    if let Ok(log) = &mut log {
+        log.write_all(line(25, "3.3.3.3").as_bytes()).unwrap();
+        wait_until("nothing is complete once more", || all_are(false));
+    }
+    fs::remove_file(daemon.log("access.log")).unwrap();
+    wait_until("the log is gone", || daemon.file("access.log").filter(|file| file["state"] == "gone"));
+}
+
+/// Nobody knows which days the lines behind the damage have. Such a log made no day incomplete.
+#[test]
+fn a_damaged_log_of_which_no_day_is_known_makes_ranges_and_days_incomplete() {
+    let daemon = over(&[("20210322.log", line(22, "1.1.1.1"))]);
+    let paths = ["/api/v1/range", "/api/v1/range?from=2021-03-22&to=2021-03-22", "/api/v1/days/2021-03-22"];
+    let all_are = |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
+    wait_until("all is complete", || all_are(true));
+    fs::write(daemon.log("access.log"), b"\x1f\x8b\x08\0\0\0\0\0\0\0").unwrap();
+    wait_until("the damage is found", || daemon.file("access.log").filter(|file| file["reason"].is_string()));
+    wait_until("nothing is complete", || all_are(false));
+    fs::remove_file(daemon.log("access.log")).unwrap();
+    wait_until("all is complete again", || all_are(true));
+}
+
+/// It said `ready` although tallyd could count nothing.
+#[test]
+fn tallyd_is_not_ready_while_no_log_can_be_read_and_says_why() {
+    let daemon = Daemon::start_as_nobody();
+    let ready = || daemon.ask("GET", "/readyz", &[]).map(|(status, _, body)| (status, body));
+    let wait_ready = |what: &str| wait_until(what, || ready().filter(|answer| *answer == (200, "ready\n".to_owned())));
+    // Without logs in a folder that can be read, there is nothing to wait for.
+    wait_ready("an empty folder is ready");
+    put_unreadable(&daemon, "access.log", &line(22, "1.1.1.1"));
+    let (_, body) = wait_until("one log that cannot be read is not ready", || ready().filter(|(status, _)| *status == 503));
+    let problem: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&problem["code"], &problem["type"]), (&json!("not-ready"), &json!("/docs#not-ready")));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(["cannot read the only log", "uid 65532", "usermod -aG adm tallyd"].iter().all(|words| detail.contains(words)) || !is_root(), "{detail}");
+    put_unreadable(&daemon, "error-free.log", &line(22, "1.1.1.1"));
+    wait_until("two are counted", || ready().filter(|(status, body)| *status == 503 && body.contains("any of the 2 logs")));
+    permit(&daemon.log("access.log"), 0o644);
+    wait_ready("one log that can be read is ready");
+    permit(&daemon.logs(), 0o000);
+    let (_, body) = wait_until("a folder that cannot be read is not ready", || ready().filter(|(status, _)| *status == 503));
+    assert!(body.contains("cannot read the watched folder") && body.contains("usermod -aG adm tallyd"), "{body}");
+    permit(&daemon.logs(), 0o755);
+    wait_ready("the folder can be read again");
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+#[test]
+fn health_has_the_names_that_monitoring_systems_use() {
+    let folder = Folder::new();
+    for part in ["logs", "faults"] {
+        fs::create_dir(folder.join(part)).unwrap();
+    }
+    fs::write(folder.join("faults/pause"), b"").unwrap();
+    fs::write(folder.join("logs/a.log"), line(22, "1.1.1.1")).unwrap();
+    let token = "0123456789abcdef0123456789abcdef";
+    let daemon = Daemon::start_with_fault(folder, "pause", &[("TALLYD_READ_TOKEN", token)], &[]);
+    let answers = |paths: &[&str]| paths.iter().map(|path| daemon.ask("GET", path, &[]).map(|(status, _, body)| (status, body))).collect::<Vec<_>>();
+    let (live, ready) = (["/healthz", "/health", "/livez", "/-/healthy"], ["/readyz", "/ready", "/-/ready"]);
+    assert_eq!(answers(&live), vec![Some((200, "alive\n".to_owned())); 4]);
+    assert!(answers(&ready).iter().all(|answer| answer.as_ref().is_some_and(|(status, body)| *status == 503 && body.contains("bytes are left"))));
+    fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
+    wait_until("all are ready", || (answers(&ready) == vec![Some((200, "ready\n".to_owned())); 3]).then_some(()));
+    for path in live.iter().chain(&ready) {
+        assert_eq!(daemon.ask("HEAD", path, &[]).unwrap().0, 200, "{path}");
+        assert_eq!(daemon.ask("POST", path, &[]).unwrap().0, 405, "{path}");
+    }
+    // Neither longer paths nor other ones are open.
+    for path in ["/health/", "/-/", "/-/healthy/x", "/-/metrics", "/readyz2"] {
+        assert!([401, 404].contains(&daemon.ask("GET", path, &[]).unwrap().0), "{path}");
     }
 }
 

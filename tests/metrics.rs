@@ -209,7 +209,7 @@ fn what_is_wrong_is_told_by_metrics_and_status_alike() {
     let status = daemon.get("/api/v1/status");
     let sentences = status["degraded"].as_array().unwrap();
     assert_eq!(sentences.len(), 2, "{status}");
-    assert!(sentences[0].as_str().unwrap().contains("cannot open") && sentences[1].as_str().unwrap().starts_with("auth: "), "{status}");
+    assert!(sentences[0].as_str().unwrap().contains("cannot read") && sentences[1].as_str().unwrap().starts_with("auth: "), "{status}");
     // Each word is in the document of the metrics.
     let document = include_str!("../docs/METRICS.md");
     for reason in Scrape::of(&daemon).all("tallyd_degraded").into_keys() {
@@ -288,6 +288,18 @@ fn what_is_asked_for_makes_no_series() {
     let of_scrapes = more.iter().filter(|series| series.contains("route=\"/metrics\"")).count();
     let bounds = before.all("tallyd_http_request_duration_seconds_bucket").keys().filter(|labels| labels.contains("route=\"other\"")).count();
     assert_eq!((of_scrapes, more.len()), (1 + bounds + 2, of_scrapes + 1), "{more:#?}");
+}
+
+#[test]
+fn each_name_of_health_is_a_route_and_no_other_path_is() {
+    let daemon = Daemon::start(&[]);
+    for path in ["/health", "/livez", "/-/healthy", "/-/ready", "/-/other", "/-/x", "/health/x"] {
+        assert!(daemon.ask("GET", path, &[]).is_some(), "{path}");
+    }
+    let routes: std::collections::BTreeSet<String> =
+        Scrape::of(&daemon).all("tallyd_http_request_duration_seconds_count").into_keys().map(str::to_owned).collect();
+    let want = ["/health", "/livez", "/-/healthy", "/-/ready", "other"].map(|route| format!("{{route=\"{route}\"}}"));
+    assert!(want.iter().all(|route| routes.contains(route)) && !routes.iter().any(|route| route.contains("/x") || route.contains("/-/other")), "{routes:?}");
 }
 
 /// Two threads that answered at the same time counted one answer.

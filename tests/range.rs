@@ -534,7 +534,7 @@ fn a_log_that_is_taken_back_counts_nowhere_and_never_again() {
     assert_eq!(status(&daemon, "DELETE", &format!("/api/v1/files/{id}"), &[BEARER]), (204, String::new()));
     let check = |daemon: &Daemon| {
         let file = daemon.file("20210322.log").unwrap();
-        assert_eq!((&file["state"], &file["reason"], &file["requests"]), (&json!("skipped"), &json!("it was taken back"), &json!(0)));
+        assert_eq!((&file["state"], &file["reason"], &file["requests"]), (&json!("skipped"), &json!("the numbers of the log were deleted"), &json!(0)));
         assert_eq!(daemon.reported("20210322.log"), None);
         assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 1);
         let range = daemon.get("/api/v1/range");
@@ -577,7 +577,7 @@ fn a_copy_of_a_log_that_was_taken_back_counts_nowhere_either() {
     let is_void = |daemon: &Daemon| {
         let file = daemon.file("copy.log")?;
         let shown = (&file["state"], &file["reason"], &file["requests"], &file["duplicate_of"]);
-        (shown == (&json!("skipped"), &json!("it was taken back"), &json!(0), &Value::Null)).then_some(())
+        (shown == (&json!("skipped"), &json!("the numbers of the log were deleted"), &json!(0), &Value::Null)).then_some(())
     };
     wait_until("it is void", || is_void(&daemon));
     assert_eq!(daemon.reported("copy.log"), None);

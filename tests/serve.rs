@@ -233,7 +233,7 @@ fn what_is_no_log_is_left_out() {
     for (name, reason) in
         [("pipe.log", "not a regular file"), ("link.log", "a link out of the folder"), (".hidden.log", "hidden"), ("x.log.tmp", "a temporary name")]
     {
-        assert_eq!(left_out(name), Some((json!("skipped"), json!(format!("left out: {reason}")))), "{name}");
+        assert_eq!(left_out(name), Some((json!("skipped"), json!(format!("skipped: {reason}")))), "{name}");
     }
     assert_eq!(daemon.get("/api/v1/status")["skipped"], 7);
 }

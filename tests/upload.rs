@@ -193,10 +193,10 @@ fn names_that_would_not_be_counted_are_refused() {
         ("%2e%2e", "dot"),
         (".hidden", "dot"),
         (".tallyd-upload-0123456789abcdef.tmp", "dot"),
-        ("%00", "cannot be seen"),
-        ("a%00.log", "cannot be seen"),
-        ("a%0a.log", "cannot be seen"),
-        ("a%1b[2J.log", "cannot be seen"),
+        ("%00", "invisible"),
+        ("a%00.log", "invisible"),
+        ("a%0a.log", "invisible"),
+        ("a%1b[2J.log", "invisible"),
         ("x.tmp", ".tmp"),
         ("x.part", ".part"),
         ("x~", "~"),
@@ -356,7 +356,7 @@ fn a_link_is_not_followed_and_what_is_no_file_stays() {
     assert_eq!(fs::read(&outside).unwrap(), b"precious\n");
     assert!(!daemon.folder.join("nowhere").exists());
     for query in ["", "?replace=true"] {
-        check_refused(&put(&daemon, &format!("/api/v1/files/c.log{query}"), &bytes), 409, "conflict", "no regular file");
+        check_refused(&put(&daemon, &format!("/api/v1/files/c.log{query}"), &bytes), 409, "conflict", "not a regular file");
     }
     assert!(daemon.log("c.log").is_dir());
 }
@@ -581,7 +581,7 @@ fn a_disk_that_is_nearly_full_is_not_filled() {
     assert_eq!(first, *b"HTTP/1.1 507");
     let mut stream = begin(&daemon, "/api/v1/files/a.log", "Transfer-Encoding: chunked\r\n");
     let _ = stream.write_all(&chunked(&bytes));
-    check_refused(&Answer::read(stream).unwrap(), 507, "disk-full", "65 MiB are to stay free");
+    check_refused(&Answer::read(stream).unwrap(), 507, "disk-full", "65 MiB must stay free");
     wait_until("nothing is left", || names(&daemon.logs()).is_empty().then_some(()));
     assert_eq!(put(&daemon, "/api/v1/files/a.log", &bytes[..10 << 20]).status, 201);
 }

@@ -1,6 +1,6 @@
-//! What data answers have in common: a tag, and a form.
+//! Parts that all answers with numbers share: the tag (`ETag`) and the format.
 //!
-//! A tag changes whenever a number may have. Tags are weak: what they tell apart is numbers and forms, not how the bytes are packed for the way.
+//! A tag changes whenever a number may have changed. Tags are weak: they identify numbers and format, not the compression.
 
 use std::fmt::Display;
 
@@ -12,19 +12,19 @@ use super::query::{Asked, Kind, Parameter};
 use super::routes::Api;
 use crate::log::Day;
 
-/// How an answer is written.
+/// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
     Csv,
-    /// JSON lines: an object a line.
+    /// JSON lines: one object on each line.
     Ndjson,
 }
 
 impl Format {
     pub(super) const ALL: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
 
-    /// As the parameter `format` names it.
+    /// The word for the parameter `format`.
     pub(super) fn word(self) -> &'static str {
         match self {
             Format::Json => "json",
@@ -33,7 +33,7 @@ impl Format {
         }
     }
 
-    /// As the header Accept names it.
+    /// The media type, as in the header Accept.
     pub(super) fn media(self) -> &'static str {
         match self {
             Format::Json => "application/json",
@@ -48,14 +48,14 @@ impl Format {
 }
 
 const ABOUT: &str =
-    "How the answer is written. It wins over the header `Accept`, by which the same is chosen; if that wants nothing of what there is, the answer is JSON.";
+    "The format of the answer. Without this parameter, the header `Accept` selects the format; if tallyd supports none of the types in it, the answer is JSON.";
 
-/// `format=` of lists.
+/// The parameter `format` of lists.
 pub(super) static FORMAT_OF_LIST: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv", "ndjson"]) };
-/// `format=` of what is one thing.
+/// The parameter `format` of single objects.
 pub(super) static FORMAT: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv"]) };
 
-/// What tells the state of the numbers that an answer is made of.
+/// Identifies the state of the numbers in an answer.
 #[derive(Debug)]
 pub(super) struct Tag(String);
 
@@ -64,12 +64,13 @@ impl Tag {
         Tag(state.to_string())
     }
 
-    /// Days in words are other days tomorrow. So where they can be asked for, the tag is of the very day that they were read with: it may be over by now.
+    /// Adds the day that words such as `today` were parsed with, since they mean other days tomorrow. That day may be over
+    /// by the time the answer is made.
     pub(super) fn on(self, today: Day) -> Tag {
         Tag(format!("{}-{:x}", self.0, today.number()))
     }
 
-    /// Does who asks have the answer with this tag?
+    /// True if the client has the answer with this tag.
     pub(super) fn is_known(&self, asked: &Asked, format: Format) -> bool {
         is_known(&asked.headers, &self.text(format))
     }
@@ -78,18 +79,18 @@ impl Tag {
         format!("W/\"{}-{}\"", self.0, format.word())
     }
 
-    /// The tag of what is the same as long as the program is.
+    /// The tag of answers that do not change while the daemon runs.
     pub(super) fn of_program(api: &Api) -> Tag {
         Tag::new(format_args!("{:x}", api.sources.started))
     }
 
-    /// The tag of what the board shows. To be taken before the board is read: then it can be too old, and never too new.
+    /// The tag of the board. Callers take it before they read the board: then the tag may be too old, but never too new.
     pub(super) fn of_board(api: &Api) -> Tag {
         Tag::new(format_args!("{:x}-{:x}", api.sources.started, api.sources.board.header().generation))
     }
 }
 
-/// An answer with its tag; or only that who asks has it already.
+/// The answer with its tag, or 304 if the client has the answer with this tag.
 pub(super) fn answer<B: Into<Bytes>>(asked: &Asked, tag: &Tag, format: Format, body: impl FnOnce() -> B) -> Response {
     let tag = tag.text(format);
     let mut response = if is_known(&asked.headers, &tag) {
@@ -98,18 +99,18 @@ pub(super) fn answer<B: Into<Bytes>>(asked: &Asked, tag: &Tag, format: Format, b
         ([(header::CONTENT_TYPE, format.content_type())], body().into()).into_response()
     };
     let headers = response.headers_mut();
-    // Hexadecimal digits and words can always stand in a header.
+    // A tag is hexadecimal digits and words, which are always valid in a header.
     headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 
-/// A JSON answer that is another one each time.
+/// A JSON answer without a tag, for contents that change all the time.
 pub(super) fn fleeting(body: impl Into<Bytes>) -> Response {
     ([(header::CONTENT_TYPE, Format::Json.content_type())], body.into()).into_response()
 }
 
-/// Does who asks have the answer with this tag?
+/// True if the client has the answer with this tag.
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|asked| asked.to_str().ok());
     let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();

@@ -1,7 +1,7 @@
-//! What the api asks the coordinator to do: to take a log back, and to look at everything now. Only for who shows the token.
+//! Requests to the coordinator: to delete a log, and to scan the folders now. Both need the token.
 //!
-//! A request lies in the socket until some coordinator takes it. One that dies with it has done nothing, so as long as nothing is to be seen the request is made again; done twice,
-//! it is done once.
+//! A request waits in the socket until a coordinator reads it. A coordinator that dies with a request has done nothing, so the
+//! api repeats the request until its effect is visible. Repeating a request has no further effect.
 
 use std::fs::File;
 use std::io;
@@ -21,10 +21,10 @@ use crate::board::{LogRow, LogState, Reason};
 use crate::job::Request;
 use crate::store;
 
-/// So long who takes a log back is kept waiting.
+/// The maximum time that a deletion is waited for.
 const WAIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
-/// After so long, what is not done is asked for again.
+/// The time after which a request without effect is repeated.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// `DELETE /api/v1/files/{id}`
@@ -40,17 +40,20 @@ pub(super) async fn delete(
     let id = path_part("id", path)?;
     let row = find(&api, &id)?;
     if row.duplicate_of != 0 || row.state == LogState::Duplicate {
-        return Err(Problem::conflict(format!("it counts within another file; delete {}, which it is a duplicate of", wire::file_id(row.duplicate_of))));
+        return Err(Problem::conflict(format!(
+            "this log is a duplicate, so its requests count in another log; delete that log, {}, instead",
+            wire::file_id(row.duplicate_of)
+        )));
     }
     if row.state == LogState::Skipped && row.reason != Reason::Deleted {
-        return Err(Problem::conflict("it is left out, so nothing of it is counted"));
+        return Err(Problem::conflict("tallyd skips this log, so there is nothing to delete"));
     }
     let (log, start) = (row.id, Instant::now());
     let mut asked: Option<Instant> = None;
     loop {
         let row = sources.board.log(log)?;
         if row.as_ref().is_none_or(is_deleted) {
-            // What is only on the board would be back after the coordinator's death.
+            // A deletion that is only on the board would be lost if the coordinator died.
             if is_stored(sources, log, row.is_none()).await {
                 return Ok(StatusCode::NO_CONTENT);
             }
@@ -73,7 +76,7 @@ pub(super) async fn rescan(State(api): Shared, headers: HeaderMap, asked: Result
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Does who asks show the token?
+/// Refuses requests without the token.
 pub(super) fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Problem> {
     sources.keys.may_change(headers)
 }
@@ -81,7 +84,7 @@ pub(super) fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Probl
 pub(super) fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {
     sources.requests.send(&request.to_bytes(), None).map_err(|error| {
         warn!(%error, "cannot ask the coordinator");
-        Problem::not_ready("the coordinator does not listen; ask again")
+        Problem::not_ready("the coordinator does not accept requests at the moment; try again")
     })
 }
 
@@ -89,12 +92,13 @@ fn is_deleted(row: &LogRow) -> bool {
     row.state == LogState::Skipped && row.reason == Reason::Deleted
 }
 
-/// Does the store say that the log was taken back? Of one that nobody knows any more, it need not say anything.
+/// True if the store has the deletion of the log, or if nobody knows the log any more.
 async fn is_stored(sources: &Sources, log: u64, is_unknown: bool) -> bool {
     stored(sources, log, move |meta| meta.map_or(is_unknown, |meta| meta.state == store::State::Deleted)).await
 }
 
-/// Does the store say this of a log? `None` is asked of one that it does not have. What cannot be read says nothing.
+/// True if `says` is true of the log in the store; `None` stands for a log that is not in the store. False if the store
+/// cannot be read.
 pub(super) async fn stored(sources: &Sources, log: u64, says: impl FnOnce(Option<&store::Meta>) -> bool + Send + 'static) -> bool {
     let path = store::folder::path(&sources.partials, log);
     let look = move || match File::open(path).map_err(store::Trouble::from).and_then(store::read_meta) {

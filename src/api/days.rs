@@ -1,4 +1,4 @@
-//! Days over all logs: one by one, united, and who asked most in them.
+//! Days over all logs: day by day, as a range, and the clients with the most requests.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -13,26 +13,27 @@ use super::ranges::{self, Ranges};
 use super::routes::Shared;
 use super::table;
 use super::wire::{self, json};
-use crate::board::DayRow;
+use crate::board::{BoardReader, DayRow, Header, LogRow, LogState};
 use crate::log::Day;
 use crate::store::unite::Top;
 
-/// How many clients are told if nobody says how many.
+/// The default number of clients.
 const TOP: usize = 10;
 
 static SORT: Parameter = Parameter {
     name: "sort",
-    about: "`day`, from the first to the last, if not given; `-day` is from the last to the first. `undated` comes last.",
+    about: "The order of the days: `day` from the first to the last (default), `-day` from the last to the first. `undated` is last in both.",
     kind: Kind::Words(&["day", "-day"]),
 };
-static LIMIT: Parameter = Parameter { name: "limit", about: "The most days of an answer; all if not given.", kind: Kind::Count(PAGE_MAX) };
-static LIMIT_OF_TOP: Parameter = Parameter { name: "limit", about: "How many clients, 10 if not given.", kind: Kind::Count(Ranges::TOP_MAX) };
+static LIMIT: Parameter = Parameter { name: "limit", about: "The maximum number of days in the answer. Default: all.", kind: Kind::Count(PAGE_MAX) };
+static LIMIT_OF_TOP: Parameter =
+    Parameter { name: "limit", about: "The maximum number of clients in the answer. Default: 10.", kind: Kind::Count(Ranges::TOP_MAX) };
 
-/// What can be asked of the list of days.
+/// The parameters of the list of days.
 pub(super) static OF_LIST: &[&Parameter] = &[&FROM, &TO, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
-/// What can be asked of a range.
+/// The parameters of a range.
 pub(super) static OF_RANGE: &[&Parameter] = &[&FROM, &TO, &FORMAT];
-/// What can be asked of the clients that asked most.
+/// The parameters of the clients with the most requests.
 pub(super) static OF_TOP: &[&Parameter] = &[&FROM, &TO, &LIMIT_OF_TOP, &FORMAT_OF_LIST];
 
 /// `GET /api/v1/days`
@@ -63,9 +64,33 @@ pub(super) async fn day(State(api): Shared, path: Result<Path<String>, PathRejec
     let today = today();
     let wanted = parse_day("day", &path_part("day", path)?, today)?;
     let tag = Tag::of_board(&api).on(today);
-    let row: Option<DayRow> = api.sources.board.days()?.into_iter().find(|row| row.day == wanted);
-    let row = row.ok_or_else(|| Problem::not_found(format!("there is nothing of {}; /api/v1/days lists the days", wire::day_name(wanted))))?;
+    let board = &api.sources.board;
+    // Before the rows: a day that is settled now has its row already.
+    let header = board.header();
+    let rows = board.days()?;
+    let row = match (rows.iter().find(|row| row.day == wanted), wanted) {
+        (Some(row), _) => *row,
+        (None, Some(day)) => day_without_requests(board, &header, &rows, day)?,
+        (None, None) => return Err(Problem::not_found("no log has requests without a day; /api/v1/days lists the days")),
+    };
     Ok(answer(&asked, &tag, Format::Json, || json(&wire::DayOfAll::from(&row))))
+}
+
+/// A day of zeros, if it is between the first and the last day of these rows.
+fn day_without_requests(board: &BoardReader, header: &Header, rows: &[DayRow], day: Day) -> Result<DayRow, Problem> {
+    let mut dated = rows.iter().filter_map(|row| row.day);
+    let Some(first) = dated.next() else {
+        return Err(Problem::not_found(format!("tallyd has counted no requests with a day yet, so none of {day}; /api/v1/status shows what is left to count")));
+    };
+    let last = dated.next_back().unwrap_or(first);
+    if day < first || last < day {
+        return Err(Problem::not_found(format!("{day} is outside of the days that tallyd has counted, {first} to {last}; /api/v1/days lists them")));
+    }
+    // A full board has no row for a new day, although there may be requests of that day.
+    let may_lack = !header.scanned || header.unsettled || header.full;
+    let is_of_day = |log: &LogRow| log.day == Some(day) && log.state != LogState::Skipped && log.lacks_lines();
+    let complete = !may_lack && !board.logs()?.iter().any(is_of_day);
+    Ok(DayRow { used: true, day: Some(day), complete, ..DayRow::default() })
 }
 
 /// `GET /api/v1/range`

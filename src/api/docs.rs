@@ -83,7 +83,7 @@ fn put(html: &mut String, document: &Value) -> std::fmt::Result {
     }
     write!(html, "<h2 id=\"codes\">Errors</h2><table><tr><th>code</th><th>status</th><th>when, and what to do</th></tr>")?;
     for code in CODES {
-        write!(html, "<tr><td><code>{}</code></td><td>{}</td><td>{}</td></tr>", code.word, code.status.as_u16(), mark(code.about))?;
+        write!(html, "<tr id=\"{0}\"><td><code>{0}</code></td><td>{1}</td><td>{2}</td></tr>", code.word, code.status.as_u16(), mark(code.about))?;
     }
     write!(html, "</table></body></html>")
 }

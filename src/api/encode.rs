@@ -1,6 +1,6 @@
-//! Answers that are packed for the way: by zstd or gzip, if who asks can unpack that.
+//! Compression of answers by zstd or gzip, if the client supports it.
 //!
-//! Only answers that are there as a whole: events are not touched.
+//! Only complete answers are compressed, never the stream of events.
 
 use std::io::{self, Write};
 
@@ -13,11 +13,11 @@ use super::caught;
 use super::problem::Problem;
 use super::query::{list, quality};
 
-/// Smaller answers fit into a packet as they are.
+/// Smaller answers are not compressed: they fit into a packet.
 const BYTES_MIN: u64 = 1024;
-/// Larger ones are packed by a thread of their own, so that others need not wait.
+/// Larger answers are compressed by a thread of their own, so that other requests do not wait.
 const AT_ONCE_MAX: usize = 64 * 1024;
-/// The fastest level of each: an answer is packed for one reader.
+/// The fastest level of both: each answer is compressed for one reader.
 const LEVEL: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,18 +46,18 @@ impl Coding {
     }
 }
 
-/// Says in an answer that others may get other bytes, and by what it is to be packed: as who asks wants, if it is worth it.
+/// Adds the header Vary to an answer, and returns the coding that the client wants if compression is worthwhile.
 pub(super) fn chosen(wanted: Option<Coding>, response: &mut Response) -> Option<Coding> {
     if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED) || response.headers().contains_key(header::CONTENT_ENCODING) {
         return None;
     }
-    // What HEAD asks for has its body here still.
+    // Answers to HEAD still have their body here.
     let length = response.body().size_hint().exact()?;
     vary(response.headers_mut());
     wanted.filter(|_| length >= BYTES_MIN)
 }
 
-/// An answer, packed.
+/// Compresses an answer.
 pub(super) async fn packed(coding: Coding, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let packed = match to_bytes(body, usize::MAX).await {
@@ -72,7 +72,7 @@ pub(super) async fn packed(coding: Coding, response: Response) -> Response {
         }
         Err(error) => {
             let id = caught::id();
-            warn!(id, %error, "cannot pack an answer");
+            warn!(id, %error, "cannot compress an answer");
             Problem::internal(id).into_response()
         }
     }
@@ -85,7 +85,7 @@ async fn pack(coding: Coding, bytes: Bytes) -> io::Result<Vec<u8>> {
     tokio::task::spawn_blocking(move || coding.pack(&bytes)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-/// Says that other readers may get other bytes.
+/// Adds `accept-encoding` to the header Vary.
 fn vary(headers: &mut HeaderMap) {
     let name = "accept-encoding";
     let vary = match headers.get(header::VARY).and_then(|vary| vary.to_str().ok()) {
@@ -97,7 +97,7 @@ fn vary(headers: &mut HeaderMap) {
     }
 }
 
-/// The coding that is wanted most (RFC 9110, 12.5.3), zstd of two that are wanted alike; none if none is.
+/// The coding that the client prefers (RFC 9110, 12.5.3), zstd if both have the same weight; none if the client wants none.
 pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
     let accept = list(headers, header::ACCEPT_ENCODING);
     let weight_of = |word: &str| {
@@ -106,9 +106,9 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
             parts.next().filter(|name| name.eq_ignore_ascii_case(word)).map(|_| quality(parts))
         })
     };
-    // A `*` stands for what is not named.
+    // A `*` stands for codings without an entry of their own.
     let weight = |coding: Coding| weight_of(coding.word()).or_else(|| weight_of("*")).unwrap_or(0);
-    // As it is, it is wanted less than whatever is named, unless that is said.
+    // Without a weight of its own, `identity` is less preferred than any named coding.
     let least = weight_of("identity").unwrap_or(0).max(1);
     [Coding::Gzip, Coding::Zstd].into_iter().max_by_key(|coding| weight(*coding)).filter(|coding| weight(*coding) >= least)
 }

@@ -1,6 +1,7 @@
-//! Server-sent events: who listens is told when numbers change.
+//! Server-sent events: each listener gets an event when numbers change.
 //!
-//! One task looks at the board for all who listen, and only while somebody does. What it finds is put into words once; each listener sends the same bytes.
+//! One task reads the board for all listeners, and only while there are any. Each event is written once; all listeners send
+//! the same bytes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,23 +21,23 @@ use super::routes::Shared;
 use super::wire::{self, json};
 use crate::board::{Busy, LogBrief};
 
-/// Two events are at least so far apart: at most 4 a second.
+/// The minimum time between two events: at most 4 per second.
 const APART: Duration = Duration::from_millis(250);
-/// How often the board is looked at while somebody listens and nothing changes.
+/// How often the task reads the board while somebody listens and nothing changes.
 const POLL: Duration = Duration::from_millis(50);
-/// After so long without an event, a comment shows both ends that the connection lives.
+/// The time without an event after which a comment shows both ends that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// So many connections at least, and an eighth of all, are left for those who do not listen.
+/// The minimum number of connections, beside an eighth of all, that is reserved for other requests.
 const LEFT_MIN: usize = 8;
-/// How soon a browser connects again.
+/// The first bytes of a stream: the time in milliseconds after which a browser connects again.
 const BEGINNING: &[u8] = b"retry: 2000\n\n";
 const COMMENT: &[u8] = b": nothing has changed\n\n";
 
-/// The last event, for all who listen.
+/// The last event, for all listeners.
 pub(super) struct Events {
     last: watch::Sender<Told>,
     wanted: Notify,
-    /// The places of those who listen.
+    /// The places of the listeners.
     places: Arc<Semaphore>,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Events {
 enum Told {
     Nothing,
     Change(Change),
-    /// The process is about to end.
+    /// The process is about to end, and so are all streams.
     End,
 }
 
@@ -56,13 +57,14 @@ struct Change {
 }
 
 impl Events {
-    /// For those who may listen: as many as there may be connections, but for some. One who listens is never closed for another who asks, so that else nobody could ask.
+    /// For as many listeners as there may be connections, minus the reserved ones. A listener is never closed to make room, so
+    /// without a reserve listeners could keep all other clients out.
     pub(super) fn new(connections_max: usize) -> Events {
         let places = connections_max.saturating_sub(LEFT_MIN.max(connections_max / 8)).max(1);
         Events { last: watch::Sender::new(Told::Nothing), wanted: Notify::new(), places: Arc::new(Semaphore::new(places)) }
     }
 
-    /// Looks at the board, for ever.
+    /// Reads the board for ever.
     pub(super) async fn watch(&self, sources: &Sources) {
         let mut seen = 0;
         loop {
@@ -87,16 +89,16 @@ impl Events {
         }
     }
 
-    /// Ends what listeners get. They would keep the process from ending.
+    /// Ends all streams, which would keep the process from ending.
     pub(super) fn end(&self) {
         self.last.send_replace(Told::End);
     }
 }
 
-/// What the board shows now, as an event.
+/// The current state of the board as an event.
 fn change(sources: &Sources) -> Result<Change, Busy> {
     let header = sources.board.header();
-    // Of each log, no more is looked at than whether it is there: this is done four times a second.
+    // Only the states of the logs are read: this runs four times per second.
     let add = |files: usize, log: Result<LogBrief, Busy>| log.map(|log| files + usize::from(log.state.is_present()));
     let data = wire::Change {
         generation: header.generation,
@@ -109,7 +111,7 @@ fn change(sources: &Sources) -> Result<Change, Busy> {
     Ok(Change { generation: header.generation, bytes: format!("event: change\nid: {id}\ndata: {text}\n\n").into() })
 }
 
-/// Tells what a listener has seen: generations begin anew with each start.
+/// The id of an event. It contains the start of the daemon, since generations restart with the daemon.
 fn id(sources: &Sources, generation: u64) -> String {
     format!("{:x}-{generation:x}", sources.started)
 }
@@ -119,7 +121,7 @@ pub(super) async fn events(State(api): Shared, asked: Asked) -> Result<Response,
     asked.only(&[])?;
     let sources = &api.sources;
     let place = Arc::clone(&sources.events.places).try_acquire_owned().map_err(|_| Problem::too_many_listeners())?;
-    // Before the board is looked at: what changes after that look is told as an event.
+    // Before the board is read: later changes become events.
     let listener = sources.events.last.subscribe();
     sources.events.wanted.notify_one();
     let now = change(sources)?;
@@ -132,7 +134,7 @@ pub(super) async fn events(State(api): Shared, asked: Asked) -> Result<Response,
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        // nginx would collect events before it passes them on.
+        // Without this header, nginx collects events before it forwards them.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     Ok((headers, Body::from_stream(stream)).into_response())
@@ -141,7 +143,7 @@ pub(super) async fn events(State(api): Shared, asked: Asked) -> Result<Response,
 struct Listener {
     told: watch::Receiver<Told>,
     first: Option<Bytes>,
-    /// What the listener knows.
+    /// The generation of the last event that this listener got.
     generation: u64,
     _place: OwnedSemaphorePermit,
 }
@@ -170,7 +172,7 @@ impl Listener {
     }
 }
 
-/// The task that looks at the board.
+/// Starts the task that reads the board.
 pub(super) fn spawn(sources: &Arc<Sources>) {
     let sources = Arc::clone(sources);
     tokio::spawn(async move { sources.events.watch(&sources).await });

@@ -1,19 +1,20 @@
-//! Answers to the samples in `files/`, for the documents. `tests/api.rs` holds them against the real ones.
+//! Example answers for the OpenAPI document and `/docs`, from the samples in `files/`. `tests/api.rs` compares them with real
+//! answers.
 
 use serde_json::Value;
 
 /// An answer.
 pub(super) struct Example {
-    /// The path as the document names it.
+    /// The path in the document.
     pub(super) path: &'static str,
-    /// The path and query that were asked for.
+    /// The path and the query of the request.
     pub(super) asked: &'static str,
     pub(super) media: &'static str,
     text: &'static str,
 }
 
 impl Example {
-    /// As JSON, or as a text if it is another form.
+    /// The answer as JSON, or as text for other formats.
     pub(super) fn value(&self) -> Value {
         if self.media == "application/json" { serde_json::from_str(self.text).unwrap_or_default() } else { self.text.into() }
     }

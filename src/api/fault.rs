@@ -1,9 +1,10 @@
-//! Faults that the tests ask for. They exist in debug builds only.
+//! Faults for the tests. They exist in debug builds only.
 //!
-//! `TALLYD_FAULT` names one, `TALLYD_FAULT_DIR` a folder: a fault happens as long as the file of its name is in that folder.
+//! `TALLYD_FAULT` names a fault, `TALLYD_FAULT_DIR` a folder: the fault happens while a file of its name is in this folder.
 //!
 //! - `panic`: the handler of `/api/v1/report` panics.
-//! - `escape-api`: it tries to read the file `TALLYD_FAULT_LOG` and to write to it, to connect to `TALLYD_FAULT_ADDRESS`, and to become another program; and says what came of it.
+//! - `escape-api`: the api tries to read and write the file `TALLYD_FAULT_LOG`, to connect to `TALLYD_FAULT_ADDRESS`, and to
+//!   become another program; the journal has the results.
 
 use std::fs;
 use std::io;
@@ -18,7 +19,7 @@ fn asked(name: &str) -> bool {
     asked && std::env::var_os("TALLYD_FAULT_DIR").is_some_and(|folder| Path::new(&folder).join(name).exists())
 }
 
-/// Before a report is made.
+/// Runs before a report is made.
 pub(super) fn before_report() {
     if asked("panic") {
         panic!("a test asked for it");

@@ -1,4 +1,4 @@
-//! The logs, one by one.
+//! The logs: the list of all logs, and one log.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -27,24 +27,24 @@ use crate::store::{self, State as StoreState};
 
 /// The longest pattern of names, in bytes.
 const PATTERN_BYTES_MAX: usize = 256;
-/// So long names are matched with a pattern.
+/// The maximum time for matching all names with a pattern.
 const MATCHING_MAX: Duration = Duration::from_secs(1);
-/// How many files are told if nobody says how many.
+/// The default number of logs on a page.
 const PAGE: usize = 1_000;
 
 static DAY: Parameter =
-    Parameter { name: "day", about: "Only files that have lines of this day: a date, `today`, `yesterday` (in UTC), or `undated`.", kind: Kind::Day };
+    Parameter { name: "day", about: "Only logs that have requests of this day: a date, `today` or `yesterday` (in UTC), or `undated`.", kind: Kind::Day };
 static NAME: Parameter = Parameter {
     name: "name",
-    about: "Only files whose name matches this pattern: `*` is any letters, `?` is one, `[ab]` one of these, `{a,b}` one of these words, `**` any letters and `/`; `\\` takes \
-            from a letter what it means.",
+    about: "Only logs whose name matches this pattern: `*` matches any characters but `/`, `**` any characters, `?` one character, `[ab]` one of these characters, `{a,b}` one \
+            of these words. `\\` before a special character matches the character itself.",
     kind: Kind::Text,
 };
-static STATE: Parameter = Parameter { name: "state", about: "Only files in this state.", kind: Kind::Words(&LogState::NAMES) };
+static STATE: Parameter = Parameter { name: "state", about: "Only logs in this state.", kind: Kind::Words(&LogState::NAMES) };
 static SORT: Parameter = Parameter {
     name: "sort",
-    about: "What the files are sorted by, `name` if not given; with a `-` from the largest to the smallest. `state` is in the order of the words of `state`. Files that are \
-            alike come by name; those without a day come last.",
+    about: "The field that the list is sorted by; a `-` reverses the order. Default: `name`. `state` sorts by the order of the allowed words of the parameter `state`. Logs \
+            with equal values are sorted by name; logs without a day are last.",
     kind: Kind::Words(&[
         "name",
         "-name",
@@ -64,9 +64,9 @@ static SORT: Parameter = Parameter {
         "-state",
     ]),
 };
-static LIMIT: Parameter = Parameter { name: "limit", about: "The most files of an answer, 1000 if not given.", kind: Kind::Count(PAGE_MAX) };
+static LIMIT: Parameter = Parameter { name: "limit", about: "The maximum number of logs in the answer. Default: 1000.", kind: Kind::Count(PAGE_MAX) };
 
-/// What can be asked of the list.
+/// The parameters of the list.
 pub(super) static OF_LIST: &[&Parameter] = &[&DAY, &FROM, &TO, &NAME, &STATE, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
 
 /// `GET /api/v1/files`
@@ -77,7 +77,7 @@ pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, 
     let (day, days) = (asked.day(&DAY, today)?, asked.days(today)?);
     let name = asked.text(&NAME).map(pattern).transpose()?;
     let state = asked.word(&STATE)?;
-    let sort = asked.word(&SORT)?.unwrap_or("name");
+    let sort = sort(&asked)?;
     let limit = asked.count(&LIMIT)?.unwrap_or(PAGE);
     let tag = Tag::of_board(&api).on(today);
     if limit > PAGE && api.room.is_short() && !tag.is_known(&asked, format) {
@@ -104,7 +104,18 @@ pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, 
     Ok(page::linked(next.as_deref(), response, &asked))
 }
 
-/// The logs whose names match. In a thread of its own, and not for ever: a pattern can be made that takes long.
+/// The order of the list. The name that `log_bytes` had before is refused with the new name.
+fn sort(asked: &Asked) -> Result<&'static str, Problem> {
+    if let Some(old @ ("bytes" | "-bytes")) = asked.text(&SORT) {
+        let new = old.replace("bytes", "log_bytes");
+        return Err(
+            Problem::bad_parameter(format!("sort: {old:?} is now named {new:?}: the length of the lines in bytes, which is not network traffic")).of("sort")
+        );
+    }
+    Ok(asked.word(&SORT)?.unwrap_or("name"))
+}
+
+/// The logs whose names match. The matching has a thread of its own and a time limit: some patterns take long.
 async fn named(mut logs: Vec<LogRow>, name: GlobMatcher) -> Result<Vec<LogRow>, Problem> {
     let matching = move || {
         let start = Instant::now();
@@ -112,20 +123,22 @@ async fn named(mut logs: Vec<LogRow>, name: GlobMatcher) -> Result<Vec<LogRow>, 
         (start.elapsed() < MATCHING_MAX).then_some(logs)
     };
     let matched = spawn_blocking(matching).await.ok().flatten();
-    matched.ok_or_else(|| Problem::bad_parameter("name: this pattern takes too long; write a simpler one, like 2021*.log").of("name"))
+    matched.ok_or_else(|| Problem::bad_parameter("name: matching this pattern takes too long; use a simpler pattern, such as 2021*.log").of("name"))
 }
 
 fn pattern(pattern: &str) -> Result<GlobMatcher, Problem> {
     if pattern.len() > PATTERN_BYTES_MAX {
-        return Err(Problem::bad_parameter(format!("name: a pattern has at most {PATTERN_BYTES_MAX} bytes, like 2021*.log")).of("name"));
+        return Err(
+            Problem::bad_parameter(format!("name: the pattern is longer than {PATTERN_BYTES_MAX} bytes; use a shorter pattern, such as 2021*.log")).of("name")
+        );
     }
     let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
-    glob.map(|glob| glob.compile_matcher()).map_err(|error| Problem::bad_parameter(format!("name: {error}; write a pattern like 2021*.log")).of("name"))
+    glob.map(|glob| glob.compile_matcher()).map_err(|error| Problem::bad_parameter(format!("name: {error}; use a pattern such as 2021*.log")).of("name"))
 }
 
-/// The files that have lines of a day, and of some days.
+/// The ids of the logs that have requests of this day, if one is given, and of these days.
 fn of_days(board: &BoardReader, logs: &[LogRow], day: Option<Option<Day>>, days: ranges::Days) -> Result<HashSet<u64>, Busy> {
-    // One walk over all shares: there may be many for each of many logs.
+    // One pass over all shares: many logs may have many shares each.
     let name_days: HashMap<u64, Option<Day>> = logs.iter().map(|log| (log.id, log.day)).collect();
     let (mut of_day, mut of_days) = (HashSet::new(), HashSet::new());
     for share in board.all_shares() {
@@ -173,10 +186,11 @@ pub(super) async fn file(State(api): Shared, path: Result<Path<String>, PathReje
 /// The log with this id.
 pub(super) fn find(api: &Api, id: &str) -> Result<LogRow, Problem> {
     let log = wire::log_of(id).map(|id| api.sources.board.log(id)).transpose()?.flatten();
-    log.ok_or_else(|| Problem::not_found("no file has this id; /api/v1/files lists them"))
+    log.ok_or_else(|| Problem::not_found("no log has this id; /api/v1/files lists the logs"))
 }
 
-/// The ranges of a log that are in quarantine. The board has the first one and how much all are; the store has all, once it is as new as the board.
+/// The quarantined ranges of a log. The board has the first range and the length of all; the store has all ranges, once it
+/// is as new as the board.
 async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
     let Some(all) = wire::Quarantined::of(log) else { return Vec::new() };
     if log.quarantine.bytes == log.quarantine.to.saturating_sub(log.quarantine.from) {

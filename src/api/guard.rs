@@ -26,7 +26,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = HEAD_TIMEOUT;
 
 /// Whoever may ask whether tallyd lives learns no more from it.
-pub(super) const OPEN_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+pub(super) const OPEN_PATHS: [&str; 7] = ["/healthz", "/health", "/livez", "/-/healthy", "/readyz", "/ready", "/-/ready"];
 
 /// Headers of every answer, unless its route has set them. Answers are data: a browser shall neither guess what they are, nor run, frame or hand on anything of them.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [

@@ -1,6 +1,6 @@
-//! Answers wait for their readers in memory. They get so much of it in all, and no more.
+//! The memory limit of answers that wait for their readers.
 //!
-//! What is too much is refused, as each of a thousand clients that never read could ask for the largest answer there is.
+//! Answers above the limit are refused: each of a thousand clients that never read could ask for the largest answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,24 +16,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::encode;
 use super::problem::Problem;
 
-/// Smaller answers are not counted: the system takes them whole for a client that does not read (see `serve`). So the metrics go out whoever holds the room.
+/// Smaller answers do not count: the operating system buffers them for a client that does not read (see `serve`). So the
+/// metrics are sent even while other answers take all memory.
 const SMALL: u64 = 64 * 1024;
-/// What all others together may take, in KiB; the largest list there is takes 8 MiB.
+/// The limit of all other answers together in KiB. The largest list takes 8 MiB.
 const ROOM_KIB: usize = 24 * 1024;
-/// What the copies that many share may take beside that.
+/// The limit of shared copies in KiB, beside [`ROOM_KIB`].
 const COPIES_KIB: usize = 8 * 1024;
-/// So many answers are made from the board at once, each on a core of its own. A thousand that are half made would take more memory than as many that wait.
+/// The maximum number of answers that are made from the board at the same time. A thousand unfinished answers would take more
+/// memory than a thousand waiting requests.
 const AT_ONCE: usize = 2;
-/// An answer goes out in pieces of so many bytes.
+/// The maximum size of the pieces in which an answer is sent, in bytes.
 const PIECE: usize = 16 * 1024;
-/// What the pieces of one answer that are on their way take beside it, in KiB.
+/// The memory of the pieces of one answer that are being sent, in KiB.
 const PIECES_KIB: u64 = 48;
 
-/// An answer of which many hold the same copy. It takes no room of its own, unless it is packed.
+/// Marks an answer whose bytes many clients share. It takes no memory of its own, unless it is compressed.
 #[derive(Clone)]
 pub(super) struct OneCopy;
 
-/// Who may make an answer from the board now.
+/// Permits to make an answer from the board.
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Semaphore>);
 
@@ -43,17 +45,17 @@ impl Turns {
     }
 }
 
-/// Lets an answer be made when it is its turn.
+/// Makes an answer once there is a permit.
 pub(super) async fn in_turn(State(turns): State<Turns>, request: Request, next: Next) -> Response {
     let _turn = turns.0.acquire().await;
     next.run(request).await
 }
 
-/// The memory that answers may take.
+/// The memory that answers may use.
 #[derive(Clone)]
 pub(super) struct Room {
     kib: Arc<Semaphore>,
-    /// That of the copies which many share, apart: who does not read lists keeps nobody from the report.
+    /// The memory of shared copies is apart, so that clients that do not read lists do not block the report.
     copies: Arc<Semaphore>,
 }
 
@@ -62,12 +64,13 @@ impl Room {
         Room { kib: Arc::new(Semaphore::new(ROOM_KIB)), copies: Arc::new(Semaphore::new(COPIES_KIB)) }
     }
 
-    /// Is there no room for the largest list now? What will not fit need not be made first.
+    /// True if the largest list would not fit now, and so need not be made.
     pub(super) fn is_short(&self) -> bool {
         self.kib.available_permits() < ROOM_KIB / 3
     }
 
-    /// Bytes that many may hold: they take the room of one copy as long as anybody does. None if there are too many other copies that somebody still holds.
+    /// A shared copy of these bytes, which takes the memory of one copy while anybody holds it. None if other copies, which
+    /// somebody still holds, take all memory.
     pub(super) fn share(&self, bytes: &Bytes) -> Option<Bytes> {
         let kib = (bytes.len() / 1024 + 1).min(COPIES_KIB) as u32;
         let room = Arc::clone(&self.copies).try_acquire_many_owned(kib).ok()?;
@@ -79,7 +82,7 @@ impl Room {
     }
 }
 
-/// A copy that many share, and its room.
+/// A shared copy and its share of the memory.
 struct SharedCopy {
     bytes: Bytes,
     _room: OwnedSemaphorePermit,
@@ -91,12 +94,12 @@ impl AsRef<[u8]> for SharedCopy {
     }
 }
 
-/// What an answer of so many bytes takes. One that is larger than all the room goes out if nothing else does.
+/// The memory of an answer of this length in KiB. An answer above the limit is sent if no other one is.
 fn kib(length: u64) -> u32 {
     (length / 1024 + PIECES_KIB).min(ROOM_KIB as u64) as u32
 }
 
-/// Lets an answer go out if there is room for it, packed if that is wanted.
+/// Sends an answer if there is memory for it, compressed if the client wants that.
 pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Next) -> Response {
     let wanted = encode::wanted(request.headers());
     let mut response = next.run(request).await;
@@ -109,10 +112,10 @@ pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Ne
             None => response,
         };
     }
-    // Nothing has waited since the answer was made: of those that have no room yet, there are no more than threads.
+    // Nothing waits between making the answer and this point, so answers without memory are no more than threads.
     let Some(mut taken) = room.take(length) else { return Problem::too_busy().into_response() };
     if let Some(coding) = coding {
-        // Until it is packed it is there unpacked.
+        // Until the answer is compressed, it is in memory uncompressed.
         response = encode::packed(coding, response).await;
         let length = response.body().size_hint().lower();
         let needed = if length <= SMALL { 0 } else { kib(length) as usize };
@@ -121,9 +124,9 @@ pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Ne
     response.map(|body| Body::new(Holding { body, rest: Bytes::new(), _room: taken }))
 }
 
-/// A body that takes its room until the last of it is on its way.
+/// A body that keeps its share of the memory until the last piece is sent.
 ///
-/// It goes out in small copies: a part of the whole would hold on to the whole, long after the room was given back.
+/// The pieces are small copies: a slice of the whole would keep the whole in memory, long after its share was given back.
 struct Holding {
     body: Body,
     rest: Bytes,

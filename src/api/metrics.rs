@@ -1,8 +1,8 @@
-//! `GET /metrics`: what Prometheus scrapes.
+//! `GET /metrics`: the metrics for Prometheus.
 //!
-//! Each scrape takes a snapshot of the board, the roster, /proc and the traffic, and writes it down. The number of series depends on the days that are shown, the
-//! workers and the routes; never on paths, clients or files.
-//! Deliberately absent: whatever needs the store, and anything that is kept between scrapes but the traffic.
+//! Each scrape takes a snapshot of the board, the roster, /proc and the traffic. The number of series depends on the days that
+//! are shown, the workers and the routes; never on paths, clients or logs.
+//! Deliberately absent: numbers that need the store, and state between scrapes, except for the traffic.
 
 mod board;
 mod page;
@@ -26,9 +26,9 @@ use super::routes::Shared;
 use page::Page;
 pub(super) use traffic::{Traffic, measured};
 
-/// All names begin with it.
+/// The prefix of all names.
 const PREFIX: &str = "tallyd";
-/// What the OpenMetrics text is called.
+/// The media type of OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -42,7 +42,7 @@ pub(super) async fn metrics(State(api): Shared, headers: HeaderMap) -> Result<Re
     } else {
         (prometheus_text::encode(&mut body, &registry), prometheus_text::CONTENT_TYPE)
     };
-    written.map_err(|fmt::Error| Problem::not_ready("the metrics could not be written down; ask again"))?;
+    written.map_err(|fmt::Error| Problem::not_ready("tallyd could not write the metrics; try again"))?;
     Ok(([(header::CONTENT_TYPE, kind), (header::VARY, "accept")], body).into_response())
 }
 
@@ -72,14 +72,15 @@ impl fmt::Debug for Snapshot {
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page::new(encoder);
-        page.info("build", "Which tallyd this is.", &[("version", env!("CARGO_PKG_VERSION"))])?;
+        page.info("build", "The version of tallyd.", &[("version", env!("CARGO_PKG_VERSION"))])?;
         self.board.write(&mut page)?;
         processes::write(&self.processes, &mut page)?;
         self.traffic.write(&mut page)
     }
 }
 
-/// Does who asks rather take OpenMetrics than the plain text? Where both are as welcome, or nothing is said, the plain text is what everybody reads.
+/// True if the client prefers OpenMetrics to the plain text. Without a preference the answer is the plain text, which all
+/// collectors read.
 fn wants_open_metrics(headers: &HeaderMap) -> bool {
     let accept = list(headers, header::ACCEPT);
     preference(&accept, OPEN_METRICS) > preference(&accept, "text/plain")

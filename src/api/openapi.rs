@@ -1,4 +1,4 @@
-//! What the API is, for programs: the OpenAPI document, made from the types that go over the wire, the parameters that are read, the codes of errors, and the table below.
+//! The OpenAPI document: made from the wire types, the parameters, the error codes, and the table of routes below.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -30,19 +30,19 @@ struct Route {
     about: &'static str,
     parameters: &'static [&'static Parameter],
     answers: &'static [Answer],
-    /// The errors of its own; each has those of [`OF_ALL`] too.
+    /// The errors of this route beside those of [`OF_ALL`].
     codes: &'static [&'static Code],
 }
 
-/// A good answer: its status, what it is, its media types, each with the schema or with none for text.
+/// A successful answer: status, description, and media types, each with its schema, or none for text.
 type Answer = (u16, &'static str, &'static [(&'static str, Option<&'static str>)]);
 
 const JSON: &str = "application/json";
 const CSV: (&str, Option<&str>) = ("text/csv", None);
 const NDJSON: (&str, Option<&str>) = ("application/x-ndjson", None);
-const UNCHANGED: Answer = (304, "Nothing has changed since the answer whose `ETag` the request's `If-None-Match` names.", &[]);
+const UNCHANGED: Answer = (304, "The answer is the same as the one whose `ETag` is in `If-None-Match`.", &[]);
 
-/// What any request may be answered.
+/// The errors that any request may get.
 static OF_ALL: &[&Code] = &[
     &BAD_PARAMETER,
     &problem::BAD_REQUEST,
@@ -59,25 +59,25 @@ static ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/api/v1/report",
-        summary: "The logs in the folders now, each with its requests and clients",
-        about: "By name, as far as they are counted: `complete` of `/api/v1/files` tells of each, `/readyz` of all.",
+        summary: "The logs that are in the folders now, with the requests and clients of each",
+        about: "The numbers are those counted so far. `complete` in `/api/v1/files` is true once a log is counted to its end; `/readyz` answers 200 once all logs that were there at the start are.",
         parameters: report::OF_REPORT,
-        answers: &[(200, "The report: an object with an entry for each log.", &[(JSON, Some("Report")), CSV]), UNCHANGED],
+        answers: &[(200, "An object with an entry for each log, by name.", &[(JSON, Some("Report")), CSV]), UNCHANGED],
         codes: &[&NOT_READY],
     },
     Route {
         method: "get",
         path: "/api/v1/files",
-        summary: "All logs, also those that are gone",
-        about: "In pages. The header `Link` names the next page, as `next` does. A log that changes its place while pages are asked for may come twice or not at all.",
+        summary: "All logs, also those that are no longer in the folders",
+        about: "The list comes in pages: `next` and the header `Link` lead to the next page. A log whose position changes between two pages may be listed twice or not at all.",
         parameters: files::OF_LIST,
-        answers: &[(200, "A page. As CSV and as JSON lines, it is the files alone.", &[(JSON, Some("Files")), CSV, NDJSON]), UNCHANGED],
+        answers: &[(200, "A page of logs. CSV and JSON lines contain the logs only.", &[(JSON, Some("Files")), CSV, NDJSON]), UNCHANGED],
         codes: &[&NOT_READY],
     },
     Route {
         method: "get",
         path: "/api/v1/files/{id}",
-        summary: "A log, with its numbers by day and what of it could not be counted",
+        summary: "One log, with its numbers by day and the ranges that could not be counted",
         about: "",
         parameters: &[],
         answers: &[(200, "The log.", &[(JSON, Some("FileWithDays"))]), UNCHANGED],
@@ -86,23 +86,26 @@ static ROUTES: &[Route] = &[
     Route {
         method: "delete",
         path: "/api/v1/files/{id}",
-        summary: "Takes back what was counted of a log, for good",
-        about: "The file itself is left as it is. Done twice, it is done once.",
+        summary: "Delete the numbers of a log permanently",
+        about: "tallyd does not change the log itself, and never counts this log again. Repeating the request has no further effect.",
         parameters: &[],
-        answers: &[(204, "It is taken back, and that is stored.", &[]), (202, "It is asked for, and takes more than 5 s.", &[])],
+        answers: &[
+            (204, "The numbers are deleted, and the deletion is stored.", &[]),
+            (202, "The request is accepted; the deletion takes more than 5 s.", &[]),
+        ],
         codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &NOT_FOUND, &CONFLICT, &NOT_READY],
     },
     Route {
         method: "put",
         path: "/api/v1/files/{id}",
-        summary: "Uploads a log into the watched folder",
-        about: "The body is the log as it is, compressed or not. It is there under its name when it is whole, or not at all. With several folders, the folder's name comes in front: \
-                `web1/20210322.log`.",
+        summary: "Upload a log into a watched folder",
+        about: "The body is the log, compressed or not. The log appears under its name once all of the body has arrived, or not at all. If several folders are watched, the name begins \
+                with the folder: `web1/20210322.log`.",
         parameters: upload::OF_UPLOAD,
         answers: &[
-            (201, "It is stored, and found.", &[(JSON, Some("Uploaded"))]),
-            (200, "It has replaced what had the name.", &[(JSON, Some("Uploaded"))]),
-            (202, "It is stored, and not found yet: `id` may be null.", &[(JSON, Some("Uploaded"))]),
+            (201, "The log is stored, and tallyd has found it.", &[(JSON, Some("Uploaded"))]),
+            (200, "The log is stored, and has replaced the log of the same name.", &[(JSON, Some("Uploaded"))]),
+            (202, "The log is stored, and tallyd has not found it yet: `id` may be null.", &[(JSON, Some("Uploaded"))]),
         ],
         codes: &[
             &UNAUTHORIZED,
@@ -122,17 +125,17 @@ static ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/api/v1/days",
-        summary: "Each day over all logs",
-        about: "With `from` or `to`, what is undated is left out.",
+        summary: "The numbers of each day over all logs",
+        about: "The list contains the days that have requests. With `from` or `to`, it leaves out `undated`.",
         parameters: days::OF_LIST,
-        answers: &[(200, "The days. As CSV and as JSON lines, it is the days alone.", &[(JSON, Some("Days")), CSV, NDJSON]), UNCHANGED],
+        answers: &[(200, "The days. CSV and JSON lines contain the days only.", &[(JSON, Some("Days")), CSV, NDJSON]), UNCHANGED],
         codes: &[&NOT_READY],
     },
     Route {
         method: "get",
         path: "/api/v1/days/{day}",
-        summary: "A day over all logs",
-        about: "",
+        summary: "The numbers of one day over all logs",
+        about: "A day without requests between the first and the last counted day has zeros. Other days without requests are not found.",
         parameters: &[],
         answers: &[(200, "The day.", &[(JSON, Some("Day"))]), UNCHANGED],
         codes: &[&NOT_FOUND, &NOT_READY],
@@ -140,45 +143,45 @@ static ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/api/v1/range",
-        summary: "Several days over all logs, their clients united",
-        about: "`unique_ips` is the exact union over all these days and logs. Without `from` and `to`, all days that have a date; what is undated is in no range. Answered from the \
-                store, which follows the logs within about a second; an answer waits up to 1.5 s for it.",
+        summary: "The numbers of several days over all logs; each client counts once",
+        about: "`unique_ips` is the exact number of distinct clients over all these days and logs. Without `from` and `to`, the range is all dated days; `undated` requests are in no \
+                range. tallyd answers from the store, which follows the logs within about 1 s; an answer waits up to 1.5 s for the store.",
         parameters: days::OF_RANGE,
-        answers: &[(200, "The numbers; zeros if there is nothing of these days.", &[(JSON, Some("Range")), CSV]), UNCHANGED],
+        answers: &[(200, "The numbers of the range; zeros if these days have no requests.", &[(JSON, Some("Range")), CSV]), UNCHANGED],
         codes: &[&NOT_READY],
     },
     Route {
         method: "get",
         path: "/api/v1/top/clients",
         summary: "The clients with the most requests",
-        about: "Over the days from `from` to `to`, or all that have a date. Answered from the store, as a range is.",
+        about: "The numbers are those of the days from `from` to `to`, or of all dated days. tallyd answers from the store, as for a range.",
         parameters: days::OF_TOP,
-        answers: &[(200, "The clients. As CSV and as JSON lines, it is the clients alone.", &[(JSON, Some("TopClients")), CSV, NDJSON]), UNCHANGED],
+        answers: &[(200, "The clients. CSV and JSON lines contain the clients only.", &[(JSON, Some("TopClients")), CSV, NDJSON]), UNCHANGED],
         codes: &[&NOT_READY],
     },
     Route {
         method: "get",
         path: "/api/v1/events",
-        summary: "Tells when numbers change",
-        about: "Server-sent events, for as long as the connection lasts: first one for what is now, unless the header `Last-Event-ID` names just that, then an event `change` for each \
-                change, at most 4 a second. Its `data` is a `Change`, as JSON. Every 15 s without one, a comment.",
+        summary: "A stream of events: one whenever numbers change",
+        about: "Server-sent events, until the connection ends. The first event has the current numbers, unless the header `Last-Event-ID` names exactly these. Then an event `change` \
+                follows each change, at most 4 per second. The `data` of an event is a `Change` as JSON. After 15 s without an event, tallyd sends a comment.",
         parameters: &[],
-        answers: &[(200, "Events.", &[("text/event-stream", None)])],
+        answers: &[(200, "The stream of events.", &[("text/event-stream", None)])],
         codes: &[&NOT_READY],
     },
     Route {
         method: "post",
         path: "/api/v1/rescan",
-        summary: "Looks at the folders now, and tries again what is in quarantine",
+        summary: "Scan the folders now, and count the quarantined ranges again",
         about: "",
         parameters: &[],
-        answers: &[(202, "It is asked for.", &[])],
+        answers: &[(202, "The request is accepted.", &[])],
         codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &NOT_READY],
     },
     Route {
         method: "get",
         path: "/api/v1/status",
-        summary: "What the daemon does",
+        summary: "The state of the daemon: its processes, its work and its problems",
         about: "",
         parameters: &[],
         answers: &[(200, "The status.", &[(JSON, Some("Status"))])],
@@ -187,17 +190,17 @@ static ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/metrics",
-        summary: "What Prometheus scrapes",
-        about: "As text, or as OpenMetrics if `Accept` asks for that.",
+        summary: "The metrics for Prometheus",
+        about: "In the text format of Prometheus, or in OpenMetrics if `Accept` prefers that.",
         parameters: &[],
-        answers: &[(200, "Metrics.", &[("text/plain", None), ("application/openmetrics-text", None)])],
+        answers: &[(200, "The metrics.", &[("text/plain", None), ("application/openmetrics-text", None)])],
         codes: &[&NOT_READY],
     },
     Route {
         method: "get",
         path: "/healthz",
-        summary: "Does it answer at all?",
-        about: "",
+        summary: "Liveness: tallyd answers requests",
+        about: "`/health`, `/livez` and `/-/healthy` answer the same. These paths need no token.",
         parameters: &[],
         answers: &[(200, "`alive`", &[("text/plain", None)])],
         codes: &[],
@@ -205,8 +208,9 @@ static ROUTES: &[Route] = &[
     Route {
         method: "get",
         path: "/readyz",
-        summary: "Is everything counted that was found at the start?",
-        about: "",
+        summary: "Readiness: tallyd has counted the logs that it found when it started",
+        about: "503 before that, and while tallyd can read none of the logs: `detail` has the reason and the remedy. `/ready` and `/-/ready` answer the same. These paths need no \
+                token.",
         parameters: &[],
         answers: &[(200, "`ready`", &[("text/plain", None)])],
         codes: &[&NOT_READY],
@@ -217,27 +221,27 @@ static ROUTES: &[Route] = &[
         summary: "This document",
         about: "",
         parameters: &[],
-        answers: &[(200, "OpenAPI 3.1.", &[(JSON, Some("Document"))]), UNCHANGED],
+        answers: &[(200, "An OpenAPI 3.1 document.", &[(JSON, Some("Document"))]), UNCHANGED],
         codes: &[],
     },
     Route {
         method: "get",
         path: "/docs",
-        summary: "This document, for people",
+        summary: "This document as a page for people",
         about: "",
         parameters: &[],
-        answers: &[(200, "A page that needs nothing from elsewhere.", &[("text/html", None)]), UNCHANGED],
+        answers: &[(200, "An HTML page that loads nothing from other addresses.", &[("text/html", None)]), UNCHANGED],
         codes: &[],
     },
 ];
 
 /// The parts of paths.
 static PATH_PARTS: &[Parameter] = &[
-    Parameter { name: "id", about: "The `id` of a file.", kind: Kind::FileId },
+    Parameter { name: "id", about: "The `id` of a log.", kind: Kind::FileId },
     Parameter { name: "day", about: "A date like 2021-03-22, `today` or `yesterday` (in UTC), or `undated`.", kind: Kind::Day },
 ];
 
-/// The words that a field may be.
+/// The allowed words of a field.
 fn words(schema: &str, field: &str) -> Option<Vec<&'static str>> {
     match (schema, field) {
         ("File" | "FileWithDays", "state") => Some(LogState::NAMES.to_vec()),
@@ -248,10 +252,11 @@ fn words(schema: &str, field: &str) -> Option<Vec<&'static str>> {
     }
 }
 
-const ABOUT: &str = "tallyd counts the requests and the distinct clients of access logs, exactly.\n\nAll answers are JSON unless another form is asked for. Errors are problem+json \
-(RFC 9457) with a stable `code`. Data answers carry an `ETag`: `If-None-Match` with it is answered by 304 as long as nothing has changed. `HEAD` works wherever `GET` does. Answers above \
-1 KiB are packed by zstd or gzip if `Accept-Encoding` allows it. Reading needs no token; what changes something does.\n\nIn CSV, the columns are the fields of the JSON by their names, a \
-list is a column for each element (`requests_by_hour_00`), and text that a spreadsheet would take for a formula has a `'` in front.";
+const ABOUT: &str = "tallyd counts the requests and the distinct clients of access logs, exactly.\n\nAnswers are JSON unless the request asks for another format. Errors are problem+json \
+(RFC 9457): `code` is stable, `detail` has the remedy, and `type` links to the description in `/docs`. Answers with numbers have an `ETag`; a request with this tag in `If-None-Match` gets \
+304 while the numbers are the same. `HEAD` works wherever `GET` does. tallyd compresses answers above 1 KiB with zstd or gzip if `Accept-Encoding` allows it.\n\nRequests that change \
+anything need the token. Reading needs a token if a token for reading is set, or if other machines can reach the API.\n\nIn CSV, the columns are the fields of the JSON by the same names, \
+a list has a column for each element (`requests_by_hour_00`), and a `'` precedes text that a spreadsheet would run as a formula.";
 
 /// The document.
 pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(make);
@@ -277,7 +282,7 @@ fn make() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas(),
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "The token that `TALLYD_TOKEN` or `token_file` sets." } },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "The token that `TALLYD_TOKEN` or `token_file` sets, or for reading the one that `TALLYD_READ_TOKEN` or `read_token_file` sets." } },
         },
     })
 }
@@ -296,7 +301,7 @@ fn operation(route: &Route) -> Value {
         .collect();
     let mut responses: BTreeMap<String, Value> = answers.iter().map(|answer| (answer.0.to_string(), response(path, answer))).collect();
     let mut by_status: BTreeMap<StatusCode, Vec<&Code>> = BTreeMap::new();
-    // Whether reading needs a token depends on the address that is listened on.
+    // Reading needs a token only if a token for reading is set, or other machines can reach the API.
     let changes = codes.iter().any(|code| code.word == UNAUTHORIZED.word);
     let reads = (!changes && !OPEN_PATHS.contains(path)).then_some(&UNAUTHORIZED);
     for code in OF_ALL.iter().copied().chain(codes.iter().copied()).chain(reads) {
@@ -343,7 +348,7 @@ fn response(path: &str, (status, about, media): &Answer) -> Value {
     response
 }
 
-/// What a parameter may be, as a schema.
+/// The allowed values of a parameter, as a schema.
 fn schema_of(parameter: &Parameter) -> Value {
     // From 1 to 36500, as `period` reads them.
     const LAST_DAYS: &str = "[1-9][0-9]{0,3}|[12][0-9]{4}|3[0-5][0-9]{3}|36[0-4][0-9]{2}|36500";
@@ -362,7 +367,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// The types that go over the wire, by name.
+/// The wire types by name.
 fn schemas() -> Map<String, Value> {
     let mut found: Vec<(String, RefOr<Schema>)> = Vec::new();
     add::<wire::Reported>(&mut found);
@@ -378,7 +383,7 @@ fn schemas() -> Map<String, Value> {
     let found: BTreeMap<String, Value> =
         found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).expect("a schema has text keys"))).collect();
     let mut schemas: Map<String, Value> = found.keys().map(|name| (name.clone(), flat(name, &found))).collect();
-    // Only what others are made of stands in nobody's answer.
+    // No answer consists of `Numbers` alone: the schemas that contain it have its fields.
     schemas.remove("Numbers");
     schemas.insert("Report".to_owned(), json!({ "type": "object", "description": "The logs by name.", "additionalProperties": reference("Reported") }));
     schemas.insert("Document".to_owned(), json!({ "type": "object", "description": "An OpenAPI document.", "required": ["openapi", "info", "paths"] }));
@@ -398,7 +403,7 @@ fn add<T: ToSchema>(found: &mut Vec<(String, RefOr<Schema>)>) {
     T::schemas(found);
 }
 
-/// A schema whose fields are all its own: those of the types within it become its fields, as they do on the wire.
+/// A schema with the fields of all types that it contains, as on the wire.
 fn flat(name: &str, all: &BTreeMap<String, Value>) -> Value {
     let Some(schema) = all.get(name) else { return Value::Null };
     let Some(parts) = schema.get("allOf").and_then(Value::as_array) else { return schema.clone() };

@@ -1,7 +1,7 @@
-//! Pages of a list: sorted, and cut where an earlier page ended.
+//! Pages of a sorted list.
 //!
-//! A cursor holds the place of the last row that was told, not its number: a list that changes between two pages goes on behind that place, also if the row is gone.
-//! A row whose own place changes meanwhile may be told twice or not at all.
+//! A cursor holds the sort position of the last row of a page, not its number: the next page starts behind this position, even
+//! if the row is gone. A row whose own position changes between two pages may be listed twice or not at all.
 
 use std::cmp::Ordering;
 
@@ -11,28 +11,31 @@ use axum::response::Response;
 use super::problem::Problem;
 use super::query::{Asked, Kind, Parameter};
 
-/// The most rows of a page.
+/// The maximum number of rows on a page.
 pub(super) const PAGE_MAX: usize = 10_000;
 
-pub(super) static CURSOR: Parameter =
-    Parameter { name: "cursor", about: "Where to go on: the `next` of the answer before. It goes with the `sort` that it came with.", kind: Kind::Text };
+pub(super) static CURSOR: Parameter = Parameter {
+    name: "cursor",
+    about: "The start of the page: the `next` of the previous answer. A cursor is valid only with the `sort` of that answer.",
+    kind: Kind::Text,
+};
 
-/// Where a row stands in a list.
+/// The position of a row in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// What the list is sorted by, ascending.
+    /// The sort key, in ascending order.
     pub(super) key: u64,
-    /// Of rows with the same key, the first one is that of the first name.
+    /// Rows with equal keys are sorted by name.
     pub(super) name: Vec<u8>,
     pub(super) id: u64,
 }
 
-/// In which order rows come.
+/// The order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Order<'a> {
-    /// As the parameter `sort` names it.
+    /// The value of the parameter `sort`.
     pub(super) word: &'a str,
-    /// Are names from the last to the first?
+    /// True if names are in descending order.
     pub(super) names_descend: bool,
 }
 
@@ -43,7 +46,7 @@ impl Order<'_> {
         one.key.cmp(&two.key).then(names).then(one.id.cmp(&two.id))
     }
 
-    /// A page of at most `limit` rows, and the cursor of the next one if there is more.
+    /// A page of at most `limit` rows, and the cursor of the next page if there are more rows.
     pub(super) fn page<T>(self, rows: Vec<T>, place: impl Fn(&T) -> Place, limit: usize, asked: &Asked) -> Result<(Vec<T>, Option<String>), Problem> {
         let after = asked.text(&CURSOR).map(|cursor| self.parse(cursor)).transpose()?;
         let mut rows: Vec<(Place, T)> = rows.into_iter().map(|row| (place(&row), row)).collect();
@@ -55,28 +58,29 @@ impl Order<'_> {
         Ok((rows.into_iter().map(|(_, row)| row).collect(), next))
     }
 
-    /// A place in letters and digits. What they mean is nobody's business.
+    /// A position as letters and digits, which are opaque to clients.
     fn cursor(self, Place { key, name, id }: &Place) -> String {
         let plain = [format!("{}/{key:x}/{id:016x}/", self.word).as_bytes(), name].concat();
         plain.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn parse(self, cursor: &str) -> Result<Place, Problem> {
-        let wrong = |why| Problem::bad_parameter(format!("cursor: {why}; take the `next` of an earlier answer, or begin again without a cursor")).of("cursor");
+        let wrong = |why| Problem::bad_parameter(format!("cursor: {why}; use the `next` of an earlier answer, or start again without a cursor")).of("cursor");
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let pairs = cursor.as_bytes().chunks(2).map(|pair| if let [one, two] = *pair { Some((digit(one)? << 4 | digit(two)?) as u8) } else { None });
-        let plain: Vec<u8> = pairs.collect::<Option<_>>().ok_or_else(|| wrong("it is none"))?;
+        let plain: Vec<u8> = pairs.collect::<Option<_>>().ok_or_else(|| wrong("the cursor is not valid"))?;
         let mut parts = plain.splitn(4, |byte| *byte == b'/');
-        let mut part = || parts.next().ok_or_else(|| wrong("it is none"));
+        let mut part = || parts.next().ok_or_else(|| wrong("the cursor is not valid"));
         if part()? != self.word.as_bytes() {
-            return Err(wrong("it came with another sort"));
+            return Err(wrong("the cursor is of an answer with another sort"));
         }
-        let number = |part: &[u8]| str::from_utf8(part).ok().and_then(|part| u64::from_str_radix(part, 16).ok()).ok_or_else(|| wrong("it is none"));
+        let number =
+            |part: &[u8]| str::from_utf8(part).ok().and_then(|part| u64::from_str_radix(part, 16).ok()).ok_or_else(|| wrong("the cursor is not valid"));
         Ok(Place { key: number(part()?)?, id: number(part()?)?, name: part()?.to_vec() })
     }
 }
 
-/// An answer that says in its header Link where the next page is (RFC 8288): CSV and JSON lines have no other place for it.
+/// Adds the header Link to the next page (RFC 8288): CSV and JSON lines have no other place for it.
 pub(super) fn linked(next: Option<&str>, mut response: Response, asked: &Asked) -> Response {
     if let Some(next) = next {
         let link = format!("<?{}>; rel=\"next\"", asked.with(&CURSOR, next));
@@ -85,7 +89,7 @@ pub(super) fn linked(next: Option<&str>, mut response: Response, asked: &Asked) 
     response
 }
 
-/// The key of a number that is sorted by, from the largest to the smallest if it `descends`. What has none comes last either way.
+/// The sort key of a number, in descending order if `descends`. Rows without a number are last in both orders.
 pub(super) fn key(number: Option<u64>, descends: bool) -> u64 {
     let number = number.map(|number| number.min(u64::MAX - 1));
     number.map_or(u64::MAX, |number| if descends { u64::MAX - 1 - number } else { number })

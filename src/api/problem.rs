@@ -1,4 +1,4 @@
-//! Errors as RFC 9457 problem+json, with a stable `code` and what to do.
+//! Errors as RFC 9457 problem+json: each has a stable `code`, a link to its description, and a remedy.
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use axum::response::{IntoResponse, Response};
 use super::ranges::NotNow;
 use super::wire;
 use crate::board::Busy;
+use crate::show::thousands;
 
-/// A kind of error, as programs tell it. What is written here is what the documents say.
+/// A kind of error, as programs distinguish them. The OpenAPI document and `/docs` show these texts.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Code {
-    /// The word that never changes.
+    /// The stable word, and the anchor of the description in `/docs`.
     pub(super) word: &'static str,
     pub(super) status: StatusCode,
     pub(super) title: &'static str,
-    /// When it comes, and what to do then.
+    /// The cause and the remedy.
     pub(super) about: &'static str,
 }
 
-/// A [`Code`] that stands in the table of all.
+/// Declares each [`Code`] and the table of all codes.
 macro_rules! codes {
     ($($name:ident: $word:literal, $status:ident, $title:literal, $about:literal;)*) => {
         $(pub(super) static $name: Code = Code { word: $word, status: StatusCode::$status, title: $title, about: $about };)*
@@ -31,47 +32,57 @@ macro_rules! codes {
 
 codes! {
     BAD_PARAMETER: "bad-parameter", BAD_REQUEST, "A parameter is not valid",
-        "A parameter of the query, or a part of the path, is unknown, given twice, or not what it may be: `parameter` names it, `detail` says what it may be.";
-    BAD_REQUEST: "bad-request", BAD_REQUEST, "This is no request",
-        "What came is no request of HTTP/1.1, or could be read as another one than it was meant to be: `detail` says what is wrong with it. The connection is closed.";
-    INCOMPLETE: "incomplete", BAD_REQUEST, "The upload is not whole", "It broke off before its end. Nothing was stored; send it again.";
-    UNAUTHORIZED: "unauthorized", UNAUTHORIZED, "The token is missing or wrong", "Show the token: `Authorization: Bearer TOKEN`.";
+        "A query parameter or a part of the path is unknown, given twice, or has a value that is not allowed. `parameter` names the parameter, and `detail` lists the allowed \
+         values.";
+    BAD_REQUEST: "bad-request", BAD_REQUEST, "The request is malformed",
+        "The bytes are not a valid HTTP/1.1 request, or two programs could read them as different requests. `detail` names the mistake. tallyd closes the connection.";
+    INCOMPLETE: "incomplete", BAD_REQUEST, "The upload is incomplete", "The connection ended before the body did. tallyd stored nothing: send the log again.";
+    UNAUTHORIZED: "unauthorized", UNAUTHORIZED, "The token is missing or wrong", "Send the token in a header: `Authorization: Bearer TOKEN`.";
     NO_TOKEN_SET: "no-token-set", FORBIDDEN, "No token is set",
-        "Without a token nobody can change anything. Set `TALLYD_TOKEN` or `token_file`, and start tallyd again.";
-    READ_ONLY_TOKEN: "read-only-token", FORBIDDEN, "The token is not enough", "The token is one for reading. Changing something needs the other one (`TALLYD_TOKEN`).";
-    HOST_NOT_ALLOWED: "host-not-allowed", FORBIDDEN, "The host is not allowed",
-        "The name that was asked may be somebody else's. Ask by an address, as `localhost`, or by a name that the setting `allowed_hosts` has.";
-    NOT_WRITABLE: "not-writable", FORBIDDEN, "The folder cannot be written to", "tallyd's user may not write into the watched folder: `detail` names it, and what to do.";
-    NOT_FOUND: "not-found", NOT_FOUND, "There is no such thing", "The path, or what it names, is not there: `/docs` has all paths, `/api/v1/files` and `/api/v1/days` have what there is.";
-    METHOD_NOT_ALLOWED: "method-not-allowed", METHOD_NOT_ALLOWED, "The path has no such method", "The header `Allow` says which methods there are.";
-    REQUEST_TIMEOUT: "request-timeout", REQUEST_TIMEOUT, "The request took too long", "A whole head must come within 10 s, and so must a body where none belongs: `detail` says which did not. The connection is closed.";
-    STALLED: "stalled", REQUEST_TIMEOUT, "The upload does not go on", "Less than 64 KiB of it came in 20 s. Nothing was stored; send it again.";
-    CONFLICT: "conflict", CONFLICT, "That cannot be done to it", "It is in a state in which that makes no sense: `detail` says why, and what to do instead.";
-    LENGTH_REQUIRED: "length-required", LENGTH_REQUIRED, "The upload has no length", "A body was not announced, by `Content-Length` or as chunks, so it is not known that it is meant to be empty.";
-    BODY_TOO_LARGE: "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large", "The route takes no body, or none of that size: `detail` says how much it takes.";
-    TOO_LARGE: "too-large", PAYLOAD_TOO_LARGE, "The upload is too long", "Compress it, cut it, or raise the setting `upload_max_mib`.";
-    URI_TOO_LONG: "uri-too-long", URI_TOO_LONG, "The address is too long", "The target of a request may have 8,192 bytes.";
-    UNKNOWN_CODING: "unknown-coding", UNSUPPORTED_MEDIA_TYPE, "The body is packed in an unknown way", "`Content-Encoding` names something that tallyd cannot unpack: `detail` says what it can.";
-    TOO_MANY_UPLOADS: "too-many-uploads", TOO_MANY_REQUESTS, "Too many uploads at once", "As many uploads are under way as there may be. Ask again after the seconds that `Retry-After` says.";
-    HEAD_TOO_LARGE: "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head is too large", "The head of a request may have 16,384 bytes and 100 fields.";
-    INTERNAL: "internal", INTERNAL_SERVER_ERROR, "A mistake in tallyd",
-        "Answering failed, and that is never meant to be. tallyd's log has the `id` of the answer, and what went wrong: please report both.";
-    DISK_ERROR: "disk-error", INTERNAL_SERVER_ERROR, "The upload could not be stored", "The system says why in `detail`. Nothing was stored.";
-    NOT_READY: "not-ready", SERVICE_UNAVAILABLE, "Not yet", "What is asked for cannot be told or done at this moment. Ask again after the seconds that `Retry-After` says.";
-    TOO_BUSY: "too-busy", SERVICE_UNAVAILABLE, "Not now",
-        "Many large answers are on their way to others, or as many wait for a range or listen to events as may: `detail` says which. Ask again after the seconds that `Retry-After` \
-         says, or for less (`limit`).";
-    DISK_FULL: "disk-full", INSUFFICIENT_STORAGE, "There is no room for it", "The file system would be left with too little room. Nothing was stored; make room.";
+        "Requests that change anything need a token, and tallyd has none. Set `TALLYD_TOKEN` or `token_file`, and restart tallyd.";
+    READ_ONLY_TOKEN: "read-only-token", FORBIDDEN, "The token is for reading only",
+        "Requests that change anything need the token that `TALLYD_TOKEN` or `token_file` sets.";
+    HOST_NOT_ALLOWED: "host-not-allowed", FORBIDDEN, "The host name is not allowed",
+        "The `Host` of the request may be a name that another party controls. Use an IP address, `localhost`, or a name in the setting `allowed_hosts`.";
+    NOT_WRITABLE: "not-writable", FORBIDDEN, "tallyd cannot write to the folder",
+        "The user that runs tallyd has no permission to write to the watched folder. `detail` names the folder and the remedy.";
+    NOT_FOUND: "not-found", NOT_FOUND, "Not found",
+        "The path does not exist, or tallyd does not know the log or the day in it. `/docs` lists the paths, `/api/v1/files` the logs and `/api/v1/days` the days.";
+    METHOD_NOT_ALLOWED: "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not support this method", "The header `Allow` lists the methods of the path.";
+    REQUEST_TIMEOUT: "request-timeout", REQUEST_TIMEOUT, "The request took too long",
+        "The head of a request must arrive within 10 s, and so must the body of a request that needs none. `detail` names the one that was late. tallyd closes the connection.";
+    STALLED: "stalled", REQUEST_TIMEOUT, "The upload stalled", "Less than 64 KiB of the body arrived within 20 s. tallyd stored nothing: send the log again.";
+    CONFLICT: "conflict", CONFLICT, "The request conflicts with the state of the log", "`detail` names the conflict and the remedy.";
+    LENGTH_REQUIRED: "length-required", LENGTH_REQUIRED, "The length of the upload is missing",
+        "The request has neither `Content-Length` nor chunks. Send `Content-Length: 0` to upload an empty log.";
+    BODY_TOO_LARGE: "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large", "The path takes no body, or a smaller one. `detail` has the limit.";
+    TOO_LARGE: "too-large", PAYLOAD_TOO_LARGE, "The upload is too large", "Compress the log, split the log, or raise the setting `upload_max_mib`.";
+    URI_TOO_LONG: "uri-too-long", URI_TOO_LONG, "The URL is too long", "The path and the query of a request may have 8,192 bytes.";
+    UNKNOWN_CODING: "unknown-coding", UNSUPPORTED_MEDIA_TYPE, "The compression of the body is not supported",
+        "`Content-Encoding` names a compression that tallyd cannot read. `detail` lists the supported ones.";
+    TOO_MANY_UPLOADS: "too-many-uploads", TOO_MANY_REQUESTS, "Too many uploads at once",
+        "The maximum number of uploads is in progress. Try again after the number of seconds in `Retry-After`.";
+    HEAD_TOO_LARGE: "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large",
+        "The head of a request may have 16,384 bytes and 100 header fields.";
+    INTERNAL: "internal", INTERNAL_SERVER_ERROR, "A bug in tallyd",
+        "tallyd failed to answer because of a bug. The journal of tallyd has the cause under the `id` of this answer: please report both.";
+    DISK_ERROR: "disk-error", INTERNAL_SERVER_ERROR, "tallyd could not store the upload", "`detail` has the error of the operating system. tallyd stored nothing.";
+    NOT_READY: "not-ready", SERVICE_UNAVAILABLE, "Not ready", "tallyd cannot answer at the moment: `detail` has the reason. Try again after the number of seconds in `Retry-After`.";
+    TOO_BUSY: "too-busy", SERVICE_UNAVAILABLE, "Too busy",
+        "Too many large answers are being sent, too many requests wait for a range, or too many clients listen to events: `detail` says which. Try again after the number of \
+         seconds in `Retry-After`, or ask for less (`limit`).";
+    DISK_FULL: "disk-full", INSUFFICIENT_STORAGE, "Too little disk space",
+        "The upload would leave too little free space on the file system. tallyd stored nothing: free some space and send the log again.";
 }
 
-/// An answer that says what was wrong with the request.
+/// An answer that names what is wrong with a request.
 #[derive(Debug)]
 pub(super) struct Problem {
     code: &'static Code,
-    /// The parameter that is wrong.
+    /// The parameter that is not valid.
     parameter: Option<String>,
     detail: String,
-    /// What the log knows this answer by.
+    /// The id of this answer in the journal.
     id: Option<String>,
 }
 
@@ -94,43 +105,43 @@ impl Problem {
     }
 
     pub(super) fn method_not_allowed() -> Problem {
-        Problem::new(&METHOD_NOT_ALLOWED, "the header Allow says which methods there are")
+        Problem::new(&METHOD_NOT_ALLOWED, "the header Allow lists the methods of this path")
     }
 
-    /// Nobody may change anything.
+    /// No token is set, so nobody may change anything.
     pub(super) fn no_token_set() -> Problem {
-        Problem::new(&NO_TOKEN_SET, "set TALLYD_TOKEN or token_file and start tallyd again; without a token nobody can change anything")
+        Problem::new(&NO_TOKEN_SET, "requests that change anything need a token: set TALLYD_TOKEN or token_file and restart tallyd")
     }
 
     pub(super) fn unauthorized() -> Problem {
-        Problem::new(&UNAUTHORIZED, "show the token: Authorization: Bearer TOKEN")
+        Problem::new(&UNAUTHORIZED, "send the token in a header: Authorization: Bearer TOKEN")
     }
 
-    /// The token is one for reading.
+    /// The token is for reading only.
     pub(super) fn read_only_token() -> Problem {
-        Problem::new(&READ_ONLY_TOKEN, "this token is for reading; changing something needs the other one")
+        Problem::new(&READ_ONLY_TOKEN, "this token is for reading only; requests that change anything need the token that TALLYD_TOKEN or token_file sets")
     }
 
     pub(super) fn host_not_allowed() -> Problem {
-        Problem::new(&HOST_NOT_ALLOWED, "ask by an address, as localhost, or by a name that the setting allowed_hosts has")
+        Problem::new(&HOST_NOT_ALLOWED, "use an IP address, localhost, or a name in the setting allowed_hosts")
     }
 
     pub(super) fn bad_body() -> Problem {
-        Problem::new(&BAD_REQUEST, "its body ends too soon, or its chunks are none")
+        Problem::new(&BAD_REQUEST, "the body ends too early, or its chunks are malformed")
     }
 
     pub(super) fn body_too_large(detail: impl Into<String>) -> Problem {
         Problem::new(&BODY_TOO_LARGE, detail)
     }
 
-    /// Others take so much of what was answered already.
+    /// Large answers that are being sent take all memory that answers may take.
     pub(super) fn too_busy() -> Problem {
-        Problem::new(&TOO_BUSY, "many large answers are on their way to others; ask again, or for less (limit=)")
+        Problem::new(&TOO_BUSY, "too many large answers are being sent to other clients; try again, or ask for less (limit=)")
     }
 
-    /// As many listen to events as may.
+    /// The maximum number of clients listens to events.
     pub(super) fn too_many_listeners() -> Problem {
-        Problem::new(&TOO_BUSY, "as many listen to events as may; ask again, or ask for the numbers now and then, or raise connections_max")
+        Problem::new(&TOO_BUSY, "too many clients listen to events; try again, poll the numbers instead, or raise connections_max")
     }
 
     pub(super) fn conflict(detail: impl Into<String>) -> Problem {
@@ -139,35 +150,35 @@ impl Problem {
 
     /// The client did not send all of what it began to upload.
     pub(super) fn incomplete() -> Problem {
-        Problem::new(&INCOMPLETE, "it broke off before its end, so nothing was stored; send it again")
+        Problem::new(&INCOMPLETE, "the connection ended before the body did, so tallyd stored nothing; send the log again")
     }
 
-    /// Too little of an upload came in `limit`.
+    /// Too little of an upload arrived within `limit`.
     pub(super) fn stalled(limit: Duration) -> Problem {
-        Problem::new(&STALLED, format!("less than 64 KiB of it came in {} s, so nothing was stored; send it again", limit.as_secs()))
+        Problem::new(&STALLED, format!("less than 64 KiB of the body arrived within {} s, so tallyd stored nothing; send the log again", limit.as_secs()))
     }
 
     /// An upload has more than `max` bytes.
     pub(super) fn too_large(max: u64) -> Problem {
-        Problem::new(&TOO_LARGE, format!("an upload may have {} MiB; compress it, cut it, or raise upload_max_mib", max >> 20))
+        Problem::new(&TOO_LARGE, format!("an upload may have {} MiB; compress the log, split the log, or raise upload_max_mib", thousands(max >> 20)))
     }
 
-    /// There are `max` uploads already.
+    /// `max` uploads are in progress already.
     pub(super) fn too_many(max: usize) -> Problem {
-        Problem::new(&TOO_MANY_UPLOADS, format!("{max} uploads are under way, and that is all there may be; try again when one is done"))
+        Problem::new(&TOO_MANY_UPLOADS, format!("{max} uploads are in progress, which is the maximum; try again when one of them is done"))
     }
 
-    /// A watched folder is not this user's to write to.
+    /// tallyd has no permission to write to a watched folder.
     pub(super) fn not_writable(detail: impl Into<String>) -> Problem {
         Problem::new(&NOT_WRITABLE, detail)
     }
 
-    /// There is no room for an upload.
+    /// The disk has too little space for an upload.
     pub(super) fn full(detail: impl Into<String>) -> Problem {
         Problem::new(&DISK_FULL, detail)
     }
 
-    /// The system could not store an upload.
+    /// The operating system could not store an upload.
     pub(super) fn disk(detail: impl Into<String>) -> Problem {
         Problem::new(&DISK_ERROR, detail)
     }
@@ -176,13 +187,13 @@ impl Problem {
         Problem::new(&NOT_READY, detail)
     }
 
-    /// A mistake of ours, which the log knows by this id.
+    /// A bug of tallyd, which the journal has under this id.
     pub(super) fn internal(id: String) -> Problem {
-        let detail = format!("this answer could not be made; tallyd's log says more of it under the id {id}: please report that");
+        let detail = format!("tallyd failed to make this answer because of a bug; its journal has the cause under the id {id}: please report it");
         Problem { id: Some(id), ..Problem::new(&INTERNAL, detail) }
     }
 
-    /// Names the parameter that is wrong.
+    /// Names the parameter that is not valid.
     pub(super) fn of(self, parameter: &str) -> Problem {
         Problem { parameter: Some(parameter.to_owned()), ..self }
     }
@@ -207,7 +218,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Problem { code, parameter, detail, id } = self;
         let (status, title) = (code.status, code.title.to_owned());
-        let body = wire::Problem { kind: "about:blank".to_owned(), title, status: status.as_u16(), code: code.word, detail, parameter, id };
+        let body = wire::Problem { kind: format!("/docs#{}", code.word), title, status: status.as_u16(), code: code.word, detail, parameter, id };
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

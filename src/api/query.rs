@@ -1,6 +1,6 @@
-//! What is asked: parameters, parts of the path, and the form that the answer is wanted in.
+//! What a request asks for: query parameters, parts of the path, and the format of the answer.
 //!
-//! A parameter is written down once, as a [`Parameter`]: who reads it refuses what it does not allow, and the documents say what it does.
+//! Each parameter is declared once, as a [`Parameter`]: the same values are parsed, refused and documented.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
@@ -18,45 +18,45 @@ use crate::show::UNDATED;
 #[derive(Debug)]
 pub(super) struct Parameter {
     pub(super) name: &'static str,
-    /// What it does, for people.
+    /// The description for people.
     pub(super) about: &'static str,
     pub(super) kind: Kind,
 }
 
-/// What a parameter may be.
+/// The allowed values of a parameter.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// Any text.
     Text,
     /// A day, or [`UNDATED`].
     Day,
-    /// Days, of which the first or the last counts.
+    /// A date, or a word for several days, of which the first or the last counts.
     Bound,
     /// One of these words.
     Words(&'static [&'static str]),
     /// A number from 1 to this.
     Count(usize),
-    /// The `id` of a file.
+    /// The `id` of a log.
     FileId,
 }
 
 pub(super) static FROM: Parameter = Parameter {
     name: "from",
-    about: "The first day, inclusive: a date like 2021-03-22, or a word for days of which the first counts: `today`, `yesterday`, `month` (this calendar month), or \
-            a number of days with a `d`, like `7d` (the last 7 days, today included). Days of these words are days in UTC.",
+    about: "The first day, inclusive: a date such as `2021-03-22`, or a period, of which the first day counts: `today`, `yesterday`, `month` (this calendar month), or \
+            a number of days such as `7d` (the last 7 days, including today). Periods are relative to the current day in UTC.",
     kind: Kind::Bound,
 };
 
 pub(super) static TO: Parameter = Parameter {
     name: "to",
-    about: "The last day, inclusive: a date, or one of the words of `from`, of whose days the last counts: so `to=7d` is today, and `to=month` the last day of this month.",
+    about: "The last day, inclusive: a date, or a period as in `from`, of which the last day counts: `to=7d` means today, and `to=month` the last day of this month.",
     kind: Kind::Bound,
 };
 
-/// A query, and how its answer is wanted.
+/// The query of a request and its headers.
 #[derive(Debug)]
 pub(super) struct Asked {
-    /// As it came.
+    /// The query as the client sent it.
     query: String,
     pairs: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
@@ -72,16 +72,17 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 }
 
 impl Asked {
-    /// Refuses parameters that are not among these, or that are given twice.
+    /// Refuses parameters that are not in this list, and parameters that are given twice.
     pub(super) fn only(&self, known: &[&Parameter]) -> Result<(), Problem> {
         for (at, (name, _)) in self.pairs.iter().enumerate() {
             if !known.iter().any(|parameter| parameter.name == name) {
                 let names: Vec<&str> = known.iter().map(|parameter| parameter.name).collect();
-                let remedy = if names.is_empty() { "this path takes none".to_owned() } else { format!("there are {}", names.join(", ")) };
-                return Err(Problem::bad_parameter(format!("{name}: there is no such parameter; {remedy}")).of(name));
+                let remedy =
+                    if names.is_empty() { "this path has no parameters".to_owned() } else { format!("the parameters of this path are {}", names.join(", ")) };
+                return Err(Problem::bad_parameter(format!("{name}: this parameter does not exist; {remedy}")).of(name));
             }
             if self.pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(Problem::bad_parameter(format!("{name}: it is given twice; give it once")).of(name));
+                return Err(Problem::bad_parameter(format!("{name}: this parameter is given twice; give it once")).of(name));
             }
         }
         Ok(())
@@ -91,34 +92,34 @@ impl Asked {
         self.pairs.iter().find(|(name, _)| name == parameter.name).map(|(_, value)| value.as_str())
     }
 
-    /// The query again, with this parameter set to something of letters and digits.
+    /// The same query with this parameter set to a value of letters and digits.
     pub(super) fn with(&self, parameter: &Parameter, value: &str) -> String {
-        // As they came, each beside what it says: a name may be percent-encoded too.
+        // Each pair as the client sent it beside its decoded form: a name may be percent-encoded too.
         let pairs = self.query.split('&').filter(|pair| !pair.is_empty()).zip(&self.pairs);
         let others = pairs.filter(|(_, (name, _))| name != parameter.name).map(|(pair, _)| pair);
         let own = format!("{}={value}", parameter.name);
         others.chain([own.as_str()]).collect::<Vec<_>>().join("&")
     }
 
-    /// A number within its bounds.
+    /// The number, if it is within the bounds of the parameter.
     pub(super) fn count(&self, parameter: &Parameter) -> Result<Option<usize>, Problem> {
         let Parameter { name, kind, .. } = parameter;
         let most = if let Kind::Count(most) = kind { *most } else { usize::MAX };
-        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is no number from 1 to {most}")).of(name);
+        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is not allowed; give a whole number from 1 to {most}")).of(name);
         // `+5` would be a number to Rust.
         let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
         self.text(parameter).map(|text| number(text).filter(|count| (1..=most).contains(count)).ok_or_else(|| wrong(text))).transpose()
     }
 
-    /// One of the words that the parameter may be.
+    /// The word, if the parameter allows it.
     pub(super) fn word(&self, parameter: &Parameter) -> Result<Option<&'static str>, Problem> {
         let Parameter { name, kind, .. } = parameter;
         let words = if let Kind::Words(words) = *kind { words } else { &[] };
-        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is none of {}", words.join(", "))).of(name);
+        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is not allowed; use one of {}", words.join(", "))).of(name);
         self.text(parameter).map(|text| words.iter().find(|word| **word == text).copied().ok_or_else(|| wrong(text))).transpose()
     }
 
-    /// A day, or none for what has no date.
+    /// The day, or none for [`UNDATED`].
     pub(super) fn day(&self, parameter: &Parameter, today: Day) -> Result<Option<Option<Day>>, Problem> {
         self.text(parameter).map(|text| parse_day(parameter.name, text, today)).transpose()
     }
@@ -127,19 +128,19 @@ impl Asked {
     pub(super) fn days(&self, today: Day) -> Result<Days, Problem> {
         let period = |parameter: &Parameter| {
             let name = parameter.name;
-            let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is no day: write it like 2021-03-22, or today, yesterday, 7d, month")).of(name);
+            let wrong = |text| {
+                Problem::bad_parameter(format!("{name}: {text:?} is not a day; give a date such as 2021-03-22, or today, yesterday, 7d, month")).of(name)
+            };
             self.text(parameter).map(|text| Period::parse(text, today).ok_or_else(|| wrong(text))).transpose()
         };
         let (from, to) = (period(&FROM)?.map(|period| period.first), period(&TO)?.map(|period| period.last));
         match (from, to) {
-            (Some(from), Some(to)) if from > to => {
-                Err(Problem::bad_parameter(format!("from: {from} is after to: {to}; the earlier day comes first")).of("from"))
-            }
+            (Some(from), Some(to)) if from > to => Err(Problem::bad_parameter(format!("from: {from} is after to: {to}; swap the two days")).of("from")),
             _ => Ok(Days { from, to }),
         }
     }
 
-    /// How the answer is wanted: as `parameter` says, or else as the header Accept prefers; as JSON if that does not help.
+    /// The format of the answer: the value of `parameter`, or else the format that the header Accept prefers, or else JSON.
     pub(super) fn format(&self, parameter: &Parameter) -> Result<Format, Problem> {
         let words = if let Kind::Words(words) = parameter.kind { words } else { &[] };
         let of_word = |word| Format::ALL.into_iter().find(|format| format.word() == word).unwrap_or(Format::Json);
@@ -147,19 +148,20 @@ impl Asked {
             return Ok(of_word(word));
         }
         let accept = list(&self.headers, header::ACCEPT);
-        // Of those that are wanted alike, the first one: JSON.
+        // The first format wins a tie, which is JSON.
         let wanted = words.iter().map(|word| of_word(word)).rev().max_by_key(|format| preference(&accept, format.media()));
         Ok(wanted.filter(|format| preference(&accept, format.media()) > 0).unwrap_or(Format::Json))
     }
 }
 
-/// The elements of a header that is a list, also if it comes in several lines.
+/// The elements of a header that is a list, joined if there are several such header lines.
 pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> String {
     let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
     lines.join(",")
 }
 
-/// How much a media type is wanted, in thousandths (RFC 9110, 12.5.1): by the most specific range that holds it. Without the header, all are.
+/// The weight of a media type in thousandths (RFC 9110, 12.5.1): that of the most specific range which contains the type.
+/// Without the header, all types have the full weight.
 pub(super) fn preference(accept: &str, media: &str) -> u32 {
     if accept.trim().is_empty() {
         return 1000;
@@ -178,26 +180,27 @@ pub(super) fn preference(accept: &str, media: &str) -> u32 {
     ranges.max().map_or(0, |(_, quality)| quality)
 }
 
-/// The weight among the parameters of an element of a header, in thousandths: 1000 if there is none, 0 if it is none.
+/// The weight in the parameters of an element of a header, in thousandths: 1000 without a weight, 0 if the weight is not
+/// valid.
 pub(super) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
     let weight = parameters.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
     let number = |weight: &str| weight.parse().ok().filter(|weight| (0.0..=1.0).contains(weight));
     weight.map_or(1000, |weight| number(weight).map_or(0, |weight: f64| (weight * 1000.0) as u32))
 }
 
-/// A day in words, or none for [`UNDATED`].
+/// Parses a date or a word for a day; none for [`UNDATED`].
 pub(super) fn parse_day(name: &str, text: &str, today: Day) -> Result<Option<Day>, Problem> {
     if text == UNDATED {
         return Ok(None);
     }
     let one = Period::parse(text, today).filter(|period| period.first == period.last);
     one.map(|period| Some(period.first))
-        .ok_or_else(|| Problem::bad_parameter(format!("{name}: {text:?} is no day: write it like 2021-03-22, or today, yesterday")).of(name))
+        .ok_or_else(|| Problem::bad_parameter(format!("{name}: {text:?} is not a day; give a date such as 2021-03-22, or today, yesterday")).of(name))
 }
 
-/// The part of the path that names something.
+/// The variable part of the path.
 pub(super) fn path_part(name: &str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter(format!("{name}: it must be UTF-8 when percent-decoded")).of(name))
+    path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter(format!("{name}: the percent-decoded value must be UTF-8")).of(name))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The report: the original program's dictionary.
+//! The report: the logs by name, with the numbers of the original program.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -18,7 +18,7 @@ use crate::board::Busy;
 use crate::log::shown;
 use crate::tally::Totals;
 
-/// What can be asked of it.
+/// The parameters of the report.
 pub(super) static OF_REPORT: &[&Parameter] = &[&FORMAT];
 
 /// `GET /api/v1/report`
@@ -34,12 +34,12 @@ pub(super) async fn report(State(api): Shared, asked: Asked) -> Result<Response,
     Ok(response)
 }
 
-/// As JSON. Kept as long as nothing changes: this is what is asked most.
+/// The report as JSON. The api keeps the report until numbers change, since this is the most frequent request.
 fn as_json(api: &Api) -> Result<(Bytes, Option<OneCopy>), Busy> {
     let generation = api.sources.board.header().generation;
     let kept = || api.report.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = kept();
-    // An old one is let go before there is room for another.
+    // The old report is freed before a new one is made.
     last.take_if(|(of, _)| *of != generation);
     if let Some((_, body)) = &*last {
         return Ok((body.clone(), Some(OneCopy)));
@@ -61,17 +61,17 @@ fn as_csv(api: &Api) -> Result<Bytes, Busy> {
     Ok(table::csv(&rows, &row((String::new(), wire::Reported::from(&Totals::default())))).into())
 }
 
-/// The logs that are there, by their names.
+/// The logs in the folders by name.
 fn rows(api: &Api) -> Result<BTreeMap<String, wire::Reported>, Busy> {
     let logs = api.sources.board.logs()?;
     let present = logs.iter().filter(|log| log.state.is_present());
     Ok(by_name(present.map(|log| (&log.name[..], wire::Reported::from(&log.totals)))))
 }
 
-/// What is said of names, by how they are shown. Two names may be shown alike: one has a byte that is no text, the other one the four letters that stand for it. Then the one that is
-/// text is told with two backslashes for each of its own, as often as that takes.
+/// Values of names by how the names are shown. Two names may be shown alike: one has a byte that is no text, the other one the
+/// four letters that stand for this byte. Then the backslashes of the name that is text are doubled until the two differ.
 fn by_name<'a, T>(logs: impl Iterator<Item = (&'a [u8], T)>) -> BTreeMap<String, T> {
-    // What is no text comes first, and has its name for itself. Of one name, the last counts.
+    // Names that are no text come first and keep their form. Of logs with the same name, the last one wins.
     let logs: BTreeMap<&[u8], T> = logs.collect();
     let (texts, others): (Vec<_>, Vec<_>) = logs.into_iter().partition(|(name, _)| str::from_utf8(name).is_ok());
     let mut shown_by: BTreeMap<String, T> = others.into_iter().map(|(name, said)| (shown(name), said)).collect();

@@ -1,4 +1,5 @@
-//! What the api process may still do with files: read the store, /proc and what it was set up with; write uploads, if there is a token for them. It reads no log.
+//! The sandbox of the api process. It may read the store, /proc and its own settings, and write uploads if a token is set. It
+//! reads no log.
 
 use std::fs;
 use std::io;
@@ -12,22 +13,22 @@ use crate::heritage::Heritage;
 use crate::sys::process::{pid, terminate};
 use crate::sys::sandbox::Right;
 
-/// How often it is looked whether the folders are still those that the rights are for.
+/// How often the api checks that its folders are still the ones that its rights are for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Device and inode.
 type Place = Option<(u64, u64)>;
 
-/// Keeps this process to what it needs, before it has a second thread.
+/// Restricts this process to its rights, before it has a second thread.
 ///
 /// # Errors
-/// If a wall does not hold that was there when the daemon started.
+/// If Landlock or seccomp fails, although both worked when the daemon started.
 pub(super) fn shut_in(heritage: &Heritage) -> io::Result<()> {
     heritage.walls.keep_to(&rights(heritage))
 }
 
-/// Ends this process, for a new one to be started, when a folder is another one than when it was shut in: rights are for folders, not for names. In a thread of its own, for a
-/// disk may hang.
+/// Ends this process, so that the supervisor starts a new one, when one of its folders was replaced: rights are for folders,
+/// not for names. In a thread of its own, since a disk may hang.
 pub(super) fn watch(heritage: &Heritage) {
     if !heritage.walls.landlock {
         return;
@@ -39,7 +40,7 @@ pub(super) fn watch(heritage: &Heritage) {
             std::thread::sleep(LOOK_EVERY);
             let other = folders.iter().zip(&before).find(|(folder, before)| place(folder).is_some_and(|now| Some(now) != **before));
             if let Some((folder, _)) = other {
-                info!(folder = %folder.display(), "a folder is another one now; the api starts again for it");
+                info!(folder = %folder.display(), "a folder was replaced; the api restarts to get the right to use the new one");
                 return terminate(pid());
             }
         }
@@ -50,7 +51,7 @@ fn place(folder: &Path) -> Place {
     fs::metadata(folder).ok().map(|about| (about.dev(), about.ino()))
 }
 
-/// The folders that may be removed and made again, or mounted, while the daemon runs.
+/// The folders that may be replaced or mounted while the daemon runs.
 fn folders(heritage: &Heritage) -> Vec<PathBuf> {
     let mut folders = vec![heritage.settings.state.clone()];
     if takes_uploads(heritage) {
@@ -65,12 +66,12 @@ fn takes_uploads(heritage: &Heritage) -> bool {
 
 fn rights(heritage: &Heritage) -> Vec<(PathBuf, Right)> {
     let settings = &heritage.settings;
-    // The program itself: by it the trace of a panic gets its names.
+    // The program itself: the backtrace of a panic gets its names from it.
     let mut read: Vec<PathBuf> = ["/proc", "/proc/self/exe", "/sys/fs/cgroup"].map(PathBuf::from).into();
     read.push(settings.state.clone());
     read.extend(settings.token_file.iter().chain(&settings.read_token_file).cloned());
     for file in settings.tls.iter().flat_map(|(cert, key)| [cert, key]) {
-        // They are replaced by others of their names, and may be links to where they really are.
+        // New files replace the certificate and the key under their names, which may be links.
         let real = fs::canonicalize(file).ok();
         let folders = [Some(file.as_path()), real.as_deref()].map(|file| file.and_then(Path::parent).map(Path::to_owned));
         read.extend(folders.into_iter().flatten().map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }));

@@ -1,4 +1,4 @@
-//! What the daemon does.
+//! The state of the daemon.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,9 +15,9 @@ use super::wire::{self, json};
 use crate::board::{Activity, LogState, Watching};
 use crate::heritage::Role;
 
-/// The words of `watching`.
+/// The allowed words of `watching`.
 pub(super) static WATCHING: [&str; 3] = ["starting", "inotify", "scan"];
-/// The word of the role that is no child's.
+/// The role of the supervisor, which is no child.
 pub(super) const SUPERVISOR: &str = "supervisor";
 
 /// `GET /api/v1/status`
@@ -45,7 +45,7 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
     })))
 }
 
-/// How changes are found, in a word of [`WATCHING`].
+/// How tallyd finds changes, as a word of [`WATCHING`].
 fn watching(watching: Watching) -> &'static str {
     let [starting, inotify, scan] = WATCHING;
     match watching {

@@ -1,7 +1,8 @@
 //! Rows as CSV and as JSON lines.
 //!
-//! Columns are what the JSON of a row has, by its names and in its order; a list of numbers becomes a column each: `requests_by_hour_00`.
-//! CSV is that of RFC 4180, without a byte order mark. Text in it that a spreadsheet would take for a formula gets a `'` in front; numbers stay numbers.
+//! The columns are the fields of the JSON of a row, in the same order. A list of numbers has a column for each element, such as
+//! `requests_by_hour_00`. CSV follows RFC 4180, without a byte order mark. A `'` precedes text that a spreadsheet would run as
+//! a formula; numbers stay numbers.
 
 use std::fmt::{self, Write as _};
 
@@ -30,7 +31,7 @@ pub(super) fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
     })
 }
 
-/// The names and values of an object, in the order in which they are written. (A map of `serde_json` would sort them.)
+/// The names and values of an object in their written order, which a map of `serde_json` would lose.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {

@@ -19,38 +19,39 @@ use tracing::{info, warn};
 
 use crate::sys::process::uid;
 
-/// How often it is looked whether the files are others.
+/// How often the files are checked for a new certificate.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
 
-/// What tells a file from others under its name.
+/// Identifies the file that has a name at the moment.
 type Mark = Option<(u64, i64, i64, u64)>;
 
 impl Tls {
-    /// The certificate of one file and the key of the other.
+    /// Reads the certificate and the key, and follows changes of both files.
     ///
     /// # Errors
-    /// With a sentence for whoever named them.
+    /// A sentence for the person who set `tls_cert` and `tls_key`.
     pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
         let marks = [mark(cert), mark(key)];
         let tls = Tls(Arc::new(Mutex::new(Arc::new(config(cert, key)?))));
         let (looking, cert, key) = (tls.clone(), cert.to_owned(), key.to_owned());
-        // A thread of its own: a disk that hangs keeps no handshake waiting.
+        // In a thread of its own, so that a disk that hangs does not delay handshakes.
         std::thread::spawn(move || looking.watch(&cert, &key, marks));
         Ok(tls)
     }
 
-    /// Looks whether they could be used.
+    /// Checks that the certificate and the key are usable.
     ///
     /// # Errors
-    /// Likewise.
+    /// A sentence for the person who set `tls_cert` and `tls_key`.
     pub(super) fn check(cert: &Path, key: &Path) -> Result<(), String> {
         config(cert, key).map(drop)
     }
 
-    /// Takes other files when they are there, for ever. Two files are not replaced at once: until they fit, the old ones hold.
+    /// Follows changes of the files for ever. The two files are never replaced at the same instant: until they match, the old
+    /// certificate stays in use.
     fn watch(&self, cert: &Path, key: &Path, mut marks: [Mark; 2]) {
         loop {
             std::thread::sleep(LOOK_EVERY);
@@ -58,17 +59,17 @@ impl Tls {
             if now != marks {
                 match config(cert, key) {
                     Ok(config) => {
-                        info!(cert = %cert.display(), "the new certificate is taken");
+                        info!(cert = %cert.display(), "tallyd uses the new certificate from now on");
                         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                         marks = now;
                     }
-                    Err(sentence) => warn!("the old certificate stays: {sentence}"),
+                    Err(sentence) => warn!("tallyd keeps using the old certificate: {sentence}"),
                 }
             }
         }
     }
 
-    /// Shakes hands. It is the caller who loses patience.
+    /// Performs the handshake. The caller sets the time limit.
     pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let config = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
         TlsAcceptor::from(config).accept(stream).await
@@ -81,26 +82,28 @@ fn mark(path: &Path) -> Mark {
 
 fn config(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
     let read = |setting: &str, path: &Path| {
-        fs::read(path).map_err(|error| format!("cannot read the {setting} {}: {error}; let uid {} read it, or name another one", path.display(), uid()))
+        fs::read(path).map_err(|error| format!("cannot read {setting} {}: {error}; let uid {} read the file, or set another one", path.display(), uid()))
     };
     let (cert_pem, key_pem) = (read("tls_cert", cert)?, read("tls_key", key)?);
     let mode = fs::metadata(key).map_or(0, |data| data.permissions().mode());
     if mode & 0o007 != 0 {
-        warn!(key = %key.display(), "everybody on this machine can read the key of the certificate; chmod 600 it");
+        warn!(key = %key.display(), "every user of this machine can read the private key: run chmod 600 on the file");
     }
-    let bad_cert = |why: &dyn std::fmt::Display| format!("tls_cert {}: {why}; it must have certificates in PEM, the own one first", cert.display());
-    let bad_key = |why: &dyn std::fmt::Display| format!("tls_key {}: {why}; it must have one key in PEM, without a password", key.display());
+    let bad_cert =
+        |why: &dyn std::fmt::Display| format!("tls_cert {}: {why}; the file must contain certificates in PEM, the one of this server first", cert.display());
+    let bad_key = |why: &dyn std::fmt::Display| format!("tls_key {}: {why}; the file must contain one private key in PEM, without a password", key.display());
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert_pem).collect::<Result<_, _>>().map_err(|error| bad_cert(&error))?;
     if chain.is_empty() {
-        return Err(bad_cert(&"there is no certificate in it"));
+        return Err(bad_cert(&"the file contains no certificate"));
     }
     let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| match error {
-        PemError::NoItemsFound => bad_key(&"there is no key in it that could be used"),
+        PemError::NoItemsFound => bad_key(&"the file contains no key that tallyd can use"),
         error => bad_key(&error),
     })?;
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
     let built = builder.and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
-    let mut config = built.map_err(|error| format!("tls_cert {} with tls_key {}: {error}; do they belong together?", cert.display(), key.display()))?;
+    let mut config =
+        built.map_err(|error| format!("tls_cert {} and tls_key {}: {error}; check that the two files belong together", cert.display(), key.display()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -1,30 +1,58 @@
-//! What may be not as it should be, in the order in which it is told: each with a word for the metrics, and a sentence if it is so.
+//! The problems that tallyd reports about itself, in their order: each has a word for the metrics, and a sentence while the
+//! problem exists.
 
 use std::io;
 
 use super::token::Keys;
 use crate::board::{Header, Watching};
+use crate::show::thousands;
 use crate::sys::process::uid;
 
-/// A word, and the sentence.
+/// The word of a problem, and its sentence while the problem exists.
 pub(super) type Trouble = (&'static str, Option<String>);
 
-/// All that may be. `unreadable`: how many logs cannot be opened.
+/// All problems. `unreadable` is the number of logs that tallyd cannot read.
 pub(super) fn all(header: &Header, unreadable: u64, keys: &Keys) -> [Trouble; 6] {
     let Header { full, troubled, watching, state_error, .. } = *header;
     let state = || {
         let error = io::Error::from_raw_os_error(state_error);
-        format!("state: cannot use the state folder: {error}; counting goes on, and it is tried again")
+        format!("state: tallyd cannot write to the state folder: {error}; counting continues, and tallyd tries to write again")
     };
     [
-        ("board", full.then(|| "board: there are more logs or days than it has rows for; raise board_logs".to_owned())),
-        ("folders", (troubled > 0).then(|| format!("logs: watched folders that uid {} cannot read: {troubled}", uid()))),
-        ("unreadable", (unreadable > 0).then(|| format!("logs: logs that uid {} cannot open: {unreadable}; /api/v1/files tells which and why", uid()))),
+        ("board", full.then(|| "board: there are more logs or days than the board has rows; raise board_logs and restart tallyd".to_owned())),
+        (
+            "folders",
+            (troubled > 0).then(|| {
+                format!(
+                    "logs: tallyd (uid {}) cannot read {}: mount what is missing, or give this user access; the journal has the error of the operating system",
+                    uid(),
+                    number_of(troubled, "watched folder")
+                )
+            }),
+        ),
+        (
+            "unreadable",
+            (unreadable > 0).then(|| {
+                format!(
+                    "logs: tallyd (uid {}) cannot read {}: give this user access, for example by `usermod -aG adm tallyd`, and restart tallyd; \
+                     /api/v1/files has the reason of each log",
+                    uid(),
+                    number_of(unreadable, "log")
+                )
+            }),
+        ),
         (
             "watch",
-            (watching == Watching::Unable).then(|| "watch: the system does not say what changes (its log tells why); changes are seen at each scan".to_owned()),
+            (watching == Watching::Unable).then(|| {
+                "watch: the operating system does not report changes in the folders (the journal has the reason); tallyd finds changes at each scan".to_owned()
+            }),
         ),
         ("state", (state_error != 0).then(state)),
         ("auth", keys.trouble().map(str::to_owned)),
     ]
+}
+
+/// A number of things, such as `1 log` or `1,200 logs`.
+fn number_of(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
 }

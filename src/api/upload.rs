@@ -1,8 +1,8 @@
-//! `PUT /api/v1/files/{name}`: a log is uploaded into a watched folder. Only for who shows the token.
+//! `PUT /api/v1/files/{name}`: uploads a log into a watched folder. The request needs the token.
 //!
-//! The bytes go to a draft, which has its name only when all of them are there and on the disk: so an upload is there whole or not at all, whoever is killed. Bytes are
-//! read from the network no faster than they are written, and few are held at a time.
-//! Deliberately absent: what the bytes mean. The coordinator finds the file as it finds any other.
+//! The bytes go to a draft, which gets its name once all bytes are on the disk: an upload is complete or absent, even if a
+//! process is killed. Bytes are read from the network no faster than they are written, and few are held at a time.
+//! Deliberately absent: the meaning of the bytes. The coordinator finds the log like any other.
 
 mod draft;
 mod target;
@@ -39,36 +39,37 @@ use crate::log::{day_of_name, shown};
 use draft::{Draft, Part};
 use target::Target;
 
-/// So many uploads at once.
+/// The maximum number of uploads at the same time.
 const UPLOADS_MAX: usize = 4;
-/// So many pieces of a body wait to be written: of 16 KiB at most each, as they come from a connection.
+/// The maximum number of pieces of a body that wait to be written. A piece has at most 16 KiB, as read from a connection.
 const PARTS_MAX: usize = 16;
-/// In such a time, that much of a body must come, or the rest of it.
+/// The time in which [`STALL_BYTES`] of a body must arrive, or the rest of the body.
 const STALL: Duration = Duration::from_secs(20);
 const STALL_BYTES: usize = 64 << 10;
-/// So much of a body that nobody wants is read, so that who sends it gets to read why, and for so long.
+/// The maximum bytes, and time, of a refused body that are still read, so that the client can read the answer.
 const REFUSED_BYTES_MAX: usize = 64 << 20;
 const REFUSED: Duration = Duration::from_secs(5);
-/// So long it is waited until the store knows what is to be replaced.
+/// The maximum time until the store knows which log is to be replaced.
 const PROMISE: Duration = Duration::from_secs(30);
-/// So long it is waited until the coordinator has found and counted what was uploaded.
+/// The maximum time until the coordinator has found and counted the upload.
 const SEEN: Duration = Duration::from_secs(5);
-/// If the coordinator has not found it by then, it is asked to look.
+/// The time after which the coordinator is asked to scan for an upload that it has not found.
 const LOOK: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(20);
-/// After so long, what is not done is asked for again.
+/// The time after which a request without effect is repeated.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What a body may be packed by. It is stored as it comes: what it is, its content tells.
+/// The supported compressions of a body. The body is stored as it is; its content identifies the compression.
 const CODINGS: [&str; 6] = ["identity", "gzip", "x-gzip", "zstd", "bzip2", "xz"];
 
-const GIVEN_UP: &str = "the upload was given up; nothing was stored";
+const GIVEN_UP: &str = "tallyd gave up the upload and stored nothing; send the log again";
 
-/// What uploads need, and which there are.
+/// The settings of uploads, and the uploads in progress.
 pub(super) struct Uploads {
     settings: Settings,
     permits: Semaphore,
-    /// The drafts, by the names they are to have; `None`: one that is not to be removed when the process ends, or that is not there yet.
+    /// The drafts by the names that they will get; `None` for a draft that must stay when the process ends, or that does not
+    /// exist yet.
     under_way: Mutex<BTreeMap<Vec<u8>, Option<PathBuf>>>,
     ending: AtomicBool,
 }
@@ -78,12 +79,18 @@ impl Uploads {
         Uploads { settings: settings.clone(), permits: Semaphore::new(UPLOADS_MAX), under_way: Mutex::default(), ending: AtomicBool::new(false) }
     }
 
+    /// How many folders are watched.
+    pub(super) fn folders(&self) -> usize {
+        self.settings.logs.len()
+    }
+
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Option<PathBuf>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process ends: nothing is left of what is not whole. But a draft that is to replace a log stays for the next life, which first takes that back: nobody may listen
-    /// any more, and the store must not wait for a file whose inode is another one's by then.
+    /// Deletes incomplete uploads when the process ends. A draft that is to replace a log stays for the next api process, which
+    /// first withdraws the replacement: the coordinator may be gone, and the store must not wait for a file whose inode another
+    /// file may have by then.
     pub(super) fn abandon(&self) {
         self.ending.store(true, Relaxed);
         for path in self.under_way().values().flatten() {
@@ -92,24 +99,30 @@ impl Uploads {
     }
 }
 
-/// Removes what is left of uploads of an earlier life.
+/// Deletes the incomplete uploads of an earlier api process.
 pub(super) fn clear(sources: &Sources) {
     draft::clear(sources);
 }
 
 pub(super) fn routes() -> Router<Arc<Api>> {
-    // The slash behind the folder may be percent-encoded or not.
+    // The slash behind the folder may be percent-encoded.
     Router::new().route("/api/v1/files/{id}", put(put_file)).route("/api/v1/files/{id}/{*rest}", put(put_in_folder))
 }
 
-/// The name in the path.
-pub(super) const NAME: Parameter =
-    Parameter { name: "id", about: "The file's name, percent-encoded: 1 to 255 bytes of UTF-8, not hidden, and such that it is counted.", kind: Kind::Text };
+/// The name of the log in the path.
+pub(super) const NAME: Parameter = Parameter {
+    name: "id",
+    about: "The name of the log, percent-encoded: 1 to 255 bytes of UTF-8. The name must not begin with a dot, and tallyd must count logs of this name.",
+    kind: Kind::Text,
+};
 
-static REPLACE: Parameter =
-    Parameter { name: "replace", about: "Whether it replaces what has the name: else that is a conflict.", kind: Kind::Words(&["true", "false"]) };
+static REPLACE: Parameter = Parameter {
+    name: "replace",
+    about: "With `true`, the upload replaces a log of the same name; without, such a log is a conflict. Default: `false`.",
+    kind: Kind::Words(&["true", "false"]),
+};
 
-/// What can be said of an upload.
+/// The parameters of an upload.
 pub(super) static OF_UPLOAD: &[&Parameter] = &[&REPLACE];
 
 async fn put_file(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Result<Asked, Problem>, request: Request) -> Response {
@@ -120,10 +133,11 @@ async fn put_in_folder(State(api): Shared, path: Result<Path<(String, String)>, 
     upload(&api, path_part("name", path.map(|Path((folder, rest))| Path(format!("{folder}/{rest}")))), asked, request).await
 }
 
-/// Takes an upload. If it is refused, what still comes of it is read for a while: else who sends it would find the connection broken instead of the answer.
+/// Stores an upload. The rest of a refused upload is read for a while: without this, the client would see a broken connection
+/// instead of the answer.
 async fn upload(api: &Api, name: Result<String, Problem>, asked: Result<Asked, Problem>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    // Who waits to be told to go on has sent nothing.
+    // A client that waits for `100 Continue` has sent nothing.
     let waits = head.headers.contains_key(header::EXPECT);
     let mut incoming = Incoming { body, left: STALL, came: 0, taken: 0 };
     match take(&api.sources, &head.headers, name, asked, &mut incoming).await {
@@ -163,7 +177,7 @@ async fn take(
     let begin = {
         let (sources, target) = (Arc::clone(sources), target.clone());
         move || {
-            // To be told at once what would be told at the end.
+            // Refuses at once what would be refused at the end.
             if draft::is_taken(&target.path)? && !replace { Err(draft::taken()) } else { Draft::begin(sources, target, length) }
         }
     };
@@ -172,47 +186,48 @@ async fn take(
     if length.is_some_and(|length| length != draft.length) {
         return Err(Problem::incomplete());
     }
-    // What a name with a date held is replaced by whatever comes there.
+    // Under a name with a date, any new content replaces the old one.
     let promises = replace && day_of_name(&target.name).is_none();
     if promises {
         promise(sources, &mut draft, &target.name).await?;
     }
     let (mut draft, replaced) = blocking(move || draft.place(replace).map(|replaced| (draft, replaced))).await?;
-    // What is still waited for holds up nobody.
+    // The waiting below must not keep other uploads out.
     drop(permit);
     let log = seen(sources, draft.id, &target.name).await;
     if promises && log.is_some() {
-        // An earlier upload of the name may have been found between the two. What the store does not take now, the coordinator knows all the same.
+        // An earlier upload of the name may have been found in between. The coordinator knows the replacement even if the
+        // store does not take it now.
         let _ = tokio::time::timeout(SEEN, promise(sources, &mut draft, &target.name)).await;
     }
     Ok(answer(&target, draft.length, log, replaced))
 }
 
-/// Refuses what asks for more than that the body is stored: RFC 9110 forbids to pass over it.
+/// Refuses headers that ask for more than storing the body: RFC 9110 forbids ignoring them.
 fn check_meaning(headers: &HeaderMap, replace: bool) -> Result<(), Problem> {
     if headers.contains_key(header::CONTENT_RANGE) {
-        return Err(Problem::new(&BAD_REQUEST, "a part of a log cannot be uploaded (Content-Range): send all of it"));
+        return Err(Problem::new(&BAD_REQUEST, "an upload must be a whole log; leave out Content-Range and send all of the log"));
     }
     if !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Problem::new(&LENGTH_REQUIRED, "say how long the body is (Content-Length), or send it in chunks; an empty log has Content-Length: 0"));
+        return Err(Problem::new(&LENGTH_REQUIRED, "send Content-Length, or send the body in chunks; for an empty log, send Content-Length: 0"));
     }
-    // Nothing but what a name without replace=true has anyhow.
+    // `If-None-Match: *` means the same as an upload without replace=true.
     let is_new = |value: &HeaderValue| value == "*" && !replace;
     let conditions = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
     if conditions.iter().any(|name| headers.contains_key(name)) || !headers.get_all(header::IF_NONE_MATCH).iter().all(is_new) {
         return Err(Problem::new(
             &BAD_REQUEST,
-            "uploads know no conditions (If-Match and the like): leave them out; a name that is taken is replaced only with ?replace=true",
+            "uploads do not support conditions such as If-Match: leave them out; an upload replaces a log of the same name only with ?replace=true",
         ));
     }
     let is_known = |value: &HeaderValue| value.to_str().is_ok_and(|coding| CODINGS.iter().any(|known| coding.trim().eq_ignore_ascii_case(known)));
     if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_known) {
-        return Err(Problem::new(&UNKNOWN_CODING, format!("the body may be packed by one of {}, or not at all", CODINGS.join(", "))));
+        return Err(Problem::new(&UNKNOWN_CODING, format!("the body must be uncompressed, or compressed by one of {}", CODINGS.join(", "))));
     }
     Ok(())
 }
 
-/// Runs what may wait for a disk.
+/// Runs work that may wait for a disk.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
     spawn_blocking(work).await.unwrap_or_else(|_| Err(Problem::disk(GIVEN_UP)))
 }
@@ -220,10 +235,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> +
 /// The body of a request.
 struct Incoming {
     body: Body,
-    /// How long it may be waited until [`STALL_BYTES`] have come, and how many have.
+    /// The time that is left for [`STALL_BYTES`] to arrive.
     left: Duration,
+    /// The bytes that arrived in this time.
     came: usize,
-    /// How many have come at all.
+    /// All bytes that arrived.
     taken: usize,
 }
 
@@ -231,7 +247,7 @@ impl Incoming {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// If it breaks off, or does not go on.
+    /// If the connection ends before the body does, or the body stalls.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let start = Instant::now();
         let body = &mut self.body;
@@ -242,7 +258,7 @@ impl Incoming {
             Ok(Some(Err(_))) => Err(Problem::incomplete()),
             Ok(None) => Ok(None),
             Ok(Some(Ok(frame))) => {
-                // Trailers are nothing of it.
+                // Trailers are no part of the body.
                 let bytes = frame.into_data().unwrap_or_default();
                 (self.came, self.taken) = (self.came + bytes.len(), self.taken + bytes.len());
                 if self.came >= STALL_BYTES {
@@ -254,7 +270,7 @@ impl Incoming {
     }
 }
 
-/// Writes the body to the draft as it comes.
+/// Writes the body to the draft as it arrives.
 async fn receive(incoming: &mut Incoming, draft: Draft, max: u64) -> Result<Draft, Problem> {
     let (parts, waiting) = mpsc::channel(PARTS_MAX);
     let writing = spawn_blocking(move || draft.write(waiting));
@@ -263,14 +279,14 @@ async fn receive(incoming: &mut Incoming, draft: Draft, max: u64) -> Result<Draf
     told.and(written)
 }
 
-/// Hands on what comes. Who writes gives up if it is not told that this was all.
+/// Passes the body to the writer, which gives up unless it gets the end.
 async fn feed(incoming: &mut Incoming, parts: mpsc::Sender<Part>, max: u64) -> Result<(), Problem> {
     while let Some(bytes) = incoming.next().await? {
         if incoming.taken as u64 > max {
             return Err(Problem::too_large(max));
         }
         if parts.send(Part::Bytes(bytes)).await.is_err() {
-            // The writer has given up, and says why.
+            // The writer has given up, and returns the reason.
             return Ok(());
         }
     }
@@ -278,7 +294,8 @@ async fn feed(incoming: &mut Incoming, parts: mpsc::Sender<Part>, max: u64) -> R
     Ok(())
 }
 
-/// Sees to it that what a name without a date holds is replaced once the draft has the name, also if coordinator or daemon die meanwhile: the store must know.
+/// Records in the store that the draft replaces the log of this name, which has no date. So the replacement happens once the
+/// draft has the name, even if the coordinator or the daemon dies in between.
 async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<(), Problem> {
     let (start, mut asked) = (Instant::now(), BTreeMap::<u64, Instant>::new());
     loop {
@@ -287,7 +304,7 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
         let mut left = Vec::new();
         for row in held {
             let (file, log) = (draft.id, row.id);
-            // Of what is not counted, nothing is stored; unless it is being counted again, by other rules.
+            // The store has no log of which nothing is counted, unless the log is being counted again by other rules.
             let is_nothing = row.counted_to == 0 && asked.contains_key(&log);
             if !stored(sources, log, move |meta| meta.map_or(is_nothing, |meta| meta.successors.contains(&file))).await {
                 left.push(log);
@@ -297,7 +314,9 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
             return Ok(());
         }
         if start.elapsed() >= PROMISE {
-            return Err(Problem::not_ready("the store does not take that the log of this name is to be replaced; nothing was. /api/v1/status may tell why"));
+            return Err(Problem::not_ready(
+                "the store could not record that the log of this name is to be replaced, so tallyd replaced nothing; try again, and see degraded of /api/v1/status",
+            ));
         }
         for log in left {
             if asked.get(&log).is_none_or(|asked| asked.elapsed() >= AGAIN) {
@@ -309,17 +328,17 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
     }
 }
 
-/// Is it the log of this file? That of a file that is gone may have had the same inode.
+/// True if this is the log of the file. The log of a file that is gone may have had the same inode.
 fn is_of(row: &LogRow, file: (u64, u64)) -> bool {
     row.file == file && row.state != LogState::Gone
 }
 
-/// Does a log have numbers of its own?
+/// True if a log has numbers of its own.
 fn counts(row: &LogRow) -> bool {
     !matches!(row.state, LogState::Skipped | LogState::Duplicate)
 }
 
-/// The id of the log that a file is, once it is known, and if possible counted.
+/// The id of the log in this file, once tallyd has found the log, and if possible counted it.
 async fn seen(sources: &Sources, file: (u64, u64), name: &[u8]) -> Option<u64> {
     let (start, mut asked) = (Instant::now(), false);
     loop {
@@ -329,7 +348,7 @@ async fn seen(sources: &Sources, file: (u64, u64), name: &[u8]) -> Option<u64> {
         match row {
             Some(row) if row.state != LogState::Counting || late => return Some(row.id),
             None if late => return None,
-            // Where nothing tells of changes, the next look may be far.
+            // Without notifications of changes, the next scan may be far away.
             None if !asked && (start.elapsed() >= LOOK || sources.board.header().watching != Watching::Notified) => {
                 asked = ask(sources, job::Request::Look).is_ok();
             }

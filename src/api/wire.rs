@@ -1,4 +1,5 @@
-//! What goes over the wire. These types are the API's own: the names of their fields are a contract, and what is written about them here is what the documents say.
+//! The wire types of the API. The names of their fields are a contract. The OpenAPI document and `/docs` show their
+//! doc comments.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,21 +10,21 @@ use crate::show::UNDATED;
 use crate::store::unite::Top;
 use crate::tally::Totals;
 
-/// A value as JSON. Its map keys are strings and its numbers finite, so it always has one.
+/// Writes a value as JSON. This cannot fail: the map keys are strings, and the numbers are finite.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("keys are strings")
 }
 
-/// A log in the report, by the original program's words.
+/// A log of the report, with the field names of the original program.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Reported {
-    /// How many requests: the same as `requests`.
+    /// The number of requests: the same number as `requests`.
     total: u64,
-    /// How many distinct clients: the same as `unique_ips`.
+    /// The number of distinct clients: the same number as `unique_ips`.
     ip: u64,
 }
 
-/// A log in the report as CSV.
+/// A log of the report as CSV.
 #[derive(Serialize)]
 pub(super) struct NamedReported {
     pub(super) name: String,
@@ -37,26 +38,27 @@ impl From<&Totals> for Reported {
     }
 }
 
-/// The numbers of a file, a day or a range.
+/// The numbers of a log, a day or a range.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Numbers {
-    /// How many requests: lines that are not blank, `parsed` + `malformed`.
+    /// The number of requests, which is the number of lines that are not blank: `parsed` + `malformed`.
     requests: u64,
-    /// How many requests with a time stamp.
+    /// The number of requests with a time stamp.
     parsed: u64,
-    /// How many requests without one.
+    /// The number of requests without a time stamp.
     malformed: u64,
-    /// How many distinct clients: `ipv4` + `ipv6` + `other`. Over several days or logs, the clients are united: each counts once.
+    /// The number of distinct clients: `ipv4` + `ipv6` + `other`. A client of several days or logs counts once.
     unique_ips: u64,
-    /// How many clients that are written as an IPv4 address.
+    /// The number of distinct clients that are an IPv4 address.
     ipv4: u64,
-    /// How many clients that are written as an IPv6 address.
+    /// The number of distinct clients that are an IPv6 address.
     ipv6: u64,
-    /// How many clients that are written in another way.
+    /// The number of distinct clients that are no IP address, such as host names.
     other: u64,
-    /// The length of the lines in bytes, with their LF; of a file, of blank lines too.
+    /// The length of the lines in the log in bytes, line ends included. This is not network traffic. The number of a log
+    /// includes blank lines.
     log_bytes: u64,
-    /// How many parsed requests in each of 24 hours: the hour that is written in the line.
+    /// The number of parsed requests in each of the 24 hours. The hour is the one in the line, in the time zone of the line.
     requests_by_hour: [u64; 24],
 }
 
@@ -76,39 +78,43 @@ impl From<&Totals> for Numbers {
     }
 }
 
-/// A log.
+/// A log and its numbers.
 #[derive(Serialize, ToSchema)]
 pub(super) struct File {
-    /// What `/api/v1/files/{id}` knows it by: 16 hexadecimal digits.
+    /// The id of the log in `/api/v1/files/{id}`: 16 hexadecimal digits.
     id: String,
-    /// Its name, with its folder's in front if several folders are watched. Bytes that are no UTF-8 are written `\xNN`.
+    /// The name of the log. If several folders are watched, the name begins with the folder. Bytes that are not UTF-8 are
+    /// shown as `\xNN`.
     name: String,
-    /// The day in its name, or null.
+    /// The day in the name of the log; null if the name has none.
     #[schema(required)]
     day: Option<String>,
     #[serde(flatten)]
     reported: Reported,
-    /// How many lines: `blank` + `requests`.
+    /// The number of lines: `blank` + `requests`.
     lines: u64,
-    /// How many lines of nothing but white space.
+    /// The number of lines that contain only white space.
     blank: u64,
     #[serde(flatten)]
     numbers: Numbers,
-    /// The size of the file in bytes, as it is stored: compressed if it is.
+    /// The size of the log on disk in bytes: the compressed size if the log is compressed.
     size: u64,
-    /// Up to which byte of its content its lines are counted. Half a line at the end waits for its LF.
+    /// The offset in bytes, in the uncompressed log, up to which all lines are counted. An unfinished last line counts once
+    /// its line end is written.
     counted_to: u64,
-    /// `counting`: for the first time; `live`: counted, may grow; `final`: counted, unchanged for long, rotated, or compressed; `gone`: no longer in the folder, its numbers
-    /// stay; `duplicate`: counts within another file; `quarantined`: some of it could not be counted; `skipped`: left out, or taken back.
+    /// `counting`: tallyd counts the log for the first time. `live`: counted, and may grow. `final`: counted, and unchanged
+    /// for long, rotated, or compressed. `gone`: no longer in the folder; its numbers stay. `duplicate`: a copy or the
+    /// beginning of another log, which has its requests. `quarantined`: some ranges could not be counted. `skipped`: not
+    /// counted, or deleted.
     state: &'static str,
-    /// Is all of it in the numbers?
+    /// True if all lines of the log are in the numbers.
     complete: bool,
-    /// Clients were removed (`retention_days`), and there may be more distinct ones than these numbers say.
+    /// True if clients were deleted (`retention_days`), so that `unique_ips` is a lower bound.
     unique_ips_at_least: bool,
-    /// The id of the file that it counts within, or null.
+    /// The id of the log that this log is a copy or the beginning of; null for all other logs.
     #[schema(required)]
     duplicate_of: Option<String>,
-    /// Why something of it is not counted, or null.
+    /// The reason why some or all lines are not counted; null if there is none.
     #[schema(required)]
     reason: Option<String>,
 }
@@ -134,25 +140,25 @@ impl From<&LogRow> for File {
     }
 }
 
-/// What has become of an upload.
+/// The result of an upload.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Uploaded {
-    /// The log that it is; null if it was not found yet.
+    /// The id of the log; null if tallyd has not found the log yet.
     pub(super) id: Option<String>,
-    /// The file's name, as `/api/v1/files` says it.
+    /// The name of the log, as in `/api/v1/files`.
     pub(super) name: String,
-    /// How many bytes were stored.
+    /// The number of bytes of the body, which are stored.
     pub(super) bytes: u64,
-    /// Where to ask for it.
+    /// The path of the log in this API; null if tallyd has not found the log yet.
     pub(super) url: Option<String>,
 }
 
-/// How a log's number is written.
+/// The id of a log as text.
 pub(super) fn file_id(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// The number that is written so.
+/// The log with this id.
 pub(super) fn log_of(file_id: &str) -> Option<u64> {
     let is_written_so = file_id.len() == 16 && file_id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_written_so.then(|| u64::from_str_radix(file_id, 16).ok()).flatten()
@@ -161,84 +167,86 @@ pub(super) fn log_of(file_id: &str) -> Option<u64> {
 /// A page of logs.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Files {
-    /// The logs, also those that are gone.
+    /// The logs, including those that are no longer in the folders.
     pub(super) files: Vec<File>,
-    /// What to ask for with `cursor=` to go on; null on the last page.
+    /// The `cursor` of the next page; null on the last page.
     #[schema(required)]
     pub(super) next: Option<String>,
 }
 
-/// A log, by day.
+/// A log with its numbers by day.
 #[derive(Serialize, ToSchema)]
 pub(super) struct FileWithDays {
     #[serde(flatten)]
     pub(super) file: File,
-    /// Its numbers by day, ascending. Requests without a time stamp are an entry of their own.
+    /// The numbers of the log by day, in ascending order. Requests without a time stamp have an entry of their own.
     pub(super) days: Vec<Share>,
-    /// The ranges that could not be counted, ascending. Until the store has them all: the first one, with the bytes of all.
+    /// The ranges that could not be counted, in ascending order. Until the store has all of them: the first range, with the
+    /// bytes of all.
     pub(super) quarantine: Vec<Quarantined>,
 }
 
-/// A day of one log.
+/// The numbers of one day of one log.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Share {
-    /// The day: of its lines, or for those without a time stamp the one in the log's name, or `undated`.
+    /// The day of the requests. Requests without a time stamp are of the day in the name of the log, or else `undated`.
     day: String,
     #[serde(flatten)]
     numbers: Numbers,
 }
 
 impl Share {
-    /// Requests without a time stamp are those of the day in the log's name.
+    /// Requests without a time stamp are of the day in the name of the log.
     pub(super) fn new(share: &ShareRow, log: &LogRow) -> Share {
         Share { day: day_name(share.day.or(log.day)), numbers: Numbers::from(&share.totals) }
     }
 }
 
-/// Bytes that could not be counted.
+/// A range of bytes that could not be counted.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Quarantined {
-    /// The id of the file.
+    /// The id of the log.
     file: String,
-    /// The name of the file.
+    /// The name of the log.
     name: String,
-    /// Where in the content the range starts: the number of its first byte, from 0. In the status, of the first range.
+    /// The offset of the first byte of the range in the uncompressed log. In the status: of the first range.
     from: u64,
-    /// Where it ends: the number of the byte behind it.
+    /// The offset of the byte behind the range.
     to: u64,
-    /// How many bytes. In the status, of all ranges of the file.
+    /// The length of the range in bytes. In the status: of all ranges of the log.
     bytes: u64,
-    /// Why, or null if it is not known.
+    /// The reason why the range could not be counted; null if the reason is not known.
     #[schema(required)]
     reason: Option<String>,
 }
 
 impl Quarantined {
-    /// What of a log is quarantined, if anything is.
+    /// The quarantine of a log, if the log has one.
     pub(super) fn of(log: &LogRow) -> Option<Quarantined> {
         let Quarantine { bytes, from, to, .. } = log.quarantine;
         (bytes > 0).then(|| Quarantined { bytes, ..Quarantined::range(log, from, to, log.reason) })
     }
 
-    /// A range of a log.
+    /// A quarantined range of a log.
     pub(super) fn range(log: &LogRow, from: u64, to: u64, why: Reason) -> Quarantined {
         Quarantined { file: file_id(log.id), name: shown(&log.name), from, to, bytes: to.saturating_sub(from), reason: reason(why) }
     }
 }
 
-/// A day over all logs.
+/// The numbers of one day over all logs.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Day)]
 pub(super) struct DayOfAll {
-    /// The day, as the lines write it: `2021-03-22`, or `undated`.
+    /// The day in the lines, such as `2021-03-22`, or `undated`.
     day: String,
     #[serde(flatten)]
     numbers: Numbers,
-    /// How many logs have lines of it.
+    /// The number of logs that have requests of this day.
     files: u64,
-    /// Is everything that is known in these numbers? `false` while a log that may have a part in them is being counted, or if some of it could not be.
+    /// True if all known requests of this day are in the numbers. False while a log that may have some is being counted,
+    /// cannot be read, or has a range that could not be counted.
     complete: bool,
-    /// Clients were removed (`retention_days`), and there may be more distinct ones than these numbers say.
+    /// True if clients were deleted (`retention_days`), so that `unique_ips` is a lower bound.
     unique_ips_at_least: bool,
 }
 
@@ -248,56 +256,57 @@ impl From<&DayRow> for DayOfAll {
     }
 }
 
-/// Days over all logs.
+/// The numbers of several days over all logs, day by day.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Days {
-    /// The days, ascending unless asked otherwise; `undated` last.
+    /// The days in the order that `sort` asks for: ascending by default; `undated` is last.
     pub(super) days: Vec<DayOfAll>,
-    /// What to ask for with `cursor=` to go on; null on the last page.
+    /// The `cursor` of the next page; null on the last page.
     #[schema(required)]
     pub(super) next: Option<String>,
 }
 
-/// Several days, their clients united.
+/// The numbers of several days over all logs. Each client counts once.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Range {
-    /// The first day that was asked for, or null.
+    /// The first day of the range; null if the request has no `from`.
     #[schema(required)]
     pub(super) from: Option<String>,
-    /// The last day that was asked for, or null.
+    /// The last day of the range; null if the request has no `to`.
     #[schema(required)]
     pub(super) to: Option<String>,
     #[serde(flatten)]
     pub(super) numbers: Numbers,
-    /// How many logs have lines of them.
+    /// The number of logs that have requests of these days.
     pub(super) files: u64,
-    /// As of a day, for each of the days; and `false` while the store is behind what is counted.
+    /// True if all known requests of these days are in the numbers. False also while the store is behind what is counted.
     pub(super) complete: bool,
-    /// Clients were removed (`retention_days`), and there may be more distinct ones than these numbers say.
+    /// True if clients were deleted (`retention_days`), so that `unique_ips` is a lower bound.
     pub(super) unique_ips_at_least: bool,
-    /// The moment that the answer shows, in UTC.
+    /// The time of the numbers, in UTC.
     pub(super) as_of: String,
 }
 
 /// The clients with the most requests.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TopClients {
-    /// Those with the most requests first; of those with equally many, by the bytes of the client.
+    /// The clients by their number of requests, the most first. Clients with the same number are in the order of their bytes.
     pub(super) clients: Vec<Client>,
-    /// As of a range. `false` also if clients of these days were removed (`retention_days`), for those cannot be told any more.
+    /// True if all known requests of these days are in the numbers. False also while the store is behind, or if clients of
+    /// these days were deleted (`retention_days`).
     pub(super) complete: bool,
-    /// The moment that the answer shows, in UTC.
+    /// The time of the numbers, in UTC.
     pub(super) as_of: String,
 }
 
-/// A client.
+/// A client and its requests.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Client {
-    /// The client as logged: an address, or another word. Bytes that are no UTF-8 are written `\xNN`.
+    /// The client as the logs have it: an IP address or a name. Bytes that are not UTF-8 are shown as `\xNN`.
     client: String,
-    /// How many requests came from it.
+    /// The number of requests of this client.
     requests: u64,
-    /// On how many days it asked.
+    /// The number of days on which this client sent requests.
     days: u64,
 }
 
@@ -307,120 +316,123 @@ impl From<&Top> for Client {
     }
 }
 
-/// What is told when numbers change.
+/// The data of an event: the state of the numbers after a change.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Change {
-    /// Which state of the numbers this is: it is counted up with each change. It begins anew when tallyd does.
+    /// The number of this state: higher after each change, and restarted when tallyd starts.
     pub(super) generation: u64,
-    /// How many bytes are known and not counted yet; null until the folders were looked at.
+    /// The number of bytes in the logs that are not counted yet; null until the first scan of the folders is complete.
     #[schema(required)]
     pub(super) pending_bytes: Option<u64>,
-    /// How many requests there are in all days together.
+    /// The number of requests of all days together.
     pub(super) requests: u64,
-    /// How many logs are in the folders.
+    /// The number of logs in the folders.
     pub(super) files: usize,
 }
 
-/// What the daemon does.
+/// The state of the daemon.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status {
     /// The version of tallyd.
     pub(super) version: &'static str,
-    /// For how many seconds the daemon has been running.
+    /// The time since the daemon started, in seconds.
     pub(super) uptime_seconds: u64,
-    /// How many bytes are known and not counted and published yet; null until the folders were looked at. Half a line that waits for its end is not pending.
+    /// The number of bytes in the logs that are not counted and shown yet; null until the first scan of the folders is
+    /// complete. An unfinished last line is not pending.
     #[schema(required)]
     pub(super) pending_bytes: Option<u64>,
-    /// How many logs are in the folders.
+    /// The number of logs in the folders.
     pub(super) logs: usize,
-    /// How changes in the folders are found: `inotify`, or `scan` now and then; `starting` before the first look.
+    /// How tallyd finds changes in the folders: `inotify`, or `scan` for periodic scans only; `starting` before the first scan.
     pub(super) watching: &'static str,
-    /// How many logs the store does not have as they are yet.
+    /// The number of logs whose current numbers are not in the store yet.
     pub(super) unstored_files: u64,
-    /// How many entries of the folders are left out.
+    /// The number of entries in the folders that tallyd skips.
     pub(super) skipped: u64,
-    /// How the processes are shut in.
+    /// The sandbox of the processes.
     pub(super) sandbox: Sandbox,
-    /// What bounds the memory of the processes.
+    /// The memory limits of the processes.
     pub(super) memory: Memory,
     /// The processes of the daemon.
     pub(super) processes: Vec<Process>,
-    /// What is not as it should be, a sentence each: a word for the part, a colon, what it is and what to do.
+    /// The problems of the daemon, one sentence each: the affected part, a colon, the problem and the remedy.
     pub(super) degraded: Vec<String>,
-    /// What could not be counted, by file.
+    /// The ranges that could not be counted: one entry for each affected log.
     pub(super) quarantine: Vec<Quarantined>,
 }
 
-/// How the processes are shut in: workers open, connect and start nothing; the api reads no log; nobody starts programs.
+/// The sandbox of the processes: workers cannot open files, connect, or start programs; the api cannot read logs; no process
+/// can start programs.
 #[derive(Serialize, ToSchema, Clone, Copy)]
 pub(super) struct Sandbox {
-    /// What is asked for: `auto`, `require` or `off`.
+    /// The setting `sandbox`: `auto`, `require` or `off`.
     pub(super) setting: &'static str,
-    /// Is it forbidden by Landlock? Files, TCP, signals.
+    /// True if Landlock restricts the access to files, TCP and signals.
     pub(super) landlock: bool,
-    /// And by seccomp? System calls.
+    /// True if seccomp restricts the system calls.
     pub(super) seccomp: bool,
 }
 
-/// What bounds the memory of the processes, in bytes.
+/// The memory limits of the processes, in bytes.
 #[derive(Serialize, ToSchema, Clone, Copy)]
 pub(super) struct Memory {
-    /// What the cgroup grants to all of them together; null if it has no limit.
+    /// The limit of the cgroup for all processes together; null if the cgroup has no limit.
     #[schema(required)]
     pub(super) limit: Option<u64>,
-    /// The numbers that the coordinator keeps in memory (`memory_budget_mib`).
+    /// The limit of the numbers that the coordinator keeps in memory (`memory_budget_mib`).
     pub(super) budget: u64,
-    /// The decoded days that the api keeps (`cache_mib`).
+    /// The limit of the decoded days that the api keeps in memory (`cache_mib`).
     pub(super) cache: u64,
-    /// What one worker may take (`worker_memory_mib`).
+    /// The limit of one worker (`worker_memory_mib`).
     pub(super) worker: u64,
 }
 
 /// A process of the daemon.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Process {
-    /// Which part it plays.
+    /// The role of the process.
     pub(super) role: &'static str,
-    /// Which worker, from 0. Only workers have it.
+    /// The number of the worker, from 0. Only workers have this field.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) number: Option<usize>,
-    /// Its process id; null while there is no such process.
+    /// The process id; null while the process does not run.
     #[schema(required)]
     pub(super) pid: Option<i32>,
-    /// What it does.
+    /// The state of the process.
     pub(super) state: &'static str,
-    /// How often it was started again.
+    /// How many times the process was restarted.
     pub(super) restarts: u64,
-    /// The id of the log that it is counting. Only workers that count have it.
+    /// The id of the log that the worker is counting. Only workers that are counting have this field.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<String>,
-    /// How many bytes of its range are done. Only workers that count have it.
+    /// The number of bytes of its range that the worker has counted. Only workers that are counting have this field.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) range_bytes_done: Option<u64>,
 }
 
-/// What was wrong (RFC 9457).
+/// An error as problem+json (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub(super) struct Problem {
-    /// Always `about:blank`: `code` tells what it is.
+    /// A link to the description of the error: `/docs#`, followed by `code`.
+    #[schema(format = "uri-reference")]
     #[serde(rename = "type")]
     pub(super) kind: String,
-    /// What it is, in a few words that are the same for each `code`.
+    /// A short title of the error, the same for each `code`.
     pub(super) title: String,
-    /// The status of the answer.
+    /// The HTTP status of the answer.
     pub(super) status: u16,
-    /// What it is, in a word that never changes.
+    /// The kind of error, as a stable word.
     pub(super) code: &'static str,
-    /// What was wrong this time, and what to do.
+    /// The cause of this error, and the remedy.
     pub(super) detail: String,
-    /// The parameter, or the part of the path, that is wrong.
+    /// The name of the parameter, or of the part of the path, that is not valid.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parameter: Option<String>,
-    /// What tallyd's log knows this answer by. Only a mistake in tallyd has it.
+    /// The id of this answer in the journal of tallyd. Only bugs in tallyd have this field.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<String>,
@@ -431,20 +443,20 @@ pub(super) fn day_name(day: Option<Day>) -> String {
 }
 
 fn unreadable(errno: i32) -> String {
-    format!("it cannot be read: {}", std::io::Error::from_raw_os_error(errno))
+    format!("tallyd cannot read the log: {}", std::io::Error::from_raw_os_error(errno))
 }
 
-/// Why something is not counted, in words.
+/// The reason why lines are not counted, in words.
 fn reason(reason: Reason) -> Option<String> {
     Some(match reason {
         Reason::Nothing => return None,
-        Reason::Signal(number) => format!("each worker that counted it died of {}", crate::sys::process::Death::Signal(number)),
-        Reason::Exit(code) => format!("each worker that counted it ended with code {code}"),
-        Reason::Hang => "each worker that counted it hung".to_owned(),
+        Reason::Signal(number) => format!("every worker that counted this range died of {}", crate::sys::process::Death::Signal(number)),
+        Reason::Exit(code) => format!("every worker that counted this range ended with code {code}"),
+        Reason::Hang => "every worker that counted this range hung".to_owned(),
         Reason::Unreadable(errno) => unreadable(errno),
-        Reason::Refused => "no worker gave a result that could be taken".to_owned(),
-        Reason::Damage(damage) => format!("counted up to the damage: {damage}"),
-        Reason::Skipped(skip) => format!("left out: {skip}"),
-        Reason::Deleted => "it was taken back".to_owned(),
+        Reason::Refused => "no worker returned a valid result".to_owned(),
+        Reason::Damage(damage) => format!("tallyd counted the log up to a damage: {damage}"),
+        Reason::Skipped(skip) => format!("skipped: {skip}"),
+        Reason::Deleted => "the numbers of the log were deleted".to_owned(),
     })
 }

@@ -1,4 +1,4 @@
-//! What the board says, as metrics: days, files, what is behind, what was done, what is not as it should be.
+//! The numbers of the board as metrics: days, logs, pending bytes, work, and problems.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::api::wire::day_name;
 use crate::board::{BoardReader, Busy, Counters, DayRow, Header, LogState};
 use crate::sys::clock::monotonic_ms;
 
-/// So many days are shown: the latest.
+/// The number of days that are shown, which are the latest.
 const DAYS: usize = 31;
 
 /// The numbers of one moment.
@@ -17,18 +17,18 @@ pub(super) struct Numbers {
     header: Header,
     counters: Counters,
     looked_at: u64,
-    /// By the clock of the header's moments.
+    /// The current time of the same clock as the times in the header.
     now_ms: u64,
-    /// The latest days, ascending; what has no date comes first.
+    /// The latest days in ascending order; undated requests come first.
     days: Vec<DayRow>,
-    /// Over all days.
+    /// The requests of all days.
     parsed: u64,
     malformed: u64,
     files: [u64; LogState::ALL.len()],
     unreadable: u64,
     quarantined_files: u64,
     quarantined_bytes: u64,
-    /// What may be wrong, and whether it is.
+    /// The word of each problem, and whether the problem exists.
     degraded: Vec<(&'static str, bool)>,
 }
 
@@ -76,7 +76,7 @@ impl Numbers {
         page.gauge(
             "degraded",
             None,
-            "1 if something is not as it should be: the sentences under degraded of /api/v1/status tell more.",
+            "1 while the problem of this reason exists. The field degraded of /api/v1/status describes each problem and its remedy.",
             self.degraded.iter().map(|(reason, is)| ([("reason", *reason)], u64::from(*is))),
         )
     }
@@ -86,87 +86,92 @@ impl Numbers {
         page.gauge(
             "day_requests",
             None,
-            "Requests of a day over all logs. The latest 31 days that have any, and those without a date.",
+            "Requests of the day over all logs. Shown are the latest 31 days that have requests, and undated requests.",
             by_day(|row| row.totals.requests()),
         )?;
-        page.gauge("day_malformed_requests", None, "Requests of a day that have no time stamp.", by_day(|row| row.totals.malformed))?;
+        page.gauge("day_malformed_requests", None, "Requests of the day without a time stamp, over all logs.", by_day(|row| row.totals.malformed))?;
         page.gauge(
             "day_unique_clients",
             None,
-            "Distinct clients of a day over all logs, exactly. They cannot be added up over days.",
+            "Exact number of distinct clients of the day over all logs. The sum over several days is not a number of distinct clients.",
             by_day(|row| row.totals.unique_clients()),
         )?;
-        page.gauge("day_log", BYTES, "The length of a day's lines over all logs.", by_day(|row| row.totals.bytes))?;
-        page.gauge("day_complete", None, "1 if all that is known is in the numbers of the day.", by_day(|row| u64::from(row.complete)))?;
+        page.gauge("day_log", BYTES, "Length in bytes of the lines of the day over all logs. This is not network traffic.", by_day(|row| row.totals.bytes))?;
+        page.gauge("day_complete", None, "1 if all known requests of the day are in its numbers.", by_day(|row| u64::from(row.complete)))?;
         let kinds = [("parsed", self.parsed), ("malformed", self.malformed)];
         page.gauge(
             "known_requests",
             None,
-            "Requests of all days, with a time stamp (parsed) and without (malformed).",
+            "Requests of all days, with a time stamp (parsed) and without one (malformed).",
             kinds.map(|(kind, value)| ([("kind", kind)], value)),
         )
     }
 
     fn write_files(&self, page: &mut Page<'_>) -> fmt::Result {
         let files = LogState::ALL.iter().map(|state| ([("state", state.name())], self.files[*state as usize]));
-        page.gauge("files", None, "Logs by state, those that are gone and entries that are left out among them.", files)?;
-        page.gauge("quarantined_files", None, "Logs of which some could not be counted.", [(NONE, self.quarantined_files)])?;
+        page.gauge("files", None, "Logs by state, including logs that are gone and entries that tallyd skips.", files)?;
+        page.gauge("quarantined_files", None, "Logs with ranges that could not be counted.", [(NONE, self.quarantined_files)])?;
         page.gauge("quarantined_ranges", None, "Ranges of logs that could not be counted.", [(NONE, self.header.quarantined_ranges)])?;
-        page.gauge("quarantined", BYTES, "The length of what could not be counted.", [(NONE, self.quarantined_bytes)])
+        page.gauge("quarantined", BYTES, "Length in bytes of the ranges that could not be counted.", [(NONE, self.quarantined_bytes)])
     }
 
     fn write_work(&self, page: &mut Page<'_>) -> fmt::Result {
         let Header { scanned, pending, behind_since, .. } = self.header;
-        page.gauge("scanned", None, "1 once the coordinator has looked at all folders.", [(NONE, u64::from(scanned))])?;
-        // Before that, nobody knows.
+        page.gauge("scanned", None, "1 once the coordinator has scanned all folders.", [(NONE, u64::from(scanned))])?;
+        // Before the first scan, the number is not known.
         page.gauge(
             "pending",
             BYTES,
-            "Bytes of logs that are known and not counted and shown yet. Missing until the folders were looked at.",
+            "Bytes in the logs that are not counted and shown yet. Missing until the first scan is complete.",
             scanned.then_some((NONE, pending)),
         )?;
         let lag = scanned.then(|| self.seconds_since(if pending > 0 { behind_since } else { 0 }));
         page.gauge(
             "lag",
             SECONDS,
-            "For how long pending bytes have been known, at least; 0 if there are none. Missing like pending_bytes.",
+            "Minimum age of the oldest pending bytes in seconds; 0 without pending bytes. Missing until the first scan is complete.",
             lag.map(|lag| (NONE, lag)),
         )?;
         let looked_at = (self.looked_at > 0).then_some((NONE, self.looked_at as f64 / 1e3));
-        page.gauge("last_scan_timestamp", SECONDS, "When all folders were last looked at, since 1970.", looked_at)?;
+        page.gauge("last_scan_timestamp", SECONDS, "Time of the last scan of all folders, in seconds since 1970.", looked_at)?;
         let Counters { parsed, malformed, blank, bytes, ranges, .. } = self.counters;
         let kinds = [("parsed", parsed), ("malformed", malformed), ("blank", blank)];
         page.counter(
             "lines",
             None,
-            "Lines that were counted since the daemon started; lines that are counted again, once more.",
+            "Lines counted since the daemon started. Lines that are counted again are included each time.",
             kinds.map(|(kind, value)| ([("kind", kind)], value)),
         )?;
-        page.counter("counted_log", BYTES, "The length of these lines.", [(NONE, bytes)])?;
-        page.counter("counted_ranges", None, "The ranges in which they were counted.", [(NONE, ranges)])
+        page.counter("counted_log", BYTES, "Length in bytes of the lines counted since the daemon started.", [(NONE, bytes)])?;
+        page.counter("counted_ranges", None, "Ranges counted since the daemon started.", [(NONE, ranges)])
     }
 
     fn write_store(&self, page: &mut Page<'_>) -> fmt::Result {
         let Header { unstored, unstored_since, stored_at, .. } = self.header;
-        page.gauge("unstored_files", None, "Logs that the store does not have as they are yet.", [(NONE, unstored)])?;
+        page.gauge("unstored_files", None, "Logs whose current numbers are not in the store yet.", [(NONE, unstored)])?;
         page.gauge(
             "unstored",
             SECONDS,
-            "For how long the one that waits longest has been due to be written; 0 if none is.",
+            "Time in seconds for which the write of the log that waits longest has been due; 0 if no write is due.",
             [(NONE, self.seconds_since(if unstored > 0 { unstored_since } else { 0 }))],
         )?;
         let stored_at = (stored_at > 0).then_some((NONE, stored_at as f64 / 1e3));
-        page.gauge("stored_timestamp", SECONDS, "When a write last made the store as new as the board, since 1970. Missing until one does.", stored_at)?;
-        page.counter("state_writes", None, "Partials that were written or removed, since the daemon started.", [(NONE, self.counters.writes)])?;
+        page.gauge(
+            "stored_timestamp",
+            SECONDS,
+            "Time at which the store last became as new as the shown numbers, in seconds since 1970. Missing until then.",
+            stored_at,
+        )?;
+        page.counter("state_writes", None, "Partials written or deleted since the daemon started.", [(NONE, self.counters.writes)])?;
         page.counter(
             "state_write_failures",
             None,
-            "Partials that could not be written or removed, since the daemon started.",
+            "Failed attempts to write or delete a partial since the daemon started.",
             [(NONE, self.counters.write_failures)],
         )
     }
 
-    /// How long ago a moment of the header was; 0 for none.
+    /// The age of a time in the header in seconds; 0 for none.
     fn seconds_since(&self, moment: u64) -> f64 {
         if moment == 0 { 0.0 } else { self.now_ms.saturating_sub(moment) as f64 / 1e3 }
     }

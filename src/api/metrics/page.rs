@@ -1,4 +1,4 @@
-//! How metrics are written down: one family after the other, each with its name, its unit, what it is, and its samples.
+//! Writes metrics: one family after the other, each with its name, unit, help text, and samples.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use prometheus_client::registry::Unit;
 
 /// No labels.
 pub(super) const NONE: [(&str, &str); 0] = [];
-/// What is measured in bytes: the name ends with it.
+/// The unit of bytes, which the name ends with.
 pub(super) const BYTES: Option<&Unit> = Some(&Unit::Bytes);
-/// What is measured in seconds.
+/// The unit of seconds, which the name ends with.
 pub(super) const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
 
-/// Takes families.
+/// The page of metrics that the families are written to.
 pub(super) struct Page<'a>(DescriptorEncoder<'a>);
 
 impl<'a> Page<'a> {
@@ -21,7 +21,7 @@ impl<'a> Page<'a> {
         Page(encoder)
     }
 
-    /// What may become more or less. The name is without prefix and unit.
+    /// Writes a gauge, which may rise and fall. The name is without prefix and unit.
     pub(super) fn gauge<L, V>(&mut self, name: &str, unit: Option<&Unit>, help: &str, samples: impl IntoIterator<Item = (L, V)>) -> fmt::Result
     where
         L: EncodeLabelSet,
@@ -31,7 +31,7 @@ impl<'a> Page<'a> {
         samples.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
     }
 
-    /// What only grows, as long as who counts lives. `_total` is put behind the name.
+    /// Writes a counter, which only rises while the process that counts lives. The encoder appends `_total` to the name.
     pub(super) fn counter<L, V>(&mut self, name: &str, unit: Option<&Unit>, help: &str, samples: impl IntoIterator<Item = (L, V)>) -> fmt::Result
     where
         L: EncodeLabelSet,
@@ -41,7 +41,8 @@ impl<'a> Page<'a> {
         samples.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None))
     }
 
-    /// How long things took: for each set of labels the sum, and how many took up to each bound and longer than the one before.
+    /// Writes a histogram of durations: for each set of labels the sum, and the number in each bucket, which is up to its bound
+    /// and above the previous one.
     pub(super) fn histogram<L, B>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (L, f64, B)>) -> fmt::Result
     where
         L: EncodeLabelSet,
@@ -54,7 +55,7 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// What is said in words. `_info` is put behind the name.
+    /// Writes information in labels. The encoder appends `_info` to the name.
     pub(super) fn info(&mut self, name: &str, help: &str, labels: &impl EncodeLabelSet) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
     }

@@ -1,4 +1,4 @@
-//! What the processes of the daemon use, as the roster and /proc tell it.
+//! The processes of the daemon and their use of resources, from the roster and /proc.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use crate::board::{Roster, StatusPage};
 use crate::heritage::Role;
 use crate::sys::usage::{Usage, booted, usage};
 
-/// One line of the roster, and what its process uses.
+/// One line of the roster, and the resources of its process.
 pub(super) struct Process {
-    /// `role`, and of a worker `number`.
+    /// The label `role`, and for workers `number`.
     labels: Vec<(&'static str, String)>,
     restarts: u64,
     lives: bool,
     usage: Option<Usage>,
-    /// Of a worker: how many ranges it has counted, over all lives.
+    /// Workers only: the number of ranges counted since the daemon started.
     ranges: Option<u64>,
 }
 
-/// All of them: the supervisor, and who has a page.
+/// The supervisor, and all processes with a status page.
 pub(super) fn all(roster: &Roster, pages: &[StatusPage]) -> Vec<Process> {
     let booted = booted();
     let process = |line: usize, labels: Vec<(&'static str, String)>, ranges: Option<u64>| {
@@ -42,24 +42,24 @@ pub(super) fn all(roster: &Roster, pages: &[StatusPage]) -> Vec<Process> {
 pub(super) fn write(processes: &[Process], page: &mut Page<'_>) -> fmt::Result {
     let each = || processes.iter().map(|process| (&process.labels[..], process));
     let used = || each().filter_map(|(labels, process)| Some((labels, process.usage?)));
-    page.gauge("process_up", None, "1 if there is a process that plays the role.", each().map(|(labels, process)| (labels, u64::from(process.lives))))?;
+    page.gauge("process_up", None, "1 while the process of this role runs.", each().map(|(labels, process)| (labels, u64::from(process.lives))))?;
     page.counter(
         "process_restarts",
         None,
-        "How often the role was started again since the daemon started.",
+        "Restarts of the process of this role since the daemon started.",
         each().map(|(labels, process)| (labels, process.restarts)),
     )?;
     let ranges = each().filter_map(|(labels, process)| Some((labels, process.ranges?)));
-    page.counter("process_ranges", None, "Ranges that the worker has counted since the daemon started, over all its lives.", ranges)?;
+    page.counter("process_ranges", None, "Ranges counted by the worker since the daemon started, including those before a restart of the worker.", ranges)?;
     page.counter(
         "process_cpu",
         SECONDS,
-        "Processor time of the process, of user and system.",
+        "User and system CPU time of the process in seconds.",
         used().map(|(labels, usage)| (labels, usage.cpu_ns as f64 / 1e9)),
     )?;
     let resident = used().map(|(labels, usage)| (labels, usage.resident_bytes));
-    page.gauge("process_resident_memory", BYTES, "Resident memory of the process. What processes share is in each of them.", resident)?;
+    page.gauge("process_resident_memory", BYTES, "Resident memory of the process in bytes. Shared memory is included in each process that uses it.", resident)?;
     let open = used().filter_map(|(labels, usage)| Some((labels, usage.open_fds?)));
-    page.gauge("process_open_fds", None, "Descriptors that the process has open.", open)?;
-    page.gauge("process_start_time", SECONDS, "When the process started, since 1970.", used().map(|(labels, usage)| (labels, usage.started)))
+    page.gauge("process_open_fds", None, "Open file descriptors of the process.", open)?;
+    page.gauge("process_start_time", SECONDS, "Start time of the process, in seconds since 1970.", used().map(|(labels, usage)| (labels, usage.started)))
 }

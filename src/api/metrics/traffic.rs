@@ -1,7 +1,7 @@
-//! The HTTP requests that are answered, by method, route and status, and how long that takes.
+//! The answered HTTP requests by method, route and status, and their duration.
 //!
-//! A route is a template of the table of routes, never a path that somebody has asked for. The numbers are this process's: with a new life of the api they start at 0,
-//! as Prometheus expects it of counters.
+//! A route is a template of the table of routes, never the path of a request. The counters restart at 0 with the api process,
+//! as Prometheus expects of counters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,12 +17,12 @@ use axum::response::Response;
 use super::page::{NONE, Page};
 use crate::api::routes::Shared;
 
-/// What is asked for and is no route, and methods that are not known.
+/// The label of paths that match no route, and of unknown methods.
 const OTHER: &str = "other";
 /// The upper bounds of the histogram, in seconds: from an answer out of memory to a union over years.
 const BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// What was asked and answered.
+/// The requests and connections so far.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Traffic {
     routes: Mutex<BTreeMap<String, Route>>,
@@ -30,16 +30,16 @@ pub(in crate::api) struct Traffic {
     accepted: AtomicU64,
 }
 
-/// What was asked of one route.
+/// The requests of one route.
 #[derive(Clone, Debug, Default)]
 struct Route {
     answers: BTreeMap<(&'static str, u16), u64>,
-    /// How many took up to each bound and longer than the one before; the last: longer than all.
+    /// The number of requests in each bucket: up to its bound, and above the previous one. The last bucket has no bound.
     took: [u64; BOUNDS.len() + 1],
     seconds: f64,
 }
 
-/// A connection that is open, until this is dropped.
+/// An open connection, until this value is dropped.
 #[derive(Debug)]
 pub(in crate::api) struct Connection(Arc<AtomicU64>);
 
@@ -50,7 +50,7 @@ impl Drop for Connection {
 }
 
 impl Traffic {
-    /// A connection was accepted.
+    /// Counts a connection that was accepted.
     pub(in crate::api) fn connection(&self) -> Connection {
         self.accepted.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
@@ -69,14 +69,14 @@ impl Traffic {
         route.seconds += seconds;
     }
 
-    /// The numbers as they are now. `answers`: how many were given over all lives.
+    /// The current numbers. `answers`: the number of answers since the daemon started.
     pub(super) fn numbers(&self, answers: u64) -> Numbers {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Numbers { routes, answers, open: self.open.load(Relaxed), accepted: self.accepted.load(Relaxed) }
     }
 }
 
-/// Measures what is answered, from the head of the request to that of the answer.
+/// Measures the time from the head of a request to the head of the answer.
 pub(in crate::api) async fn measured(State(api): Shared, request: Request, next: Next) -> Response {
     let (start, method) = (Instant::now(), request.method().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -86,14 +86,14 @@ pub(in crate::api) async fn measured(State(api): Shared, request: Request, next:
     response
 }
 
-/// A method by a name of a list: who asks may invent as many as he likes.
+/// The label of a method. Methods outside of the list share one label, because clients can invent any number of methods.
 fn method_name(method: &Method) -> &'static str {
     let known =
         [(Method::GET, "GET"), (Method::HEAD, "HEAD"), (Method::POST, "POST"), (Method::PUT, "PUT"), (Method::DELETE, "DELETE"), (Method::OPTIONS, "OPTIONS")];
     known.into_iter().find(|(known, _)| known == method).map_or(OTHER, |(_, name)| name)
 }
 
-/// The traffic at one moment.
+/// The requests and connections at one time.
 pub(super) struct Numbers {
     routes: BTreeMap<String, Route>,
     answers: u64,
@@ -108,18 +108,23 @@ impl Numbers {
         page.counter(
             "http_requests",
             None,
-            "HTTP requests that were answered, by route: what is no route is \"other\". Since the api process started.",
+            "HTTP requests answered since the api process started, by method, route and status. Paths that match no route are \"other\".",
             answers
                 .map(|(route, method, status, count)| ([("method", (*method).to_owned()), ("route", route.clone()), ("status", status.to_string())], *count)),
         )?;
         page.histogram(
             "http_request_duration",
-            "How long HTTP requests took, from their head to that of the answer. Since the api process started.",
+            "Time from the head of an HTTP request to the head of its answer in seconds, since the api process started.",
             self.routes.iter().map(|(route, numbers)| ([("route", route.as_str())], numbers.seconds, buckets(&numbers.took))),
         )?;
-        page.counter("http_answers", None, "HTTP requests that were answered since the daemon started, over all lives of the api.", [(NONE, self.answers)])?;
-        page.counter("http_connections", None, "Connections that were accepted since the api process started.", [(NONE, self.accepted)])?;
-        page.gauge("http_open_connections", None, "Connections that are open.", [(NONE, self.open)])
+        page.counter(
+            "http_answers",
+            None,
+            "HTTP requests answered since the daemon started, including those before a restart of the api.",
+            [(NONE, self.answers)],
+        )?;
+        page.counter("http_connections", None, "Connections accepted since the api process started.", [(NONE, self.accepted)])?;
+        page.gauge("http_open_connections", None, "Open connections.", [(NONE, self.open)])
     }
 }
 

@@ -1,7 +1,7 @@
-//! What the store holds, kept at hand: each partial's numbers, read again only when its file is another one.
+//! The list of all partials in the store with their numbers. A partial is read again only when its file was replaced.
 //!
-//! The board says when the own host's partials change; those of other hosts, which others bring here, are looked for now and then. Of the samples by which a log is told, nothing
-//! is kept: they are the coordinator's.
+//! The board shows changes of the own host's partials; the folders of other hosts are listed periodically. The samples that
+//! identify a log are not kept: only the coordinator needs them.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -18,33 +18,33 @@ use crate::board::{BoardReader, Header};
 use crate::store::span::Stored;
 use crate::store::{Entry, Host, Identity, Trouble, folder, read_meta};
 
-/// How often other hosts' partials are looked for.
+/// How often the partials of other hosts are listed.
 const OTHERS_EVERY: Duration = Duration::from_secs(10);
-/// How often the list is read again because the store changed meanwhile.
+/// The maximum number of attempts while the store changes.
 const TRIES: usize = 4;
 
-/// All partials at one moment.
+/// All partials at one time.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    /// Tells it from any other one.
+    /// The number of this snapshot, which no other one has.
     pub(super) version: u64,
     pub(super) logs: Vec<Stored>,
-    /// In the same order.
+    /// The file of each log, in the same order.
     pub(super) files: Vec<Mark>,
-    /// Could all be read?
+    /// True if all partials could be read.
     pub(super) readable: bool,
 }
 
-/// The snapshot, and what the board says with it.
+/// The snapshot and the header of the board at the same time.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) header: Header,
-    /// Is it the store as it was when nothing was left to be stored?
+    /// True if nothing was left to be stored when the snapshot was taken.
     pub(super) settled: bool,
 }
 
-/// Which file a partial is. A replaced one is another file: `number` is never given twice.
+/// Identifies the file of a partial. Each `number` is used once, so a replaced partial has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) number: u64,
@@ -52,7 +52,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Is it this very file, unchanged?
+    /// True if this is the same file, unchanged.
     pub(super) fn is(&self, file: &File) -> io::Result<bool> {
         Ok(about(&file.metadata()?) == self.about)
     }
@@ -67,9 +67,9 @@ pub(super) struct List {
     state: PathBuf,
     own: Host,
     snapshot: Arc<Snapshot>,
-    /// The board's word for the store that the snapshot shows.
+    /// The board's number of the store that the snapshot shows.
     stored: u64,
-    /// Was nothing being stored while it was taken?
+    /// True if nothing was being stored while the snapshot was taken.
     settled: bool,
     others: Vec<Entry>,
     others_readable: bool,
@@ -78,17 +78,18 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Of this state folder. The numbers of snapshots and files begin at `first`.
+    /// The list of this state folder. The numbers of snapshots and files begin at `first`.
     pub(super) fn new(state: &Path, own: Host, first: u64) -> List {
         let snapshot = Arc::new(Snapshot { version: first, readable: true, ..Snapshot::default() });
         let (state, others) = (state.to_owned(), Vec::new());
         List { state, own, snapshot, stored: 0, settled: false, others, others_readable: true, others_at: None, next: first + 1 }
     }
 
-    /// The store as it is now. Reads what changed; with `again`, looks even if the board speaks of no change.
+    /// The current store. Reads the partials that changed; with `again`, lists the folders even if the board shows no change.
     ///
     /// # Errors
-    /// Only if the system has no descriptors or no memory to give. What cannot be read else is left out, and the snapshot says so.
+    /// Only if the operating system has no file descriptors or no memory left. The snapshot lacks other partials that cannot be
+    /// read, and is not `readable` then.
     pub(super) fn look(&mut self, board: &BoardReader, mut again: bool) -> io::Result<Known> {
         for _ in 0..TRIES {
             let before = board.header();
@@ -96,7 +97,8 @@ impl List {
             if again || is_due || before.stored != self.stored || (before.unstored == 0 && !self.settled) {
                 self.read(is_due)?;
                 let after = board.header();
-                // The board speaks of a log before it is written, and of the store after that. So nothing was written meanwhile if neither is said.
+                // The coordinator raises `unstored` before it writes a log, and `stored` after that. So nothing was written in
+                // between if both are unchanged.
                 self.settled = (before.unstored, after.unstored) == (0, 0) && before.stored == after.stored;
                 self.stored = before.stored;
                 again = before.stored != after.stored;
@@ -109,7 +111,7 @@ impl List {
         Ok(Known { snapshot: Arc::clone(&self.snapshot), header: board.header(), settled: false })
     }
 
-    /// Lists the folders, and reads what was not there before.
+    /// Lists the folders, and reads new and replaced partials.
     fn read(&mut self, with_others: bool) -> io::Result<()> {
         if with_others {
             (self.others, self.others_readable) = what_is_readable(self.list_others())?;
@@ -140,7 +142,7 @@ impl List {
                     next.logs.push(log);
                     next.files.push(mark);
                 }
-                // It was removed since it was listed.
+                // The partial was deleted after the folder was listed.
                 Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(Trouble::Io(error)) if is_shortage(&error) => return Err(error),
                 Err(_) => next.readable = false,
@@ -161,7 +163,7 @@ impl List {
     }
 }
 
-/// The entries of folders, and whether they could be listed. A shortage is no property of theirs.
+/// The entries of folders, and whether these could be listed. A shortage is an error: it is no property of the folders.
 fn what_is_readable(listed: io::Result<Vec<Entry>>) -> io::Result<(Vec<Entry>, bool)> {
     match listed {
         Ok(entries) => Ok((entries, true)),

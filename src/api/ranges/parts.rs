@@ -1,8 +1,9 @@
-//! Answers from a snapshot of the store: numbers over days, and the clients that asked most.
+//! Answers from a snapshot of the store: the numbers of days, and the clients with the most requests.
 //!
-//! Decoded days are kept within a budget, the least recently used go first. A range whose days do not fit is answered batch by batch, keeps nothing, and takes memory for its
-//! distinct clients, twice, and for one batch. Where that may be more than there is, it is answered stripe by stripe: each holds some of the clients, and all their rows, so that
-//! what is true of the stripes adds up. All is decoded once for each stripe.
+//! Decoded days are kept within a budget; the least recently used days are dropped first. A range whose days do not fit is
+//! computed batch by batch: nothing is kept, and the memory is that of its distinct clients, twice, and of one batch. Where
+//! that may be too much, the range is computed stripe by stripe. A stripe holds some of the clients with all of their rows, so
+//! the results of the stripes add up. All days are decoded once for each stripe.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -18,16 +19,17 @@ use crate::store::unite::{self, Part, Top, Union};
 use crate::store::{Partial, State, Trouble};
 use crate::tally::union::Sizes;
 
-/// The most bytes of decoded days that are in memory at once when a range does not fit into the cache.
+/// The maximum bytes of decoded days in memory while a range that does not fit into the cache is computed.
 const BATCH_BYTES: usize = 64 << 20;
-/// So many growing logs are opened before the first is decoded, so that what is replaced meanwhile is still at hand.
+/// The maximum number of growing logs that are opened before the first one is decoded, so that partials that are replaced
+/// meanwhile can still be read.
 pub(super) const OPEN_MAX: usize = 64;
-/// The most clients that are asked for at once.
+/// The maximum number of clients of a question.
 pub(super) const TOP_MAX: usize = 10_000;
-/// Most ask for fewer, and their answers are kept in greater number.
+/// Most questions are for fewer clients than this. More of their answers are kept.
 pub(super) const TOP_SHORT: usize = 1_000;
 
-/// What is asked about days.
+/// A question about days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Question {
     Numbers,
@@ -38,7 +40,7 @@ pub(super) enum Question {
 }
 
 impl Question {
-    /// How many clients are told.
+    /// The maximum number of clients in the answer.
     fn clients(self) -> Option<usize> {
         match self {
             Question::Numbers => None,
@@ -47,20 +49,20 @@ impl Question {
         }
     }
 
-    /// How many answers are kept.
+    /// The maximum number of answers that are kept.
     pub(super) fn kept(self) -> usize {
         if self == Question::LongTop { 16 } else { 256 }
     }
 }
 
-/// The answer. Of numbers, `top` is empty; of tops, the numbers are but for `at_least`.
+/// The answer. `top` is empty for numbers; for clients, `numbers` has `at_least` only.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Outcome {
     pub(in crate::api) numbers: Numbers,
     pub(in crate::api) top: Vec<Top>,
-    /// Could all be decoded?
+    /// True if all logs could be decoded.
     pub(super) whole: bool,
-    /// Tells one from which something is missing from any other one of the same snapshot; 0: nothing is.
+    /// The number of an outcome that lacks a log, which no other outcome of the snapshot has; 0 if none is missing.
     pub(super) number: u64,
 }
 
@@ -68,27 +70,27 @@ pub(in crate::api) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Parts {
     budget: usize,
-    /// How much memory an answer may take beside that.
+    /// The memory in bytes that an answer may use beside the budget.
     question: usize,
     kept: Mutex<Kept>,
 }
 
-/// Which day of which file. With requests, or without.
+/// The number of a file, a day of it, and whether the requests are decoded.
 type Key = (u64, Option<Day>, bool);
 
 #[derive(Debug, Default)]
 struct Kept {
     parts: HashMap<Key, (u64, Arc<Part>)>,
-    /// By when they were used last.
+    /// The keys by the time of their last use.
     order: BTreeMap<u64, Key>,
     bytes: usize,
     clock: u64,
-    /// The latest snapshot that was asked about.
+    /// The version of the latest snapshot.
     version: u64,
 }
 
 impl Kept {
-    /// Forgets the days of files that a newer snapshot has not: nobody asks for them again.
+    /// Drops the days of files that a newer snapshot does not have: no question needs them again.
     fn follow(&mut self, snapshot: &Snapshot) {
         if snapshot.version <= self.version {
             return;
@@ -134,10 +136,10 @@ impl Parts {
         Parts { budget, question, kept: Mutex::default() }
     }
 
-    /// Answers.
+    /// Computes the answer to a question.
     ///
     /// # Errors
-    /// If the store is not what the snapshot says any more, or the system does not let it be read now.
+    /// If the store has changed since the snapshot, or the operating system has too few resources to read it.
     pub(super) fn answer(&self, snapshot: &Snapshot, span: Span, question: Question) -> Result<Outcome, Undone> {
         let mut left_out = HashSet::new();
         loop {
@@ -146,7 +148,7 @@ impl Parts {
             match self.of_shares(snapshot, &shares, question) {
                 Ok(outcome) => return Ok(Outcome { whole: left_out.is_empty(), ..outcome }),
                 Err(Wrong::Undone(undone)) => return Err(undone),
-                // As `tallyd report`: a log that cannot be decoded is left out as a whole.
+                // As in `tallyd report`, a log that cannot be decoded is left out as a whole.
                 Err(Wrong::Damaged(log)) => drop(left_out.insert(log)),
             }
         }
@@ -160,7 +162,7 @@ impl Parts {
             return Ok(Outcome { numbers: sum.numbers, ..Outcome::default() });
         }
         let there: Vec<Share> = shares.iter().filter(|share| !share.is_removed(&snapshot.logs)).copied().collect();
-        // Of the clients that asked most, those that were removed cannot be told.
+        // Deleted clients cannot be among the clients with the most requests.
         let numbers = Numbers { at_least: there.len() < shares.len(), ..Numbers::default() };
         let shares = &there[..];
         let source = Source::open(snapshot, shares, with_requests)?;
@@ -192,7 +194,7 @@ impl Parts {
         Ok(Outcome { numbers: sum.with(union.sizes()), ..Outcome::default() })
     }
 
-    /// An answer stripe by stripe: how many clients there are, or which of them asked most.
+    /// Computes stripe by stripe the number of clients, or the clients with the most requests.
     fn of_stripes(&self, source: &Source<'_>, shares: &[Share], count: usize, clients: Option<usize>) -> Result<(Sizes, Vec<Top>), Wrong> {
         let (mut sizes, mut tops) = (Sizes::default(), Vec::new());
         for number in 0..count {
@@ -210,12 +212,12 @@ impl Parts {
         Ok((sizes, tops))
     }
 
-    /// So many bytes of decoded days are in memory at once when a range does not fit into the cache.
+    /// The maximum bytes of decoded days in memory while a range that does not fit into the cache is computed.
     fn batch_bytes(&self) -> usize {
         (self.question / 2).clamp(1, BATCH_BYTES)
     }
 
-    /// Shares that are decoded at once: one at least, and as many as fit.
+    /// Splits shares into batches that are decoded at once: each has one share at least, and as many as fit.
     fn batches<'a>(&self, source: &Source<'_>, shares: &'a [Share]) -> Vec<&'a [Share]> {
         let (mut batches, mut left) = (Vec::new(), shares);
         while !left.is_empty() {
@@ -232,7 +234,7 @@ impl Parts {
         batches
     }
 
-    /// The parts of these shares, from what is kept or decoded by all cores.
+    /// The parts of these shares, from the cache or decoded by all cores.
     fn decode(&self, source: &Source<'_>, shares: &[Share], keep: bool) -> Result<Vec<Arc<Part>>, Wrong> {
         let mut parts: Vec<Option<Arc<Part>>> = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,7 +256,7 @@ impl Parts {
                     }
                     parts[at] = Some(part);
                 }
-                // What is damaged is found again once the rest can be read.
+                // A damaged log is found again once the rest can be read.
                 Err(this) if !matches!(wrong, Some(Wrong::Undone(_))) => wrong = Some(this),
                 Err(_) => {}
             }
@@ -263,25 +265,25 @@ impl Parts {
     }
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undone {
-    /// The store is not what the snapshot says any more.
+    /// The store has changed since the snapshot.
     Replaced,
-    /// The system has no descriptors or no memory to give. That says nothing of any log.
+    /// The operating system has no file descriptors or no memory left, which is no property of a log.
     Exhausted,
 }
 
-/// Why a day cannot be decoded.
+/// The reason why a day cannot be decoded.
 #[derive(Debug)]
 enum Wrong {
     Undone(Undone),
-    /// The log of this place.
+    /// The log at this position is damaged.
     Damaged(usize),
 }
 
 impl Wrong {
-    /// A log's file could not be opened or read.
+    /// The reason for an error on opening or reading the partial of a log.
     fn of(log: usize, error: &io::Error) -> Wrong {
         match error.kind() {
             _ if is_shortage(error) => Wrong::Undone(Undone::Exhausted),
@@ -291,16 +293,16 @@ impl Wrong {
     }
 }
 
-/// Does the system say that it has no descriptors or no memory to give, whatever file it is asked for?
+/// True if the operating system has no file descriptors or no memory left, whichever file is opened.
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
-/// Where days are decoded from.
+/// The files that days are decoded from.
 struct Source<'a> {
     snapshot: &'a Snapshot,
     with_requests: bool,
-    /// Logs that may be replaced at any moment, by their place.
+    /// The open files of logs that may be replaced at any time, by their position.
     open: HashMap<usize, File>,
 }
 
@@ -312,7 +314,7 @@ impl<'a> Source<'a> {
             if grows && source.open.len() < OPEN_MAX && !source.open.contains_key(&share.log) {
                 match source.file(share.log) {
                     Ok(file) => drop(source.open.insert(share.log, file)),
-                    // It is only a precaution, and to decode takes descriptors too.
+                    // Opening in advance is only a precaution, and decoding needs descriptors too.
                     Err(Wrong::Undone(Undone::Exhausted)) => {
                         source.open.clear();
                         break;
@@ -328,26 +330,26 @@ impl<'a> Source<'a> {
         (self.snapshot.files[share.log].number, share.day, with_requests)
     }
 
-    /// Under what a part may be kept: one with requests serves where none are asked for.
+    /// The keys that a part may be kept under: a part with requests also answers questions without.
     fn keys(&self, share: &Share) -> Vec<Key> {
         let with = self.key(share, true);
         if self.with_requests { vec![with] } else { vec![self.key(share, false), with] }
     }
 
-    /// About how much memory a part takes.
+    /// The approximate memory of a part in bytes.
     fn bytes(&self, share: &Share) -> usize {
         let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
         let requests = if self.with_requests { 8 * totals.unique_clients() } else { 0 };
         size_of::<Part>() + (4 * totals.ipv4 + 32 * (totals.ipv6 + totals.other) + requests) as usize
     }
 
-    /// About how much memory the clients of a part take in a union.
+    /// The approximate memory of the clients of a part in a union, in bytes.
     fn bytes_united(&self, share: &Share) -> usize {
         let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
         self.bytes(share) + if self.with_requests { 8 * totals.unique_clients() as usize } else { 0 }
     }
 
-    /// Decodes days of one log: those shares that have these places, at least one.
+    /// Decodes days of one log: the shares at these positions, at least one.
     fn decode(&self, shares: &[Share], places: &[usize]) -> Vec<(usize, Result<Part, Wrong>)> {
         let log = shares[places[0]].log;
         let wrong = |trouble: Trouble| match trouble {
@@ -368,7 +370,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A log's partial, if it is still that of the snapshot.
+    /// The partial of a log, if the file is still that of the snapshot.
     fn file(&self, log: usize) -> Result<File, Wrong> {
         let (stored, mark) = (&self.snapshot.logs[log], &self.snapshot.files[log]);
         let open = || -> io::Result<Option<File>> {

@@ -1,7 +1,7 @@
-//! An upload that is not whole yet: a hidden file in the watched folder, which nobody counts.
+//! An incomplete upload: a hidden file in the watched folder, which tallyd does not count.
 //!
-//! It goes with whoever makes it. Who is killed leaves it behind; the next api removes it. It is locked as long as its maker lives, so that nobody removes what another
-//! daemon on the same folder is making.
+//! The process that makes a draft deletes it. A process that is killed leaves the draft behind, and the next api deletes it.
+//! A draft is locked while its process lives, so that no other daemon on the same folder deletes it.
 
 use std::collections::btree_map::Entry;
 use std::fs::{self, File, OpenOptions};
@@ -21,47 +21,49 @@ use super::super::changes::ask;
 use super::super::problem::Problem;
 use super::target::Target;
 use crate::job::Request;
+use crate::show::thousands;
 use crate::sys::disk::{Room, rename_new, room};
 
 const BEFORE: &str = ".tallyd-upload-";
 const AFTER: &str = ".tmp";
-/// How many hexadecimal digits are between them.
+/// The number of hexadecimal digits between [`BEFORE`] and [`AFTER`].
 const DIGITS: usize = 16;
-/// After so many bytes it is looked again whether there is room for more.
+/// The number of bytes after which the free space is checked again.
 const LOOK_EVERY: u64 = 4 << 20;
 
-/// What a draft is made of.
+/// A piece of the body.
 pub(super) enum Part {
     /// More bytes.
     Bytes(Bytes),
-    /// That was all of it.
+    /// The end of the body.
     End,
 }
 
-/// A file that is to become a log.
+/// A file that will become a log.
 pub(super) struct Draft {
     sources: Arc<Sources>,
     target: Target,
     path: PathBuf,
     file: File,
-    /// Device and inode: those of the log.
+    /// The device and inode of the log.
     pub(super) id: (u64, u64),
-    /// Its length, in bytes.
+    /// The length in bytes.
     pub(super) length: u64,
-    /// Has the coordinator been told that it is to replace a log?
+    /// True once the coordinator knows that the draft is to replace a log.
     promised: bool,
+    /// True once the draft has its name.
     placed: bool,
 }
 
 impl Draft {
-    /// Begins one. `length` is how long it will be, if that is known.
+    /// Begins a draft. `length` is the final length in bytes, if that is known.
     ///
     /// # Errors
-    /// If another upload of this name is under way, if there is no room, or if the folder cannot be written to.
+    /// If another upload of this name is in progress, the disk is full, or the folder is not writable.
     pub(super) fn begin(sources: Arc<Sources>, target: Target, length: Option<u64>) -> Result<Draft, Problem> {
         check_room(&target.folder, length.unwrap_or(0))?;
         match sources.uploads.under_way().entry(target.name.clone()) {
-            Entry::Occupied(_) => return Err(Problem::conflict("another upload of this name is under way; try again when it is done")),
+            Entry::Occupied(_) => return Err(Problem::conflict("another upload of this name is in progress; try again when that upload is done")),
             Entry::Vacant(entry) => drop(entry.insert(None)),
         }
         let created = create(&target.folder).and_then(|(path, file)| Ok((file.metadata().map(|about| (about.dev(), about.ino()))?, path, file)));
@@ -79,10 +81,10 @@ impl Draft {
         }
     }
 
-    /// Writes what comes, until all of it is there and on the disk.
+    /// Writes the body until all of it is on the disk.
     ///
     /// # Errors
-    /// If it breaks off, or there is no more room.
+    /// If the connection ends before the body does, or the disk is full.
     pub(super) fn write(mut self, mut parts: Receiver<Part>) -> Result<Draft, Problem> {
         let mut looked = 0;
         while let Some(part) = parts.blocking_recv() {
@@ -102,7 +104,7 @@ impl Draft {
         Err(Problem::incomplete())
     }
 
-    /// It is to replace a log: the coordinator is to void that one's numbers once this has its name.
+    /// Announces that the draft replaces a log: the coordinator deletes the numbers of that log once the draft has its name.
     pub(super) fn promise(&mut self, log: u64) -> Result<(), Problem> {
         self.promised = true;
         if !self.placed {
@@ -111,10 +113,10 @@ impl Draft {
         ask(&self.sources, Request::Replace { log, file: self.id })
     }
 
-    /// Gives it its name. Says whether something had that name before.
+    /// Gives the draft its name. Returns whether a log had the name before.
     ///
     /// # Errors
-    /// If something has the name that is not to be replaced, or the system does not allow it.
+    /// If a log of this name must not be replaced, or the operating system refuses.
     pub(super) fn place(&mut self, replace: bool) -> Result<bool, Problem> {
         let Target { folder, path, .. } = &self.target;
         let existed = replace && is_taken(path)?;
@@ -124,7 +126,7 @@ impl Draft {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
             Err(error) => return Err(refused(&error, folder)),
         }
-        // It has its name, whatever comes of this. Who asks the file system for more than it can is told by the journal.
+        // The draft has its name even if the sync fails, so a failure goes to the journal.
         if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
             warn!(folder = %folder.display(), %error, "cannot sync a folder; an upload to it may not outlive a loss of power");
         }
@@ -135,7 +137,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         let uploads = &self.sources.uploads;
-        // Before its inode can be another file's. If nobody hears it, the next life says it.
+        // Withdrawn before the inode can be another file's. If the coordinator is gone, the next api process withdraws it.
         let withdrawn = || !self.promised || (!uploads.ending.load(Relaxed) && ask(&self.sources, Request::Withdraw { file: self.id }).is_ok());
         if !self.placed
             && withdrawn()
@@ -147,32 +149,32 @@ impl Drop for Draft {
     }
 }
 
-/// Is there something of this name that an upload may replace?
+/// True if there is a file of this name that an upload may replace.
 ///
 /// # Errors
-/// If there is something that it may not replace.
+/// If there is something that an upload must not replace.
 pub(super) fn is_taken(path: &Path) -> Result<bool, Problem> {
     match fs::symlink_metadata(path) {
-        // A link is replaced itself; what it leads to stays as it is.
+        // A link itself is replaced; its target is not changed.
         Ok(about) if about.is_file() || about.is_symlink() => Ok(true),
-        Ok(_) => Err(Problem::conflict("what has this name is no regular file; use another name")),
+        Ok(_) => Err(Problem::conflict("this name is taken by something that is not a regular file; use another name")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(refused(&error, path.parent().unwrap_or(path))),
     }
 }
 
 pub(super) fn taken() -> Problem {
-    Problem::conflict("there is something of this name; use another one, or say ?replace=true")
+    Problem::conflict("a log of this name exists; use another name, or replace the log with ?replace=true")
 }
 
-/// Removes what uploads have left behind whose makers were killed.
+/// Deletes the drafts of api processes that were killed.
 pub(super) fn clear(sources: &Sources) {
     for folder in &sources.uploads.settings.logs {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for path in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_draft)).map(|entry| entry.path()) {
             let is_file = fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
             let Ok(file) = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) else { continue };
-            // Its maker lives: another daemon, or this one already.
+            // The process of the draft lives: another daemon, or this one.
             if !is_file || file.try_lock().is_err() {
                 continue;
             }
@@ -189,19 +191,18 @@ pub(super) fn clear(sources: &Sources) {
     }
 }
 
-/// Makes a new file that is this process's.
+/// Creates and locks a new file.
 fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let number = RandomState::new().build_hasher().finish();
         let path = folder.join(format!("{BEFORE}{number:0DIGITS$x}{AFTER}"));
         match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path) {
-            // Who clears up may have been quicker; then it is removed.
+            // Another process that clears up may have deleted the file before it was locked.
             Ok(file) => match file.try_lock() {
-                // Or was it removed before it was locked?
                 Ok(()) if file.metadata()?.nlink() == 0 => {}
                 Ok(()) => return Ok((path, file)),
                 Err(fs::TryLockError::WouldBlock) => {}
-                // A file system without locks. Who clears up cannot lock it either, and leaves it.
+                // A file system without locks: a process that clears up cannot lock the file either, and leaves it.
                 Err(fs::TryLockError::Error(_)) => return Ok((path, file)),
             },
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -215,35 +216,35 @@ fn is_draft(name: &str) -> bool {
     digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Is there room for so many bytes, and for what others write?
+/// Refuses an upload of this many bytes if the disk would have too little free space left.
 fn check_room(folder: &Path, bytes: u64) -> Result<(), Problem> {
     let room = room(folder).map_err(|error| refused(&error, folder))?;
     if room.free.saturating_sub(bytes) >= floor(room) {
         return Ok(());
     }
     Err(Problem::full(format!(
-        "the file system of {} has {} MiB free, and {} MiB are to stay free; remove something, or upload less",
+        "the file system of {} has {} MiB free, and {} MiB must stay free; free some space, or upload less",
         folder.display(),
-        room.free >> 20,
-        floor(room) >> 20
+        thousands(room.free >> 20),
+        thousands(floor(room) >> 20)
     )))
 }
 
-/// What is to stay free: 64 MiB and a hundredth of all.
+/// The bytes that must stay free: 64 MiB and a hundredth of the file system.
 fn floor(room: Room) -> u64 {
     (64 << 20) + room.total / 100
 }
 
-/// What the system said, with the remedy.
+/// The error of the operating system with a remedy.
 pub(super) fn refused(error: &io::Error, folder: &Path) -> Problem {
     let (folder, uid) = (folder.display(), crate::sys::process::uid());
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Problem::not_writable(format!("tallyd cannot write to {folder}: {error}; let uid {uid} write there, or bring the log there another way"))
+            Problem::not_writable(format!("tallyd cannot write to {folder}: {error}; let uid {uid} write there, or copy the log there by other means"))
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::full(format!("{folder}: {error}; remove something, or upload less")),
-        io::ErrorKind::NotFound => Problem::not_ready(format!("{folder}: {error}; mount or make it again")),
-        _ => Problem::disk(format!("{folder}: {error}; nothing was stored. Look at the disk")),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::full(format!("{folder}: {error}; free some space, or upload less")),
+        io::ErrorKind::NotFound => Problem::not_ready(format!("{folder}: {error}; mount or create the folder again")),
+        _ => Problem::disk(format!("{folder}: {error}; tallyd stored nothing. Check the disk")),
     }
 }
 

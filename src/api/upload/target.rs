@@ -1,6 +1,6 @@
-//! Under which names logs may be uploaded.
+//! The names under which logs may be uploaded.
 //!
-//! Pure. A name that is refused here is one that would not be counted, or that could mean another place.
+//! Pure. Refused are names that tallyd would not count, and names that could lead to another folder.
 
 use std::path::PathBuf;
 
@@ -8,62 +8,63 @@ use crate::board::NAME_BYTES_MAX;
 use crate::config::{Settings, prefixes};
 use crate::log::{TEMPORARY, is_hidden, is_temporary, shown};
 
-/// The longest name that file systems take, in bytes.
+/// The longest name in bytes that file systems support.
 const BYTES_MAX: usize = 255;
 
-/// Where an upload goes.
+/// The destination of an upload.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Target {
     /// The watched folder.
     pub(super) folder: PathBuf,
-    /// The file in it.
+    /// The path of the log in this folder.
     pub(super) path: PathBuf,
-    /// The name as it is reported.
+    /// The name of the log in the API.
     pub(super) name: Vec<u8>,
 }
 
 impl Target {
-    /// The target of a name; else what is wrong with it, and what to do.
+    /// The target of a name, or the mistake in the name and the remedy.
     pub(super) fn new(name: &str, settings: &Settings) -> Result<Target, String> {
         let prefixes = prefixes(&settings.logs, settings.recursive);
         let within = settings.logs.iter().zip(&prefixes).filter_map(|(folder, prefix)| Some((folder, name.strip_prefix(str::from_utf8(prefix).ok()?)?)));
-        // Of two folders of which one is in the other, the inner one has the longer prefix.
+        // If one folder is in another one, the inner folder has the longer prefix.
         let Some((folder, file)) = within.min_by_key(|(_, file)| file.len()) else {
             let known: Vec<String> = prefixes.iter().map(|prefix| shown(prefix)).collect();
-            return Err(format!("several folders are watched: begin it with one of {}", known.join(", ")));
+            return Err(format!("tallyd watches several folders: begin the name with one of {}", known.join(", ")));
         };
         if let Some(wrong) = wrong(file, settings) {
             return Err(format!("{file:?}: {wrong}"));
         }
         if name.len() > NAME_BYTES_MAX {
-            return Err(format!("{name:?}: with its folder it has {} bytes, and {NAME_BYTES_MAX} are shown; use a shorter one", name.len()));
+            return Err(format!("{name:?}: the name with its folder has {} bytes, and tallyd shows {NAME_BYTES_MAX}; use a shorter name", name.len()));
         }
         Ok(Target { folder: folder.clone(), path: folder.join(file), name: name.into() })
     }
 }
 
-/// What is wrong with the name of a file, if anything is.
+/// The mistake in the name of a log, if there is one, and the remedy.
 fn wrong(file: &str, settings: &Settings) -> Option<String> {
     Some(if file.is_empty() {
-        "it is empty; give 1 to 255 bytes".to_owned()
+        "the name is empty; give 1 to 255 bytes".to_owned()
     } else if file.contains('/') {
-        "a slash is in it; uploads go into the watched folder itself".to_owned()
+        "the name contains a slash; uploads go into the watched folder itself, so leave the slash out".to_owned()
     } else if file.len() > BYTES_MAX {
-        format!("it has {} bytes; use at most {BYTES_MAX}", file.len())
+        format!("the name has {} bytes; use at most {BYTES_MAX}", file.len())
     } else if file.chars().any(is_unseen) || file.trim().is_empty() {
-        "a character is in it that cannot be seen, or there is no other; leave it out".to_owned()
+        "the name contains a character that is invisible, or no visible one; use visible characters".to_owned()
     } else if is_hidden(file.as_bytes()) {
-        "it begins with a dot, and hidden files are not counted; leave the dot out".to_owned()
+        "the name begins with a dot, and tallyd does not count hidden files; leave the dot out".to_owned()
     } else if is_temporary(file.as_bytes()) {
-        format!("names that end in {} are not counted; use another end", TEMPORARY.join(" or "))
+        format!("tallyd does not count names that end in {}; use another ending", TEMPORARY.join(" or "))
     } else if !settings.takes(file) {
-        "the patterns of include and exclude leave it out, so it would not be counted; use a name that they take".to_owned()
+        "tallyd would not count this name because of the settings include and exclude; use another name, or change the settings".to_owned()
     } else {
         return None;
     })
 }
 
-/// Controls, and what changes how other letters are shown or is not shown at all (the general categories Cf, Zl and Zp of Unicode, as far as they are in use).
+/// Control characters, and characters that are invisible or change how others are shown (the assigned characters of the
+/// Unicode categories Cf, Zl and Zp).
 fn is_unseen(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -102,15 +103,15 @@ mod tests {
             ("/etc/passwd", "slash"),
             ("a/b", "slash"),
             ("a/", "slash"),
-            ("a\0b", "cannot be seen"),
-            ("a\u{202e}b", "cannot be seen"),
-            (" ", "cannot be seen"),
-            ("a\nb", "cannot be seen"),
-            ("a\u{85}", "cannot be seen"),
+            ("a\0b", "invisible"),
+            ("a\u{202e}b", "invisible"),
+            (" ", "invisible"),
+            ("a\nb", "invisible"),
+            ("a\u{85}", "invisible"),
             (&long, "256 bytes"),
             ("x.tmp", ".tmp or .part or ~"),
-            ("x.part", "another end"),
-            ("x~", "another end"),
+            ("x.part", "another ending"),
+            ("x~", "another ending"),
             ("x.old", "include and exclude"),
         ] {
             let error = Target::new(name, &settings).unwrap_err();
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!(path("a/web2/x.log"), Ok("a/web2/x.log".into()));
         assert_eq!(path("b/web2/x.log"), Ok("b/web2/x.log".into()));
         for (name, word) in
-            [("x.log", "web1/, a/web2/, b/web2/"), ("web2/x.log", "begin it with"), ("web1/y/x.log", "slash"), ("web1/", "empty"), ("web1/x", "include")]
+            [("x.log", "web1/, a/web2/, b/web2/"), ("web2/x.log", "begin the name with"), ("web1/y/x.log", "slash"), ("web1/", "empty"), ("web1/x", "include")]
         {
             let error = path(name).unwrap_err();
             assert!(error.contains(word), "{name:?}: {error}");
