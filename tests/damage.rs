@@ -219,7 +219,7 @@ fn a_stored_log_that_cannot_be_read_for_a_while_is_not_set_aside() {
         }
         fs::write(daemon.log("access.log"), &*bytes).unwrap();
         wait_until("it is said", || degraded_state(&daemon));
-        wait_until("it is in the journal", || daemon.journal().contains("cannot read what is stored of a log").then_some(()));
+        wait_until("it is in the journal", || daemon.journal().contains("cannot read the partial of a log").then_some(()));
         assert!(!daemon.journal().contains("it is set aside"));
         fs::remove_dir(&path).unwrap();
         fs::rename(&away, &path).unwrap();
