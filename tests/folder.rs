@@ -36,7 +36,7 @@ fn shown(daemon: &Daemon, name: &str) -> (String, Option<String>) {
 }
 
 fn skipped(reason: &str) -> (String, Option<String>) {
-    ("skipped".to_owned(), Some(format!("left out: {reason}")))
+    ("skipped".to_owned(), Some(format!("skipped: {reason}")))
 }
 
 fn degraded(daemon: &Daemon) -> Vec<String> {
@@ -143,7 +143,7 @@ fn archives_and_programs_are_skipped_and_a_log_in_their_place_is_counted() {
 
 #[test]
 fn an_archive_is_refused_as_an_upload() {
-    let token = "0123456789abcdef0123456789abcdef";
+    let token = "5b0c7e1d9a3f48268c47e2f6b1d05a93";
     let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", token)]);
     let put = |name: &str, body: &[u8]| {
         let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
@@ -239,7 +239,7 @@ fn the_remedy_for_unreadable_logs_is_said_once_and_not_once_a_log() {
     assert!(words.iter().all(|word| sentence.contains(word)), "{sentence}");
     assert!(sentence.contains("gid 4") || sentence.contains("usermod -aG"), "{sentence}");
     for number in 0..3 {
-        assert_eq!(shown(&daemon, &format!("{number}.log")).1.unwrap(), "it cannot be read: Permission denied (os error 13)");
+        assert_eq!(shown(&daemon, &format!("{number}.log")).1.unwrap(), "tallyd cannot read the log: Permission denied (os error 13)");
     }
     // A fourth one with the same reason is nothing new; one that no group may read is.
     place(&daemon, "3.log", LINE.as_bytes(), 0o000);

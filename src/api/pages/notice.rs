@@ -27,7 +27,7 @@ pub(in crate::api) async fn not_found(headers: HeaderMap) -> Response {
     if wants_html(&headers) {
         return page(StatusCode::NOT_FOUND, &Notice { title: "Page not found", detail: "There is nothing at this path." });
     }
-    Problem::not_found("there is no such path; /docs has all paths").into_response()
+    Problem::not_found("this path does not exist; /docs lists the paths").into_response()
 }
 
 /// The answer of 401 for a browser, which then asks its user for a name and a password.
