@@ -8,7 +8,7 @@ pub const NAMES: [&str; 11] = [
     "access.log.1",
     "access.log.2",
     "access.log.3",
-    "error.log",
+    "site.log",
     "other.txt",
     "access.log-20210322",
     "access.log-20210323",
