@@ -20,8 +20,8 @@ use super::super::Sources;
 use super::super::changes::ask;
 use super::super::problem::{Problem, UNKNOWN_CODING};
 use super::target::Target;
+use crate::decode::FileKind;
 use crate::job::Request;
-use crate::log::{FOREIGN_HEAD_BYTES, Foreign};
 use crate::show::thousands;
 use crate::sys::disk::{Room, rename_new, room};
 
@@ -94,7 +94,7 @@ impl Draft {
             let written = match part {
                 Part::Bytes(bytes) => {
                     self.length += bytes.len() as u64;
-                    self.head.extend(bytes.iter().take(FOREIGN_HEAD_BYTES - self.head.len()));
+                    self.head.extend(bytes.iter().take(FileKind::HEAD_BYTES - self.head.len()));
                     if self.length - looked >= LOOK_EVERY {
                         looked = self.length;
                         check_room(&self.target.folder, 0)?;
@@ -102,7 +102,7 @@ impl Draft {
                     self.file.write_all(&bytes)
                 }
                 Part::End => {
-                    if let Some(kind) = Foreign::of(&self.target.name, &self.head) {
+                    if let FileKind::Foreign(kind) = FileKind::of(&self.target.name, &self.head) {
                         let detail = format!("the body is no log ({}), so nothing was stored; send plain text, or a log in gz, zst, bz2 or xz", kind.name());
                         return Err(Problem::new(&UNKNOWN_CODING, detail));
                     }
