@@ -1,24 +1,25 @@
-//! tallyd counts your visitors: exact requests and distinct clients of access logs, per file and per day.
+//! tallyd counts the requests and the distinct clients of access logs, exactly: per log, per day, and per range of days.
 //!
-//! The code map, from the bottom up; imports point down only (a test sees to it):
+//! This library is the program `tallyd`; its API may change in any version. The modules, from the bottom up (a module
+//! imports only modules above it in this list; a test checks the imports):
 //!
-//! - [`sys`] the operating system: fork, signals, sealed and shared memory, sockets that carry files. The unsafe code.
-//! - [`log`] the words of a log: lines, clients, time stamps, names.
-//! - [`tally`] the counting engine: bytes in, a tally out. Pure.
-//! - [`sample`] short stretches of a log as hashes, by which its content is told again.
-//! - [`decode`] compressed logs as streams of their bytes.
-//! - [`range`] counts one byte range of one open log.
-//! - [`store`] what is known of each log, as one Parquet file a log.
-//! - [`period`] days in words: `today`, `7d`, `2021-03`.
-//! - [`journal`], [`config`] what tallyd says on stderr, and its settings.
-//! - [`job`] what coordinator and workers say to each other. [`board`] the table in shared memory, and the status pages.
-//! - [`heritage`] all that a process of the daemon inherits.
-//! - [`worker`], [`coordinator`], [`api`] the roles. They never import each other.
-//! - [`supervisor`] forks the roles, reaps them, starts them again.
-//! - [`count`], [`show`] counting without a daemon, and how numbers are printed.
-//! - [`stored`] what a state folder holds, without a daemon.
-//! - [`ask`] asks the running daemon.
-//! - [`cli`] the commands.
+//! - [`sys`]: the operating system: fork, signals, shared memory, sockets that carry files. All unsafe code is here.
+//! - [`log`]: the parts of a log: lines, clients, time stamps, names.
+//! - [`tally`]: the counting engine: bytes in, a tally out. Pure.
+//! - [`sample`]: hashes of short stretches of a log, which identify its content.
+//! - [`decode`]: compressed logs as streams of their bytes.
+//! - [`range`]: counts one byte range of one open log.
+//! - [`store`]: the counted numbers and clients of each log, as one Parquet file per log.
+//! - [`period`]: days in words: `today`, `7d`, `2021-03`.
+//! - [`journal`], [`config`]: the messages on stderr, and the settings.
+//! - [`job`]: the messages between coordinator and workers. [`board`]: the table in shared memory, and the status pages.
+//! - [`heritage`]: everything that a process of the daemon inherits from the supervisor.
+//! - [`worker`], [`coordinator`], [`api`]: the roles of the processes. They never import each other.
+//! - [`supervisor`]: forks the processes, reaps them, and restarts them.
+//! - [`count`], [`show`]: counting without a daemon, and numbers as text.
+//! - [`stored`]: reads a state folder without a daemon.
+//! - [`ask`]: queries the running daemon.
+//! - [`cli`]: the commands.
 
 pub mod api;
 pub mod ask;

@@ -1,4 +1,4 @@
-//! The program: see the library for the code map.
+//! The program `tallyd`. The library `tallyd` describes the modules.
 
 use std::process::ExitCode;
 

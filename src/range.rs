@@ -114,7 +114,7 @@ pub type Probe = (u64, u32);
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     /// The file ends before the range does.
-    #[error("the file is shorter than it was: it was truncated or replaced while it was read")]
+    #[error("the file was truncated or replaced while tallyd read it")]
     Shorter,
     /// The file could not be read.
     #[error(transparent)]

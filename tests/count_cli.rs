@@ -508,7 +508,7 @@ fn a_wrong_command_line_is_exit_2() {
     check_usage(&["count", "--client-rule", "last-field", FILES], "before-dashes");
     check_usage(&["count", "--include", "a[", FILES], "--include: \"a[\" is not a valid pattern");
     check_usage(&["verify", "--exclude", "", FILES], "--exclude: \"\" is not a valid pattern");
-    check_usage(&["frobnicate"], "there is no command or folder `frobnicate`");
+    check_usage(&["frobnicate"], "`frobnicate` is neither a command nor a folder");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn a_stored_log_that_cannot_be_read_is_not_asked_for_without_end() {
     }
     let mut live = OpenOptions::new().append(true).open(daemon.log("0.log")).unwrap();
     writeln!(live, "another - - [01/Oct/2026:10:00:00 +0000] \"GET /\" 200 5").unwrap();
-    wait_until("the store is said to be in trouble", || daemon.journal().contains("the store; counting goes on").then_some(()));
+    wait_until("the store is said to be in trouble", || daemon.journal().contains("the store; counting continues").then_some(()));
     let said = daemon.journal().len();
     let uptime = || daemon.get("/api/v1/status")["uptime_seconds"].as_u64().unwrap();
     let start = uptime();

@@ -521,7 +521,7 @@ fn a_token_that_cannot_be_stops_the_daemon_with_the_remedy() {
     };
     check(&[("TALLYD_TOKEN", "0123456789abcde")], &["TALLYD_TOKEN: a token of 15 bytes can be guessed; give one of at least 16"]);
     check(&[("TALLYD_TOKEN_FILE", "short")], &["token_file short: a token of 15 bytes", "openssl rand"]);
-    check(&[("TALLYD_TOKEN_FILE", "empty")], &["token_file empty: there is no token in it"]);
+    check(&[("TALLYD_TOKEN_FILE", "empty")], &["token_file empty: the token is empty"]);
     check(&[("TALLYD_TOKEN_FILE", "missing")], &["cannot read the token_file missing: No such file"]);
 }
 

@@ -39,7 +39,7 @@ fn settings_are_read_again_and_what_they_touch_starts_again() {
     // Something of the api only: nobody else starts again.
     fs::write(daemon.folder.join("tallyd.toml"), "allowed_hosts = [\"two.example\"]\n").unwrap();
     let said = reload(&daemon);
-    assert!(said.contains("reloaded the settings counting=goes on") && !said.contains("needs_a_restart"), "{said}");
+    assert!(said.contains("reloaded the settings counting=continues") && !said.contains("needs_a_restart"), "{said}");
     wait_until("the other name holds", || (may_ask("two.example") == Some(200) && may_ask("one.example") == Some(403)).then_some(()));
     assert_eq!(daemon.pids("coordinator"), coordinator);
 

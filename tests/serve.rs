@@ -60,10 +60,10 @@ fn a_mistyped_command_is_refused_with_the_nearest_one() {
     let folder = Folder::new();
     fs::write(folder.join("access.log"), LINE).unwrap();
     for (words, said) in [
-        (&["conut", "files"][..], "there is no command or folder `conut`: did you mean `tallyd count`?"),
-        (&["staus"], "there is no command or folder `staus`: did you mean `tallyd status`?"),
+        (&["conut", "files"][..], "`conut` is neither a command nor a folder: did you mean `tallyd count`?"),
+        (&["staus"], "`staus` is neither a command nor a folder: did you mean `tallyd status`?"),
         (&["hlep"], "did you mean `tallyd help`?"),
-        (&["frobnicate"], "there is no command or folder `frobnicate`; `tallyd help` lists the commands"),
+        (&["frobnicate"], "`frobnicate` is neither a command nor a folder; `tallyd help` lists the commands"),
         (&["--recursive", "status"], "put the command first: `tallyd status`"),
         (&["access.log"], "access.log is a file, not a folder: `tallyd count access.log` counts a file once, `tallyd serve --logs DIR`"),
         (&["serve", "access.log"], "access.log is a file, not a folder"),

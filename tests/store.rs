@@ -316,6 +316,6 @@ fn a_partial_that_somebody_put_back_is_set_aside_and_its_log_counted_again() {
     fs::write(&path, older).unwrap();
     append(lines(100..120));
     daemon.wait_for("access.log", Truth { total: 120, ip: 120 });
-    assert!(daemon.journal().contains("its clients do not match its numbers"), "{}", daemon.journal());
+    assert!(daemon.journal().contains("the clients do not match the numbers"), "{}", daemon.journal());
     assert!(path.with_extension("damaged").exists());
 }

@@ -83,7 +83,7 @@ pub(super) fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Probl
 
 pub(super) fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {
     sources.requests.send(&request.to_bytes(), None).map_err(|error| {
-        warn!(%error, "cannot ask the coordinator");
+        warn!(%error, "cannot send a request to the coordinator");
         Problem::not_ready("the coordinator does not accept requests at the moment; try again")
     })
 }

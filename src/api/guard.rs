@@ -23,6 +23,7 @@ use super::head::Refusal;
 use super::pages;
 use super::problem::Problem;
 use super::routes::Api;
+use crate::show::thousands;
 
 /// A body where none belongs is read and forgotten, up to here.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -109,9 +110,14 @@ fn examine(api: &Api, head: &Parts) -> Result<(), Problem> {
     if OPEN_PATHS.contains(&head.uri.path()) { Ok(()) } else { api.sources.keys.may_read(&head.headers) }
 }
 
-/// Reads a body that nobody wants.
+/// Reads and discards the body of a request that needs none.
 async fn drain(body: Body) -> Result<(), Problem> {
-    let too_large = || Problem::body_too_large(format!("no body belongs here, and one of more than {BODY_BYTES_MAX} bytes is not read"));
+    let too_large = || {
+        Problem::body_too_large(format!(
+            "this request needs no body, and tallyd reads at most {} bytes of one; send the request without a body",
+            thousands(BODY_BYTES_MAX as u64)
+        ))
+    };
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
         return Err(too_large());
     }

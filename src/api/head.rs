@@ -50,18 +50,19 @@ impl Refusal {
         Refusal::new(&problem::BAD_REQUEST, detail)
     }
 
-    /// Half a head, and then nothing for too long.
-    pub(super) const TOO_SLOW: Refusal = Refusal::new(&problem::REQUEST_TIMEOUT, "send a whole head within 10 s");
+    /// The head of a request did not arrive in time.
+    pub(super) const TOO_SLOW: Refusal =
+        Refusal::new(&problem::REQUEST_TIMEOUT, "the head of the request did not arrive within 10 s; send all of it in that time");
 
-    /// Likewise a body.
+    /// A body that the request does not need did not arrive in time.
     pub(super) const BODY_TOO_SLOW: Refusal =
-        Refusal::new(&problem::REQUEST_TIMEOUT, "no body belongs here, and what came of one was not over within 10 s; leave it out, or send all of it");
+        Refusal::new(&problem::REQUEST_TIMEOUT, "this request needs no body, and its body did not arrive within 10 s; send the request without a body");
 
-    const TARGET: Refusal = Refusal::new(&problem::URI_TOO_LONG, "the target may have 8192 bytes");
+    const TARGET: Refusal = Refusal::new(&problem::URI_TOO_LONG, "the path and the query may have 8,192 bytes; shorten them");
 
-    const HEAD: Refusal = Refusal::new(&problem::HEAD_TOO_LARGE, "the head may have 16384 bytes and 100 fields");
+    const HEAD: Refusal = Refusal::new(&problem::HEAD_TOO_LARGE, "the head may have 16,384 bytes and 100 fields; send fewer or shorter fields");
 
-    const METHOD: Refusal = Refusal::new(&problem::METHOD_NOT_ALLOWED, "this is no proxy: GET what you want to have");
+    const METHOD: Refusal = Refusal::new(&problem::METHOD_NOT_ALLOWED, "tallyd is not a proxy; send a GET request for a path of tallyd");
 }
 
 impl From<Refusal> for Problem {
@@ -77,7 +78,7 @@ pub(super) fn look(bytes: &[u8]) -> Look {
     let mut line = 0;
     for at in memchr::memchr_iter(b'\n', bytes) {
         if at == 0 || bytes[at - 1] != b'\r' {
-            return bad("a line of the head ends in LF; end it in CRLF");
+            return bad("a line of the head ends with LF; end each line with CRLF");
         }
         if line == 0 && at > LINE_BYTES_MAX {
             return Look::Bad(Refusal::TARGET);
@@ -100,17 +101,19 @@ pub(super) fn look(bytes: &[u8]) -> Look {
     }
     let head = &bytes[..end];
     if memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n')) {
-        return bad("there is a CR within a line of the head; end lines in CRLF");
+        return bad("a line of the head contains a CR; use CR only in the CRLF at the end of a line");
     }
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == end => {}
-        Ok(_) => return bad("the head is not over where it seems to be"),
+        Ok(_) => return bad("the end of the head is ambiguous; end the head with one empty line"),
         Err(httparse::Error::TooManyHeaders) => return Look::Bad(Refusal::HEAD),
-        Err(httparse::Error::Version) => return bad("the request is not of HTTP/1.1 (or HTTP/1.0), which is all that is spoken here"),
-        Err(httparse::Error::HeaderName) => return bad("a field of the head has a name that is none, or goes on in a second line"),
-        Err(httparse::Error::HeaderValue) => return bad("a field of the head has a value with control characters in it"),
+        Err(httparse::Error::Version) => return bad("the HTTP version is not supported; use HTTP/1.1 or HTTP/1.0"),
+        Err(httparse::Error::HeaderName) => {
+            return bad("a header field has an invalid name, or continues on a second line; send each field on one line, as Name: value");
+        }
+        Err(httparse::Error::HeaderValue) => return bad("the value of a header field contains control characters; remove them"),
         Err(_) => return bad("the first line must be like: GET /api/v1/report HTTP/1.1"),
     }
     match judge(&request) {
@@ -134,29 +137,29 @@ fn judge(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
         return Err(Refusal::bad("the target must begin with a slash"));
     }
     if target.contains('#') {
-        return Err(Refusal::bad("there is a # in the target, which is not for the server: percent-encode it, or leave it out"));
+        return Err(Refusal::bad("the target contains a #; send %23 for a # in the path or the query, and no fragment"));
     }
     let values = |name: &'static str| request.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
     let is_1_1 = request.version == Some(1);
     match values("host").count() {
-        0 if is_1_1 => return Err(Refusal::bad("there is no Host; HTTP/1.1 needs one")),
+        0 if is_1_1 => return Err(Refusal::bad("the request has no Host; HTTP/1.1 requires one")),
         0 | 1 => {}
-        _ => return Err(Refusal::bad("there are several fields Host; send one")),
+        _ => return Err(Refusal::bad("the request has several fields Host; send one")),
     }
     let mut codings = values("transfer-encoding");
     let mut lengths = values("content-length");
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Body::Length(0)),
-        (Some(_), Some(_)) => Err(Refusal::bad("there are both Content-Length and Transfer-Encoding; send one of them")),
+        (Some(_), Some(_)) => Err(Refusal::bad("the request has both Content-Length and Transfer-Encoding; send one of them")),
         (Some(coding), None) if is_1_1 && coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() => Ok(Body::Chunked),
-        (Some(_), None) => Err(Refusal::bad("the only Transfer-Encoding is chunked, in HTTP/1.1")),
-        (None, Some(_)) if lengths.next().is_some() => Err(Refusal::bad("there are several fields Content-Length; send one")),
+        (Some(_), None) => Err(Refusal::bad("the only Transfer-Encoding that tallyd supports is chunked, in HTTP/1.1")),
+        (None, Some(_)) if lengths.next().is_some() => Err(Refusal::bad("the request has several fields Content-Length; send one")),
         (None, Some(length)) => {
             let digits = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
             let length = std::str::from_utf8(length).ok().filter(|_| digits).and_then(|length| length.parse().ok());
             // Above this, the library would have no number for it.
             let length = length.filter(|length: &u64| *length <= u64::MAX / 2);
-            length.map(Body::Length).ok_or(Refusal::bad("the Content-Length is no number of bytes"))
+            length.map(Body::Length).ok_or(Refusal::bad("the Content-Length is no number of bytes; send decimal digits only"))
         }
     }
 }
@@ -253,10 +256,10 @@ mod tests {
     #[test]
     fn heads_that_are_too_much() {
         let target = "a".repeat(TARGET_BYTES_MAX);
-        check_bad(format!("GET /{target} HTTP/1.1\r\nHost: a\r\n\r\n"), 414, "8192");
-        check_bad(format!("GET /{target}{target}"), 414, "8192");
-        check_bad(head(&format!("X: {}\r\n", "a".repeat(HEAD_BYTES_MAX))), 431, "16384");
-        check_bad(format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(HEAD_BYTES_MAX)), 431, "16384");
+        check_bad(format!("GET /{target} HTTP/1.1\r\nHost: a\r\n\r\n"), 414, "8,192");
+        check_bad(format!("GET /{target}{target}"), 414, "8,192");
+        check_bad(head(&format!("X: {}\r\n", "a".repeat(HEAD_BYTES_MAX))), 431, "16,384");
+        check_bad(format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(HEAD_BYTES_MAX)), 431, "16,384");
         let (most, more) = (head(&"X: a\r\n".repeat(99)), head(&"X: a\r\n".repeat(100)));
         check(&most, Look::Whole(most.len(), Body::Length(0)));
         check_bad(more, 431, "100 fields");

@@ -71,7 +71,7 @@ const SETTING: i32 = 2;
 /// Runs the api until it is told to stop or the supervisor is gone. Says its exit code.
 pub fn run(heritage: &Heritage) -> i32 {
     let failed = |error: io::Error| {
-        error!(%error, "the api cannot go on");
+        error!(%error, "the api failed");
         1
     };
     let own = match heritage.enter(Role::Api, None).and_then(|own| shut_in::shut_in(heritage).map(|()| own)) {

@@ -108,7 +108,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
                 Err(error) => {
                     // Out of descriptors, most likely, or out of memory.
                     if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-                        warn!(%error, "cannot accept a connection; closing one that waits");
+                        warn!(%error, "cannot accept a connection; closing an idle one");
                         said = Some(Instant::now());
                     }
                     crowd.shed();

@@ -194,22 +194,22 @@ impl Token {
         let origin = format!("{setting} {}", path.display());
         let mut text = Vec::new();
         let read = File::open(path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
-        read.map_err(|error| format!("cannot read the {origin}: {error}; let uid {} read it, or name another one", crate::sys::process::uid()))?;
+        read.map_err(|error| format!("cannot read the {origin}: {error}; let uid {} read it, or name another file", crate::sys::process::uid()))?;
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         Token::new(line.trim_ascii(), &origin).map(Some)
     }
 
     fn new(token: &[u8], origin: &str) -> Result<Token, String> {
-        let remedy = format!("give one of at least {BYTES_MIN} bytes, like that of: openssl rand -hex 32");
+        let remedy = format!("set a token of at least {BYTES_MIN} bytes, for example the output of `openssl rand -hex 32`");
         if token.is_empty() {
-            return Err(format!("{origin}: there is no token in it; {remedy}"));
+            return Err(format!("{origin}: the token is empty; {remedy}"));
         }
         if token.len() < BYTES_MIN {
             return Err(format!("{origin}: a token of {} bytes can be guessed; {remedy}", token.len()));
         }
         // A token must fit into a header.
         if token.iter().any(|byte| !(0x21..=0x7e).contains(byte)) {
-            return Err(format!("{origin}: a token is of visible ASCII characters, without spaces; {remedy}"));
+            return Err(format!("{origin}: a token may only have visible ASCII characters, without spaces; {remedy}"));
         }
         if is_weak(token) {
             return Err(format!("{origin}: this token is an example or a repeated pattern, and can be guessed; {remedy}"));

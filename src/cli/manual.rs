@@ -35,7 +35,7 @@ impl Man {
         for name in &self.command {
             let Some(found) = page.find_subcommand(name) else {
                 let command = self.command.join(" ");
-                return fail_if_any(&[format!("there is no command {command}; `tallyd help` lists the commands")]);
+                return fail_if_any(&[format!("tallyd has no command `{command}`; `tallyd help` lists the commands")]);
             };
             page = found.clone();
         }

@@ -73,8 +73,8 @@ fn mistyped(word: &Path) -> Option<String> {
     names.push("help");
     Some(match nearest(word, names) {
         Some(name) if name == word => format!("put the command first: `tallyd {name}`, then its flags"),
-        Some(name) => format!("there is no command or folder `{word}`: did you mean `tallyd {name}`?"),
-        None => format!("there is no command or folder `{word}`; `tallyd help` lists the commands"),
+        Some(name) => format!("`{word}` is neither a command nor a folder: did you mean `tallyd {name}`?"),
+        None => format!("`{word}` is neither a command nor a folder; `tallyd help` lists the commands"),
     })
 }
 

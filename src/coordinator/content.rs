@@ -7,8 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::scan::FileId;
-use crate::decode::{self, Format};
-use crate::log::{FOREIGN_HEAD_BYTES, Foreign};
+use crate::decode::FileKind;
 use crate::sample::{Sample, UNSEEN, block, blocks_within};
 
 /// So many blocks behind the dense ones are looked at, evenly spread: a terabyte is not read through to know a log again.
@@ -49,28 +48,6 @@ pub trait Look {
     fn start(&mut self, place: &Place, size: u64) -> io::Result<Vec<u64>>;
     /// Returns what a file is, by its first bytes and its name.
     fn kind(&mut self, place: &Place) -> io::Result<FileKind>;
-}
-
-/// What a file is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FileKind {
-    /// A log, and what compresses it; `None`: it is plain.
-    Log(Option<Format>),
-    /// No log.
-    Foreign(Foreign),
-}
-
-impl FileKind {
-    /// The number of first bytes that [`FileKind::of`] needs to recognise every kind.
-    pub const HEAD_BYTES: usize = FOREIGN_HEAD_BYTES;
-
-    /// Returns what a file with this name and these first bytes is.
-    pub fn of(name: &[u8], head: &[u8]) -> FileKind {
-        match decode::format_of(head) {
-            None => Foreign::of(name, head).map_or(FileKind::Log(None), FileKind::Foreign),
-            format => FileKind::Log(format),
-        }
-    }
 }
 
 /// What a comparison showed.

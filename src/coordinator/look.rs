@@ -106,7 +106,7 @@ impl Coordinator<'_> {
             Err(_) if !self.heritage.settings.inotify => Watching::Unwanted,
             Err(why) => {
                 if self.watching != Watching::Unable {
-                    warn!(why, "the system does not report changes; they are found at each scan of the folders");
+                    warn!(why, "the operating system reports no changes in the folders; tallyd finds changes at each scan");
                 }
                 Watching::Unable
             }

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io;
 
-use super::content::{FileKind, Look, Place};
+use super::content::{Look, Place};
 use super::scan::{self, FileId};
 use super::sums::Sums;
+use crate::decode::FileKind;
 use crate::sample::{SAMPLE_BYTES, START_BYTES, Sample, Sampler};
 use crate::sys::map::read_at;
 

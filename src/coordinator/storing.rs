@@ -416,7 +416,7 @@ impl Storing {
             Some(error) => {
                 self.error = error.raw_os_error().unwrap_or(libc::EIO);
                 if !std::mem::replace(&mut self.complained, true) {
-                    warn!(folder = %self.folder.display(), %error, "cannot write the store; counting goes on, and tallyd tries again");
+                    warn!(folder = %self.folder.display(), %error, "cannot write the store; counting continues, and tallyd tries again");
                 }
             }
             None if !self.is_failing() => {

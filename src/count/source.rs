@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::found::{Candidate, Origin, Report, STDIN};
-use crate::decode::{self, Damage, Format};
-use crate::log::{FOREIGN_HEAD_BYTES, foreign_content, shown_to_people};
+use crate::decode::{Damage, FileKind, Format};
+use crate::log::shown_to_people;
 use crate::range;
 use crate::sys::map::read_at;
 
@@ -58,27 +58,27 @@ fn source(path: &Path) -> io::Result<Result<Source, &'static str>> {
     if !about.is_file() || about.len() == 0 {
         return stream(file);
     }
-    let mut head = [0; FOREIGN_HEAD_BYTES];
+    let mut head = [0; FileKind::HEAD_BYTES];
     let length = read_at(&file, &mut head, 0)?;
-    let head = &head[..length];
-    Ok(match (decode::format_of(head), foreign_content(head)) {
-        (Some(format), _) => Ok(Source::Compressed(Box::new(file), format, about.len())),
-        (None, Some(kind)) => Err(kind),
-        (None, None) => Ok(Source::Plain(Arc::new(file), about.len())),
+    let name = path.file_name().unwrap_or_default();
+    Ok(match FileKind::of(name.as_bytes(), &head[..length]) {
+        FileKind::Log(Some(format)) => Ok(Source::Compressed(Box::new(file), format, about.len())),
+        FileKind::Log(None) => Ok(Source::Plain(Arc::new(file), about.len())),
+        FileKind::Foreign(kind) => Err(kind.name()),
     })
 }
 
 /// Opens a stream. Its first bytes are read here, to see what they are, and are read again by the caller.
 fn stream(mut input: impl Read + Send + 'static) -> io::Result<Result<Source, &'static str>> {
     let mut head = Vec::new();
-    (&mut input).take(FOREIGN_HEAD_BYTES as u64).read_to_end(&mut head)?;
-    let (format, kind, has_ended) = (decode::format_of(&head), foreign_content(&head), head.len() < FOREIGN_HEAD_BYTES);
+    (&mut input).take(FileKind::HEAD_BYTES as u64).read_to_end(&mut head)?;
+    let (kind, has_ended) = (FileKind::of(b"", &head), head.len() < FileKind::HEAD_BYTES);
     // A terminal would have to report its end a second time.
     let whole: Box<dyn Read + Send> = if has_ended { Box::new(Cursor::new(head)) } else { Box::new(Cursor::new(head).chain(input)) };
-    Ok(match (format, kind) {
-        (Some(format), _) => Ok(Source::Compressed(whole, format, 0)),
-        (None, Some(kind)) => Err(kind),
-        (None, None) => Ok(Source::Stream(whole)),
+    Ok(match kind {
+        FileKind::Log(Some(format)) => Ok(Source::Compressed(whole, format, 0)),
+        FileKind::Log(None) => Ok(Source::Stream(whole)),
+        FileKind::Foreign(kind) => Err(kind.name()),
     })
 }
 

@@ -7,6 +7,7 @@
 
 mod codec;
 mod damage;
+mod kind;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::io::{self, Read};
 
 use codec::{Codec, Step};
 pub use damage::Damage;
+pub use kind::FileKind;
 
 use crate::sys::map::read_at;
 
@@ -88,7 +90,7 @@ pub fn format(file: &File) -> io::Result<Option<Format>> {
 }
 
 /// Returns what compresses a file that begins with `head`; `None`: it is plain. Only the first six bytes are read.
-pub fn format_of(head: &[u8]) -> Option<Format> {
+fn format_of(head: &[u8]) -> Option<Format> {
     match &head[..head.len().min(MAGIC_BYTES)] {
         [0x1f, 0x8b, ..] => Some(Format::Gz),
         // A frame to be skipped may come first: pzstd writes one.

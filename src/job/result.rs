@@ -22,7 +22,7 @@ const V4_BYTES: usize = 4 + USAGE_BYTES;
 
 /// Why a result is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the result is refused: {0}")]
+#[error("the result is not valid: {0}")]
 pub struct Refused(&'static str);
 
 /// A result that has been checked: everything in it can be.
@@ -134,11 +134,11 @@ impl<'a> ResultView<'a> {
     /// Checks a result against the job it is for.
     ///
     /// # Errors
-    /// If it is for another job, or anything in it cannot be.
+    /// If the result is for another job, or has values that are not possible.
     pub fn check(bytes: &'a [u8], job: &Job) -> Result<ResultView<'a>, Refused> {
-        let (bytes, checksum) = bytes.split_last_chunk().ok_or(Refused("it is too short"))?;
+        let (bytes, checksum) = bytes.split_last_chunk().ok_or(Refused("the result is too short"))?;
         if xxh3_64(bytes) != u64::from_le_bytes(*checksum) {
-            return Err(Refused("its checksum is wrong"));
+            return Err(Refused("the checksum is wrong"));
         }
         let mut bytes = bytes;
         let header: [u64; HEADER_WORDS] = take_words(&mut bytes)?;
@@ -146,15 +146,15 @@ impl<'a> ResultView<'a> {
             header;
         let [block_count, probe_hash, probed, damage] = rest;
         if magic != MAGIC {
-            return Err(Refused("it is of another version"));
+            return Err(Refused("another version of tallyd wrote the result"));
         }
         if (number, log, generation, from, to) != (job.number, job.log, job.generation, job.range.from(), job.range.to()) {
-            return Err(Refused("it is for another job"));
+            return Err(Refused("the result is for another job"));
         }
         let head = Sample { at: head_at, length: lengths as u32, hash: head_hash };
         let tail = Sample { at: tail_at, length: (lengths >> 32) as u32, hash: tail_hash };
-        let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("its sample cannot be"))?;
-        let (wanted, refused) = (job.stream.and_then(|stream| stream.probe), Refused("its end or its samples cannot be"));
+        let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("a sample is not possible"))?;
+        let (wanted, refused) = (job.stream.and_then(|stream| stream.probe), Refused("the end or the samples are not possible"));
         let possible = match job.stream {
             // Of a stream, the file does not tell how long it is.
             Some(_) => head_at == 0 && tail_end == end && flags & 1 == 0,
@@ -175,13 +175,13 @@ impl<'a> ResultView<'a> {
         for _ in 0..day_count {
             let day = take_day(&mut bytes)?;
             if days.last().is_some_and(|before| before.day >= day.day) {
-                return Err(Refused("its days are out of order"));
+                return Err(Refused("the days are out of order"));
             }
-            all_bytes = all_bytes.checked_add(day.bytes).ok_or(Refused("its sums are too large"))?;
+            all_bytes = all_bytes.checked_add(day.bytes).ok_or(Refused("the sums are too large"))?;
             days.push(day);
         }
         if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
-            return Err(Refused("its sums are not possible"));
+            return Err(Refused("the sums are not possible"));
         }
         let (held, unterminated) = (flags & 1 != 0, flags & 2 != 0);
         Ok(ResultView { blank, blank_bytes, end, held, unterminated, head, tail, blocks: (first, hashes), probe, damage, days })
@@ -249,7 +249,7 @@ fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, Usage)>, Ref
 }
 
 fn sum(numbers: impl IntoIterator<Item = u64>) -> Result<u64, Refused> {
-    numbers.into_iter().try_fold(0, u64::checked_add).ok_or(Refused("its sums are too large"))
+    numbers.into_iter().try_fold(0, u64::checked_add).ok_or(Refused("the sums are too large"))
 }
 
 fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
@@ -286,7 +286,7 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     })?;
     let hours = (0..24).filter(|hour| view.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
     if all != (Usage { requests: sum([parsed, malformed])?, bytes: length, hours }) {
-        return Err(Refused("its clients do not add up to its requests"));
+        return Err(Refused("the clients do not add up to the requests"));
     }
     Ok(view)
 }
@@ -347,7 +347,7 @@ mod tests {
         let (job, mut counted) = counted();
         change(counted.tally.days.get_mut(&day).unwrap());
         let Refused(why) = ResultView::check(&encode(&job, &counted, None), &job).unwrap_err();
-        assert!(["the numbers of a client are not possible", "its clients do not add up to its requests"].contains(&why), "{why}");
+        assert!(["the numbers of a client are not possible", "the clients do not add up to the requests"].contains(&why), "{why}");
     }
 
     /// The 22nd has one request of 1.2.3.4 at six, of 43 bytes; no day has two, the longer one of `\xff\xfe`, of 8 bytes.

@@ -3,7 +3,7 @@
 //! Pure, and without false alarms: a name or a signature that an access log could have is not in here.
 //! Deliberately absent: text that merely looks odd. A log in an unknown format is still counted, and marked.
 
-/// Bytes that [`foreign_content`] needs of a file's beginning to recognise every signature; fewer are allowed.
+/// Bytes that [`Foreign::of`] needs of a file's beginning to recognise every signature; fewer are allowed.
 pub const FOREIGN_HEAD_BYTES: usize = 262;
 
 /// Returns whether a file of this name holds the error messages of a web server: `error.log` or `error_log`, alone or
@@ -82,12 +82,6 @@ impl Foreign {
     }
 }
 
-/// Returns what a file is, if its first bytes are those of an archive, of another compression than tallyd reads, or of a
-/// program: "a zip archive".
-pub fn foreign_content(head: &[u8]) -> Option<&'static str> {
-    Foreign::of(b"", head).map(Foreign::name)
-}
-
 /// Returns whether a control character other than tabs and line ends is in these bytes. Web servers write such characters
 /// as escapes, and of 262 compressed bytes some are control characters.
 fn has_controls(bytes: &[u8]) -> bool {
@@ -110,18 +104,19 @@ mod tests {
 
     #[test]
     fn signatures_are_found_and_logs_are_not() {
+        let of = |head: &[u8]| Foreign::of(b"", head).map(Foreign::name);
         let mut tar = vec![b'a'; 257];
         tar.extend(b"ustar\x0000");
         for (head, kind) in
             [(&b"PK\x03\x04rest"[..], "a zip archive"), (&tar, "a tar archive"), (b"\x7fELF\x02", "a program (ELF)"), (b"LZIP\x01", "compressed by lzip")]
         {
-            assert_eq!(foreign_content(head), Some(kind));
+            assert_eq!(of(head), Some(kind));
         }
         for head in [&b""[..], b"203.0.113.7 - - [", b"PK", b"PKI.example.org - - [22/Mar/2021", b"\x1f\x8b\x08", b"{\"a\":1}", b"\xef\xbb\xbf1.2.3.4"] {
-            assert_eq!(foreign_content(head), None, "{}", head.escape_ascii());
+            assert_eq!(of(head), None, "{}", head.escape_ascii());
         }
         for (head, kind) in [(&b"PAR1 - - [22/Mar/2021"[..], None), (b"PAR1\x15\x04", Some("a Parquet file")), (b"LZIP - - [22/Mar/2021", None)] {
-            assert_eq!(foreign_content(head), kind, "{}", head.escape_ascii());
+            assert_eq!(of(head), kind, "{}", head.escape_ascii());
         }
     }
 

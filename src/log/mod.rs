@@ -13,7 +13,7 @@ mod torn;
 
 pub use client::{CLIENT_BYTES_MAX, Kind, Rule, client, is_ipv6, kind, leading_ipv4};
 pub use day::Day;
-pub use foreign::{FOREIGN_HEAD_BYTES, Foreign, foreign_content, is_error_log};
+pub use foreign::{FOREIGN_HEAD_BYTES, Foreign, is_error_log};
 pub use line::{BOM, is_blank, is_white};
 pub use name::{TEMPORARY, day_of_name, is_hidden, is_temporary, shown, shown_to_people};
 pub use stamp::{STAMP_BYTES, Stamp};

@@ -26,7 +26,7 @@ impl Partial {
     /// If anything is not as it was written.
     pub fn check(&self) -> Result<(), Trouble> {
         if self.source_start()? != *b"PAR1" {
-            return Err(Trouble::Damaged("it does not begin like a Parquet file"));
+            return Err(Trouble::Damaged("the file does not begin like a Parquet file"));
         }
         for group in &self.groups {
             self.check_constants(group)?;
@@ -54,7 +54,7 @@ impl Partial {
                 data.add(day.day, listed, key, usage);
             })?;
             if !right {
-                return Err(Trouble::Damaged("its rows are out of order"));
+                return Err(Trouble::Damaged("the rows are out of order"));
             }
             if requests != totals.requests() || bytes != totals.bytes || hours != seen_hours(&totals) {
                 return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
@@ -125,7 +125,7 @@ impl PageReader for Constant {
             let encoded = page.is_dictionary_page() || matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
             encoded && page.num_values() as usize <= self.rows
         });
-        if right { Ok(page) } else { Err(ParquetError::General("not as it is written here".to_owned())) }
+        if right { Ok(page) } else { Err(ParquetError::General("the page is not encoded as tallyd encodes pages".to_owned())) }
     }
 
     fn peek_next_page(&mut self) -> Parquet<Option<PageMetadata>> {

@@ -43,7 +43,7 @@ pub enum Unfit {
     #[error("the clients of a day are not those that its numbers speak of, or days are not ascending")]
     Disagrees,
     /// The log, or something that is counted of it, is larger than the format holds.
-    #[error("it is too large for the store")]
+    #[error("the log is too large for the store")]
     TooLarge,
     /// The library did not write it.
     #[error(transparent)]

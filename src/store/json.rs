@@ -214,11 +214,11 @@ pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
     match serde_json::from_str(text).map(|WireVersion { version }| version) {
         Ok(1..=VERSION) => {}
         Ok(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
-        _ => return Err(Trouble::Damaged("its JSON cannot be read")),
+        _ => return Err(Trouble::Damaged("the JSON is not readable")),
     }
-    let body = text.rfind(CHECKSUMS).and_then(|at| text.get(..at)).ok_or(Trouble::Damaged("its JSON has no checksums"))?;
+    let body = text.rfind(CHECKSUMS).and_then(|at| text.get(..at)).ok_or(Trouble::Damaged("the JSON has no checksums"))?;
     let body = format!("{body}}}");
-    let wire: WireChecks = serde_json::from_str(text).map_err(|_| Trouble::Damaged("its checksums cannot be read"))?;
+    let wire: WireChecks = serde_json::from_str(text).map_err(|_| Trouble::Damaged("the checksums are not readable"))?;
     let wire = wire.checksums;
     if number(&wire.metadata) != Some(xxh3_64(body.as_bytes())) {
         return Err(Trouble::Damaged("the checksum of its JSON is wrong"));
@@ -230,9 +230,9 @@ pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
             chunks: wire.chunks.iter().map(|group| numbers(group)).collect::<Option<_>>()?,
         })
     };
-    let checks = checks().ok_or(Trouble::Damaged("its checksums cannot be read"))?;
+    let checks = checks().ok_or(Trouble::Damaged("the checksums are not readable"))?;
     let meta = serde_json::from_str::<Wire>(&body).ok().and_then(|wire| Meta::try_from(wire).ok());
-    Ok((meta.ok_or(Trouble::Damaged("its JSON says what cannot be"))?, checks))
+    Ok((meta.ok_or(Trouble::Damaged("the JSON has values that are not possible"))?, checks))
 }
 
 /// A value that the JSON cannot have.

@@ -64,7 +64,7 @@ pub enum Trouble {
     #[error("written in version {0} of the format; this tallyd reads up to version {VERSION}")]
     Newer(u64),
     /// There is another one now in its place.
-    #[error("replaced while it was read")]
+    #[error("another process replaced the partial while tallyd read it")]
     Replaced,
     /// The file could not be read.
     #[error(transparent)]

@@ -107,7 +107,7 @@ impl Partial {
     fn new(source: Source) -> Result<Partial, Trouble> {
         let Footer { meta, checks, thrift, at } = footer::read(&source)?;
         let parquet = without_panic(|| ParquetMetaDataReader::decode_metadata(&thrift))?;
-        let groups = groups(&parquet, at, checks.chunks).ok_or(Trouble::Damaged("its footer says what cannot be"))?;
+        let groups = groups(&parquet, at, checks.chunks).ok_or(Trouble::Damaged("the footer is not consistent"))?;
         let mut days = Vec::new();
         let mut from = 0;
         for (day, totals) in meta.days_with_clients() {
@@ -168,7 +168,7 @@ impl Partial {
             (Kind::Ipv4, _) => right = false,
             _ => clients.add(Key::Bytes(key), usage),
         })?;
-        if right { Ok(clients) } else { Err(Trouble::Damaged("a client is not of the kind it is listed under")) }
+        if right { Ok(clients) } else { Err(Trouble::Damaged("a client is listed under the wrong kind")) }
     }
 
     /// All days with rows.
@@ -238,7 +238,7 @@ impl Partial {
     /// The library would make a codec for each column of each row group, which takes longer than small ones take to be decoded. So it is told that nothing is compressed, and
     /// the thread's own codec expands the pages.
     fn pages(&self, group: &Group, column: usize, mut take: impl FnMut(&[u8], usize, Encoding) -> Option<()>) -> Result<(), Trouble> {
-        let wrong = Trouble::Damaged("a column cannot be decoded");
+        let wrong = Trouble::Damaged("a column is not readable");
         let (chunk, bytes) = self.chunk(group, column)?;
         let packed = without_panic(|| chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build())?;
         let mut reader = without_panic(|| SerializedPageReader::new(bytes, &packed, group.rows, None))?;
@@ -305,7 +305,7 @@ fn expand<T>(page: &[u8], take: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
 
 /// What the library answers. A panic of its is as good as an error.
 pub(super) fn without_panic<T>(ask: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Trouble> {
-    let broken = Trouble::Damaged("it cannot be read as Parquet");
+    let broken = Trouble::Damaged("the file is not readable as Parquet");
     match catch_unwind(AssertUnwindSafe(ask)) {
         Ok(Ok(answer)) => Ok(answer),
         _ => Err(broken),

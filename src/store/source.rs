@@ -28,7 +28,7 @@ impl Source {
 
     /// The bytes `at..at + length`, all of which must be there.
     pub(super) fn read(&self, at: u64, length: u64) -> std::result::Result<Bytes, Trouble> {
-        let cut = Trouble::Damaged("it ends too early");
+        let cut = Trouble::Damaged("the file ends too early");
         let (Some(end), Ok(length)) = (at.checked_add(length), usize::try_from(length)) else { return Err(cut) };
         if end > self.len() {
             return Err(cut);

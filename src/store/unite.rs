@@ -116,7 +116,7 @@ impl Part {
         let groups: Vec<&Group> = partial.groups_of(rows).collect();
         let pieces: Vec<Part> = groups.par_iter().map(|group| Part::of_group(partial, group, rows, with_requests)).collect::<Result<_, _>>()?;
         let several = pieces.len() > 1;
-        let mut part = pieces.into_iter().try_fold(Part::default(), Part::followed_by).ok_or(Trouble::Damaged("its rows are out of order"))?;
+        let mut part = pieces.into_iter().try_fold(Part::default(), Part::followed_by).ok_or(Trouble::Damaged("the rows are out of order"))?;
         if several {
             part.shrink();
         }

@@ -169,7 +169,7 @@ impl<'a> Supervisor<'a> {
         let Reload { settings, counts_otherwise, left } = reload;
         if death == Death::Exit(0) {
             let left = if left.is_empty() { None } else { Some(left.join(", ")) };
-            info!(counting = if counts_otherwise { "starts again" } else { "goes on" }, needs_a_restart = left, "SIGHUP: reloaded the settings");
+            info!(counting = if counts_otherwise { "starts again" } else { "continues" }, needs_a_restart = left, "SIGHUP: reloaded the settings");
             let is_watched_otherwise = {
                 let old = &self.heritage.settings;
                 (&old.logs, old.recursive, &old.include, &old.exclude) != (&settings.logs, settings.recursive, &settings.include, &settings.exclude)

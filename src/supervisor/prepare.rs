@@ -25,17 +25,17 @@ use crate::sys::title::Title;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Exit {
-    /// All is well, or it was told to stop.
+    /// The command succeeded, or the daemon stopped on request.
     Success = 0,
-    /// Something went wrong that is none of the following.
+    /// Any other failure.
     Failure = 1,
-    /// A setting or the command line cannot be.
+    /// A setting or the command line is not valid.
     Setting = 2,
-    /// A watched folder cannot be read.
+    /// tallyd cannot read a watched folder.
     Logs = 3,
-    /// The state folder cannot be used.
+    /// tallyd cannot use the state folder.
     State = 4,
-    /// The address cannot be listened on.
+    /// tallyd cannot listen on the address.
     Listen = 5,
 }
 

@@ -126,7 +126,12 @@ impl Overview {
             undated: match undated {
                 0 => String::new(),
                 count => {
-                    format!("{} {} no date, and {} in no day above.", thousands(count), noun(count, "request has", "requests have"), noun(count, "is", "are"))
+                    format!(
+                        "{} {} no date, so the days above do not include {}.",
+                        thousands(count),
+                        noun(count, "request has", "requests have"),
+                        noun(count, "it", "them")
+                    )
                 }
             },
             skipped: match skipped {
@@ -140,7 +145,7 @@ impl Overview {
 impl DayLine {
     fn of((day, row): &(Day, DayRow)) -> DayLine {
         let state = match (row.complete, row.at_least) {
-            (_, true) => "at least so many clients",
+            (_, true) => "lower bound of clients: some were deleted",
             (true, false) => "complete",
             (false, false) => "not complete yet",
         };

@@ -75,7 +75,7 @@ impl Tile {
 fn note(range: &wire::Range) -> String {
     let notes = [
         (!range.complete && !range.unique_ips_at_least).then_some("not complete yet"),
-        range.unique_ips_at_least.then_some("at least so many clients: some were deleted (retention_days)"),
+        range.unique_ips_at_least.then_some("the number of clients is a lower bound: some were deleted (retention_days)"),
     ];
     notes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -20,8 +20,8 @@ use super::super::Sources;
 use super::super::changes::ask;
 use super::super::problem::{Problem, UNKNOWN_CODING};
 use super::target::Target;
+use crate::decode::FileKind;
 use crate::job::Request;
-use crate::log::{FOREIGN_HEAD_BYTES, Foreign};
 use crate::show::thousands;
 use crate::sys::disk::{Room, rename_new, room};
 
@@ -94,7 +94,7 @@ impl Draft {
             let written = match part {
                 Part::Bytes(bytes) => {
                     self.length += bytes.len() as u64;
-                    self.head.extend(bytes.iter().take(FOREIGN_HEAD_BYTES - self.head.len()));
+                    self.head.extend(bytes.iter().take(FileKind::HEAD_BYTES - self.head.len()));
                     if self.length - looked >= LOOK_EVERY {
                         looked = self.length;
                         check_room(&self.target.folder, 0)?;
@@ -102,8 +102,8 @@ impl Draft {
                     self.file.write_all(&bytes)
                 }
                 Part::End => {
-                    if let Some(kind) = Foreign::of(&self.target.name, &self.head) {
-                        let detail = format!("the body is no log ({}), so nothing was stored; send plain text, or a log in gz, zst, bz2 or xz", kind.name());
+                    if let FileKind::Foreign(kind) = FileKind::of(&self.target.name, &self.head) {
+                        let detail = format!("the body is no log ({}), so tallyd stored nothing; send plain text, or a log in gz, zst, bz2 or xz", kind.name());
                         return Err(Problem::new(&UNKNOWN_CODING, detail));
                     }
                     return self.file.sync_all().map_err(|error| refused(&error, &self.target.folder)).map(|()| self);
@@ -138,7 +138,7 @@ impl Draft {
         }
         // The draft has its name even if the sync fails, so a failure goes to the journal.
         if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
-            warn!(folder = %folder.display(), %error, "cannot sync a folder; an upload to it may not outlive a loss of power");
+            warn!(folder = %folder.display(), %error, "cannot sync a folder; a loss of power may lose the upload");
         }
         Ok(existed)
     }
@@ -153,7 +153,7 @@ impl Drop for Draft {
             && withdrawn()
             && let Err(error) = fs::remove_file(&self.path)
         {
-            warn!(path = %self.path.display(), %error, "cannot remove an upload that is not whole");
+            warn!(path = %self.path.display(), %error, "cannot remove an unfinished upload");
         }
         uploads.under_way().remove(&self.target.name);
     }
@@ -194,8 +194,8 @@ pub(super) fn clear(sources: &Sources) {
                 continue;
             }
             match fs::remove_file(&path) {
-                Ok(()) => info!(path = %path.display(), "removed what was left of an upload"),
-                Err(error) => warn!(path = %path.display(), %error, "cannot remove what was left of an upload"),
+                Ok(()) => info!(path = %path.display(), "removed an unfinished upload"),
+                Err(error) => warn!(path = %path.display(), %error, "cannot remove an unfinished upload"),
             }
         }
     }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
-use super::super::content::{FileKind, Look, Place};
+use super::super::content::{Look, Place};
 use super::super::scan::{FileId, Found};
 use super::{Event, Ledger, Log};
+use crate::decode::FileKind;
 use crate::log::day_of_name;
 use crate::sample::Sample;
 

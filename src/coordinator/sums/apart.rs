@@ -28,7 +28,7 @@ impl Room {
 
 /// What is stored are not the clients that the numbers speak of: somebody else wrote it.
 #[derive(Debug, thiserror::Error)]
-#[error("its clients do not match its numbers")]
+#[error("the clients do not match the numbers")]
 pub struct Strangers;
 
 /// A part of a day that is apart: how many clients it has, and these unless they are absent.

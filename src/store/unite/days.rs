@@ -94,7 +94,7 @@ fn decode(wanted: &Wanted) -> Result<Vec<Part>, Trouble> {
     let partial = Partial::open(File::open(&wanted.path)?)?;
     let decode = |wanted: &WantedDay| {
         let part = Part::decode(&partial, wanted.day)?;
-        if part.sizes() == wanted.sizes { Ok(part) } else { Err(Trouble::Damaged("its clients do not match its numbers")) }
+        if part.sizes() == wanted.sizes { Ok(part) } else { Err(Trouble::Damaged("the clients do not match the numbers")) }
     };
     wanted.days.iter().map(decode).collect()
 }

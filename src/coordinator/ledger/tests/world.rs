@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use super::*;
-use crate::coordinator::content::{FileKind, Look, Place};
+use crate::coordinator::content::{Look, Place};
 use crate::coordinator::scan::Found;
-use crate::decode::Format;
+use crate::decode::{FileKind, Format};
 use crate::sample::{SAMPLE_BYTES, START_BYTES, Sampler};
 
 pub const FINAL_AFTER: Duration = Duration::from_secs(300);
