@@ -1,5 +1,7 @@
 //! Days over all logs: day by day, as a range, and the clients with the most requests.
 
+use std::time::Duration;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -9,7 +11,7 @@ use super::page::{self, CURSOR, Order, PAGE_MAX, Place};
 use super::period::today;
 use super::problem::Problem;
 use super::query::{Asked, FROM, Kind, Parameter, TO, parse_day, path_part};
-use super::ranges::{self, Days, NotNow, Ranges};
+use super::ranges::{self, Days, NotNow, Ranges, STORE_WAIT};
 use super::routes::{Api, Shared};
 use super::table;
 use super::wire::{self, json};
@@ -99,16 +101,17 @@ pub(super) async fn range(State(api): Shared, asked: Asked) -> Result<Response, 
     let format = asked.format(&FORMAT)?;
     let today = today();
     let days = asked.days(today)?;
-    let (range, tag) = range_of(&api, days).await?;
+    let (range, tag) = range_of(&api, days, STORE_WAIT).await?;
     Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
         Format::Csv => table::csv(std::slice::from_ref(&range), &range),
         Format::Json | Format::Ndjson => json(&range),
     }))
 }
 
-/// The numbers over days, and the tag of the answer. The pages have their numbers from here too.
-pub(super) async fn range_of(api: &Api, days: Days) -> Result<(wire::Range, String), NotNow> {
-    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days).await?;
+/// The numbers over days, and the tag of the answer, which waits up to `wait` for the store. The pages have their numbers
+/// from here too.
+pub(super) async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(wire::Range, String), NotNow> {
+    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days, wait).await?;
     let bound = |day: Option<Day>| day.map(|day| day.to_string());
     let numbers = wire::Numbers::from(&outcome.numbers.totals);
     let (files, unique_ips_at_least) = (outcome.numbers.files, outcome.numbers.at_least);

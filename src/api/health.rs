@@ -8,6 +8,7 @@ use axum::routing::get;
 
 use super::problem::Problem;
 use super::routes::{Api, Shared};
+use super::trouble::OfLogs;
 use crate::board::{BoardReader, Busy, Header, LogState};
 use crate::show::thousands;
 use crate::sys::process::uid;
@@ -34,12 +35,22 @@ pub(super) async fn readyz(State(api): Shared) -> Result<&'static str, Problem> 
     let header = sources.board.header();
     let logs = Logs::of(&sources.board)?;
     let folders = sources.uploads.settings().logs.len() as u64;
+    let of_logs = || Ok::<_, Busy>(OfLogs::of(&sources.board.logs()?, sources).unreadable);
     // The coordinator sets the flag on the board, where it outlives the coordinator and the api.
     match unreadable(&header, logs, folders, sources.board.is_ready()) {
-        Some(sentence) => Err(Problem::not_ready(sentence)),
+        Some(Unreadable::Folders(sentence)) => Err(Problem::not_ready(sentence)),
+        Some(Unreadable::Logs) => Err(Problem::not_ready(of_logs()?.unwrap_or_default())),
         None if sources.board.is_ready() => Ok("ready\n"),
         None => Err(Problem::not_ready(format!("tallyd is counting the logs that it found when it started: {} bytes are left", thousands(header.pending)))),
     }
+}
+
+/// What keeps tallyd from reading any log.
+enum Unreadable {
+    /// Watched folders, in a sentence with the remedy.
+    Folders(String),
+    /// Every log that is in the folders.
+    Logs,
 }
 
 /// How many logs in the folders tallyd can read, and how many it cannot.
@@ -68,15 +79,14 @@ impl Logs {
 
 /// The reason and the remedy if tallyd can read no log at all, or was never able to read all of its folders.
 /// A folder that can be read and is empty is no reason.
-fn unreadable(header: &Header, logs: Logs, folders: u64, is_ready: bool) -> Option<String> {
+fn unreadable(header: &Header, logs: Logs, folders: u64, is_ready: bool) -> Option<Unreadable> {
     const REMEDY: &str = "give this user access, for example by `usermod -aG adm tallyd`, and restart tallyd";
     let (uid, troubled) = (uid(), header.troubled);
     if troubled > 0 && (logs.readable == 0 || troubled >= folders || !is_ready) {
         let which = if folders == 1 { "the watched folder".to_owned() } else { format!("{troubled} of the {folders} watched folders") };
-        return Some(format!("tallyd (uid {uid}) cannot read {which}: mount what is missing, or {REMEDY}; the journal has the error of the operating system"));
+        return Some(Unreadable::Folders(format!(
+            "tallyd (uid {uid}) cannot read {which}: mount what is missing, or {REMEDY}; the journal has the error of the operating system"
+        )));
     }
-    let which =
-        if logs.unreadable == 1 { "the only log that it found".to_owned() } else { format!("any of the {} logs that it found", thousands(logs.unreadable)) };
-    let is_any = logs.unreadable > 0 && logs.readable == 0;
-    is_any.then(|| format!("tallyd (uid {uid}) cannot read {which}: {REMEDY}; /api/v1/files has the reason of each log"))
+    (logs.unreadable > 0 && logs.readable == 0).then_some(Unreadable::Logs)
 }

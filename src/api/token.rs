@@ -24,8 +24,8 @@ const BYTES_MIN: usize = 16;
 const BYTES_MAX: u64 = 4_096;
 /// Tokens with fewer distinct bytes can be guessed. Of a million random tokens of 16 hexadecimal digits, fewer than one has so few.
 const DISTINCT_MIN: usize = 5;
-/// Parts of tokens that stand in documents and examples, in small letters.
-const EXAMPLES: [&str; 9] = ["0123456789", "1234567890", "changeme", "change-me", "change_me", "password", "example", "replace-me", "your-token"];
+/// Parts of tokens in documents and examples, in small letters, without `-` and `_`.
+const EXAMPLES: [&str; 10] = ["0123456789", "1234567890", "abcdefgh", "qwerty", "changeme", "replaceme", "password", "secret", "example", "yourtoken"];
 
 /// The tokens, and the requests that need one.
 pub(super) struct Keys {
@@ -233,7 +233,8 @@ fn is_weak(token: &[u8]) -> bool {
     distinct.sort_unstable();
     distinct.dedup();
     let is_repeated = (1..=token.len() / 2).any(|length| token.iter().zip(&token[length..]).all(|(one, two)| one == two));
-    let small = token.to_ascii_lowercase();
+    // `change-me` is `changeme`.
+    let small: Vec<u8> = token.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(u8::to_ascii_lowercase).collect();
     let is_example = EXAMPLES.iter().any(|example| memchr::memmem::find(&small, example.as_bytes()).is_some());
     distinct.len() < DISTINCT_MIN || is_repeated || is_example
 }

@@ -107,6 +107,9 @@ impl Count {
                 let _ = io::stderr().write_all(show::doubts(&rows(&counts)).as_bytes());
             }
             counts.notes.iter().for_each(|note| complain(note));
+            if counts.files().is_empty() && counts.notes.is_empty() && counts.errors.is_empty() {
+                complain("there is nothing to count: the folder is empty, or no name in it matches the patterns");
+            }
             if self.logs.paths.is_empty() && counts.all().bytes == 0 && counts.errors.is_empty() {
                 complain("standard input was empty; name files or folders, or give a pipe");
             }

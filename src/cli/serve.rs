@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args};
 use super::near::nearest;
 use super::{bad_usage, command_line, complain, is_flag};
 use crate::config::{Given, Settings, refuse_renamed};
+use crate::log::shown_to_people;
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -71,7 +72,8 @@ fn mistyped(word: &Path) -> Option<String> {
     let commands = command_line();
     let mut names: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
     names.push("help");
-    Some(match nearest(word, names) {
+    let (near, word) = (nearest(word, names), shown_to_people(word.as_bytes()));
+    Some(match near {
         Some(name) if name == word => format!("put the command first: `tallyd {name}`, then its flags"),
         Some(name) => format!("`{word}` is neither a command nor a folder: did you mean `tallyd {name}`?"),
         None => format!("`{word}` is neither a command nor a folder; `tallyd help` lists the commands"),

@@ -163,7 +163,7 @@ impl Publisher {
         }
         // What is restored is shown before the folders are looked at, unless a predecessor showed more.
         let shows_days = self.behind.is_empty() && (scanned || !self.inherited);
-        let unsettled = if shows_days { self.show_days(ledger, sums) } else { true };
+        let unsettled = if shows_days { self.show_days(ledger, sums, header.troubled) } else { true };
         let full = self.logs.full || self.days.full || self.shares.full;
         let pending = if self.behind.is_empty() { of_logs.max(header.pending) } else { of_logs.max(1) };
         // What is pending of no log that is known is a log by itself.
@@ -322,14 +322,15 @@ impl Publisher {
         }
     }
 
-    /// Shows the days that changed. Returns whether any day may still get lines.
-    fn show_days(&mut self, ledger: &Ledger, sums: &mut Sums) -> bool {
+    /// Shows the days that changed. Returns whether any day may still get lines, as it may from a folder that cannot be read.
+    fn show_days(&mut self, ledger: &Ledger, sums: &mut Sums, unreadable_folders: u64) -> bool {
         let mut changed = sums.take_changed_days();
         self.wrote |= !changed.is_empty();
         if std::mem::take(&mut self.inherited) {
             changed.extend(self.shown_days.keys());
         }
-        let unsettled = Unsettled::of(ledger, sums);
+        let mut unsettled = Unsettled::of(ledger, sums);
+        unsettled.all |= unreadable_folders > 0;
         for day in changed {
             match sums.day(day) {
                 Some(DayNumbers { totals, files, whole, at_least }) => {

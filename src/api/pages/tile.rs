@@ -1,5 +1,7 @@
 //! A tile of the overview: the requests and the distinct clients of some days, as `/api/v1/range` counts them.
 
+use std::time::Duration;
+
 use super::noun;
 use crate::api::days::range_of;
 use crate::api::period::Period;
@@ -8,6 +10,10 @@ use crate::api::routes::Api;
 use crate::api::wire;
 use crate::log::Day;
 use crate::show::thousands;
+
+/// The maximum time that a tile waits for the store. A page that is a second old is better than one that comes late: it
+/// says that it is not complete.
+const STORE_WAIT: Duration = Duration::from_millis(200);
 
 /// A tile.
 pub(super) struct Tile {
@@ -51,7 +57,7 @@ impl Tile {
     }
 
     async fn of_days(api: &Api, id: &'static str, title: String, link: String, days: Days) -> Tile {
-        match range_of(api, days).await {
+        match range_of(api, days, STORE_WAIT).await {
             Ok((range, _)) => Tile {
                 id,
                 title,

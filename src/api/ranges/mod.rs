@@ -24,8 +24,8 @@ use crate::store::{Host, utc};
 use list::{Known, List};
 use parts::{OPEN_MAX, Outcome, Parts, Question, TOP_MAX, TOP_SHORT, Undone};
 
-/// The maximum time that an answer waits for the store to be as new as the board.
-const STORE_WAIT: Duration = Duration::from_millis(1_500);
+/// The maximum time that an answer of the API waits for the store to be as new as the board.
+pub(super) const STORE_WAIT: Duration = Duration::from_millis(1_500);
 const STORE_POLL: Duration = Duration::from_millis(20);
 /// The maximum number of questions that are computed at the same time.
 const AT_ONCE: usize = 2;
@@ -128,21 +128,21 @@ impl Ranges {
         Ranges { list, parts, kept: Mutex::default(), permits, places, partial: AtomicU64::new(0), started }
     }
 
-    /// The numbers of a range of days.
-    pub(super) async fn numbers(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days) -> Result<Answer, NotNow> {
-        self.answer(board, days, Question::Numbers).await
+    /// The numbers of a range of days. The answer waits up to `wait` for the store to be as new as the board.
+    pub(super) async fn numbers(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, wait: Duration) -> Result<Answer, NotNow> {
+        self.answer(board, days, Question::Numbers, wait).await
     }
 
     /// The clients with the most requests: at least `clients` of them, up to [`Ranges::TOP_MAX`].
     pub(super) async fn top(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, clients: usize) -> Result<Answer, NotNow> {
-        self.answer(board, days, if clients > TOP_SHORT { Question::LongTop } else { Question::Top }).await
+        self.answer(board, days, if clients > TOP_SHORT { Question::LongTop } else { Question::Top }, STORE_WAIT).await
     }
 
     /// The maximum number of clients of a question.
     pub(super) const TOP_MAX: usize = TOP_MAX;
 
-    async fn answer(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, question: Question) -> Result<Answer, NotNow> {
-        let mut known = self.known(board).await?;
+    async fn answer(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, question: Question, wait: Duration) -> Result<Answer, NotNow> {
+        let mut known = self.known(board, wait).await?;
         let slot = self.slot(days, question);
         // A client that leaves while it waits here has started no work. Work that has started goes on without its clients.
         let mut last = slot.lock_owned().await;
@@ -179,10 +179,10 @@ impl Ranges {
     }
 
     /// The store once it is as new as the board, or the current store if that takes long.
-    async fn known(self: &Arc<Ranges>, board: &Arc<BoardReader>) -> Result<Known, NotNow> {
+    async fn known(self: &Arc<Ranges>, board: &Arc<BoardReader>, wait: Duration) -> Result<Known, NotNow> {
         let start = Instant::now();
         loop {
-            let is_late = start.elapsed() >= STORE_WAIT;
+            let is_late = start.elapsed() >= wait;
             if is_late || board.header().unstored == 0 {
                 let known = self.look(board, false).await?;
                 if known.settled || is_late {
@@ -300,7 +300,7 @@ mod tests {
         let ask = |number: usize| {
             let (ranges, board) = (Arc::clone(&ranges), Arc::clone(&board));
             let days = Days { from: Day::from_number(20_000_101 + number as u32 * 10_000), to: None };
-            tokio::spawn(async move { ranges.numbers(&board, days).await })
+            tokio::spawn(async move { ranges.numbers(&board, days, STORE_WAIT).await })
         };
         let all = Arc::clone(&ranges.permits).acquire_many_owned(AT_ONCE as u32).await.unwrap();
         let waiting: Vec<_> = (0..WAITING_MAX).map(ask).collect();
