@@ -253,5 +253,5 @@ fn completions_and_manual_pages_know_the_commands() {
     }
     let (code, page, error) = run(&["man", "nothing"]);
     assert_eq!((code, page.as_str()), (Some(1), ""));
-    assert!(error.contains("no command nothing"), "{error}");
+    assert!(error.contains("no command `nothing`"), "{error}");
 }

@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_token_that_cannot_be_is_refused_with_the_remedy() {
-        for (token, word) in [(&b""[..], "no token"), (b"Ahm4oo7aiqu9Eip", "15 bytes"), (b"Ahm4oo7aiqu9Ei g", "visible"), (b"Ahm4oo7aiqu9Eip\xff", "visible")] {
+        for (token, word) in [(&b""[..], "is empty"), (b"Ahm4oo7aiqu9Eip", "15 bytes"), (b"Ahm4oo7aiqu9Ei g", "visible"), (b"Ahm4oo7aiqu9Eip\xff", "visible")] {
             let Err(error) = Token::new(token, "token_file x") else { panic!("{}", token.escape_ascii()) };
             assert!(error.starts_with("token_file x: ") && error.contains(word) && error.contains("openssl rand"), "{error}");
         }

@@ -44,7 +44,7 @@ impl Unreadable {
                 let group = accounts.group(gid).map_or(format!("gid {gid}"), |group| format!("{group}, gid {gid}"));
                 format!("run tallyd with {their} group ({group}), for example `docker run --group-add {gid}`")
             }
-            (None, _) => format!("no group may read {they}: let uid {uid} read {they}, for example `setfacl -m u:{uid}:r LOG`"),
+            (None, _) => format!("let uid {uid} read {they}, for example `setfacl -m u:{uid}:r LOG`"),
         };
         format!("cannot read {logs} in {folder} ({why}; tallyd runs as {runs_as}): {remedy}")
     }
@@ -80,7 +80,7 @@ mod tests {
             Unreadable { group: None, ..adm },
             1,
             &debian,
-            "cannot read 1 log in /var/log/nginx (Permission denied; tallyd runs as tallyd, uid 998): no group may read it: let uid 998 read it, for \
+            "cannot read 1 log in /var/log/nginx (Permission denied; tallyd runs as tallyd, uid 998): let uid 998 read it, for \
              example `setfacl -m u:998:r LOG`",
         );
         check(

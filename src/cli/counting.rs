@@ -72,6 +72,10 @@ impl Logs {
         }
     }
 
+    fn has_patterns(&self) -> bool {
+        !self.include.is_empty() || !self.exclude.is_empty()
+    }
+
     fn patterns(&self) -> Result<Patterns, BadSetting> {
         Ok(Patterns { include: Globs::new(self.include.clone(), "--include: ")?, exclude: Globs::new(self.exclude.clone(), "--exclude: ")? })
     }
@@ -107,8 +111,8 @@ impl Count {
                 let _ = io::stderr().write_all(show::doubts(&rows(&counts)).as_bytes());
             }
             counts.notes.iter().for_each(|note| complain(note));
-            if counts.files().is_empty() && counts.notes.is_empty() && counts.errors.is_empty() {
-                complain("there is nothing to count: the folder is empty, or no name in it matches the patterns");
+            if counts.files().is_empty() && self.logs.has_patterns() {
+                complain("no log matches --include and --exclude; both take names relative to the folder, such as 'access.log*'");
             }
             if self.logs.paths.is_empty() && counts.all().bytes == 0 && counts.errors.is_empty() {
                 complain("standard input was empty; name files or folders, or give a pipe");
