@@ -160,7 +160,7 @@ fn damaged_results_are_refused_and_the_range_is_counted_again() {
     let daemon = Daemon::start_with_fault(folder, "damage", &[], &[]);
     let (bytes, truth) = block(50_000, 1_000, 9);
     fs::write(daemon.log("20210322.log"), &bytes).unwrap();
-    wait_until("a result was refused", || daemon.journal().contains("the result is refused").then_some(()));
+    wait_until("a result was refused", || daemon.journal().contains("the result is not valid").then_some(()));
     // Nothing of it was taken.
     assert_eq!(daemon.reported("20210322.log").map(|(total, _)| total), Some(0));
     fs::remove_file(daemon.folder.join("faults/damage")).unwrap();

@@ -519,7 +519,7 @@ fn a_token_that_cannot_be_stops_the_daemon_with_the_remedy() {
         assert!(words.iter().all(|word| stderr.contains(word)), "{words:?}: {stderr}");
         assert!(!stderr.contains("0123456789"), "{stderr}");
     };
-    check(&[("TALLYD_TOKEN", "0123456789abcde")], &["TALLYD_TOKEN: a token of 15 bytes can be guessed; give one of at least 16"]);
+    check(&[("TALLYD_TOKEN", "0123456789abcde")], &["TALLYD_TOKEN: a token of 15 bytes can be guessed; set a token of at least 16"]);
     check(&[("TALLYD_TOKEN_FILE", "short")], &["token_file short: a token of 15 bytes", "openssl rand"]);
     check(&[("TALLYD_TOKEN_FILE", "empty")], &["token_file empty: the token is empty"]);
     check(&[("TALLYD_TOKEN_FILE", "missing")], &["cannot read the token_file missing: No such file"]);
