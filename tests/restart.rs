@@ -317,6 +317,12 @@ fn a_log_whose_half_line_goes_on_keeps_its_numbers_until_it_is_counted_again() {
         wait_until("it is being counted again", || (daemon.file("access.log")?["state"] == "counting").then_some(()));
         still_has(&daemon, half, "counting");
         if ends {
+            // A daemon that is killed before knows nothing of the other half.
+            let partial = partial_of(daemon.folder.path(), "access.log");
+            wait_until("the store has that lines are missing", || {
+                let meta = tallyd::store::read_meta(fs::File::open(&partial).ok()?).ok()?;
+                (!meta.complete).then_some(())
+            });
             let folder = kill_all(daemon);
             fs::rename(folder.join("logs/access.log"), folder.join("access.log")).unwrap();
             daemon = Daemon::start_in(folder, &options, &[]);
