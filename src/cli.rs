@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::refuse_renamed;
-use crate::supervisor::Exit;
+use crate::exit::Exit;
 
 mod counting;
 mod manual;

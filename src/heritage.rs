@@ -17,6 +17,7 @@ use crate::sys::memory::SharedMemory;
 use crate::sys::process::{close_all_but, unblock_stop};
 use crate::sys::sandbox::Walls;
 use crate::sys::socket::Channel;
+use crate::sys::state_lock::StateLock;
 use crate::sys::title::Title;
 
 /// A part that a process plays.
@@ -86,8 +87,8 @@ pub struct Heritage {
     pub lifeline: OwnedFd,
     /// The way from the api to the coordinator: what is asked outlives who asks, and is done by whoever lives then.
     pub requests: (Channel, Channel),
-    /// Held locked as long as supervisor or coordinator lives: one daemon per state folder.
-    pub lock: File,
+    /// Held as long as supervisor or coordinator lives: one daemon per state folder.
+    pub lock: StateLock,
     /// What shuts the processes in.
     pub walls: Walls,
     /// When the daemon started, in milliseconds since 1970: no other start has the same.
@@ -107,7 +108,7 @@ impl Heritage {
     ///
     /// # Errors
     /// If the system has no memory or descriptors for it.
-    pub fn new(settings: Settings, walls: Walls, listener: TcpListener, lifeline: OwnedFd, lock: File) -> io::Result<Heritage> {
+    pub fn new(settings: Settings, walls: Walls, listener: TcpListener, lifeline: OwnedFd, lock: StateLock) -> io::Result<Heritage> {
         let board_size = BoardSize::for_logs(settings.board_logs);
         let children = 2 + settings.workers;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

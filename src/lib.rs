@@ -29,6 +29,7 @@ pub mod config;
 pub mod coordinator;
 pub mod count;
 pub mod decode;
+pub mod exit;
 pub mod heritage;
 pub mod job;
 pub mod journal;

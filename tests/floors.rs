@@ -12,6 +12,7 @@ use std::path::Path;
 /// Nothing imports what stands at its own height or above. The roles stand side by side: worker, coordinator, api.
 const FLOORS: &[(&str, &[&str])] = &[
     ("sys", &[]),
+    ("exit", &[]),
     ("log", &[]),
     ("sample", &["sys"]),
     ("decode", &["log", "sys"]),
@@ -29,10 +30,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("ask", &[]),
     ("heritage", &["board", "config", "journal", "log", "sys"]),
     ("worker", &["board", "config", "decode", "heritage", "job", "journal", "range", "sys", "tally"]),
-    ("coordinator", &["board", "config", "decode", "heritage", "job", "journal", "log", "range", "sample", "show", "store", "sys", "tally"]),
-    ("api", &["board", "config", "decode", "heritage", "job", "journal", "log", "period", "show", "store", "sys", "tally"]),
-    ("supervisor", &["api", "board", "config", "coordinator", "heritage", "job", "journal", "sys", "tally", "worker"]),
-    ("cli", &["ask", "config", "count", "log", "period", "show", "stored", "supervisor", "tally"]),
+    ("coordinator", &["board", "config", "decode", "exit", "heritage", "job", "journal", "log", "range", "sample", "show", "store", "sys", "tally"]),
+    ("api", &["board", "config", "decode", "exit", "heritage", "job", "journal", "log", "period", "show", "store", "sys", "tally"]),
+    ("supervisor", &["api", "board", "config", "coordinator", "exit", "heritage", "job", "journal", "sys", "tally", "worker"]),
+    ("cli", &["ask", "config", "count", "exit", "log", "period", "show", "stored", "supervisor", "tally"]),
     ("main", &["cli"]),
 ];
 

@@ -3,17 +3,17 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::libc::{SIGKILL, SIGTERM};
+use nix::libc::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use support::state::{
     Random, all_of, append, file_numbers, is_settled, kill_all, partial_of, settle, settle_with, some_state, start_paused, stored, truth, wait_for_day,
 };
-use support::{Daemon, Folder, Truth, block, tallyd, wait_until};
+use support::{Daemon, Folder, Truth, block, signal, tallyd, wait_until};
 
 /// Logs grow and are rotated while the daemon ends and comes back, by a request or by force.
 #[test]
@@ -184,6 +184,40 @@ fn one_daemon_per_state_folder() {
     let (bytes, numbers) = block(100, 10, 3);
     fs::write(daemon.log("access.log"), bytes).unwrap();
     daemon.wait_for("access.log", numbers);
+}
+
+#[test]
+fn a_daemon_whose_state_folder_another_one_has_taken_ends() {
+    let (mut bytes, numbers) = block(500, 40, 3);
+    let mut first = Daemon::start(&[]);
+    fs::write(first.log("access.log"), &bytes).unwrap();
+    first.wait_for("access.log", numbers);
+    settle(&first);
+    // Somebody deletes the state and starts another daemon, while the first one is too busy to notice.
+    let folder = Folder::new();
+    for part in ["logs", "state"] {
+        symlink(first.folder.join(part), folder.join(part)).unwrap();
+    }
+    let coordinator = first.pids("coordinator")[0];
+    signal(coordinator, SIGSTOP);
+    fs::remove_dir_all(first.folder.join("state")).unwrap();
+    fs::create_dir(first.folder.join("state")).unwrap();
+    let second = Daemon::start_in(folder, &[], &[]);
+    let (more, _) = block(300, 200, 4);
+    append(&first.log("access.log"), &more);
+    bytes.extend_from_slice(&more);
+    signal(coordinator, SIGCONT);
+    let (status, _) = first.stop(&[]);
+    let said = first.journal();
+    assert_eq!(status.code(), Some(4), "{said}");
+    let sentence = format!("the state folder was deleted or moved while tallyd ran, and another tallyd (pid {}) uses the state folder now", second.pid());
+    assert!(said.contains(&sentence), "{said}");
+    // Each line is stored once.
+    second.wait_for("access.log", truth(&bytes));
+    settle(&second);
+    let second = start_paused(second.end(SIGTERM), &[]);
+    wait_for_day(&second, truth(&bytes));
+    assert_eq!(stored(second.folder.path()).len(), 1);
 }
 
 #[test]

@@ -49,6 +49,7 @@ use std::time::Duration;
 use tracing::error;
 
 use crate::board::{Activity, BoardReader, Roster, StatusPage};
+use crate::exit::Exit;
 use crate::heritage::{Heritage, Role};
 use crate::journal;
 use crate::store::{Host, folder};
@@ -65,8 +66,6 @@ use upload::Uploads;
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
-/// How the process ends if a setting keeps it from starting: the supervisor then ends everything.
-const SETTING: i32 = 2;
 
 /// Runs the api until it is told to stop or the supervisor is gone. Says its exit code.
 pub fn run(heritage: &Heritage) -> i32 {
@@ -83,7 +82,7 @@ pub fn run(heritage: &Heritage) -> i32 {
         Ok((keys, tls)) => answer(heritage, own, keys, tls).map_or_else(failed, |()| 0),
         Err(sentence) => {
             journal::say(&format!("tallyd: {sentence}\n"));
-            SETTING
+            Exit::Setting as i32
         }
     }
 }
@@ -95,7 +94,7 @@ pub fn check(heritage: &Heritage) -> i32 {
         Ok(()) => 0,
         Err(sentence) => {
             journal::say(&format!("tallyd: {sentence}\n"));
-            SETTING
+            Exit::Setting as i32
         }
     }
 }

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{error, warn};
 
+use crate::exit::Exit;
 use crate::log::Day;
 use crate::store::unite::{United, Wanted, unite_days, use_threads};
 use crate::store::{Host, Meta, Partial, Trouble, again, encode, folder};
 use crate::sys::socket::lifeline;
+use crate::sys::state_lock::{StateLock, StateLockError};
 use crate::tally::Clients;
 use crate::tally::union::Sizes;
 
@@ -96,8 +98,8 @@ impl Keeper {
     ///
     /// # Errors
     /// If the system has no thread or no descriptors for it.
-    pub fn start(state: &Path, host: &Host) -> io::Result<Keeper> {
-        let shelf = Shelf { state: state.to_owned(), host: host.clone(), folder: folder::of(state, host) };
+    pub fn start(state: &Path, host: &Host, lock: StateLock) -> io::Result<Keeper> {
+        let mut shelf = Shelf { state: state.to_owned(), host: host.clone(), folder: folder::of(state, host), lock };
         let (tasks, todo) = channel();
         let (done, reports) = channel();
         let (wake, waker) = lifeline()?;
@@ -175,22 +177,40 @@ impl Drop for EndsAll {
     }
 }
 
+/// Makes sure that no other daemon writes to the state folder, before this one does. Returns whether the folder is a new one.
+///
+/// A folder that was deleted or moved is made and locked again. If another daemon has locked it meanwhile, this daemon
+/// ends: the store would have each line twice.
+///
+/// # Errors
+/// If the system cannot tell, or cannot make the folder.
+pub fn keep_locked(lock: &mut StateLock) -> io::Result<bool> {
+    lock.renew().map_err(|error| match error {
+        StateLockError::Io(error) => error,
+        StateLockError::Taken(_) => {
+            error!("stopping: the state folder was deleted or moved while tallyd ran, and {error} now");
+            std::process::exit(Exit::State as i32);
+        }
+    })
+}
+
 /// Where the partials are.
 struct Shelf {
     state: PathBuf,
     host: Host,
     folder: PathBuf,
+    lock: StateLock,
 }
 
 impl Shelf {
-    fn perform(&self, task: Task) -> Report {
+    fn perform(&mut self, task: Task) -> Report {
         match task {
             Task::Write(snapshots) => {
                 // It may have been removed, or not have been there when the daemon started.
                 let made = self.make();
                 Report::Wrote { made: matches!(made, Ok(true)), logs: self.write(snapshots, made.map(drop)) }
             }
-            Task::Remove(log) => Report::Removed(log, folder::remove(&self.folder, log)),
+            Task::Remove(log) => Report::Removed(log, keep_locked(&mut self.lock).and_then(|_| folder::remove(&self.folder, log))),
             Task::Look => Report::Looked { made: self.make().unwrap_or(false) },
             Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(unusable)),
             Task::Unite(wanted, present) => {
@@ -200,9 +220,10 @@ impl Shelf {
         }
     }
 
-    /// Makes the folder if it is not there. Says whether it was not.
-    fn make(&self) -> io::Result<bool> {
-        if self.folder.is_dir() { Ok(false) } else { folder::make(&self.state, &self.host).map(|_| true) }
+    /// Makes the folder if it is missing. Returns whether it was.
+    fn make(&mut self) -> io::Result<bool> {
+        let is_new = keep_locked(&mut self.lock)?;
+        if self.folder.is_dir() { Ok(is_new) } else { folder::make(&self.state, &self.host).map(|_| true) }
     }
 
     fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>, made: io::Result<()>) -> Vec<(u64, Duration, Result<(), Unusable>)> {

@@ -137,7 +137,7 @@ impl<'a> Coordinator<'a> {
         });
         ledger.suspect(left, alone);
         let mut sums = Sums::default();
-        let storing = Storing::open(settings, &mut ledger, &mut sums, || page.beat())?;
+        let storing = Storing::open(settings, heritage.lock.share()?, &mut ledger, &mut sums, || page.beat())?;
         let scope = Scope {
             folders: settings.logs.clone(),
             recursive: settings.recursive,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
-use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable};
+use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable, keep_locked};
 use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, kept_of, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
@@ -22,6 +22,7 @@ use crate::log::{Day, day_of_name};
 use crate::store::{Host, Meta, Trouble, folder, read_meta};
 use crate::sys::clock::monotonic_ms;
 use crate::sys::memory::give_back;
+use crate::sys::state_lock::StateLock;
 use crate::tally::Rules;
 use crate::tally::union::Sizes;
 use apart::{ApartDays, Seen};
@@ -94,9 +95,9 @@ impl Storing {
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn open(settings: &Settings, ledger: &mut Ledger, sums: &mut Sums, beat: impl Fn()) -> io::Result<Storing> {
+    pub fn open(settings: &Settings, mut lock: StateLock, ledger: &mut Ledger, sums: &mut Sums, beat: impl Fn()) -> io::Result<Storing> {
         let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
-        if let Err(error) = folder::open_own(&settings.state, &host) {
+        if let Err(error) = keep_locked(&mut lock).and_then(|_| folder::open_own(&settings.state, &host)) {
             warn!(%error, "cannot use the store; tallyd tries again with each write");
         }
         let mut saves = Saves::default();
@@ -104,7 +105,7 @@ impl Storing {
         Ok(Storing {
             rules: settings.rules(),
             budget: settings.memory_budget as usize,
-            keeper: Keeper::start(&settings.state, &host)?,
+            keeper: Keeper::start(&settings.state, &host, lock)?,
             folder: folder::of(&settings.state, &host),
             saves,
             foreign,

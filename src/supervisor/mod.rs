@@ -19,6 +19,7 @@ use crate::api;
 use crate::board::{Roster, RosterEntry};
 use crate::config::{BadSetting, Settings};
 use crate::coordinator;
+use crate::exit::Exit;
 use crate::heritage::{Heritage, Role};
 use crate::job::{Hang, News};
 use crate::journal;
@@ -28,7 +29,6 @@ use crate::sys::socket::{Channel, wait};
 use crate::worker;
 
 use child::Child;
-pub use prepare::Exit;
 use reload::Reload;
 
 /// The longest step: how often heartbeats are looked at.

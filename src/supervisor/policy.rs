@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Exit;
+use crate::exit::Exit;
 use crate::heritage::Role;
 use crate::job::Hang;
 use crate::sys::process::Death;

@@ -1,17 +1,17 @@
 //! What must be right before anything is forked: folders, the lock, the address. Each failure is one clear sentence with its own exit code.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use nix::sys::socket::{Backlog, listen};
 use tracing::{info, warn};
 
 use crate::config::{Sandbox, Settings};
+use crate::exit::Exit;
 use crate::heritage::Heritage;
 use crate::journal;
 use crate::sys::private;
@@ -19,35 +19,8 @@ use crate::sys::process::uid;
 use crate::sys::sandbox::Walls;
 use crate::sys::secret::take_variable;
 use crate::sys::socket::lifeline;
+use crate::sys::state_lock::{StateLock, StateLockError};
 use crate::sys::title::Title;
-
-/// How the program ends, as its exit code.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Exit {
-    /// The command succeeded, or the daemon stopped on request.
-    Success = 0,
-    /// Any other failure.
-    Failure = 1,
-    /// A setting or the command line is not valid.
-    Setting = 2,
-    /// tallyd cannot read a watched folder.
-    Logs = 3,
-    /// tallyd cannot use the state folder.
-    State = 4,
-    /// tallyd cannot listen on the address.
-    Listen = 5,
-}
-
-impl Exit {
-    /// The exit of a child that a restart cannot mend, by its code.
-    pub(super) fn of_setting(code: i32) -> Option<Exit> {
-        [Exit::Setting, Exit::Logs, Exit::State, Exit::Listen].into_iter().find(|exit| *exit as i32 == code)
-    }
-}
-
-/// How long a daemon waits for a predecessor that is dying.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
 
 /// Opens all that the daemon needs, and the writing end of the children's lifeline.
 pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, String)> {
@@ -94,7 +67,7 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
 pub(super) fn say_watched(settings: &Settings) {
     let Settings { logs, recursive, include, exclude, .. } = settings;
     let logs: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
-    let include = if include.is_empty() { "all but error logs".to_owned() } else { include.joined() };
+    let include = if include.is_empty() { "all except error logs".to_owned() } else { include.joined() };
     let exclude = if exclude.is_empty() { "none".to_owned() } else { exclude.joined() };
     info!(logs = logs.join(":"), recursive, include, exclude, "watching");
 }
@@ -175,33 +148,17 @@ fn exposed(settings: &Settings, is_token_given: bool) -> Result<(), (Exit, Strin
 }
 
 /// Makes the state folder and locks it: one daemon per folder.
-fn lock_state(settings: &Settings) -> Result<File, (Exit, String)> {
+fn lock_state(settings: &Settings) -> Result<StateLock, (Exit, String)> {
     let folder = &settings.state;
-    let cannot = |error: io::Error| {
-        let sentence = format!("cannot use the state folder {}: {error}; let uid {} write to it, or name another one with --state", folder.display(), uid());
-        (Exit::State, sentence)
-    };
-    // A folder above the state folder may be used by others too.
-    folder.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| private::make_folder(folder)).map_err(cannot)?;
-    let mut lock = private::open(&folder.join("lock")).map_err(cannot)?;
-    let start = Instant::now();
-    loop {
-        match lock.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_WAIT => std::thread::sleep(Duration::from_millis(50)),
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = lock.read_to_string(&mut holder);
-                let sentence =
-                    format!("another tallyd (pid {}) uses the state folder {}; stop it, or name another folder with --state", holder.trim(), folder.display());
-                return Err((Exit::State, sentence));
+    let lock = StateLock::take(folder).map_err(|error| {
+        let sentence = match error {
+            StateLockError::Taken(_) => format!("{error} {}; stop it, or name another folder with --state", folder.display()),
+            StateLockError::Io(error) => {
+                format!("cannot use the state folder {}: {error}; let uid {} write to it, or name another one with --state", folder.display(), uid())
             }
-            Err(TryLockError::Error(error)) => return Err(cannot(error)),
-        }
-    }
-    // Only for the sentence above: who holds the lock is known by the lock.
-    let note = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-    note.map_err(cannot)?;
+        };
+        (Exit::State, sentence)
+    })?;
     tighten_state(folder);
     Ok(lock)
 }

@@ -15,5 +15,6 @@ pub mod sandbox;
 pub mod secret;
 pub mod signal;
 pub mod socket;
+pub mod state_lock;
 pub mod title;
 pub mod usage;
