@@ -90,7 +90,7 @@ fn error_logs_are_skipped_unless_a_pattern_includes_them() {
 fn the_journal_says_what_is_watched() {
     let watching = |daemon: &Daemon| lines_with(&daemon.journal(), "watching logs=").last().map(|line| line.split("watching ").nth(1).unwrap().to_owned());
     let daemon = Daemon::start(&[]);
-    assert_eq!(watching(&daemon).unwrap(), "logs=logs recursive=false include=all but error logs exclude=none");
+    assert_eq!(watching(&daemon).unwrap(), "logs=logs recursive=false include=all except error logs exclude=none");
     let daemon = Daemon::start_in(daemon.end(SIGTERM), &["--recursive", "--include", "access*", "--include", "*.log", "--exclude", "old*"], &[]);
     assert_eq!(watching(&daemon).unwrap(), "logs=logs recursive=true include=access*, *.log exclude=old*");
 }
@@ -175,15 +175,15 @@ fn a_log_whose_format_is_not_understood_is_marked_and_keeps_its_numbers() {
     fs::write(daemon.log("pod.log"), pod_lines(50)).unwrap();
     daemon.wait_for("pod.log", Truth { total: 50, ip: 50 });
     let reason = shown(&daemon, "pod.log").1.unwrap();
-    assert!(reason.starts_with("100 % of the clients of this log are no addresses: tallyd reads the client from the first field of each line"), "{reason}");
+    assert!(reason.starts_with("100 % of the clients of this log are not IP addresses: tallyd reads the client from the first field of each line"), "{reason}");
     let sentences = degraded(&daemon);
-    assert!(sentences.len() == 1 && sentences[0].starts_with("format: 100 % of the clients of pod.log are no addresses: "), "{sentences:?}");
+    assert!(sentences.len() == 1 && sentences[0].starts_with("doubt: 100 % of the clients of pod.log are not IP addresses: "), "{sentences:?}");
     fs::write(daemon.log("20210322.log"), iso_lines(40) + LINE).unwrap();
     daemon.wait_for("20210322.log", Truth { total: 41, ip: 7 });
     let reason = shown(&daemon, "20210322.log").1.unwrap();
     assert!(reason.starts_with("97 % of the lines of this log have no time stamp: tallyd reads [22/Mar/2021:10:00:00 +0100]"), "{reason}");
     let sentences = degraded(&daemon);
-    assert!(sentences.len() == 1 && sentences[0].starts_with("format: the numbers of 2 logs are doubtful, "), "{sentences:?}");
+    assert!(sentences.len() == 1 && sentences[0].starts_with("doubt: the numbers of 2 logs are doubtful, "), "{sentences:?}");
     assert!(sentences[0].contains(": 20210322.log, pod.log; ") || sentences[0].contains(": pod.log, 20210322.log; "), "{sentences:?}");
     let (_, _, metrics) = daemon.ask("GET", "/metrics", &[]).unwrap();
     assert!(metrics.contains("tallyd_degraded{reason=\"doubt\"} 1"), "{metrics}");
@@ -207,7 +207,7 @@ fn count_marks_a_log_whose_format_is_not_understood() {
     };
     let (table, notes) = count(&[]);
     assert!(table.contains("\npod.log(?)  ") && table.contains("\naccess.log  "), "{table}");
-    assert!(notes.starts_with("(?) 100 % of the clients of pod.log are no addresses: ") && notes.lines().count() == 1, "{notes}");
+    assert!(notes.starts_with("(?) 100 % of the clients of pod.log are not IP addresses: ") && notes.lines().count() == 1, "{notes}");
     // What programs read has no marks.
     for format in ["--json", "--csv"] {
         let (text, notes) = count(&[format]);
@@ -235,7 +235,7 @@ fn the_remedy_for_unreadable_logs_is_said_once_and_not_once_a_log() {
         fs::rename(drafts.join(format!("{number}.log")), daemon.log(&format!("{number}.log"))).unwrap();
     }
     let sentence = wait_until("all three are counted in the sentence", || degraded(&daemon).into_iter().find(|sentence| sentence.contains("3 logs")));
-    let words = ["logs: cannot read 3 logs in logs (Permission denied; tallyd runs as ", "uid 65532", "group"];
+    let words = ["unreadable: cannot read 3 logs in logs (Permission denied; tallyd runs as ", "uid 65532", "group"];
     assert!(words.iter().all(|word| sentence.contains(word)), "{sentence}");
     assert!(sentence.contains("gid 4") || sentence.contains("usermod -aG"), "{sentence}");
     for number in 0..3 {

@@ -38,8 +38,8 @@ codes! {
         "The bytes are not a valid HTTP/1.1 request, or two programs could read them as different requests. `detail` names the mistake. tallyd closes the connection.";
     INCOMPLETE: "incomplete", BAD_REQUEST, "The upload is incomplete", "The connection ended before the body did. tallyd stored nothing: send the log again.";
     UNAUTHORIZED: "unauthorized", UNAUTHORIZED, "The token is missing or wrong", "Send the token in a header: `Authorization: Bearer TOKEN`.";
-    NO_TOKEN_SET: "no-token-set", FORBIDDEN, "No token is set",
-        "Requests that change anything need a token, and tallyd has none. Set `TALLYD_TOKEN` or `token_file`, and restart tallyd.";
+    NO_TOKEN_SET: "no-token-set", FORBIDDEN, "No admin token is set",
+        "Requests that change anything need the admin token, and tallyd has none. Set `TALLYD_TOKEN` or `token_file`, and restart tallyd.";
     READ_ONLY_TOKEN: "read-only-token", FORBIDDEN, "The token is for reading only",
         "Requests that change anything need the token that `TALLYD_TOKEN` or `token_file` sets.";
     READ_ONLY_LOGIN: "read-only-login", FORBIDDEN, "The login is for reading only",
@@ -119,7 +119,7 @@ impl Problem {
 
     /// No token is set, so nobody may change anything.
     pub(super) fn no_token_set() -> Problem {
-        Problem::new(&NO_TOKEN_SET, "requests that change anything need a token: set TALLYD_TOKEN or token_file and restart tallyd")
+        Problem::new(&NO_TOKEN_SET, "requests that change anything need the admin token: set TALLYD_TOKEN or token_file and restart tallyd")
     }
 
     pub(super) fn unauthorized() -> Problem {

@@ -44,9 +44,10 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
     })))
 }
 
-/// The sentences of `degraded`, for the status and for the page.
+/// The sentences of `degraded`, each after its word, for the status and for the page.
 pub(super) fn degraded(sources: &Sources, header: &Header, logs: &[LogRow]) -> Vec<String> {
-    trouble::all(header, OfLogs::of(logs, sources), &sources.keys).into_iter().filter_map(|(_, sentence)| sentence).collect()
+    let conditions = trouble::all(header, OfLogs::of(logs, sources), &sources.keys);
+    conditions.into_iter().filter_map(|(word, sentence)| Some(format!("{word}: {}", sentence?))).collect()
 }
 
 /// How changes are found, in a word of [`WATCHING`].

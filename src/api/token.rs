@@ -75,7 +75,7 @@ impl Keys {
 
     /// The sentence of the status about reading without a token.
     pub(super) fn trouble(&self) -> Option<&'static str> {
-        (self.reading == Reading::OpenToAll).then_some("auth: other machines can reach the API, and reading needs no token (insecure_no_auth)")
+        (self.reading == Reading::OpenToAll).then_some("other machines can reach the API, and reading needs no token (insecure_no_auth)")
     }
 
     /// Lets a request with these headers read, or says why not.

@@ -1,4 +1,5 @@
-//! The conditions that somebody has to look into, in the order in which they are shown: each with a word for the metrics, and a sentence if it holds.
+//! The conditions that somebody has to look into, in the order in which they are shown: each with a word, which the metrics
+//! and the status have in common, and a sentence if the condition holds.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,6 +9,7 @@ use super::token::Keys;
 use crate::board::{Header, LogRow, Unreadable, Watching};
 use crate::config::prefixes;
 use crate::log::shown;
+use crate::show::thousands;
 use crate::sys::process::uid;
 
 /// The most names or reasons that a sentence lists.
@@ -37,19 +39,18 @@ pub(super) fn all(header: &Header, logs: OfLogs, keys: &Keys) -> [Trouble; 7] {
     let Header { full, troubled, watching, state_error, .. } = *header;
     let state = || {
         let error = io::Error::from_raw_os_error(state_error);
-        format!("state: tallyd cannot write to the state folder: {error}; counting continues, and tallyd tries to write again")
+        format!("tallyd cannot write to the state folder: {error}; counting continues, and tallyd tries to write again")
     };
-    let folders = || format!("logs: cannot read {troubled} of the watched folders (tallyd runs as uid {}); the journal names them", uid());
+    let folders = || format!("cannot read {} of the watched folders (tallyd runs as uid {}); the journal names them", thousands(troubled), uid());
     [
-        ("board", full.then(|| "board: there are more logs or days than the board has rows; raise board_logs and restart tallyd".to_owned())),
+        ("board", full.then(|| "there are more logs or days than the board has rows; raise board_logs and restart tallyd".to_owned())),
         ("folders", (troubled > 0).then(folders)),
         ("unreadable", logs.unreadable),
         ("doubt", logs.doubtful),
         (
             "watch",
-            (watching == Watching::Unable).then(|| {
-                "watch: the operating system reports no changes in the folders (the journal has the reason); tallyd finds changes at each scan".to_owned()
-            }),
+            (watching == Watching::Unable)
+                .then(|| "the operating system reports no changes in the folders (the journal has the reason); tallyd finds changes at each scan".to_owned()),
         ),
         ("state", (state_error != 0).then(state)),
         ("auth", keys.trouble().map(str::to_owned)),
@@ -75,21 +76,22 @@ fn unreadable(rows: &[LogRow], sources: &Sources) -> Option<String> {
             why.sentence(*count, &folder, uid(), &sources.accounts)
         })
         .collect();
-    (!sentences.is_empty()).then(|| format!("logs: {}", listed(&sentences, "; ", "reasons")))
+    (!sentences.is_empty()).then(|| listed(&sentences, "; ", "reasons"))
 }
 
 /// The sentence on logs whose numbers are doubtful.
 fn doubtful(rows: &[LogRow]) -> Option<String> {
     let rows: Vec<&LogRow> = rows.iter().filter(|row| row.brief().is_doubtful()).collect();
     if let [row] = rows[..] {
-        return row.doubt().map(|doubt| format!("format: {}", doubt.about(&shown(&row.name))));
+        return row.doubt().map(|doubt| doubt.about(&shown(&row.name)));
     }
-    let names: Vec<String> = rows.iter().map(|row| shown(&row.name)).collect();
+    let mut names: Vec<String> = rows.iter().map(|row| shown(&row.name)).collect();
+    names.sort();
     (!names.is_empty()).then(|| {
         format!(
-            "format: the numbers of {} logs are doubtful, since most of their clients are no addresses or most of their lines have no time stamp: {}; \
+            "the numbers of {} logs are doubtful, since most of their clients are not IP addresses or most of their lines have no time stamp: {}; \
              /api/v1/files has the reason for each",
-            names.len(),
+            thousands(names.len() as u64),
             listed(&names, ", ", "logs")
         )
     })
@@ -100,6 +102,6 @@ fn listed(words: &[String], between: &str, what: &str) -> String {
     let first = words[..words.len().min(LISTED_MAX)].join(between);
     match words.len().saturating_sub(LISTED_MAX) {
         0 => first,
-        more => format!("{first} and {more} more {what}"),
+        more => format!("{first} and {} more {what}", thousands(more as u64)),
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Verify {
 #[derive(Args, Debug)]
 struct Logs {
     /// Of folders, count only files whose name matches this glob, like 'access.log*'; repeat the flag for several
-    /// globs [default: all files but error logs]
+    /// globs [default: all files except error logs]
     #[arg(long, value_name = "GLOB", value_delimiter = ':')]
     include: Vec<String>,
     /// Of folders, skip files whose name matches this glob, even if --include matches it; repeat the flag for several

@@ -16,7 +16,7 @@ Examples:
   tallyd serve /var/log/nginx /var/log/apache2 --include 'access.log*'
   tallyd serve --config /etc/tallyd/tallyd.toml
 
-Each setting is a flag, an environment variable or a line of the configuration file; a flag wins over a variable, and a variable over the file. \
+Each setting is a flag, an environment variable or a line of the configuration file; a flag takes precedence over a variable, and a variable over the file. \
 docs/CONFIGURATION.md describes every setting.";
 
 #[derive(Args, Debug, Default)]

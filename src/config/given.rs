@@ -32,7 +32,7 @@ pub struct Given {
     #[arg(long, env = "TALLYD_RECURSIVE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = WATCHING)]
     pub(super) recursive: Option<bool>,
     /// Count only logs whose name matches this glob, like 'access.log*'; repeat the flag for several globs [default:
-    /// all logs but error logs]
+    /// all logs except error logs]
     #[arg(long, value_name = "GLOB", env = "TALLYD_INCLUDE", value_delimiter = ':', help_heading = WATCHING)]
     #[serde(default, deserialize_with = "one_or_many")]
     pub(super) include: Option<Vec<String>>,
@@ -101,7 +101,7 @@ pub struct Given {
     /// Folder for the data of tallyd; tallyd creates the folder if missing [default: state]
     #[arg(long, value_name = "DIR", env = "TALLYD_STATE", help_heading = STORE)]
     pub(super) state: Option<PathBuf>,
-    /// Delete the clients of a day from the store after so many days, 0 to 1000000; 0 never deletes clients [default:
+    /// Delete the clients of a day from the store after this many days, 0 to 1000000; 0 never deletes clients [default:
     /// 0]
     #[arg(long, value_name = "N", env = "TALLYD_RETENTION_DAYS", help_heading = STORE)]
     pub(super) retention_days: Option<u64>,

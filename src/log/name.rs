@@ -41,13 +41,19 @@ pub fn shown(bytes: &[u8]) -> String {
     text
 }
 
-/// Bytes as text for a terminal or a line of a log: control characters become escapes too, so that a name cannot move a cursor.
+/// Returns bytes as text for a terminal or a line of a log: control characters become escapes too, so that a name cannot move
+/// a cursor, and so do marks that turn the direction of the text around.
 pub fn shown_to_people(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for character in shown(bytes).chars() {
-        if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
+        if character.is_control() || is_direction(character) { text.extend(character.escape_default()) } else { text.push(character) }
     }
     text
+}
+
+/// The explicit directional marks of the Unicode Bidirectional Algorithm (UAX #9, section 2).
+fn is_direction(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -80,5 +86,6 @@ mod tests {
         assert_eq!(shown(b"a\xffb\xc3\xa4"), "a\\xffbä");
         assert_eq!(shown(b"a\nb"), "a\nb");
         assert_eq!(shown_to_people(b"a\nb\x1b[2J"), "a\\nb\\u{1b}[2J");
+        assert_eq!(shown_to_people("a\u{202e}gol.txt".as_bytes()), "a\\u{202e}gol.txt");
     }
 }

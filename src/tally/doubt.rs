@@ -32,7 +32,7 @@ impl Doubt {
     pub fn about(self, name: &str) -> String {
         match self {
             Doubt::Clients(percent) => format!(
-                "{percent} % of the clients of {name} are no addresses: tallyd reads the client from the first field of each line, and counts host \
+                "{percent} % of the clients of {name} are not IP addresses: tallyd reads the client from the first field of each line, and counts host \
                  names as they are"
             ),
             Doubt::Stamps(percent) => format!(
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_doubt_is_a_sentence_about_a_log() {
-        assert!(Doubt::Clients(98).about("pod.log").starts_with("98 % of the clients of pod.log are no addresses: tallyd reads the client from"));
+        assert!(Doubt::Clients(98).about("pod.log").starts_with("98 % of the clients of pod.log are not IP addresses: tallyd reads the client from"));
         assert!(Doubt::Stamps(97).to_string().starts_with("97 % of the lines of this log have no time stamp: tallyd reads [22/Mar/2021"));
     }
 }
