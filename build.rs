@@ -21,7 +21,8 @@ fn of_package() -> Option<String> {
 
 fn of_checkout() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        let output =
+            Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
     };
     // Only of this crate's own repository, not of one around it.
@@ -31,7 +32,8 @@ fn of_checkout() -> Option<String> {
         return None;
     }
     println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", "HEAD"])?);
-    let branch = git(&["symbolic-ref", "-q", "HEAD"]).and_then(|branch| git(&["rev-parse", "--git-path", &branch]));
+    let branch =
+        git(&["symbolic-ref", "-q", "HEAD"]).and_then(|branch| git(&["rev-parse", "--git-path", &branch]));
     if let Some(branch) = branch.filter(|branch| fs::exists(branch).unwrap_or(false)) {
         println!("cargo::rerun-if-changed={branch}");
     }

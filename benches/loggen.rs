@@ -13,7 +13,9 @@ mod logs;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| words.get(at).and_then(|word| word.replace('_', "").parse::<u64>().ok());
-    let (Some(folder), Some(files), Some(bytes), Some(clients @ 1..)) = (words.first(), number(1), number(2), number(3)) else {
+    let (Some(folder), Some(files), Some(bytes), Some(clients @ 1..)) =
+        (words.first(), number(1), number(2), number(3))
+    else {
         eprintln!("usage: loggen FOLDER FILES BYTES CLIENTS [common] [each] [ipv6=PERCENT]");
         return ExitCode::from(2);
     };

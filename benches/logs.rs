@@ -72,19 +72,33 @@ pub fn write(wish: &Wish, to: &mut impl Write) -> io::Result<()> {
     while written < wish.bytes {
         line.clear();
         // The inverse of a distribution function that is the logarithm of the rank.
-        let rank = (wish.clients as f64 + 1.0).powf((random.next() >> 11) as f64 / (1u64 << 53) as f64) as u64 - 1;
-        let client = if wish.each && lines % 2 == 0 && lines / 2 < wish.clients { lines / 2 } else { rank.min(wish.clients - 1) };
+        let rank =
+            (wish.clients as f64 + 1.0).powf((random.next() >> 11) as f64 / (1u64 << 53) as f64) as u64 - 1;
+        let client = if wish.each && lines % 2 == 0 && lines / 2 < wish.clients {
+            lines / 2
+        } else {
+            rank.min(wish.clients - 1)
+        };
         // More clients than half of the lines: then nearly each line has one of its own.
-        let client = if wish.each && wish.clients * 2 > expected && lines < wish.clients { lines } else { client };
+        let client =
+            if wish.each && wish.clients * 2 > expected && lines < wish.clients { lines } else { client };
         write_client(wish, client, &mut random, &mut line)?;
         let second = (lines * 86_400 / (expected + 1)).min(86_399);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let (part, other, end) = (random.of(&PARTS), random.of(&PARTS), random.of(&ENDS));
-        let (item, status, length) = (random.below(100_000), random.of(&["200", "200", "200", "304", "404"]), random.below(60_000));
-        write!(line, " - - [{:02}/Mar/2021:{hour:02}:{minute:02}:{second:02} +0100] \"GET /{part}/", wish.day)?;
+        let (item, status, length) =
+            (random.below(100_000), random.of(&["200", "200", "200", "304", "404"]), random.below(60_000));
+        write!(
+            line,
+            " - - [{:02}/Mar/2021:{hour:02}:{minute:02}:{second:02} +0100] \"GET /{part}/",
+            wish.day
+        )?;
         if wish.combined {
             let browser = random.of(&BROWSERS);
-            writeln!(line, "{other}/{item}{end} HTTP/1.1\" {status} {length} \"https://www.example.com/{other}/\" \"{browser}\"")?;
+            writeln!(
+                line,
+                "{other}/{item}{end} HTTP/1.1\" {status} {length} \"https://www.example.com/{other}/\" \"{browser}\""
+            )?;
         } else {
             writeln!(line, "{item}{end} HTTP/1.1\" {status} {length}")?;
         }
@@ -97,7 +111,11 @@ pub fn write(wish: &Wish, to: &mut impl Write) -> io::Result<()> {
 /// Different numbers are different addresses.
 fn write_client(wish: &Wish, client: u64, random: &mut Random, line: &mut Vec<u8>) -> io::Result<()> {
     if mix(client) % 100 < wish.ipv6_percent {
-        return write!(line, "{}", Ipv6Addr::from((0x2001_0db8 << 96) | (u128::from(mix(client) >> 16) << 48) | u128::from(client)));
+        return write!(
+            line,
+            "{}",
+            Ipv6Addr::from((0x2001_0db8 << 96) | (u128::from(mix(client) >> 16) << 48) | u128::from(client))
+        );
     }
     write!(line, "{}", Ipv4Addr::from((client as u32).wrapping_mul(2_654_435_761) ^ 0x5bd1_e995))?;
     if random.below(100) < 3 { write!(line, ", 10.0.0.{}", random.below(250) + 1) } else { Ok(()) }

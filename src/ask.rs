@@ -16,7 +16,9 @@ use rustls::crypto::ring::default_provider;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
+};
 
 /// Time limit for the connection, and for each read and write.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,15 +46,20 @@ pub fn ask(listen: &str, tls_cert: Option<&Path>, token: Option<&str>, path: &st
         _ => talk(stream, &question).map_err(|error| error.to_string()),
     });
     let remedy = "check that the daemon runs, and that --listen is the address in its first line of output";
-    let answer = answer.map_err(|error| format!("no answer from a tallyd at {address}: {error}; {remedy}"))?;
+    let answer =
+        answer.map_err(|error| format!("no answer from a tallyd at {address}: {error}; {remedy}"))?;
     body(&answer).map_err(|reason| format!("no answer from a tallyd at {address}: {reason}; {remedy}"))
 }
 
 /// Returns the address to connect to for a daemon that listens on `address`: for all addresses, the loopback one.
 fn own(address: &str) -> String {
     match address.parse::<SocketAddr>() {
-        Ok(SocketAddr::V4(all)) if all.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, all.port())).to_string(),
-        Ok(SocketAddr::V6(all)) if all.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, all.port())).to_string(),
+        Ok(SocketAddr::V4(all)) if all.ip().is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, all.port())).to_string()
+        }
+        Ok(SocketAddr::V6(all)) if all.ip().is_unspecified() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, all.port())).to_string()
+        }
         _ => address.to_owned(),
     }
 }
@@ -112,12 +119,16 @@ fn talk(mut stream: impl Read + Write, question: &str) -> io::Result<Vec<u8>> {
 }
 
 fn secure(stream: Line, cert: &Path) -> Result<StreamOwned<ClientConnection, Line>, String> {
-    let pinned =
-        CertificateDer::from_pem_file(cert).map_err(|error| format!("cannot read the certificate {}: {error}; --tls-cert needs a PEM file", cert.display()))?;
+    let pinned = CertificateDer::from_pem_file(cert).map_err(|error| {
+        format!("cannot read the certificate {}: {error}; --tls-cert needs a PEM file", cert.display())
+    })?;
     let provider = Arc::new(default_provider());
     let verifier = Pinned { cert: pinned, algorithms: provider.signature_verification_algorithms };
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let config =
+        config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
     let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
     let connection = ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())?;
     Ok(StreamOwned::new(connection, stream))
@@ -126,13 +137,24 @@ fn secure(stream: Line, cert: &Path) -> Result<StreamOwned<ClientConnection, Lin
 /// Returns the body of an answer with status 200; the status and body of another answer are an error.
 fn body(answer: &[u8]) -> Result<String, String> {
     let text = String::from_utf8_lossy(answer);
-    let (head, body) = text.split_once("\r\n\r\n").ok_or("the answer is not HTTP (a tallyd with tls_cert uses HTTPS: give its certificate as --tls-cert)")?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(
+        "the answer is not HTTP (a tallyd with tls_cert uses HTTPS: give its certificate as --tls-cert)",
+    )?;
     let status = head.split_whitespace().nth(1).unwrap_or_default();
-    let length = head.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    if length.is_some_and(|(_, length)| length.trim().parse() != Ok(answer.len().saturating_sub(head.len() + 4))) {
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if length
+        .is_some_and(|(_, length)| length.trim().parse() != Ok(answer.len().saturating_sub(head.len() + 4)))
+    {
         return Err("the answer is cut short".to_owned());
     }
-    if status == "200" { Ok(body.to_owned()) } else { Err(format!("the answer is {status}: {}", body.trim())) }
+    if status == "200" {
+        Ok(body.to_owned())
+    } else {
+        Err(format!("the answer is {status}: {}", body.trim()))
+    }
 }
 
 /// Trusts exactly one certificate.
@@ -151,7 +173,11 @@ impl ServerCertVerifier for Pinned {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if *cert == self.cert { Ok(ServerCertVerified::assertion()) } else { Err(CertificateError::UnknownIssuer.into()) }
+        if *cert == self.cert {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::UnknownIssuer.into())
+        }
     }
 
     fn verify_tls12_signature(
@@ -208,7 +234,10 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        let line = Line { stream: TcpStream::connect(address).unwrap(), end: Instant::now() + Duration::from_millis(100) };
+        let line = Line {
+            stream: TcpStream::connect(address).unwrap(),
+            end: Instant::now() + Duration::from_millis(100),
+        };
         assert!(talk(line, "GET / HTTP/1.0\r\n\r\n").is_err());
     }
 

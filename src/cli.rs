@@ -74,14 +74,17 @@ enum Command {
 
 /// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
-    let parsed = command_line().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let parsed =
+        command_line().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error),
     };
     match cli.command {
         None => serve::run_unnamed(cli.serve, &matches),
-        Some(Command::Serve(serve)) => serve::run(*serve, matches.subcommand_matches("serve").unwrap_or(&matches)),
+        Some(Command::Serve(serve)) => {
+            serve::run(*serve, matches.subcommand_matches("serve").unwrap_or(&matches))
+        }
         Some(Command::Count(count)) => count.run(),
         Some(Command::Verify(verify)) => verify.run(),
         Some(Command::Status(status)) => status.run(),
@@ -105,7 +108,8 @@ fn command_line() -> clap::Command {
 /// treats as errors.
 fn refuse(error: &clap::Error) -> ExitCode {
     let given = error.get(ContextKind::InvalidArg);
-    let sentence = given.and_then(|given| if let ContextValue::String(flag) = given { refuse_renamed(flag) } else { None });
+    let sentence = given
+        .and_then(|given| if let ContextValue::String(flag) = given { refuse_renamed(flag) } else { None });
     if let Some(sentence) = sentence {
         return bad_usage(&sentence);
     }

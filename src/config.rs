@@ -130,7 +130,11 @@ impl Settings {
     /// Returns whether the patterns accept a log of this name in a watched folder. Without `include`, error logs are
     /// skipped.
     pub fn takes(&self, name: &str) -> bool {
-        let is_included = if self.include.is_empty() { !is_error_log(name.as_bytes()) } else { self.include.match_name(name) };
+        let is_included = if self.include.is_empty() {
+            !is_error_log(name.as_bytes())
+        } else {
+            self.include.match_name(name)
+        };
         is_included && !self.exclude.match_name(name)
     }
 
@@ -148,7 +152,11 @@ impl Settings {
     }
 
     /// Settles the settings under a memory limit for all processes together.
-    fn settle_within(given: Given, file: Option<&Path>, memory_limit: Option<u64>) -> Result<Settings, BadSetting> {
+    fn settle_within(
+        given: Given,
+        file: Option<&Path>,
+        memory_limit: Option<u64>,
+    ) -> Result<Settings, BadSetting> {
         let (file, file_origin) = match file {
             Some(path) => (read_file(path)?, format!("{}: ", path.display())),
             None => (Given::default(), String::new()),
@@ -157,7 +165,10 @@ impl Settings {
         macro_rules! setting {
             ($name:ident) => {
                 match given.$name {
-                    Some(value) => (Some(value), format!("{} (or {}): ", flag(stringify!($name)), variable(stringify!($name)))),
+                    Some(value) => (
+                        Some(value),
+                        format!("{} (or {}): ", flag(stringify!($name)), variable(stringify!($name))),
+                    ),
                     None => (file.$name, format!("{file_origin}{}: ", stringify!($name))),
                 }
             };
@@ -184,14 +195,25 @@ impl Settings {
         let tls = match (named(tls_cert), named(tls_key)) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
-            (Some(_), None) => return Err(BadSetting(format!("{cert_origin}a certificate needs its key: set tls_key to the file with the key"))),
-            (None, Some(_)) => return Err(BadSetting(format!("{key_origin}a key needs its certificate: set tls_cert to the file with the certificate"))),
+            (Some(_), None) => {
+                return Err(BadSetting(format!(
+                    "{cert_origin}a certificate needs its key: set tls_key to the file with the key"
+                )));
+            }
+            (None, Some(_)) => {
+                return Err(BadSetting(format!(
+                    "{key_origin}a key needs its certificate: set tls_cert to the file with the certificate"
+                )));
+            }
         };
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = number!(workers, cpus.min(256) as u64) as usize;
         let defaults = Defaults::within(memory_limit, workers);
-        let memory_given =
-            [("memory_budget_mib", setting!(memory_budget_mib).0), ("cache_mib", setting!(cache_mib).0), ("worker_memory_mib", setting!(worker_memory_mib).0)];
+        let memory_given = [
+            ("memory_budget_mib", setting!(memory_budget_mib).0),
+            ("cache_mib", setting!(cache_mib).0),
+            ("worker_memory_mib", setting!(worker_memory_mib).0),
+        ];
         Ok(Settings {
             logs,
             recursive,
@@ -205,7 +227,11 @@ impl Settings {
             insecure_no_auth: setting!(insecure_no_auth).0.unwrap_or(false),
             token_file: named(setting!(token_file).0),
             read_token_file: named(setting!(read_token_file).0),
-            allowed_hosts: allowed_hosts.unwrap_or_default().iter().map(|name| web_name(name, &allowed_origin)).collect::<Result<_, _>>()?,
+            allowed_hosts: allowed_hosts
+                .unwrap_or_default()
+                .iter()
+                .map(|name| web_name(name, &allowed_origin))
+                .collect::<Result<_, _>>()?,
             tls,
             connections_max: number!(connections_max, 1024) as usize,
             workers,
@@ -236,8 +262,17 @@ impl Settings {
 }
 
 /// Refuses folders that overlap: one given twice, one in another, the state in a watched one.
-fn check_folders(logs: &[PathBuf], logs_origin: &str, state: &Path, state_origin: &str, recursive: bool) -> Result<(), BadSetting> {
-    let twice = logs.iter().enumerate().find(|(at, folder)| logs[..*at].iter().any(|other| same_folder(other, folder)));
+fn check_folders(
+    logs: &[PathBuf],
+    logs_origin: &str,
+    state: &Path,
+    state_origin: &str,
+    recursive: bool,
+) -> Result<(), BadSetting> {
+    let twice = logs
+        .iter()
+        .enumerate()
+        .find(|(at, folder)| logs[..*at].iter().any(|other| same_folder(other, folder)));
     let shown = state.display();
     let sentence = if logs.is_empty() {
         format!("{logs_origin}give at least one folder to watch")
@@ -246,9 +281,15 @@ fn check_folders(logs: &[PathBuf], logs_origin: &str, state: &Path, state_origin
     } else if logs.iter().any(|folder| same_folder(folder, state)) {
         format!("{state_origin}{shown} is a watched folder: name another folder for the state")
     } else if let Some((outer, inner)) = nested(logs).filter(|_| recursive) {
-        format!("{logs_origin}{} is in {}, which is watched with its subfolders: leave it out", inner.display(), outer.display())
+        format!(
+            "{logs_origin}{} is in {}, which is watched with its subfolders: leave it out",
+            inner.display(),
+            outer.display()
+        )
     } else if recursive && logs.iter().any(|folder| is_in(state, folder)) {
-        format!("{state_origin}{shown} is in a folder that is watched with its subfolders: name a folder outside for the state")
+        format!(
+            "{state_origin}{shown} is in a folder that is watched with its subfolders: name a folder outside for the state"
+        )
     } else {
         return Ok(());
     };
@@ -266,7 +307,8 @@ mod tests {
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tallyd-config-{}-{number}.toml", std::process::id()));
         fs::write(&path, text).unwrap();
-        let settings = Settings::settle_within(Given::default(), Some(&path), None).map_err(|error| error.to_string());
+        let settings =
+            Settings::settle_within(Given::default(), Some(&path), None).map_err(|error| error.to_string());
         fs::remove_file(&path).unwrap();
         settings
     }
@@ -274,13 +316,23 @@ mod tests {
     #[test]
     fn the_file_of_the_project_holds_every_setting_with_its_default() {
         let text = include_str!("../config/tallyd.toml");
-        let uncommented: String =
-            text.lines().map(|line| line.strip_prefix("#").filter(|line| !line.starts_with(' ')).unwrap_or(line).to_owned() + "\n").collect();
+        let uncommented: String = text
+            .lines()
+            .map(|line| {
+                line.strip_prefix("#").filter(|line| !line.starts_with(' ')).unwrap_or(line).to_owned() + "\n"
+            })
+            .collect();
         let settings = from_file(&uncommented).unwrap();
         let defaults = Settings::settle_within(Given::default(), None, None).unwrap();
         assert_eq!(Settings { workers: defaults.workers, ..settings }, defaults);
-        for name in <Given as clap::Args>::augment_args(clap::Command::new("x")).get_arguments().map(|argument| argument.get_id().to_string()) {
-            assert!(uncommented.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name} is missing in config/tallyd.toml");
+        for name in <Given as clap::Args>::augment_args(clap::Command::new("x"))
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+        {
+            assert!(
+                uncommented.lines().any(|line| line.starts_with(&format!("{name} = "))),
+                "{name} is missing in config/tallyd.toml"
+            );
         }
     }
 
@@ -296,7 +348,9 @@ mod tests {
 
     #[test]
     fn without_include_error_logs_are_skipped() {
-        let taken = |text: &str, names: &[&str]| names.iter().map(|name| from_file(text).unwrap().takes(name)).collect::<Vec<_>>();
+        let taken = |text: &str, names: &[&str]| {
+            names.iter().map(|name| from_file(text).unwrap().takes(name)).collect::<Vec<_>>()
+        };
         let names = ["access.log", "error.log", "site.error.log.1"];
         assert_eq!(taken("", &names), [true, false, false]);
         assert_eq!(taken("include = \"*.log\"\n", &names), [true, true, false]);
@@ -308,7 +362,10 @@ mod tests {
     fn a_memory_limit_changes_what_nobody_gave() {
         let given = Given { memory_budget_mib: Some(200), workers: Some(2), ..Given::default() };
         let free = Settings::settle_within(given.clone(), None, None).unwrap();
-        let mib = |settings: &Settings| [settings.memory_budget, settings.cache, settings.worker_memory, settings.range_bytes].map(|bytes| bytes >> 20);
+        let mib = |settings: &Settings| {
+            [settings.memory_budget, settings.cache, settings.worker_memory, settings.range_bytes]
+                .map(|bytes| bytes >> 20)
+        };
         assert_eq!(mib(&free), [200, 256, 1024, 32]);
         let tight = Settings::settle_within(given, None, Some(256 << 20)).unwrap();
         assert_eq!((mib(&tight), &tight.memory_excess), ([200, 32, 128, 4], &None));
@@ -327,17 +384,33 @@ mod tests {
         .unwrap();
         assert!(settings.recursive && !settings.inotify);
         assert!(settings.include.set().is_match("a.log") && settings.exclude.set().is_match("xa.log"));
-        assert_eq!((settings.host.as_str(), settings.token_file), ("Web-1.example_b", Some(PathBuf::from("token"))));
-        assert_eq!((settings.read_token_file, settings.allowed_hosts), (Some(PathBuf::from("other")), vec!["stats.example.org".to_owned()]));
-        assert_eq!((settings.tls, settings.connections_max), (Some((PathBuf::from("cert"), PathBuf::from("key"))), 16));
-        assert_eq!((settings.memory_budget, settings.worker_memory, settings.cache), (16 << 20, 128 << 20, 0));
+        assert_eq!(
+            (settings.host.as_str(), settings.token_file),
+            ("Web-1.example_b", Some(PathBuf::from("token")))
+        );
+        assert_eq!(
+            (settings.read_token_file, settings.allowed_hosts),
+            (Some(PathBuf::from("other")), vec!["stats.example.org".to_owned()])
+        );
+        assert_eq!(
+            (settings.tls, settings.connections_max),
+            (Some((PathBuf::from("cert"), PathBuf::from("key"))), 16)
+        );
+        assert_eq!(
+            (settings.memory_budget, settings.worker_memory, settings.cache),
+            (16 << 20, 128 << 20, 0)
+        );
         assert_eq!((settings.expanded_max, settings.expanded_ratio_max), (1 << 30, 2));
     }
 
     #[test]
     fn a_single_text_is_a_list_of_one() {
-        let [one, many] = [("\"a\"", "\"*.log\""), ("[\"a\"]", "[\"*.log\"]")]
-            .map(|(folder, glob)| from_file(&format!("logs = {folder}\ninclude = {glob}\nexclude = {glob}\nallowed_hosts = {folder}\n")).unwrap());
+        let [one, many] = [("\"a\"", "\"*.log\""), ("[\"a\"]", "[\"*.log\"]")].map(|(folder, glob)| {
+            from_file(&format!(
+                "logs = {folder}\ninclude = {glob}\nexclude = {glob}\nallowed_hosts = {folder}\n"
+            ))
+            .unwrap()
+        });
         assert_eq!(one, many);
         assert_eq!((one.logs, one.allowed_hosts), (vec![PathBuf::from("a")], vec!["a".to_owned()]));
         // A text is one folder, whatever it contains: the colon separates folders in flags and environment only.
@@ -348,7 +421,12 @@ mod tests {
     fn every_number_has_its_bounds_in_the_help() {
         let command = <Given as clap::Args>::augment_args(clap::Command::new("x"));
         for Bounds { name, least, most, .. } in &BOUNDS {
-            let help = command.get_arguments().find(|argument| argument.get_id() == name).and_then(clap::Arg::get_help).unwrap().to_string();
+            let help = command
+                .get_arguments()
+                .find(|argument| argument.get_id() == name)
+                .and_then(clap::Arg::get_help)
+                .unwrap()
+                .to_string();
             assert!(help.contains(&format!(", {least} to {most}")), "{name}: {help}");
         }
     }
@@ -363,16 +441,28 @@ mod tests {
             ("workers = 0\n", vec!["workers: 0 is not within 1 to 256"]),
             ("range_mib = 65\n", vec!["range_mib: 65 is not within 1 to 64"]),
             ("listen = \"here\"\n", vec!["listen: \"here\" is not a valid address", "127.0.0.1:8080"]),
-            ("allowed_hosts = [\"a\", \"http://b\"]\n", vec!["allowed_hosts: \"http://b\" is not a valid host name", "stats.example.org"]),
+            (
+                "allowed_hosts = [\"a\", \"http://b\"]\n",
+                vec!["allowed_hosts: \"http://b\" is not a valid host name", "stats.example.org"],
+            ),
             ("allowed_hosts = [\"a:80\"]\n", vec!["allowed_hosts: \"a:80\"", "without a port"]),
             ("tls_cert = \"a\"\n", vec!["tls_cert: a certificate needs its key", "tls_key"]),
             ("tls_key = \"a\"\n", vec!["tls_key: a key needs its certificate", "tls_cert"]),
             ("connections_max = 15\n", vec!["connections_max: 15 is not within 16 to 65536"]),
             ("logs = []\n", vec!["at least one folder"]),
             ("logs = [\"src\", \"tests\", \"src/\"]\n", vec!["logs: src/ is given twice"]),
-            ("logs = [\"src\", \"src/log\"]\nrecursive = true\n", vec!["logs: src/log is in src", "leave it out"]),
-            ("logs = [\"src\"]\nstate = \"src/state\"\nrecursive = true\n", vec!["state: src/state is in a folder", "a folder outside"]),
-            ("include = [\"*.log\", \"a[\"]\n", vec!["include: \"a[\" is not a valid pattern: unclosed character class", "*.log"]),
+            (
+                "logs = [\"src\", \"src/log\"]\nrecursive = true\n",
+                vec!["logs: src/log is in src", "leave it out"],
+            ),
+            (
+                "logs = [\"src\"]\nstate = \"src/state\"\nrecursive = true\n",
+                vec!["state: src/state is in a folder", "a folder outside"],
+            ),
+            (
+                "include = [\"*.log\", \"a[\"]\n",
+                vec!["include: \"a[\" is not a valid pattern: unclosed character class", "*.log"],
+            ),
             ("exclude = [\"\"]\n", vec!["exclude: \"\" is not a valid pattern: the pattern is empty"]),
             ("host = \".a\"\n", vec!["host: \".a\" is not a valid host name", "no dot in front"]),
             ("host = \"\"\n", vec!["host: \"\" is not a valid host name"]),

@@ -85,8 +85,13 @@ impl Counts {
     }
 
     fn totals<'a>(&self, tallies: impl IntoIterator<Item = &'a Tally> + Clone) -> Totals {
-        let parts: Vec<&DayTally> = tallies.clone().into_iter().flat_map(|tally| tally.days.values()).collect();
-        tallies.into_iter().fold(self.sum_up(&parts), |sum, tally| Totals { blank: sum.blank + tally.blank, bytes: sum.bytes + tally.blank_bytes, ..sum })
+        let parts: Vec<&DayTally> =
+            tallies.clone().into_iter().flat_map(|tally| tally.days.values()).collect();
+        tallies.into_iter().fold(self.sum_up(&parts), |sum, tally| Totals {
+            blank: sum.blank + tally.blank,
+            bytes: sum.bytes + tally.blank_bytes,
+            ..sum
+        })
     }
 
     /// The sum of some parts. Their clients are united by all cores.
@@ -94,7 +99,13 @@ impl Counts {
         let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals()));
         let sets: Vec<&Clients> = parts.iter().map(|part| &part.clients).collect();
         let places: Vec<usize> = sets.iter().map(|set| std::ptr::from_ref(*set).addr()).collect();
-        let count = || union::parts(&sets).collect::<Vec<_>>().into_par_iter().map(|part| union::count(&sets, part)).reduce(Sizes::default, Sizes::add);
+        let count = || {
+            union::parts(&sets)
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .map(|part| union::count(&sets, part))
+                .reduce(Sizes::default, Sizes::add)
+        };
         totals.set_sizes(match sets[..] {
             [only] => only.sizes(),
             _ => *self.unions.borrow_mut().entry(places).or_insert_with(count),
@@ -114,10 +125,15 @@ impl CountedFile {
 pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> Counts {
     let mut report = Report::default();
     let candidates = list(paths, patterns, &mut report);
-    let sources: Vec<_> = candidates.into_iter().filter_map(|candidate| open(candidate, &mut report)).collect();
+    let sources: Vec<_> =
+        candidates.into_iter().filter_map(|candidate| open(candidate, &mut report)).collect();
     let pieces: Vec<(usize, Option<Range>)> = (0..sources.len())
         .flat_map(|at| match &sources[at].1 {
-            Source::Plain(_, length) => Range::new(0, *length).into_iter().flat_map(|whole| whole.cut(RANGE_BYTES)).map(|range| (at, Some(range))).collect(),
+            Source::Plain(_, length) => Range::new(0, *length)
+                .into_iter()
+                .flat_map(|whole| whole.cut(RANGE_BYTES))
+                .map(|range| (at, Some(range)))
+                .collect(),
             Source::Stream(_) | Source::Compressed(..) => vec![(at, None)],
         })
         .collect();
@@ -126,7 +142,13 @@ pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> Counts {
     let io = if shield().is_ok() { Io::Auto } else { Io::Read };
     let plan: Vec<Plan> = sources
         .into_iter()
-        .map(|(path, source)| Plan { path, source: Mutex::new(source), tallies: Mutex::default(), io, failed: AtomicBool::new(false) })
+        .map(|(path, source)| Plan {
+            path,
+            source: Mutex::new(source),
+            tallies: Mutex::default(),
+            io,
+            failed: AtomicBool::new(false),
+        })
         .collect();
     let errors = Mutex::new(std::mem::take(&mut report.errors));
     let next = AtomicUsize::new(0);
@@ -159,8 +181,18 @@ pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> Counts {
     });
     progress.finish_and_clear();
     let files = plan.into_iter().filter(|file| !file.failed.load(Relaxed));
-    let files = files.map(|file| CountedFile { path: file.path, tallies: file.tallies.into_inner().expect("no holder panics") }).collect();
-    Counts { files, notes: report.notes(), errors: errors.into_inner().expect("no holder panics"), unions: RefCell::default() }
+    let files = files
+        .map(|file| CountedFile {
+            path: file.path,
+            tallies: file.tallies.into_inner().expect("no holder panics"),
+        })
+        .collect();
+    Counts {
+        files,
+        notes: report.notes(),
+        errors: errors.into_inner().expect("no holder panics"),
+        unions: RefCell::default(),
+    }
 }
 
 /// A log and its tallies so far.
@@ -176,7 +208,13 @@ struct Plan {
 impl Plan {
     /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream ended
     /// early, if it did.
-    fn count(&self, before: Tally, range: Option<Range>, rules: Rules, beat: impl Fn(u64)) -> Result<(Tally, Option<Damage>), range::Trouble> {
+    fn count(
+        &self,
+        before: Tally,
+        range: Option<Range>,
+        rules: Rules,
+        beat: impl Fn(u64),
+    ) -> Result<(Tally, Option<Damage>), range::Trouble> {
         let mut source = self.source.lock().expect("no holder panics");
         let mut done = 0;
         let mut beat = |bytes: u64| {
@@ -191,12 +229,17 @@ impl Plan {
                 let last = LastLine::Count;
                 let counted = range::count_on(before, &file, range, How { rules, io: self.io, last }, beat)?;
                 // A log that was truncated and rewritten meanwhile may have read as zeros.
-                if counted.head.holds(&file)? && counted.tail.holds(&file)? { Ok((counted.tally, None)) } else { Err(range::Trouble::Shorter) }
+                if counted.head.holds(&file)? && counted.tail.holds(&file)? {
+                    Ok((counted.tally, None))
+                } else {
+                    Err(range::Trouble::Shorter)
+                }
             }
             (Source::Compressed(stream, format, length), _) => {
                 let mut decoder = Decoder::open(stream, *format, Limits::default())?;
                 // The bar knows nothing of streams without a length.
-                let tally = count_stream(&mut decoder, rules, |decoder| beat(decoder.read_bytes().min(*length)))?;
+                let tally =
+                    count_stream(&mut decoder, rules, |decoder| beat(decoder.read_bytes().min(*length)))?;
                 Ok((tally, decoder.damage()))
             }
             (Source::Stream(stream), _) => Ok((count_stream(stream, rules, |_| ())?, None)),
@@ -282,7 +325,10 @@ pub fn verify(paths: &[PathBuf], patterns: &Patterns, rules: &[Rules]) -> Verdic
                 for (rules, verdicts) in rules.iter().zip(&mut by_rule) {
                     let fast = in_ranges(&whole, *rules);
                     let slow = plain::tally(&whole, *rules);
-                    verdicts.push((path.clone(), plain::PlainTally::from(&fast) == slow && fast.totals() == slow.totals()));
+                    verdicts.push((
+                        path.clone(),
+                        plain::PlainTally::from(&fast) == slow && fast.totals() == slow.totals(),
+                    ));
                 }
             }
             Err(error) => report.errors.push(cannot_read(&path, &error.into())),

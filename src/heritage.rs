@@ -108,7 +108,13 @@ impl Heritage {
     ///
     /// # Errors
     /// If the system has no memory or descriptors for it.
-    pub fn new(settings: Settings, walls: Walls, listener: TcpListener, lifeline: OwnedFd, lock: StateLock) -> io::Result<Heritage> {
+    pub fn new(
+        settings: Settings,
+        walls: Walls,
+        listener: TcpListener,
+        lifeline: OwnedFd,
+        lock: StateLock,
+    ) -> io::Result<Heritage> {
         let board_size = BoardSize::for_logs(settings.board_logs);
         let children = 2 + settings.workers;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -148,9 +154,18 @@ impl Heritage {
         keep.extend(own);
         match role {
             Role::Worker(_) => {}
-            Role::Coordinator => keep.extend([self.board.as_raw_fd(), self.lock.as_raw_fd(), self.requests.1.as_fd().as_raw_fd()]),
+            Role::Coordinator => keep.extend([
+                self.board.as_raw_fd(),
+                self.lock.as_raw_fd(),
+                self.requests.1.as_fd().as_raw_fd(),
+            ]),
             Role::Api => {
-                keep.extend([self.board.as_raw_fd(), self.roster.as_raw_fd(), self.listener.as_raw_fd(), self.requests.0.as_fd().as_raw_fd()]);
+                keep.extend([
+                    self.board.as_raw_fd(),
+                    self.roster.as_raw_fd(),
+                    self.listener.as_raw_fd(),
+                    self.requests.0.as_fd().as_raw_fd(),
+                ]);
                 keep.extend(self.pages.iter().map(SharedMemory::as_raw_fd));
                 keep.extend(self.token.iter().chain(&self.read_token).map(AsRawFd::as_raw_fd));
             }
@@ -188,11 +203,16 @@ mod tests {
 
     #[test]
     fn folders_are_shortened_for_ps() {
-        let check = |folders: &[&str], want: &str| assert_eq!(watched(&folders.iter().map(PathBuf::from).collect::<Vec<_>>()), want);
+        let check = |folders: &[&str], want: &str| {
+            assert_eq!(watched(&folders.iter().map(PathBuf::from).collect::<Vec<_>>()), want)
+        };
         check(&[], "");
         check(&["/var/log/nginx"], "/var/log/nginx");
         check(&["/var/log/nginx", "b", "c"], "/var/log/nginx and 2 more");
-        check(&["/srv/customers/example.com/shared/logs/nginx/access"], "…rs/example.com/shared/logs/nginx/access");
+        check(
+            &["/srv/customers/example.com/shared/logs/nginx/access"],
+            "…rs/example.com/shared/logs/nginx/access",
+        );
         check(&["a\x1b"], "a\\u{1b}");
     }
 }

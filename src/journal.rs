@@ -63,7 +63,11 @@ pub fn open(format: JournalFormat, level: LogLevel) {
     };
     own_stderr();
     // Its own complaint about an error would be a panic.
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Stderr).log_internal_errors(false).event_format(Line(format));
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(|| Stderr)
+        .log_internal_errors(false)
+        .event_format(Line(format));
     // A second call, in a test, keeps the first journal.
     let _ = tracing::subscriber::set_global_default(subscriber.finish());
 }
@@ -75,7 +79,10 @@ pub fn set_role(role: &str) {
 
 /// Notes that a signal was ignored.
 pub fn note_ignored(signal: &str) {
-    tracing::info!(signal, "ignored a signal; send SIGHUP to the supervisor to reload the settings, SIGTERM to stop");
+    tracing::info!(
+        signal,
+        "ignored a signal; send SIGHUP to the supervisor to reload the settings, SIGTERM to stop"
+    );
 }
 
 /// Says something to who started the program: a sentence, a table.
@@ -103,7 +110,9 @@ fn put(piece: &[u8], patience: Duration) -> bool {
             Ok(0) => return false,
             Ok(count) => (rest, since) = (&rest[count..], Instant::now()),
             // A terminal says that it can be written to a little before it takes something.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !left.is_zero() => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !left.is_zero() => {
+                std::thread::sleep(Duration::from_millis(1))
+            }
             Err(_) => return false,
         }
     }
@@ -134,10 +143,17 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         // Who asks for each job gets each job.
         let paced = *event.metadata().level() <= Level::INFO;
-        let Some(unsaid) = (if paced { pace::may_say(event.metadata().callsite()) } else { Some(0) }) else { return Ok(()) };
+        let Some(unsaid) = (if paced { pace::may_say(event.metadata().callsite()) } else { Some(0) }) else {
+            return Ok(());
+        };
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let role = ROLE.lock().expect("nothing panics while it is held").clone();
@@ -149,9 +165,15 @@ where
         }
         match self.0 {
             JournalFormat::Text => {
-                write!(writer, "{time} {level:>5} {role}[{pid}]: {}", shown_to_people(fields.message.as_bytes()))?;
+                write!(
+                    writer,
+                    "{time} {level:>5} {role}[{pid}]: {}",
+                    shown_to_people(fields.message.as_bytes())
+                )?;
                 for (name, value) in &fields.others {
-                    let text = value.as_str().map_or_else(|| value.to_string(), |text| shown_to_people(text.as_bytes()));
+                    let text = value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), |text| shown_to_people(text.as_bytes()));
                     write!(writer, " {name}={text}")?;
                 }
                 writeln!(writer)

@@ -32,7 +32,9 @@ impl Period {
                     let days = days.parse().ok().filter(|days| (1..=LAST_MAX).contains(days))?;
                     Some(Period { first: later(today, 1 - days)?, last: today })
                 }
-                None => Day::parse(text).map(one).or_else(|| Period::of_month(Day::parse(&format!("{text}-01"))?)),
+                None => {
+                    Day::parse(text).map(one).or_else(|| Period::of_month(Day::parse(&format!("{text}-01"))?))
+                }
             },
         }
     }
@@ -59,7 +61,11 @@ mod tests {
     fn check(text: &str, today: &str, want: Option<(&str, &str)>) {
         let period = Period::parse(text, Day::parse(today).unwrap());
         let got = period.map(|Period { first, last }| (first.to_string(), last.to_string()));
-        assert_eq!(got.as_ref().map(|(first, last)| (first.as_str(), last.as_str())), want, "{text} on {today}");
+        assert_eq!(
+            got.as_ref().map(|(first, last)| (first.as_str(), last.as_str())),
+            want,
+            "{text} on {today}"
+        );
     }
 
     #[test]
@@ -74,7 +80,21 @@ mod tests {
         check("month", "2021-12-31", Some(("2021-12-01", "2021-12-31")));
         check("2021-03", "2024-01-01", Some(("2021-03-01", "2021-03-31")));
         check("2024-02", "2021-01-01", Some(("2024-02-01", "2024-02-29")));
-        for text in ["", "d", "0d", "-1d", "+1d", "36501d", "7", "7days", "Today", "tomorrow", "last month", "2021-02-30", "99999999999d"] {
+        for text in [
+            "",
+            "d",
+            "0d",
+            "-1d",
+            "+1d",
+            "36501d",
+            "7",
+            "7days",
+            "Today",
+            "tomorrow",
+            "last month",
+            "2021-02-30",
+            "99999999999d",
+        ] {
             check(text, "2021-03-22", None);
         }
         for text in ["2021-13", "2021-00", "2021", "2021-3", "21-03", "2021-03-", "2021-03-22-01"] {

@@ -61,7 +61,8 @@ impl Range {
     /// Cuts the range into pieces of `bytes`, the last one shorter.
     pub fn cut(self, bytes: u64) -> impl Iterator<Item = Range> {
         let Range { from, to } = self;
-        (0..self.len().div_ceil(bytes)).filter_map(move |at| Range::new(from + at * bytes, (from + (at + 1) * bytes).min(to)))
+        (0..self.len().div_ceil(bytes))
+            .filter_map(move |at| Range::new(from + at * bytes, (from + (at + 1) * bytes).min(to)))
     }
 }
 
@@ -140,7 +141,13 @@ pub fn count(file: &File, range: Range, how: How, beat: impl FnMut(u64)) -> Resu
 }
 
 /// Likewise, on top of what was counted before. If there is trouble, that is lost too.
-pub fn count_on(before: Tally, file: &File, range: Range, how: How, mut beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
+pub fn count_on(
+    before: Tally,
+    file: &File,
+    range: Range,
+    how: How,
+    mut beat: impl FnMut(u64),
+) -> Result<Counted, Trouble> {
     let How { rules, io, last } = how;
     if file.metadata()?.len() < range.to {
         return Err(Trouble::Shorter);
@@ -186,7 +193,12 @@ pub fn count_on(before: Tally, file: &File, range: Range, how: How, mut beat: im
 ///
 /// # Errors
 /// If the stream cannot be read.
-pub fn count_stream(stream: &mut impl Read, rules: Rules, probe: Option<Probe>, mut beat: impl FnMut(u64)) -> io::Result<Counted> {
+pub fn count_stream(
+    stream: &mut impl Read,
+    rules: Rules,
+    probe: Option<Probe>,
+    mut beat: impl FnMut(u64),
+) -> io::Result<Counted> {
     let mut course = Course { probe, ..Course::new(Counter::new(rules), 0) };
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
@@ -234,14 +246,27 @@ impl Course {
         }
         let at = from.saturating_sub(1);
         let (head, tail, probed) = (Vec::new(), Vec::new(), Vec::new());
-        Course { counter, at, started: None, mark: 0, head, tail, tail_from: at, sampler: Sampler::new(from), probe: None, probed }
+        Course {
+            counter,
+            at,
+            started: None,
+            mark: 0,
+            head,
+            tail,
+            tail_from: at,
+            sampler: Sampler::new(from),
+            probe: None,
+            probed,
+        }
     }
 
     /// A block that ends in this range may have begun before it.
     fn sample_before(&mut self, file: &File) -> io::Result<()> {
         let from = self.sampler.wanted_from();
         let mut before = [0; SAMPLE_BYTES];
-        if let Some(before) = self.at.checked_sub(from).and_then(|length| before.get_mut(..usize::try_from(length).ok()?)) {
+        if let Some(before) =
+            self.at.checked_sub(from).and_then(|length| before.get_mut(..usize::try_from(length).ok()?))
+        {
             let length = read_at(file, before, from)?;
             self.sampler.take(from, &before[..length]);
         }
@@ -255,7 +280,8 @@ impl Course {
         let skipping = self.counter.is_skipping();
         let taken = mark + feed(&mut self.counter, &bytes[mark..]);
         if self.started.is_none() && !self.counter.is_skipping() {
-            let newline = if skipping { memchr::memchr(b'\n', bytes).map_or(0, |newline| newline + 1) } else { 0 };
+            let newline =
+                if skipping { memchr::memchr(b'\n', bytes).map_or(0, |newline| newline + 1) } else { 0 };
             self.started = Some(self.at + newline as u64);
         }
         self.sample(&bytes[..taken]);
@@ -297,7 +323,8 @@ impl Course {
         // A byte order mark is part of the first line, though not of what it counts: a line that is held starts before it.
         let only_mark = self.mark > 0 && self.at == self.mark;
         let unfinished = torn > 0 || only_mark;
-        let (held, unterminated) = (unfinished && last == LastLine::Hold, unfinished && last == LastLine::Count);
+        let (held, unterminated) =
+            (unfinished && last == LastLine::Hold, unfinished && last == LastLine::Count);
         if unterminated {
             self.counter.finish_line();
         }
@@ -313,7 +340,10 @@ impl Course {
             head: Sample::of(range.from.saturating_sub(1), &self.head),
             tail: Sample::of(self.tail_from, &self.tail),
             blocks: self.sampler.into_blocks(),
-            probe: self.probe.filter(|(_, length)| self.probed.len() == *length as usize).map(|(at, _)| Sample::of(at, &self.probed)),
+            probe: self
+                .probe
+                .filter(|(_, length)| self.probed.len() == *length as usize)
+                .map(|(at, _)| Sample::of(at, &self.probed)),
         }
     }
 }

@@ -79,7 +79,8 @@ impl Sample {
 /// Where a block of the grid stands: offset and length, in bytes.
 pub fn block(number: usize) -> (u64, u32) {
     let number = number as u64;
-    let stretch = GRID.iter().rev().find(|stretch| stretch.first <= number).expect("the first stretch begins at 0");
+    let stretch =
+        GRID.iter().rev().find(|stretch| stretch.first <= number).expect("the first stretch begins at 0");
     (stretch.from + (number - stretch.first) * stretch.step, stretch.length as u32)
 }
 
@@ -125,7 +126,11 @@ impl Sampler {
 
     /// Takes the next bytes, which stand at the offset `at`. What was taken before is passed over.
     pub fn take(&mut self, at: u64, bytes: &[u8]) {
-        let Some(mut bytes) = self.at.checked_sub(at).and_then(|known| bytes.get(usize::try_from(known).ok()?..)) else { return };
+        let Some(mut bytes) =
+            self.at.checked_sub(at).and_then(|known| bytes.get(usize::try_from(known).ok()?..))
+        else {
+            return;
+        };
         let mut at = self.at;
         let end = at + bytes.len() as u64;
         self.at = end;
@@ -170,7 +175,10 @@ mod tests {
         for number in 0..300 {
             let (at, length) = block(number);
             assert!(number == 0 || at >= before.0 + u64::from(before.1), "{number}");
-            assert_eq!((blocks_within(at + u64::from(length) - 1), blocks_within(at + u64::from(length))), (number, number + 1));
+            assert_eq!(
+                (blocks_within(at + u64::from(length) - 1), blocks_within(at + u64::from(length))),
+                (number, number + 1)
+            );
             before = (at, length);
         }
         assert_eq!(

@@ -14,7 +14,8 @@ pub const UNDATED: &str = "undated";
 /// A number with thousands separators: `1,234,567`.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
     groups.join(",")
 }
 
@@ -38,7 +39,12 @@ pub fn day_fields(totals: &Totals) -> Map<String, Value> {
 /// The numbers of a log: those of a day, its lines, and the two names of the original program (`total`, `ip`).
 pub fn file_fields(totals: &Totals) -> Map<String, Value> {
     let mut fields = day_fields(totals);
-    for (name, number) in [("total", totals.requests()), ("ip", totals.unique_clients()), ("lines", totals.lines()), ("blank", totals.blank)] {
+    for (name, number) in [
+        ("total", totals.requests()),
+        ("ip", totals.unique_clients()),
+        ("lines", totals.lines()),
+        ("blank", totals.blank),
+    ] {
         fields.insert(name.to_owned(), number.into());
     }
     fields
@@ -69,7 +75,9 @@ pub fn json(counts: &Counts) -> Value {
 
 /// `count --csv`: a line per file.
 pub fn csv(counts: &Counts) -> String {
-    let mut text = String::from("name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,log_bytes\n");
+    let mut text = String::from(
+        "name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,log_bytes\n",
+    );
     for file in counts.files() {
         let totals = counts.of(file);
         let numbers = [
@@ -94,7 +102,11 @@ pub fn csv(counts: &Counts) -> String {
 
 /// A cell of text (RFC 4180). A text that a spreadsheet would read as a formula gets an apostrophe in front.
 fn csv_cell(text: &str) -> String {
-    let text = if text.len() > 1 && text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() };
+    let text = if text.len() > 1 && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    };
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
@@ -114,7 +126,10 @@ const DOUBTS_MAX: usize = 5;
 
 /// The notes under a table: one for each marked log, at most five. Empty if no log is marked.
 pub fn doubts(rows: &[Row]) -> String {
-    let notes: Vec<String> = rows.iter().filter_map(|row| Some(Doubt::of(&row.totals)?.about(&shown_to_people(&row.name)))).collect();
+    let notes: Vec<String> = rows
+        .iter()
+        .filter_map(|row| Some(Doubt::of(&row.totals)?.about(&shown_to_people(&row.name))))
+        .collect();
     let mut text = String::new();
     for note in notes.iter().take(DOUBTS_MAX) {
         let _ = writeln!(text, "{DOUBT_MARK} {note}");
@@ -128,7 +143,9 @@ pub fn doubts(rows: &[Row]) -> String {
 /// The table for people: a line per log and a last one over all of them, whose clients are united; without one if they are not at hand. A log whose
 /// numbers are doubtful is marked: see [`doubts`].
 pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
-    let line = |name: String, totals: &Totals| [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)];
+    let line = |name: String, totals: &Totals| {
+        [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)]
+    };
     let mut cells = vec![["log", "requests", "unique clients", "malformed"].map(str::to_owned)];
     let mark = |row: &Row| if Doubt::of(&row.totals).is_some() { DOUBT_MARK } else { "" };
     cells.extend(rows.iter().map(|row| line(shown_to_people(&row.name) + mark(row), &row.totals)));
@@ -141,7 +158,8 @@ pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
 /// # Errors
 /// If `body` is not such an answer.
 pub fn status(body: &str) -> Result<String, String> {
-    let status: Value = serde_json::from_str(body).map_err(|error| format!("the answer of the daemon is not JSON: {error}"))?;
+    let status: Value = serde_json::from_str(body)
+        .map_err(|error| format!("the answer of the daemon is not JSON: {error}"))?;
     let text = |value: &Value| match value {
         Value::String(text) => shown_to_people(text.as_bytes()),
         Value::Number(number) => number.as_u64().map_or_else(|| number.to_string(), thousands),
@@ -153,42 +171,68 @@ pub fn status(body: &str) -> Result<String, String> {
         Value::Null => "the folders have not been scanned yet".to_owned(),
         Value::Number(number) if number.as_u64() == Some(0) => {
             // Other words of `degraded` concern the store or the watching, not the counting.
-            let lacks = list("degraded").iter().any(|word| word.as_str().is_some_and(|word| word.starts_with("logs: ")));
+            let lacks = list("degraded")
+                .iter()
+                .any(|word| word.as_str().is_some_and(|word| word.starts_with("logs: ")));
             if lacks { "everything readable is counted" } else { "everything is counted" }.to_owned()
         }
         number => format!("{} bytes to count", text(number)),
     };
-    let logs = if status["logs"].as_u64() == Some(1) { "1 log".to_owned() } else { format!("{} logs", text(&status["logs"])) };
-    let mut page = format!("tallyd {}, up {} s, {logs}, {pending}\n\n", text(&status["version"]), text(&status["uptime_seconds"]));
+    let logs = if status["logs"].as_u64() == Some(1) {
+        "1 log".to_owned()
+    } else {
+        format!("{} logs", text(&status["logs"]))
+    };
+    let mut page = format!(
+        "tallyd {}, up {} s, {logs}, {pending}\n\n",
+        text(&status["version"]),
+        text(&status["uptime_seconds"])
+    );
     let mut cells = vec![["process", "pid", "state", "restarts"].map(str::to_owned)];
     for process in list("processes") {
         let number = process.get("number").map_or(String::new(), |number| format!(" {number}"));
         let pid = process["pid"].as_u64().map_or("-".to_owned(), |pid| pid.to_string());
-        cells.push([text(&process["role"]) + &number, pid, text(&process["state"]), text(&process["restarts"])]);
+        cells.push([
+            text(&process["role"]) + &number,
+            pid,
+            text(&process["state"]),
+            text(&process["restarts"]),
+        ]);
     }
     page.push_str(&columns(&cells));
     if let Some(sandbox) = status["sandbox"].as_object() {
-        let walls: Vec<&str> = ["landlock", "seccomp"].into_iter().filter(|wall| sandbox.get(*wall) == Some(&Value::Bool(true))).collect();
-        let _ = writeln!(page, "\nsandbox: {}", if walls.is_empty() { "none".to_owned() } else { walls.join(", ") });
+        let walls: Vec<&str> = ["landlock", "seccomp"]
+            .into_iter()
+            .filter(|wall| sandbox.get(*wall) == Some(&Value::Bool(true)))
+            .collect();
+        let _ = writeln!(
+            page,
+            "\nsandbox: {}",
+            if walls.is_empty() { "none".to_owned() } else { walls.join(", ") }
+        );
     }
     for word in list("degraded") {
         let _ = writeln!(page, "\ndegraded: {}", text(&word));
     }
     for range in list("quarantine") {
-        let (name, bytes, from, reason) = (text(&range["name"]), text(&range["bytes"]), text(&range["from"]), text(&range["reason"]));
-        let _ = writeln!(page, "\nquarantine: {name}: {bytes} bytes from {from} on are not counted: {reason}");
+        let (name, bytes, from, reason) =
+            (text(&range["name"]), text(&range["bytes"]), text(&range["from"]), text(&range["reason"]));
+        let _ =
+            writeln!(page, "\nquarantine: {name}: {bytes} bytes from {from} on are not counted: {reason}");
     }
     Ok(page)
 }
 
 /// Cells in columns, the first to the left, the others to the right.
 pub fn columns<const N: usize>(cells: &[[String; N]]) -> String {
-    let widths: [usize; N] = std::array::from_fn(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let widths: [usize; N] =
+        std::array::from_fn(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let mut text = String::new();
     for row in cells {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let _ = if column == 0 { write!(line, "{cell:<width$}") } else { write!(line, "  {cell:>width$}") };
+            let _ =
+                if column == 0 { write!(line, "{cell:<width$}") } else { write!(line, "  {cell:>width$}") };
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -215,9 +259,15 @@ mod tests {
         };
         assert_eq!(first(1, 0.into(), &[]), "tallyd 1, up 2 s, 1 log, everything is counted");
         assert_eq!(first(2, 0.into(), &["watch: x"]), "tallyd 1, up 2 s, 2 logs, everything is counted");
-        assert_eq!(first(2, 0.into(), &["logs: x"]), "tallyd 1, up 2 s, 2 logs, everything readable is counted");
+        assert_eq!(
+            first(2, 0.into(), &["logs: x"]),
+            "tallyd 1, up 2 s, 2 logs, everything readable is counted"
+        );
         assert_eq!(first(1_000, 1_234.into(), &[]), "tallyd 1, up 2 s, 1,000 logs, 1,234 bytes to count");
-        assert_eq!(first(0, Value::Null, &[]), "tallyd 1, up 2 s, 0 logs, the folders have not been scanned yet");
+        assert_eq!(
+            first(0, Value::Null, &[]),
+            "tallyd 1, up 2 s, 0 logs, the folders have not been scanned yet"
+        );
     }
 
     #[test]

@@ -37,7 +37,9 @@ impl Answer {
             Ok(value) => return Some(value),
             // The daemon has deleted the partial since the folder was listed.
             Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(trouble @ Trouble::Newer(_)) => self.notes.push(format!("{} is skipped: {trouble}", shown_path(path))),
+            Err(trouble @ Trouble::Newer(_)) => {
+                self.notes.push(format!("{} is skipped: {trouble}", shown_path(path)))
+            }
             Err(trouble) => self.errors.push(format!("{}: {trouble}", shown_path(path))),
         }
         None
@@ -47,10 +49,15 @@ impl Answer {
     fn list(&mut self, state: &Path) -> Option<Vec<Entry>> {
         if !state.join("partials").is_dir() {
             let what = if state.is_dir() { "is not a state folder of tallyd" } else { "does not exist" };
-            self.errors.push(format!("the folder {} {what}: give the state folder of the daemon as --state", shown_path(state)));
+            self.errors.push(format!(
+                "the folder {} {what}: give the state folder of the daemon as --state",
+                shown_path(state)
+            ));
             return None;
         }
-        folder::list(state).map_err(|error| self.errors.push(format!("cannot read {}: {error}", shown_path(state)))).ok()
+        folder::list(state)
+            .map_err(|error| self.errors.push(format!("cannot read {}: {error}", shown_path(state))))
+            .ok()
     }
 }
 
@@ -94,7 +101,10 @@ fn as_objects(listed: &[(Entry, Meta, u64)]) -> String {
 }
 
 fn as_table(listed: &[(Entry, Meta, u64)]) -> String {
-    let mut cells = vec![["log", "host", "id", "state", "days", "requests", "clients", "bytes stored", "written (UTC)"].map(str::to_owned)];
+    let mut cells = vec![
+        ["log", "host", "id", "state", "days", "requests", "clients", "bytes stored", "written (UTC)"]
+            .map(str::to_owned),
+    ];
     cells.extend(listed.iter().map(|(entry, meta, size)| {
         [
             shown_to_people(&meta.name),
@@ -126,7 +136,11 @@ pub fn check(state: &Path) -> Answer {
             (whole, clients) = (whole + 1, clients + count);
         }
     });
-    answer.text = format!("{} partials are as they were written, with {} clients by day\n", thousands(whole), thousands(clients));
+    answer.text = format!(
+        "{} partials are as they were written, with {} clients by day\n",
+        thousands(whole),
+        thousands(clients)
+    );
     answer
 }
 
@@ -149,7 +163,10 @@ pub fn export(state: &Path, to: &Path) -> Answer {
         match copy(entry, &bytes, to) {
             Ok(true) => copied += 1,
             Ok(false) => same += 1,
-            Err(error) => answer.errors.push(format!("cannot write {}: {error}", shown_path(&folder::path(&folder::of(to, &entry.host), entry.log)))),
+            Err(error) => answer.errors.push(format!(
+                "cannot write {}: {error}",
+                shown_path(&folder::path(&folder::of(to, &entry.host), entry.log))
+            )),
         }
     });
     answer.text = format!("{} partials copied, {} were there already\n", thousands(copied), thousands(same));
@@ -162,7 +179,9 @@ fn copy(entry: &Entry, bytes: &[u8], to: &Path) -> io::Result<bool> {
     match fs::read(folder::path(&folder, entry.log)) {
         Ok(there) if there == bytes => return Ok(false),
         Ok(there) if !there.is_empty() => {
-            return Err(io::Error::other("a different partial is already there and stays; move it away, or export to an empty folder"));
+            return Err(io::Error::other(
+                "a different partial is already there and stays; move it away, or export to an empty folder",
+            ));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -202,7 +221,10 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
     let counted = answer.errors.is_empty() && answer.notes.is_empty() && span::is_complete(&logs, span);
     if as_json {
         let day = |day: Option<Day>| day.map(|day| day.to_string());
-        let mut object = serde_json::Map::from_iter([("from".to_owned(), json!(day(from))), ("to".to_owned(), json!(day(to)))]);
+        let mut object = serde_json::Map::from_iter([
+            ("from".to_owned(), json!(day(from))),
+            ("to".to_owned(), json!(day(to))),
+        ]);
         object.append(&mut day_fields(&all.totals));
         let complete = counted && !all.at_least;
         object.extend([
@@ -213,19 +235,34 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
         answer.text = serde_json::to_string_pretty(&object).expect("keys are strings") + "\n";
     } else {
         let line = |name: String, Numbers { totals, files, at_least }: &Numbers| {
-            let numbers = [totals.requests(), totals.unique_clients(), totals.malformed, totals.bytes, *files].map(thousands);
+            let numbers =
+                [totals.requests(), totals.unique_clients(), totals.malformed, totals.bytes, *files]
+                    .map(thousands);
             let [requests, clients, malformed, bytes, files] = numbers;
-            [name, requests, if *at_least { format!("≥ {clients}") } else { clients }, malformed, bytes, files]
+            [
+                name,
+                requests,
+                if *at_least { format!("≥ {clients}") } else { clients },
+                malformed,
+                bytes,
+                files,
+            ]
         };
-        let mut cells = vec![["day", "requests", "unique clients", "malformed", "log bytes", "logs"].map(str::to_owned)];
-        cells.extend(days.iter().map(|(day, numbers)| line(day.map_or(UNDATED.to_owned(), |day| day.to_string()), numbers)));
+        let mut cells =
+            vec![["day", "requests", "unique clients", "malformed", "log bytes", "logs"].map(str::to_owned)];
+        cells.extend(
+            days.iter()
+                .map(|(day, numbers)| line(day.map_or(UNDATED.to_owned(), |day| day.to_string()), numbers)),
+        );
         cells.push(line(format!("all {}", thousands(days.len() as u64)), &all));
         answer.text = columns(&cells);
         if all.at_least || days.iter().any(|(_, day)| day.at_least) {
             answer.notes.push("≥: clients of some of these days were deleted (retention_days), so there may be more unique clients".to_owned());
         }
         if !counted {
-            answer.notes.push("these days are not complete: a log is still being counted, or could not be read".to_owned());
+            answer.notes.push(
+                "these days are not complete: a log is still being counted, or could not be read".to_owned(),
+            );
         }
     }
     answer
@@ -234,16 +271,29 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
 /// The numbers of each day of the span, undated last, and their total.
 ///
 /// A partial that is replaced meanwhile is read again; a partial that cannot be decoded is left out and reported.
-fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(Option<Day>, Numbers)>, Numbers) {
+fn unite_days(
+    answer: &mut Answer,
+    logs: &mut Vec<Stored>,
+    span: Span,
+) -> (Vec<(Option<Day>, Numbers)>, Numbers) {
     let mut parts: BTreeMap<(PathBuf, Option<Day>), Part> = BTreeMap::new();
     loop {
         let shares = span::shares(logs, span);
-        let of_days: Vec<(&[Share], Sum)> = shares.chunk_by(|one, two| one.reported == two.reported).map(|shares| (shares, span::sum(logs, shares))).collect();
+        let of_days: Vec<(&[Share], Sum)> = shares
+            .chunk_by(|one, two| one.reported == two.reported)
+            .map(|shares| (shares, span::sum(logs, shares)))
+            .collect();
         let all = span::sum(logs, &shares);
         let key = |share: &Share| (logs[share.log].path.clone(), share.day);
         // Days whose numbers are in the footers are not decoded.
-        let wanted = of_days.iter().filter(|(_, sum)| all.wants_union() || sum.wants_union()).flat_map(|(shares, _)| *shares);
-        let missing: Vec<Share> = wanted.filter(|share| !share.is_removed(logs) && !parts.contains_key(&key(share))).copied().collect();
+        let wanted = of_days
+            .iter()
+            .filter(|(_, sum)| all.wants_union() || sum.wants_union())
+            .flat_map(|(shares, _)| *shares);
+        let missing: Vec<Share> = wanted
+            .filter(|share| !share.is_removed(logs) && !parts.contains_key(&key(share)))
+            .copied()
+            .collect();
         let mut wrong = BTreeMap::new();
         for (share, part) in missing.iter().zip(unite::decode(logs, &missing, false)) {
             match part {
@@ -252,9 +302,14 @@ fn unite_days(answer: &mut Answer, logs: &mut Vec<Stored>, span: Span) -> (Vec<(
             }
         }
         if wrong.is_empty() {
-            let united = |shares: &[Share]| unite::unite(&shares.iter().filter_map(|share| parts.get(&key(share))).collect::<Vec<_>>());
-            let numbers = |sum: Sum, shares: &[Share]| if sum.wants_union() { sum.with(united(shares)) } else { sum.numbers };
-            let mut days: Vec<_> = of_days.into_iter().map(|(shares, sum)| (shares[0].reported, numbers(sum, shares))).collect();
+            let united = |shares: &[Share]| {
+                unite::unite(&shares.iter().filter_map(|share| parts.get(&key(share))).collect::<Vec<_>>())
+            };
+            let numbers = |sum: Sum, shares: &[Share]| {
+                if sum.wants_union() { sum.with(united(shares)) } else { sum.numbers }
+            };
+            let mut days: Vec<_> =
+                of_days.into_iter().map(|(shares, sum)| (shares[0].reported, numbers(sum, shares))).collect();
             days.sort_by_key(|(day, _)| (day.is_none(), *day));
             return (days, numbers(all, &shares));
         }

@@ -33,7 +33,10 @@ fn over(logs: &[(&str, String)]) -> Daemon {
 fn settle(daemon: &Daemon) {
     wait_until("all is counted and stored", || {
         let status = daemon.get("/api/v1/status");
-        (status["pending_bytes"] == 0 && status["unstored_files"] == 0 && daemon.ask("GET", "/readyz", &[])?.0 == 200).then_some(())
+        (status["pending_bytes"] == 0
+            && status["unstored_files"] == 0
+            && daemon.ask("GET", "/readyz", &[])?.0 == 200)
+            .then_some(())
     });
 }
 
@@ -54,13 +57,21 @@ fn names(answer: &Value) -> Vec<&str> {
 
 fn ask(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> (u16, BTreeMap<String, String>, String) {
     let (status, headers, body) = wait_until(path, || daemon.ask("GET", path, headers));
-    (status, headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect(), body)
+    (
+        status,
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect(),
+        body,
+    )
 }
 
 /// The problem that this path is answered by.
 fn problem(daemon: &Daemon, path: &str) -> Value {
     let (status, headers, body) = ask(daemon, path, &[]);
-    assert_eq!((status, headers["content-type"].as_str()), (400, "application/problem+json"), "{path}: {body}");
+    assert_eq!(
+        (status, headers["content-type"].as_str()),
+        (400, "application/problem+json"),
+        "{path}: {body}"
+    );
     serde_json::from_str(&body).unwrap()
 }
 
@@ -98,7 +109,11 @@ fn files_are_sorted_by_what_is_asked_for() {
     wait_until("it is gone", || daemon.file("a.log").filter(|file| file["state"] == "gone"));
     assert_eq!(names(&daemon.get("/api/v1/files?sort=-state"))[0], "a.log");
     assert_eq!(names(&daemon.get("/api/v1/files?state=gone")), ["a.log"]);
-    assert_eq!(names(&daemon.get("/api/v1/files?state=live")).len() + names(&daemon.get("/api/v1/files?state=final")).len(), 4);
+    assert_eq!(
+        names(&daemon.get("/api/v1/files?state=live")).len()
+            + names(&daemon.get("/api/v1/files?state=final")).len(),
+        4
+    );
 }
 
 #[test]
@@ -153,7 +168,8 @@ fn days_come_in_pages_and_in_both_orders() {
     daemon.wait_for("f.log", Truth { total: 1, ip: 1 });
     let days = |path: &str| -> (Vec<String>, Option<String>) {
         let answer = daemon.get(path);
-        let days = answer["days"].as_array().unwrap().iter().map(|day| day["day"].as_str().unwrap().to_owned());
+        let days =
+            answer["days"].as_array().unwrap().iter().map(|day| day["day"].as_str().unwrap().to_owned());
         (days.collect(), answer["next"].as_str().map(str::to_owned))
     };
     let all = ["2021-03-01", "2021-03-21", "2021-03-22", "2021-03-23", "2021-03-24", "2021-03-25", "undated"];
@@ -164,7 +180,10 @@ fn days_come_in_pages_and_in_both_orders() {
     assert_eq!((rest.join(" "), next), ("2021-03-22 2021-03-21 2021-03-01 undated".to_owned(), None));
     assert_eq!(days("/api/v1/days?from=2021-03-24&to=today").0, ["2021-03-24", "2021-03-25"]);
     assert_eq!(daemon.get("/api/v1/range?from=2021-03-01&to=month")["requests"], 18);
-    assert_eq!(daemon.get("/api/v1/top/clients?limit=10000")["clients"][0], json!({"client": "1.1.1.1", "requests": 10, "days": 3}));
+    assert_eq!(
+        daemon.get("/api/v1/top/clients?limit=10000")["clients"][0],
+        json!({"client": "1.1.1.1", "requests": 10, "days": 3})
+    );
     // Words are days of the machine's clock, in UTC: nothing of this log is of them.
     assert_eq!(daemon.get("/api/v1/range?from=yesterday&to=7d")["requests"], 0);
     assert_eq!(daemon.ask("GET", "/api/v1/days/today", &[]).unwrap().0, 404);
@@ -192,13 +211,21 @@ fn what_is_wrong_with_a_request_is_named() {
         ("/api/v1/range?from=0d", "from", "7d"),
         ("/api/v1/range?to=tomorrow", "to", "today"),
         ("/api/v1/range?from=today&to=yesterday", "from", "after"),
-        ("/api/v1/days?limits=1", "limits", "the parameters of this path are from, to, sort, limit, cursor, format"),
+        (
+            "/api/v1/days?limits=1",
+            "limits",
+            "the parameters of this path are from, to, sort, limit, cursor, format",
+        ),
         ("/api/v1/days/2021-02-30", "day", "2021-03-22"),
         ("/api/v1/status?x", "x", "has no parameters"),
         ("/openapi.json?x=1", "x", "has no parameters"),
     ] {
         let problem = problem(&daemon, path);
-        assert_eq!((&problem["code"], &problem["parameter"]), (&json!("bad-parameter"), &json!(parameter)), "{path}: {problem}");
+        assert_eq!(
+            (&problem["code"], &problem["parameter"]),
+            (&json!("bad-parameter"), &json!(parameter)),
+            "{path}: {problem}"
+        );
         assert!(problem["detail"].as_str().unwrap().contains(words), "{path}: {problem}");
     }
 }
@@ -209,7 +236,8 @@ fn the_type_of_a_problem_is_a_link_to_its_description() {
     let daemon = Daemon::start(&[]);
     let (_, _, page) = ask(&daemon, "/docs", &[]);
     let document = daemon.get("/openapi.json");
-    for code in document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap() {
+    for code in document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap()
+    {
         assert!(page.contains(&format!("id={code}")), "{code} has no anchor in /docs");
     }
     for (method, path, code) in [
@@ -220,7 +248,11 @@ fn the_type_of_a_problem_is_a_link_to_its_description() {
     ] {
         let (_, _, body) = daemon.ask(method, path, &[]).unwrap();
         let problem: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((&problem["code"], &problem["type"]), (&json!(code), &json!(format!("/docs#{code}"))), "{method} {path}");
+        assert_eq!(
+            (&problem["code"], &problem["type"]),
+            (&json!(code), &json!(format!("/docs#{code}"))),
+            "{method} {path}"
+        );
     }
 }
 
@@ -230,7 +262,11 @@ fn sorting_by_the_old_name_of_log_bytes_is_refused_with_the_new_name() {
     let daemon = five();
     for (old, new) in [("bytes", "log_bytes"), ("-bytes", "-log_bytes")] {
         let problem = problem(&daemon, &format!("/api/v1/files?sort={old}"));
-        assert_eq!((&problem["code"], &problem["parameter"]), (&json!("bad-parameter"), &json!("sort")), "{problem}");
+        assert_eq!(
+            (&problem["code"], &problem["parameter"]),
+            (&json!("bad-parameter"), &json!("sort")),
+            "{problem}"
+        );
         assert!(problem["detail"].as_str().unwrap().contains(&format!("now named {new:?}")), "{problem}");
         assert_eq!(names(&daemon.get(&format!("/api/v1/files?sort={new}"))).len(), 5);
     }
@@ -319,7 +355,8 @@ fn an_undated_log_that_cannot_be_read_makes_ranges_and_days_incomplete() {
         "/api/v1/days/2021-03-22",
         "/api/v1/days/2021-03-24",
     ];
-    let all_are = |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
+    let all_are =
+        |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
     wait_until("all is complete", || all_are(true));
     put_unreadable(&daemon, "access.log", &line(24, "2.2.2.2"));
     wait_until("nothing is complete", || all_are(false));
@@ -327,7 +364,9 @@ fn an_undated_log_that_cannot_be_read_makes_ranges_and_days_incomplete() {
     // Also after the coordinator has restarted.
     signal(daemon.pids("coordinator")[0], libc::SIGKILL);
     wait_until("the coordinator is there again", || (daemon.restarts("coordinator") == 1).then_some(()));
-    wait_until("the log is found again", || daemon.file("access.log").filter(|file| file["reason"].is_string()));
+    wait_until("the log is found again", || {
+        daemon.file("access.log").filter(|file| file["reason"].is_string())
+    });
     assert_eq!(all_are(false), Some(()));
     permit(&daemon.log("access.log"), 0o644);
     daemon.wait_for("access.log", Truth { total: 1, ip: 1 });
@@ -350,8 +389,14 @@ fn a_folder_that_cannot_be_read_makes_ranges_and_days_incomplete() {
     let daemon = Daemon::start_as_nobody();
     fs::write(daemon.log("20210322.log"), line(22, "1.1.1.1")).unwrap();
     daemon.wait_for("20210322.log", Truth { total: 1, ip: 1 });
-    let paths = ["/api/v1/range", "/api/v1/range?from=2021-03-22&to=2021-03-22", "/api/v1/top/clients", "/api/v1/days/2021-03-22"];
-    let all_are = |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
+    let paths = [
+        "/api/v1/range",
+        "/api/v1/range?from=2021-03-22&to=2021-03-22",
+        "/api/v1/top/clients",
+        "/api/v1/days/2021-03-22",
+    ];
+    let all_are =
+        |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
     wait_until("all is complete", || all_are(true));
     permit(&daemon.logs(), 0o000);
     wait_until("nothing is complete", || all_are(false));
@@ -365,7 +410,8 @@ fn a_folder_that_cannot_be_read_makes_ranges_and_days_incomplete() {
 fn a_damaged_log_of_which_no_day_is_known_makes_ranges_and_days_incomplete() {
     let daemon = over(&[("20210322.log", line(22, "1.1.1.1"))]);
     let paths = ["/api/v1/range", "/api/v1/range?from=2021-03-22&to=2021-03-22", "/api/v1/days/2021-03-22"];
-    let all_are = |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
+    let all_are =
+        |complete: bool| paths.iter().all(|path| daemon.get(path)["complete"] == complete).then_some(());
     wait_until("all is complete", || all_are(true));
     fs::write(daemon.log("access.log"), b"\x1f\x8b\x08\0\0\0\0\0\0\0").unwrap();
     wait_until("the damage is found", || daemon.file("access.log").filter(|file| file["reason"].is_string()));
@@ -379,22 +425,38 @@ fn a_damaged_log_of_which_no_day_is_known_makes_ranges_and_days_incomplete() {
 fn tallyd_is_not_ready_while_no_log_can_be_read_and_says_why() {
     let daemon = Daemon::start_as_nobody();
     let ready = || daemon.ask("GET", "/readyz", &[]).map(|(status, _, body)| (status, body));
-    let wait_ready = |what: &str| wait_until(what, || ready().filter(|answer| *answer == (200, "ready\n".to_owned())));
+    let wait_ready =
+        |what: &str| wait_until(what, || ready().filter(|answer| *answer == (200, "ready\n".to_owned())));
     // Without logs in a folder that can be read, there is nothing to wait for.
     wait_ready("an empty folder is ready");
     put_unreadable(&daemon, "access.log", &line(22, "1.1.1.1"));
-    let (_, body) = wait_until("one log that cannot be read is not ready", || ready().filter(|(status, _)| *status == 503));
+    let (_, body) = wait_until("one log that cannot be read is not ready", || {
+        ready().filter(|(status, _)| *status == 503)
+    });
     let problem: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&problem["code"], &problem["type"]), (&json!("not-ready"), &json!("/docs#not-ready")));
     let detail = problem["detail"].as_str().unwrap();
-    assert!(["cannot read 1 log in logs", "uid 65532", "let uid 65532 read it"].iter().all(|words| detail.contains(words)) || !is_root(), "{detail}");
+    assert!(
+        ["cannot read 1 log in logs", "uid 65532", "let uid 65532 read it"]
+            .iter()
+            .all(|words| detail.contains(words))
+            || !is_root(),
+        "{detail}"
+    );
     put_unreadable(&daemon, "error-free.log", &line(22, "1.1.1.1"));
-    wait_until("two are counted", || ready().filter(|(status, body)| *status == 503 && body.contains("cannot read 2 logs in logs")));
+    wait_until("two are counted", || {
+        ready().filter(|(status, body)| *status == 503 && body.contains("cannot read 2 logs in logs"))
+    });
     permit(&daemon.log("access.log"), 0o644);
     wait_ready("one log that can be read is ready");
     permit(&daemon.logs(), 0o000);
-    let (_, body) = wait_until("a folder that cannot be read is not ready", || ready().filter(|(status, _)| *status == 503));
-    assert!(body.contains("cannot read the watched folder") && body.contains("usermod -aG adm tallyd"), "{body}");
+    let (_, body) = wait_until("a folder that cannot be read is not ready", || {
+        ready().filter(|(status, _)| *status == 503)
+    });
+    assert!(
+        body.contains("cannot read the watched folder") && body.contains("usermod -aG adm tallyd"),
+        "{body}"
+    );
     permit(&daemon.logs(), 0o755);
     wait_ready("the folder can be read again");
 }
@@ -413,12 +475,21 @@ fn health_has_the_names_that_monitoring_systems_use() {
     fs::write(folder.join("logs/a.log"), line(22, "1.1.1.1")).unwrap();
     let token = "8d1f0a6be37c42959f6e4b2ad07c15e3";
     let daemon = Daemon::start_with_fault(folder, "pause", &[("TALLYD_READ_TOKEN", token)], &[]);
-    let answers = |paths: &[&str]| paths.iter().map(|path| daemon.ask("GET", path, &[]).map(|(status, _, body)| (status, body))).collect::<Vec<_>>();
+    let answers = |paths: &[&str]| {
+        paths
+            .iter()
+            .map(|path| daemon.ask("GET", path, &[]).map(|(status, _, body)| (status, body)))
+            .collect::<Vec<_>>()
+    };
     let (live, ready) = (["/healthz", "/health", "/livez", "/-/healthy"], ["/readyz", "/ready", "/-/ready"]);
     assert_eq!(answers(&live), vec![Some((200, "alive\n".to_owned())); 4]);
-    assert!(answers(&ready).iter().all(|answer| answer.as_ref().is_some_and(|(status, body)| *status == 503 && body.contains("bytes are left"))));
+    assert!(answers(&ready).iter().all(|answer| {
+        answer.as_ref().is_some_and(|(status, body)| *status == 503 && body.contains("bytes are left"))
+    }));
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
-    wait_until("all are ready", || (answers(&ready) == vec![Some((200, "ready\n".to_owned())); 3]).then_some(()));
+    wait_until("all are ready", || {
+        (answers(&ready) == vec![Some((200, "ready\n".to_owned())); 3]).then_some(())
+    });
     for path in live.iter().chain(&ready) {
         assert_eq!(daemon.ask("HEAD", path, &[]).unwrap().0, 200, "{path}");
         assert_eq!(daemon.ask("POST", path, &[]).unwrap().0, 405, "{path}");
@@ -468,7 +539,8 @@ fn head_is_answered_wherever_get_is() {
         assert!(headers.contains_key("x-content-type-options"), "{path}");
         let (status, headers, _) = daemon.ask("PATCH", &path, &[]).unwrap();
         let allow = headers["allow"].to_str().unwrap();
-        let allowed = operations.as_object().unwrap().keys().all(|method| allow.contains(&method.to_uppercase()));
+        let allowed =
+            operations.as_object().unwrap().keys().all(|method| allow.contains(&method.to_uppercase()));
         assert!(status == 405 && allowed, "{path}: {status} {allow}");
     }
 }
@@ -483,7 +555,9 @@ fn rows(csv: &str) -> Vec<Vec<&str>> {
 #[test]
 fn lists_are_csv_and_json_lines_too() {
     let daemon = five();
-    for (path, list) in [("/api/v1/files", "files"), ("/api/v1/days", "days"), ("/api/v1/top/clients", "clients")] {
+    for (path, list) in
+        [("/api/v1/files", "files"), ("/api/v1/days", "days"), ("/api/v1/top/clients", "clients")]
+    {
         let (_, _, body) = ask(&daemon, path, &[]);
         let all: Value = serde_json::from_str(&body).unwrap();
         let objects = all[list].as_array().unwrap();
@@ -495,7 +569,11 @@ fn lists_are_csv_and_json_lines_too() {
         assert_eq!(rows.len(), objects.len() + 1);
         // The header line has the names of the JSON in its order.
         let at = |name: &str| body.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name}"));
-        let plain: Vec<usize> = rows[0].iter().filter(|name| !name.starts_with("requests_by_hour_")).map(|name| at(name)).collect();
+        let plain: Vec<usize> = rows[0]
+            .iter()
+            .filter(|name| !name.starts_with("requests_by_hour_"))
+            .map(|name| at(name))
+            .collect();
         assert!(plain.is_sorted(), "{path}: {:?}", rows[0]);
         for (object, row) in objects.iter().zip(&rows[1..]) {
             let mut cells: BTreeMap<&str, &str> = rows[0].iter().copied().zip(row.iter().copied()).collect();
@@ -504,12 +582,22 @@ fn lists_are_csv_and_json_lines_too() {
                 match value {
                     Value::Array(values) => {
                         for (at, value) in values.iter().enumerate() {
-                            assert_eq!(cells.remove(format!("{name}_{at:02}").as_str()), Some(value.to_string().as_str()), "{path} {name}");
+                            assert_eq!(
+                                cells.remove(format!("{name}_{at:02}").as_str()),
+                                Some(value.to_string().as_str()),
+                                "{path} {name}"
+                            );
                         }
                     }
                     Value::Null => assert_eq!(cells.remove(name.as_str()), Some(""), "{path} {name}"),
-                    Value::String(text) => assert_eq!(cells.remove(name.as_str()), Some(text.as_str()), "{path} {name}"),
-                    value => assert_eq!(cells.remove(name.as_str()), Some(value.to_string().as_str()), "{path} {name}"),
+                    Value::String(text) => {
+                        assert_eq!(cells.remove(name.as_str()), Some(text.as_str()), "{path} {name}")
+                    }
+                    value => assert_eq!(
+                        cells.remove(name.as_str()),
+                        Some(value.to_string().as_str()),
+                        "{path} {name}"
+                    ),
                 }
             }
             assert!(cells.is_empty(), "{path}: {cells:?}");
@@ -520,10 +608,16 @@ fn lists_are_csv_and_json_lines_too() {
         assert_eq!(&lines, objects, "{path}");
     }
     let (_, _, report) = ask(&daemon, "/api/v1/report?format=csv", &[]);
-    assert_eq!(report, "name,total,ip\r\na.log,5,1\r\nb.log,3,3\r\nc-20210324.log,3,2\r\nd-20210301.log,1,1\r\ne.log,6,3\r\n");
+    assert_eq!(
+        report,
+        "name,total,ip\r\na.log,5,1\r\nb.log,3,3\r\nc-20210324.log,3,2\r\nd-20210301.log,1,1\r\ne.log,6,3\r\n"
+    );
     let (_, _, range) = ask(&daemon, "/api/v1/range?from=2021-03-22&to=2021-03-23&format=csv", &[]);
     let rows = rows(&range);
-    assert_eq!((rows.len(), &rows[0][..4], &rows[1][..4]), (2, &["from", "to", "requests", "parsed"][..], &["2021-03-22", "2021-03-23", "3", "3"][..]));
+    assert_eq!(
+        (rows.len(), &rows[0][..4], &rows[1][..4]),
+        (2, &["from", "to", "requests", "parsed"][..], &["2021-03-22", "2021-03-23", "3", "3"][..])
+    );
     // Where no other page has its place in the body, the header has it.
     let (_, headers, _) = ask(&daemon, "/api/v1/files?format=csv&limit=3", &[]);
     let link = headers["link"].strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
@@ -533,22 +627,36 @@ fn lists_are_csv_and_json_lines_too() {
 
 #[test]
 fn a_cell_is_no_formula() {
-    let daemon = over(&[("=1+1,\"x\".log", "=cmd|' /C calc'!A0 - - [22/Mar/2021:06:25:24 +0100] x\n".to_owned()), ("-5.log", line(22, "+1.2.3.4"))]);
+    let daemon = over(&[
+        ("=1+1,\"x\".log", "=cmd|' /C calc'!A0 - - [22/Mar/2021:06:25:24 +0100] x\n".to_owned()),
+        ("-5.log", line(22, "+1.2.3.4")),
+    ]);
     let (_, _, files) = ask(&daemon, "/api/v1/files?format=csv", &[]);
     assert!(files.contains(",'-5.log,") && files.contains(",\"'=1+1,\"\"x\"\".log\","), "{files}");
     let (_, _, clients) = ask(&daemon, "/api/v1/top/clients?format=csv", &[]);
-    assert!(clients.contains("\r\n'=cmd|',1,1\r\n") && clients.contains("\r\n'+1.2.3.4,1,1\r\n"), "{clients}");
+    assert!(
+        clients.contains("\r\n'=cmd|',1,1\r\n") && clients.contains("\r\n'+1.2.3.4,1,1\r\n"),
+        "{clients}"
+    );
     assert!(!files.starts_with('\u{feff}') && files.starts_with("id,name,"));
 }
 
 /// Asks without letting the client unpack anything.
 fn raw(daemon: &Daemon, path: &str, coding: &str) -> (BTreeMap<String, String>, Vec<u8>) {
-    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).proxy(None).build();
+    let config =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).proxy(None).build();
     let agent: ureq::Agent = config.into();
     let mut answer = agent.get(daemon.url(path)).header("accept-encoding", coding).call().unwrap();
     let mut body = Vec::new();
     answer.body_mut().as_reader().read_to_end(&mut body).unwrap();
-    (answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect(), body)
+    (
+        answer
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect(),
+        body,
+    )
 }
 
 #[test]
@@ -556,29 +664,59 @@ fn large_answers_are_packed_and_tags_tell_forms_apart() {
     let daemon = five();
     for path in ["/api/v1/files", "/api/v1/days", "/api/v1/files?format=csv", "/openapi.json", "/docs"] {
         let (headers, plain) = raw(&daemon, path, "identity");
-        assert!(!headers.contains_key("content-encoding") && plain.len() > 1024 && headers["vary"] == "accept, accept-encoding", "{path}: {headers:?}");
+        assert!(
+            !headers.contains_key("content-encoding")
+                && plain.len() > 1024
+                && headers["vary"] == "accept, accept-encoding",
+            "{path}: {headers:?}"
+        );
         let (gzip, body) = raw(&daemon, path, "gzip");
         let mut unpacked = Vec::new();
         flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut unpacked).unwrap();
-        assert_eq!((gzip["content-encoding"].as_str(), gzip["content-length"].parse(), unpacked == plain), ("gzip", Ok(body.len()), true), "{path}");
+        assert_eq!(
+            (gzip["content-encoding"].as_str(), gzip["content-length"].parse(), unpacked == plain),
+            ("gzip", Ok(body.len()), true),
+            "{path}"
+        );
         let (zstd, body) = raw(&daemon, path, "gzip, zstd");
-        assert_eq!((zstd["content-encoding"].as_str(), zstd::decode_all(&body[..]).unwrap() == plain), ("zstd", true), "{path}");
+        assert_eq!(
+            (zstd["content-encoding"].as_str(), zstd::decode_all(&body[..]).unwrap() == plain),
+            ("zstd", true),
+            "{path}"
+        );
         assert!(body.len() < plain.len() / 2, "{path}: {} of {}", body.len(), plain.len());
         let (_, head, _) = daemon.ask("HEAD", path, &[("accept-encoding", "gzip")]).unwrap();
-        assert_eq!((head["content-encoding"].to_str().unwrap(), head["content-length"].to_str().unwrap()), ("gzip", gzip["content-length"].as_str()), "{path}");
+        assert_eq!(
+            (head["content-encoding"].to_str().unwrap(), head["content-length"].to_str().unwrap()),
+            ("gzip", gzip["content-length"].as_str()),
+            "{path}"
+        );
         assert_eq!(head.get_all("vary").iter().count(), 1, "{path}: {head:?}");
         // Whoever has it in one packing has it in the other.
-        assert_eq!(ask(&daemon, path, &[("if-none-match", &gzip["etag"]), ("accept-encoding", "zstd")]).0, 304, "{path}");
+        assert_eq!(
+            ask(&daemon, path, &[("if-none-match", &gzip["etag"]), ("accept-encoding", "zstd")]).0,
+            304,
+            "{path}"
+        );
     }
     let (small, _) = raw(&daemon, "/api/v1/report", "gzip");
     assert!(!small.contains_key("content-encoding"), "{small:?}");
     // Another form is another answer.
-    let tags: Vec<String> = ["json", "csv", "ndjson"].map(|format| ask(&daemon, &format!("/api/v1/days?format={format}"), &[]).1["etag"].clone()).into();
+    let tags: Vec<String> = ["json", "csv", "ndjson"]
+        .map(|format| ask(&daemon, &format!("/api/v1/days?format={format}"), &[]).1["etag"].clone())
+        .into();
     assert_eq!(tags.iter().collect::<BTreeSet<_>>().len(), 3, "{tags:?}");
     for (own, tag) in tags.iter().enumerate() {
-        for (other, accept) in ["application/json", "text/csv", "application/x-ndjson"].into_iter().enumerate() {
-            let (status, headers, _) = ask(&daemon, "/api/v1/days", &[("accept", accept), ("if-none-match", tag)]);
-            assert_eq!((status == 304, headers["vary"].as_str()), (own == other, "accept, accept-encoding"), "{tag} {accept}");
+        for (other, accept) in
+            ["application/json", "text/csv", "application/x-ndjson"].into_iter().enumerate()
+        {
+            let (status, headers, _) =
+                ask(&daemon, "/api/v1/days", &[("accept", accept), ("if-none-match", tag)]);
+            assert_eq!(
+                (status == 304, headers["vary"].as_str()),
+                (own == other, "accept, accept-encoding"),
+                "{tag} {accept}"
+            );
         }
     }
 }
@@ -599,7 +737,8 @@ fn strict(document: &Value, schema: &Value) -> Value {
 #[track_caller]
 fn check_valid(document: &Value, schema: &Value, value: &Value, what: &str) {
     let validator = jsonschema::validator_for(&strict(document, schema)).unwrap();
-    let errors: Vec<String> = validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    let errors: Vec<String> =
+        validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{what}: {}\n{value}", errors.join("\n"));
 }
 
@@ -610,17 +749,28 @@ fn every_answer_is_as_the_document_says() {
     fs::write(daemon.log("copy.log"), line(21, "1.1.1.1").repeat(5)).unwrap();
     fs::write(daemon.log("damaged.log"), b"\x1f\x8b\x08\0\0\0\0\0\0\0").unwrap();
     fs::write(daemon.log(".hidden"), b"").unwrap();
-    wait_until("the damage is found", || daemon.file("damaged.log").filter(|file| file["reason"].is_string()));
-    wait_until("the copy is found", || daemon.file("copy.log").filter(|file| file["duplicate_of"].is_string() || file["state"] == "live"));
+    wait_until("the damage is found", || {
+        daemon.file("damaged.log").filter(|file| file["reason"].is_string())
+    });
+    wait_until("the copy is found", || {
+        daemon.file("copy.log").filter(|file| file["duplicate_of"].is_string() || file["state"] == "live")
+    });
     let document = daemon.get("/openapi.json");
     assert_eq!(document["openapi"], "3.1.0");
-    let ids: Vec<String> = daemon.get("/api/v1/files")["files"].as_array().unwrap().iter().map(|file| file["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<String> = daemon.get("/api/v1/files")["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["id"].as_str().unwrap().to_owned())
+        .collect();
     let mut checked = 0;
     let mut check = |method: &str, path: &str, operation: &Value, headers: &[(&str, &str)]| {
         let (status, headers, body) = wait_until(path, || daemon.ask(method, path, headers));
         let response = &operation["responses"][status.to_string()];
         assert!(response.is_object(), "{method} {path}: {status} is not described");
-        if let Some(media) = headers.get("content-type").map(|media| media.to_str().unwrap().split(';').next().unwrap()) {
+        if let Some(media) =
+            headers.get("content-type").map(|media| media.to_str().unwrap().split(';').next().unwrap())
+        {
             let content = &response["content"][media];
             assert!(content.is_object(), "{method} {path}: {status} {media} is not described");
             if ["application/json", "application/problem+json"].contains(&media) {
@@ -635,9 +785,17 @@ fn every_answer_is_as_the_document_says() {
     };
     for (template, operations) in document["paths"].as_object().unwrap() {
         let paths: Vec<String> = if template.contains("{id}") {
-            ids.iter().map(|id| template.replace("{id}", id)).chain([template.replace("{id}", "0000000000000000")]).collect()
+            ids.iter()
+                .map(|id| template.replace("{id}", id))
+                .chain([template.replace("{id}", "0000000000000000")])
+                .collect()
         } else {
-            ["2021-03-22", "2021-02-30", "undated", "today"].iter().map(|day| template.replace("{day}", day)).collect::<BTreeSet<_>>().into_iter().collect()
+            ["2021-03-22", "2021-02-30", "undated", "today"]
+                .iter()
+                .map(|day| template.replace("{day}", day))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
         };
         for (method, operation) in operations.as_object().unwrap() {
             let method = method.to_uppercase();
@@ -647,9 +805,20 @@ fn every_answer_is_as_the_document_says() {
                 if let Some(tag) = tag {
                     check(&method, path, operation, &[("if-none-match", &tag)]);
                 }
-                for parameter in operation["parameters"].as_array().unwrap().iter().filter(|parameter| parameter["in"] == "query") {
+                for parameter in operation["parameters"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter(|parameter| parameter["in"] == "query")
+                {
                     let name = parameter["name"].as_str().unwrap();
-                    for value in parameter["schema"]["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).chain(["1", "today", "x", ""]) {
+                    for value in parameter["schema"]["enum"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(Value::as_str)
+                        .chain(["1", "today", "x", ""])
+                    {
                         check(&method, &format!("{path}?{name}={value}"), operation, &[]);
                     }
                 }
@@ -667,7 +836,10 @@ fn a_number_of_days_is_read_if_the_document_allows_it() {
     let parameters = document["paths"]["/api/v1/days"]["get"]["parameters"].as_array().unwrap();
     let from = parameters.iter().find(|parameter| parameter["name"] == "from").unwrap();
     let validator = jsonschema::validator_for(&from["schema"]).unwrap();
-    for days in [0, 1, 9, 10, 999, 9_999, 10_000, 29_999, 30_000, 35_999, 36_000, 36_499, 36_500, 36_501, 36_600, 37_000, 99_999, 100_000] {
+    for days in [
+        0, 1, 9, 10, 999, 9_999, 10_000, 29_999, 30_000, 35_999, 36_000, 36_499, 36_500, 36_501, 36_600,
+        37_000, 99_999, 100_000,
+    ] {
         let value = format!("{days}d");
         let (status, _, _) = ask(&daemon, &format!("/api/v1/days?from={value}"), &[]);
         assert_eq!(status == 200, validator.is_valid(&json!(value)), "{value}: {status}");
@@ -678,15 +850,20 @@ fn a_number_of_days_is_read_if_the_document_allows_it() {
 #[test]
 fn the_examples_are_what_is_answered() {
     let samples: Vec<(&str, String)> = ["20210322.log", "20210323.log", "access-2021-03-24.log"]
-        .map(|name| (name, fs::read_to_string(format!("{}/files/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()))
+        .map(|name| {
+            (name, fs::read_to_string(format!("{}/files/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap())
+        })
         .into();
     let daemon = over(&samples);
     let id = daemon.file("20210322.log").unwrap()["id"].as_str().unwrap().to_owned();
     let document = daemon.get("/openapi.json");
     let mut compared = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
-        for (media, content) in operations["get"]["responses"]["200"]["content"].as_object().into_iter().flatten() {
-            for example in content["examples"].as_object().into_iter().flat_map(|examples| examples.values()) {
+        for (media, content) in
+            operations["get"]["responses"]["200"]["content"].as_object().into_iter().flatten()
+        {
+            for example in content["examples"].as_object().into_iter().flat_map(|examples| examples.values())
+            {
                 let asked = example["summary"].as_str().unwrap().strip_prefix("GET ").unwrap();
                 let asked = if path.ends_with("{id}") { path.replace("{id}", &id) } else { asked.to_owned() };
                 let (status, _, body) = ask(&daemon, &asked, &[("accept", media)]);
@@ -694,7 +871,8 @@ fn the_examples_are_what_is_answered() {
                 match example["value"].as_str() {
                     Some(text) => assert_eq!(text, body, "{asked}"),
                     None => {
-                        let (mut documented, mut real) = (example["value"].clone(), serde_json::from_str(&body).unwrap());
+                        let (mut documented, mut real) =
+                            (example["value"].clone(), serde_json::from_str(&body).unwrap());
                         check_valid(&document, &content["schema"], &documented, &asked);
                         for value in [&mut documented, &mut real] {
                             forget(value);
@@ -706,9 +884,11 @@ fn the_examples_are_what_is_answered() {
             }
         }
     }
-    let with_json =
-        document["paths"].as_object().unwrap().iter().filter(|(_, operations)| !operations["get"]["responses"]["200"]["content"]["application/json"].is_null());
-    let want: BTreeSet<&str> = with_json.map(|(path, _)| path.as_str()).filter(|path| *path != "/openapi.json").collect();
+    let with_json = document["paths"].as_object().unwrap().iter().filter(|(_, operations)| {
+        !operations["get"]["responses"]["200"]["content"]["application/json"].is_null()
+    });
+    let want: BTreeSet<&str> =
+        with_json.map(|(path, _)| path.as_str()).filter(|path| *path != "/openapi.json").collect();
     assert!(compared.is_superset(&want), "{:?} have no example", want.difference(&compared));
 }
 
@@ -754,7 +934,8 @@ fn each_range_in_quarantine_is_told() {
         fs::create_dir(folder.join(part)).unwrap();
     }
     fs::write(folder.join("faults/crash"), b"").unwrap();
-    let content: String = (0..20_000).map(|at| line(22, &format!("10.0.{}.{}", at / 250, at % 250))).collect();
+    let content: String =
+        (0..20_000).map(|at| line(22, &format!("10.0.{}.{}", at / 250, at % 250))).collect();
     assert!(content.len() > 1_100_000);
     fs::write(folder.join("logs/a.log"), content).unwrap();
     let daemon = Daemon::start_with_fault(folder, "crash", &[("TALLYD_FAULT_AT", "100000,1000000")], &[]);
@@ -763,14 +944,20 @@ fn each_range_in_quarantine_is_told() {
     wait_until("both ranges are told", || {
         let status = daemon.get("/api/v1/status")["quarantine"].get(0).cloned()?;
         let file = daemon.get(&format!("/api/v1/files/{}", status["file"].as_str().unwrap()));
-        let ranges: Vec<[u64; 3]> =
-            file["quarantine"].as_array().unwrap().iter().map(|range| ["from", "to", "bytes"].map(|name| range[name].as_u64().unwrap())).collect();
+        let ranges: Vec<[u64; 3]> = file["quarantine"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|range| ["from", "to", "bytes"].map(|name| range[name].as_u64().unwrap()))
+            .collect();
         // Until then, there is the first range, with the bytes of all.
         let [from, to, bytes] = *ranges.first()?;
         assert!(ranges.len() <= 2 && from < to && (ranges.len() == 2 || bytes >= to - from), "{file}");
         assert_eq!(
             ranges.len() == 2,
-            poisons.iter().all(|poison| ranges.iter().any(|[from, to, bytes]| from <= poison && poison < to && *bytes == to - from)),
+            poisons.iter().all(|poison| ranges
+                .iter()
+                .any(|[from, to, bytes]| from <= poison && poison < to && *bytes == to - from)),
             "{file}"
         );
         (ranges.len() == 2).then_some(())

@@ -78,7 +78,11 @@ fn new_row<const LEFT_OUT: LeftOut>() -> Row<LEFT_OUT> {
 }
 
 /// Reads so many times: each copy accepted is whole, and none is older than the one before. `never` is not shown at all.
-fn reader<const LEFT_OUT: LeftOut>(row: &Row<LEFT_OUT>, times: usize, never: Option<u64>) -> thread::JoinHandle<()> {
+fn reader<const LEFT_OUT: LeftOut>(
+    row: &Row<LEFT_OUT>,
+    times: usize,
+    never: Option<u64>,
+) -> thread::JoinHandle<()> {
     let row = row.clone();
     thread::spawn(move || {
         let mut latest = 0;
@@ -120,7 +124,8 @@ fn model_of_death(stores: usize, times: usize) {
         let first = thread::spawn(move || {
             publish(&first, &[1; DATA]);
             let stores_left = Cell::new(stores);
-            let row: Vec<Dying> = first.iter().map(|word| Dying { word, stores_left: &stores_left }).collect();
+            let row: Vec<Dying> =
+                first.iter().map(|word| Dying { word, stores_left: &stores_left }).collect();
             publish(&row, &[2; DATA]);
             assert_eq!(stores_left.get(), 0, "it was to die within this row");
         });

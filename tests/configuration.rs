@@ -25,13 +25,20 @@ struct InFile {
 fn in_file() -> BTreeMap<String, InFile> {
     let mut found = BTreeMap::new();
     for block in include_str!("../config/tallyd.toml").split("\n\n") {
-        let (comment, settings): (Vec<&str>, Vec<&str>) = block.lines().partition(|line| line.starts_with("# "));
+        let (comment, settings): (Vec<&str>, Vec<&str>) =
+            block.lines().partition(|line| line.starts_with("# "));
         let comment = comment.iter().map(|line| line.trim_start_matches("# ")).collect::<Vec<_>>().join("\n");
         // Quoted words are code in the document: Markdown would read stars in them.
         let description = comment.replace('"', "`");
         for setting in settings {
-            let (name, default) = setting.strip_prefix('#').and_then(|line| line.split_once(" = ")).unwrap_or_else(|| panic!("{setting:?} is no setting"));
-            found.insert(name.to_owned(), InFile { description: description.clone(), default: default.to_owned() });
+            let (name, default) = setting
+                .strip_prefix('#')
+                .and_then(|line| line.split_once(" = "))
+                .unwrap_or_else(|| panic!("{setting:?} is no setting"));
+            found.insert(
+                name.to_owned(),
+                InFile { description: description.clone(), default: default.to_owned() },
+            );
         }
     }
     found
@@ -41,9 +48,12 @@ fn in_file() -> BTreeMap<String, InFile> {
 fn values(setting: &Arg) -> String {
     let name = setting.get_id().as_str();
     if let Some(bounds) = BOUNDS.iter().find(|bounds| bounds.name == name) {
-        return format!("{} to {} {}", thousands(bounds.least), thousands(bounds.most), bounds.unit).trim_end().to_owned();
+        return format!("{} to {} {}", thousands(bounds.least), thousands(bounds.most), bounds.unit)
+            .trim_end()
+            .to_owned();
     }
-    let words: Vec<String> = setting.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+    let words: Vec<String> =
+        setting.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
     let unit = match setting.get_value_names().unwrap_or_default().first().map(|name| name.as_str()) {
         Some("DIR") => "folder",
         Some("FILE") => "file",
@@ -63,12 +73,16 @@ fn values(setting: &Arg) -> String {
 
 /// Checks that the default in the help of a setting is the one in the file, and returns it.
 fn default(name: &str, help: &str, file: &InFile) -> String {
-    let (_, default) = help.split_once(" [default: ").unwrap_or_else(|| panic!("the help of {name} has no default: {help}"));
+    let (_, default) =
+        help.split_once(" [default: ").unwrap_or_else(|| panic!("the help of {name} has no default: {help}"));
     let default = default.trim_end_matches(']');
     let written = file.default.trim_matches(['[', ']', '"']);
     // The number of CPUs, and what an empty value means, are sentences.
     let is_sentence = name == "workers" || written.is_empty();
-    assert!(is_sentence || default.split(',').next() == Some(written), "{name}: the default is {default} in the help and {written} in the file");
+    assert!(
+        is_sentence || default.split(',').next() == Some(written),
+        "{name}: the default is {default} in the help and {written} in the file"
+    );
     let first = default.split(',').next().unwrap_or_default();
     let number = first.parse().ok().map(|number: u64| default.replacen(first, &thousands(number), 1));
     number.unwrap_or_else(|| if is_sentence { default.to_owned() } else { format!("`{default}`") })
@@ -86,7 +100,8 @@ fn settings() -> String {
             group = heading;
             write!(text, "\n### {}\n", heading.unwrap_or_else(|| panic!("{name} is in no group"))).unwrap();
         }
-        let (flag, variable) = (setting.get_long().unwrap(), setting.get_env().and_then(|name| name.to_str()).unwrap());
+        let (flag, variable) =
+            (setting.get_long().unwrap(), setting.get_env().and_then(|name| name.to_str()).unwrap());
         let (values, default) = (values(setting), default(name, &help, &file));
         write!(text, "\n#### `{name}`\n\n- flag `--{flag}`, variable `{variable}`\n- value: {values}\n- default: {default}\n\n{}\n", file.description).unwrap();
     }
@@ -97,14 +112,22 @@ fn settings() -> String {
 /// The sentence on the settings that SIGHUP does not change: those that `src/supervisor/reload.rs` keeps.
 fn restart() -> String {
     let source = include_str!("../src/supervisor/reload.rs");
-    let kept = source.split("= stays!(").nth(1).and_then(|rest| rest.split(')').next()).expect("reload.rs lists what stays");
+    let kept = source
+        .split("= stays!(")
+        .nth(1)
+        .and_then(|rest| rest.split(')').next())
+        .expect("reload.rs lists what stays");
     let names: Vec<String> = kept.split(", ").map(|name| format!("`{name}`")).collect();
-    format!("These settings change only with a restart of the daemon; the journal names them if they differ:\n{}.\n", names.join(", "))
+    format!(
+        "These settings change only with a restart of the daemon; the journal names them if they differ:\n{}.\n",
+        names.join(", ")
+    )
 }
 
 /// Replaces the lines between `start` and the next [`END`].
 fn replaced(document: &str, start: &str, lines: &str) -> String {
-    let (before, rest) = document.split_once(start).unwrap_or_else(|| panic!("the document has no {start:?}"));
+    let (before, rest) =
+        document.split_once(start).unwrap_or_else(|| panic!("the document has no {start:?}"));
     let (mark, rest) = rest.split_once('\n').unwrap();
     let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("{start:?} has no end"));
     format!("{before}{start}{mark}\n{lines}{END}{after}")
@@ -119,7 +142,10 @@ fn the_document_has_every_setting_as_the_program_has_it() {
         return fs::write(&path, wanted).unwrap();
     }
     let differ = document.lines().zip(wanted.lines()).find(|(one, two)| one != two);
-    assert!(document == wanted, "UPDATE_DOCS=1 writes docs/CONFIGURATION.md anew; first difference: {differ:?}");
+    assert!(
+        document == wanted,
+        "UPDATE_DOCS=1 writes docs/CONFIGURATION.md anew; first difference: {differ:?}"
+    );
     let long: Vec<&str> = document.lines().filter(|line| line.chars().count() > 120).collect();
     assert!(long.is_empty(), "lines of more than 120 columns: {long:#?}");
 }

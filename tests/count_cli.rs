@@ -33,7 +33,13 @@ struct Ran {
 
 /// Runs it with these arguments and this on standard input.
 fn run_with<S: AsRef<OsStr>>(input: &[u8], arguments: &[S]) -> Ran {
-    let mut child = tallyd().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = tallyd()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // The program may end without reading it.
@@ -90,7 +96,8 @@ fn gz(members: &[&[u8]]) -> Vec<u8> {
 
 /// Numbers by the names of the API.
 fn day_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
-    let (requests, uniques) = (json!(totals.parsed + totals.malformed), json!(totals.ipv4 + totals.ipv6 + totals.other));
+    let (requests, uniques) =
+        (json!(totals.parsed + totals.malformed), json!(totals.ipv4 + totals.ipv6 + totals.other));
     BTreeMap::from([
         ("total", requests.clone()),
         ("requests", requests),
@@ -109,13 +116,17 @@ fn day_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
 /// Likewise with those that only files have.
 fn file_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
     let mut fields = day_fields(totals);
-    fields.extend([("blank", json!(totals.blank)), ("lines", json!(totals.parsed + totals.malformed + totals.blank))]);
+    fields.extend([
+        ("blank", json!(totals.blank)),
+        ("lines", json!(totals.parsed + totals.malformed + totals.blank)),
+    ]);
     fields
 }
 
 /// What `count --json` must say of logs, by the plain program.
 fn expected(logs: &[(&str, Vec<u8>)], rule: Rule) -> Value {
-    let (mut files, mut days, mut all) = (BTreeMap::new(), BTreeMap::<String, PlainTally>::new(), PlainTally::default());
+    let (mut files, mut days, mut all) =
+        (BTreeMap::new(), BTreeMap::<String, PlainTally>::new(), PlainTally::default());
     for (name, log) in logs {
         let tally = plain::tally(log, Rules { client: rule });
         files.insert(name, file_fields(&tally.totals()));
@@ -123,7 +134,10 @@ fn expected(logs: &[(&str, Vec<u8>)], rule: Rule) -> Value {
         // Under a key of its own for each file, so that the clients of all are united.
         for (day, numbers) in plain::tally(log, Rules { client: rule }).days {
             let file_day = day_of_name(name.as_bytes()).map_or("undated".to_owned(), |day| day.to_string());
-            days.entry(if day.is_empty() { file_day } else { day.clone() }).or_default().days.insert(format!("{name} {day}"), numbers);
+            days.entry(if day.is_empty() { file_day } else { day.clone() })
+                .or_default()
+                .days
+                .insert(format!("{name} {day}"), numbers);
         }
         all.days.extend(tally.days.into_iter().map(|(day, numbers)| (format!("{name} {day}"), numbers)));
     }
@@ -148,8 +162,14 @@ fn json_says_what_the_plain_program_counts() {
     let files = samples_folder.path().to_str().unwrap();
     let got: Value = serde_json::from_str(&print(&["count", "--json", files])).unwrap();
     assert_eq!(got, expected(&samples(), Rule::FirstField));
-    assert_eq!(got["days"].as_object().unwrap().keys().collect::<Vec<_>>(), ["2021-03-22", "2021-03-23", "2021-03-24", "2021-03-25"]);
-    assert_eq!((&got["files"]["20210322.log"]["total"], &got["files"]["20210322.log"]["ip"]), (&json!(401), &json!(61)));
+    assert_eq!(
+        got["days"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["2021-03-22", "2021-03-23", "2021-03-24", "2021-03-25"]
+    );
+    assert_eq!(
+        (&got["files"]["20210322.log"]["total"], &got["files"]["20210322.log"]["ip"]),
+        (&json!(401), &json!(61))
+    );
     assert_eq!((&got["all"]["requests"], &got["all"]["unique_ips"]), (&json!(952), &json!(83)));
 }
 
@@ -157,10 +177,14 @@ fn json_says_what_the_plain_program_counts() {
 fn the_rule_can_be_chosen() {
     let samples_folder = samples_folder();
     let files = samples_folder.path().to_str().unwrap();
-    let got: Value = serde_json::from_str(&print(&["count", "--client-rule", "before-dashes", "--json", files])).unwrap();
+    let got: Value =
+        serde_json::from_str(&print(&["count", "--client-rule", "before-dashes", "--json", files])).unwrap();
     assert_eq!(got, expected(&samples(), Rule::BeforeDashes));
     assert_eq!((&got["files"]["20210322.log"]["ip"], &got["all"]["unique_ips"]), (&json!(72), &json!(107)));
-    assert_eq!(print(&["count", "--client-rule", "first-field", "--json", files]), print(&["count", "--json", files]));
+    assert_eq!(
+        print(&["count", "--client-rule", "first-field", "--json", files]),
+        print(&["count", "--json", files])
+    );
 }
 
 #[test]
@@ -220,7 +244,8 @@ fn standard_input() {
     assert_eq!(got, expected(&[("-", log.clone())], Rule::FirstField));
     assert_eq!(got["days"]["undated"]["malformed"], json!(1));
     // Beside a file, with a mark, without an LF.
-    let ran = run_with(b"\xef\xbb\xbf203.0.113.7 - -", &["count", "--csv", &format!("{files}/{}", NAMES[0]), "-"]);
+    let ran =
+        run_with(b"\xef\xbb\xbf203.0.113.7 - -", &["count", "--csv", &format!("{files}/{}", NAMES[0]), "-"]);
     assert_eq!((ran.code, ran.out.lines().last()), (0, Some("-,1,1,1,0,1,0,1,1,1,0,0,15")));
     // Nothing at all.
     assert_eq!(print(&["count", "--csv", "-"]).lines().last(), Some("-,0,0,0,0,0,0,0,0,0,0,0,0"));
@@ -279,7 +304,9 @@ fn gz_files() {
 
 /// A log that hardly shrinks: a line for each of so many clients.
 fn clients(count: u32) -> Vec<u8> {
-    (0..count).flat_map(|at| format!("client-{} - -\n", at.wrapping_mul(2_654_435_761)).into_bytes()).collect()
+    (0..count)
+        .flat_map(|at| format!("client-{} - -\n", at.wrapping_mul(2_654_435_761)).into_bytes())
+        .collect()
 }
 
 /// A log in each format: the ending of its name, and its bytes.
@@ -293,7 +320,12 @@ fn packed(bytes: &[u8]) -> [(&'static str, Vec<u8>); 4] {
     // As the program `zstd` has it; the library leaves it out.
     zst.include_checksum(true).unwrap();
     zst.write_all(bytes).unwrap();
-    [("gz", gz(&[bytes])), ("zst", zst.finish().unwrap()), ("bz2", bz2.finish().unwrap()), ("xz", xz.finish().unwrap())]
+    [
+        ("gz", gz(&[bytes])),
+        ("zst", zst.finish().unwrap()),
+        ("bz2", bz2.finish().unwrap()),
+        ("xz", xz.finish().unwrap()),
+    ]
 }
 
 #[test]
@@ -315,7 +347,13 @@ fn compressed_files_of_every_format() {
         fs::write(folder.join("plain").with_extension(ending), LINE).unwrap();
         check_counted(&folder.join("plain").with_extension(ending), 1, 1);
     }
-    assert_eq!(print(&[OsStr::new("verify"), folder.path().as_os_str()]).lines().filter(|line| line.contains("both engines agree")).count(), 2 * 9);
+    assert_eq!(
+        print(&[OsStr::new("verify"), folder.path().as_os_str()])
+            .lines()
+            .filter(|line| line.contains("both engines agree"))
+            .count(),
+        2 * 9
+    );
 }
 
 /// A damaged file beside a good one: exit 1, a sentence on it, the numbers of both. Says how many requests of the damaged one counted.
@@ -328,7 +366,10 @@ fn check_damaged(path: &Path, sentence: &str) -> u64 {
     let got: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(got["files"]["20210322.log"]["total"], json!(401));
     let verified = run(&[OsStr::new("verify"), path.as_os_str()]);
-    assert_eq!((verified.code, &verified.err, verified.out.matches("both engines agree").count()), (1, &sentence, 2));
+    assert_eq!(
+        (verified.code, &verified.err, verified.out.matches("both engines agree").count()),
+        (1, &sentence, 2)
+    );
     got["files"][path.file_name().unwrap().to_str().unwrap()]["total"].as_u64().unwrap()
 }
 
@@ -361,7 +402,13 @@ fn a_damaged_file_counts_up_to_the_damage() {
     // A bomb. It holds no line, and one last line without LF.
     let [_, (_, zst), ..] = packed(&vec![0; 4 << 20]);
     fs::write(folder.join("x.zst"), zst.repeat(100)).unwrap();
-    assert_eq!(check_damaged(&folder.join("x.zst"), "the log is almost nothing but repetition, like a decompression bomb"), 1);
+    assert_eq!(
+        check_damaged(
+            &folder.join("x.zst"),
+            "the log is almost nothing but repetition, like a decompression bomb"
+        ),
+        1
+    );
 }
 
 /// Both a path that cannot be read and one that can: exit 1, a sentence on the one, the numbers of the other.
@@ -387,13 +434,17 @@ fn a_path_that_cannot_be_read_is_named_and_the_others_count() {
     let uid = nix::unistd::geteuid();
     // Root reads everything.
     if !uid.is_root() {
-        check_unreadable(&folder.join("secret.log"), &format!("secret.log: permission denied (tallyd runs as uid {uid})"));
+        check_unreadable(
+            &folder.join("secret.log"),
+            &format!("secret.log: permission denied (tallyd runs as uid {uid})"),
+        );
     }
     // Nothing that counts: exit 1 all the same, and an empty table.
     let ran = run(&[OsStr::new("count"), folder.join("missing.log").as_os_str()]);
     assert_eq!((ran.code, ran.out.lines().count()), (1, 2), "{}", ran.out);
     // Verify likewise.
-    let ran = run(&[OsStr::new("verify"), folder.join("missing.log").as_os_str(), folder.join("file").as_os_str()]);
+    let ran =
+        run(&[OsStr::new("verify"), folder.join("missing.log").as_os_str(), folder.join("file").as_os_str()]);
     assert_eq!((ran.code, ran.out.lines().count()), (1, 2), "{}", ran.out);
     assert!(ran.err.contains("missing.log: No such file"), "{}", ran.err);
 }
@@ -421,7 +472,11 @@ fn names_do_not_reach_the_terminal_raw() {
     for command in ["count", "verify"] {
         let ran = run(&[OsStr::new(command), path.as_os_str()]);
         assert_eq!(ran.code, 1);
-        assert!(harmless(&ran.err) && ran.err.contains("a\\n\\u{1b}[2J\\xff.log: No such file"), "{:?}", ran.err);
+        assert!(
+            harmless(&ran.err) && ran.err.contains("a\\n\\u{1b}[2J\\xff.log: No such file"),
+            "{:?}",
+            ran.err
+        );
     }
 }
 
@@ -434,7 +489,12 @@ fn logs_of_one_name_in_two_folders_are_both_there() {
         fs::write(path, LINE.repeat(count)).unwrap();
     }
     let got = count_json(&[&paths[0], &paths[1]]);
-    let totals: BTreeMap<&str, &Value> = got["files"].as_object().unwrap().iter().map(|(name, fields)| (name.as_str(), &fields["total"])).collect();
+    let totals: BTreeMap<&str, &Value> = got["files"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, fields)| (name.as_str(), &fields["total"]))
+        .collect();
     assert_eq!(totals, BTreeMap::from([("access.log", &json!(1)), (paths[1].to_str().unwrap(), &json!(2))]));
     // One client in both: united, not added up.
     assert_eq!((&got["all"]["total"], &got["all"]["ip"]), (&json!(3), &json!(1)));
@@ -487,18 +547,27 @@ fn a_file_of_the_kernel_is_counted() {
 fn verify_says_that_both_engines_agree() {
     let samples_folder = samples_folder();
     let files = samples_folder.path().to_str().unwrap();
-    let verdicts = |rule: &str| NAMES.map(|name| format!("{files}/{name}: both engines agree (rule {rule})\n")).concat();
+    let verdicts =
+        |rule: &str| NAMES.map(|name| format!("{files}/{name}: both engines agree (rule {rule})\n")).concat();
     assert_eq!(print(&["verify", files]), verdicts("first-field") + &verdicts("before-dashes"));
     assert_eq!(print(&["verify", "--client-rule", "before-dashes", files]), verdicts("before-dashes"));
     // What is hard to count: damage, marks, torn lines.
     let folder = Folder::new();
-    let hard = [b"\xef\xbb\xbf \n", LINE.as_bytes(), b"\xff\0,\r\n\n", &[b'x'; 100_000], &LINE.as_bytes()[..50]].concat();
+    let hard =
+        [b"\xef\xbb\xbf \n", LINE.as_bytes(), b"\xff\0,\r\n\n", &[b'x'; 100_000], &LINE.as_bytes()[..50]]
+            .concat();
     fs::write(folder.join("hard.log"), &hard).unwrap();
     let whole = gz(&[&hard, &hard]);
     fs::write(folder.join("hard.gz"), &whole[..whole.len() - 30]).unwrap();
     let ran = run(&[OsStr::new("verify"), folder.path().as_os_str()]);
     assert_eq!(ran.out.lines().filter(|line| line.contains("both engines agree")).count(), 4, "{}", ran.out);
-    assert!(ran.code == 1 && ran.err.contains("hard.gz: counted up to the damage") && ran.err.lines().count() == 1, "{}", ran.err);
+    assert!(
+        ran.code == 1
+            && ran.err.contains("hard.gz: counted up to the damage")
+            && ran.err.lines().count() == 1,
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -528,15 +597,27 @@ fn a_pipe_is_counted_without_a_path() {
     for (ending, bytes) in packed(log.as_bytes()).into_iter().chain([plain]) {
         for words in [&["count", "--csv"][..], &["count", "--csv", "-"]] {
             let ran = run_with(&bytes, words);
-            assert_eq!((ran.code, ran.err.as_str(), ran.out.lines().nth(1)), (0, "", Some(line.as_str())), "{ending} {words:?}");
+            assert_eq!(
+                (ran.code, ran.err.as_str(), ran.out.lines().nth(1)),
+                (0, "", Some(line.as_str())),
+                "{ending} {words:?}"
+            );
         }
         // Each rule reads the same bytes, though a pipe can be read once.
         let ran = run_with(&bytes, &["verify"]);
-        assert_eq!((ran.code, ran.out.as_str()), (0, "-: both engines agree (rule first-field)\n-: both engines agree (rule before-dashes)\n"), "{ending}");
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (0, "-: both engines agree (rule first-field)\n-: both engines agree (rule before-dashes)\n"),
+            "{ending}"
+        );
         // A named pipe: bytes that are more than a pipe holds, so they are read while they are written.
         let path = folder.join(ending);
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
-        let many = if ending == "plain" { clients(20_000) } else { packed(&clients(20_000)).into_iter().find(|(other, _)| *other == ending).unwrap().1 };
+        let many = if ending == "plain" {
+            clients(20_000)
+        } else {
+            packed(&clients(20_000)).into_iter().find(|(other, _)| *other == ending).unwrap().1
+        };
         assert!(many.len() > 65_536);
         let to = path.clone();
         let writer = std::thread::spawn(move || fs::write(to, many));
@@ -558,7 +639,11 @@ fn without_a_path_and_without_a_pipe_the_sentence_names_what_to_give() {
         let output = tallyd().arg(command).stdin(terminal).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{said}");
-        assert!(said.starts_with(&format!("tallyd: nothing to {command}: name files or folders")) && said.contains("zcat"), "{said}");
+        assert!(
+            said.starts_with(&format!("tallyd: nothing to {command}: name files or folders"))
+                && said.contains("zcat"),
+            "{said}"
+        );
     }
     // An empty pipe is counted, and mentioned.
     let ran = run(&["count"]);
@@ -583,13 +668,19 @@ fn files_of_a_folder_are_chosen_by_patterns() {
     let names = |words: &[&str]| names_counted(words, folder.path());
     let silent = |names: &[&str]| (names.iter().map(|name| (*name).to_owned()).collect(), String::new());
     assert_eq!(names(&["--include", "access.log*"]), silent(&["access.log", "access.log.1"]));
-    assert_eq!(names(&["--include", "/access.log", "--include", "oth??.log"]), silent(&["access.log", "other.log"]));
+    assert_eq!(
+        names(&["--include", "/access.log", "--include", "oth??.log"]),
+        silent(&["access.log", "other.log"])
+    );
     assert_eq!(names(&["--include", "access.log:other.log"]), silent(&["access.log", "other.log"]));
     assert_eq!(names(&["--include", "*.log", "--exclude", "other*"]), silent(&["access.log", "error.log"]));
     // A file that --exclude matches is not mentioned: the user asked for that.
     assert_eq!(names(&["--exclude", "*.1", "--exclude", "error.log"]), silent(&["access.log", "other.log"]));
     // Patterns are for folders: a file that is named is counted.
-    assert_eq!(names_counted(&["--include", "x", "--exclude", "*"], &folder.join("access.log")), silent(&["access.log"]));
+    assert_eq!(
+        names_counted(&["--include", "x", "--exclude", "*"], &folder.join("access.log")),
+        silent(&["access.log"])
+    );
     let ran = run(&["verify", "--include", "access.log", folder.path().to_str().unwrap()]);
     assert_eq!((ran.code, ran.out.lines().count(), ran.err.as_str()), (0, 2, ""), "{}", ran.out);
 }
@@ -602,7 +693,10 @@ fn files_of_a_folder_that_are_no_access_logs_are_skipped_with_a_reason() {
     fs::write(folder.join("b.error.log.2.gz"), gz(&[b"no request\n"])).unwrap();
     let error_log = format!("{} (an error log)", path("b.error.log.2.gz"));
     let remedy = "; to count error logs, name them or give --include\n";
-    assert_eq!(names_counted(&[], folder.path()), (vec!["access.log".to_owned()], format!("tallyd: skipped 1 file: {error_log}{remedy}")));
+    assert_eq!(
+        names_counted(&[], folder.path()),
+        (vec!["access.log".to_owned()], format!("tallyd: skipped 1 file: {error_log}{remedy}"))
+    );
     // By its first bytes, whatever its name; a compressed log is no archive.
     fs::write(folder.join("a.log"), b"PK\x03\x04 and more").unwrap();
     fs::write(folder.join("z.gz"), gz(&[b"PK\x03\x04 and more\n"])).unwrap();
@@ -620,7 +714,11 @@ fn files_of_a_folder_that_are_no_access_logs_are_skipped_with_a_reason() {
         fs::write(folder.join(&format!("error.log.{number}")), LINE).unwrap();
     }
     let (_, said) = names_counted(&[], folder.path());
-    assert!(said.starts_with("tallyd: skipped 11 files: ") && said.contains("error.log.3 (an error log) and 6 more; to count"), "{said}");
+    assert!(
+        said.starts_with("tallyd: skipped 11 files: ")
+            && said.contains("error.log.3 (an error log) and 6 more; to count"),
+        "{said}"
+    );
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
@@ -636,10 +734,20 @@ fn a_file_that_is_named_is_counted_or_refused() {
     for (name, kind) in [("old.zip", "the file is a zip archive"), ("old.log", "the file is a tar archive")] {
         check_unreadable(&folder.join(name), &format!("{name}: {kind}, not a plain, gz, zst, bz2 or xz log"));
         let ran = run(&[OsStr::new("verify"), folder.join(name).as_os_str()]);
-        assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains(kind) && ran.err.lines().count() == 1, "{}", ran.err);
+        assert!(
+            ran.code == 1 && ran.out.is_empty() && ran.err.contains(kind) && ran.err.lines().count() == 1,
+            "{}",
+            ran.err
+        );
     }
     let ran = run_with(b"\x7fELF and more", &["count"]);
-    assert_eq!((ran.code, ran.err.as_str()), (1, "tallyd: cannot count standard input: the file is a program (ELF), not a plain, gz, zst, bz2 or xz log\n"));
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (
+            1,
+            "tallyd: cannot count standard input: the file is a program (ELF), not a plain, gz, zst, bz2 or xz log\n"
+        )
+    );
 }
 
 #[test]
@@ -648,13 +756,24 @@ fn help_shows_examples() {
     assert!(help.contains("zcat /var/log/nginx/access.log.*.gz | tallyd count"), "{help}");
     for words in [&["--help"][..], &["-h"]] {
         let help = print(words);
-        for example in ["tallyd serve /var/log/nginx", "tallyd count /var/log/nginx/access.log", "curl http://127.0.0.1:8080/api/v1/report"] {
+        for example in [
+            "tallyd serve /var/log/nginx",
+            "tallyd count /var/log/nginx/access.log",
+            "curl http://127.0.0.1:8080/api/v1/report",
+        ] {
             assert!(help.contains(&format!("\n  {example} ")), "{help}");
         }
     }
     // The settings are in groups, and not in the summary.
     let (long, short) = (print(&["--help"]), print(&["-h"]));
-    for heading in ["Watching logs:", "Counting:", "API and access:", "Store:", "Memory and limits:", "Sandbox and journal:"] {
+    for heading in [
+        "Watching logs:",
+        "Counting:",
+        "API and access:",
+        "Store:",
+        "Memory and limits:",
+        "Sandbox and journal:",
+    ] {
         assert!(long.contains(&format!("\n{heading}\n")) && !short.contains(heading), "{heading}");
     }
 }
@@ -662,7 +781,13 @@ fn help_shows_examples() {
 /// Nobody reads on: the program ends without a panic.
 #[test]
 fn a_reader_may_leave() {
-    let mut child = tallyd().args(["count", "--json"]).args(vec![FILES; 200]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = tallyd()
+        .args(["count", "--json"])
+        .args(vec![FILES; 200])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");

@@ -73,8 +73,11 @@ fn client() -> impl Strategy<Value = Vec<u8>> {
 
 /// A time stamp, real or almost.
 fn stamp() -> impl Strategy<Value = Vec<u8>> {
-    let usual = (0..24u32, 0..60u32).prop_map(|(hour, minute)| format!("[22/Mar/2021:{hour:02}:{minute:02}:24 +0100]").into_bytes());
-    let months = select(vec!["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "mar", "Foo"]);
+    let usual = (0..24u32, 0..60u32)
+        .prop_map(|(hour, minute)| format!("[22/Mar/2021:{hour:02}:{minute:02}:24 +0100]").into_bytes());
+    let months = select(vec![
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "mar", "Foo",
+    ]);
     let years = select(vec![0u32, 1, 1900, 2000, 2020, 2021, 9999]);
     let any = (0..33u32, months, years, 0..26u32, 0..62u32, 0..63u32, select(vec!["+", "-", ",", "+0", ""]));
     let any = any.prop_map(|(day, month, year, hour, minute, second, sign)| {
@@ -85,9 +88,27 @@ fn stamp() -> impl Strategy<Value = Vec<u8>> {
 
 /// A line as servers write them, most of them alike.
 fn line() -> impl Strategy<Value = Vec<u8>> {
-    let between = select(vec![" - - ", " - - ", " - - ", " - - ", " - -", " - frank ", ", 10.0.0.1 - - ", "  ", "\t-\t-\t"]);
-    let rest = select(vec![" \"GET / HTTP/1.1\" 200 12 \"-\" \"curl/8.14.1\"\n", " \"GET / HTTP/1.1\" 200 12\r\n", "\n", " x\n", ""]);
-    (client(), between, stamp(), rest).prop_map(|(client, between, stamp, rest)| [&client, between.as_bytes(), &stamp, rest.as_bytes()].concat())
+    let between = select(vec![
+        " - - ",
+        " - - ",
+        " - - ",
+        " - - ",
+        " - -",
+        " - frank ",
+        ", 10.0.0.1 - - ",
+        "  ",
+        "\t-\t-\t",
+    ]);
+    let rest = select(vec![
+        " \"GET / HTTP/1.1\" 200 12 \"-\" \"curl/8.14.1\"\n",
+        " \"GET / HTTP/1.1\" 200 12\r\n",
+        "\n",
+        " x\n",
+        "",
+    ]);
+    (client(), between, stamp(), rest).prop_map(|(client, between, stamp, rest)| {
+        [&client, between.as_bytes(), &stamp, rest.as_bytes()].concat()
+    })
 }
 
 /// A line with one byte that is another.
@@ -116,20 +137,27 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 
 fn log() -> impl Strategy<Value = Bytes> {
     let start = prop_oneof![8 => Just(&b""[..]), 1 => Just(BOM)];
-    (start, prop::collection::vec(piece(), 0..40)).prop_map(|(start, pieces)| Bytes([start, &pieces.concat()].concat()))
+    (start, prop::collection::vec(piece(), 0..40))
+        .prop_map(|(start, pieces)| Bytes([start, &pieces.concat()].concat()))
 }
 
 /// A log with lines of more than a mebibyte: what comes before the long run of one byte, the byte, how often, and what follows.
 type LongLine = (Bytes, u8, usize, Bytes);
 
 fn long_log() -> impl Strategy<Value = Vec<LongLine>> {
-    let part = || prop::collection::vec(prop_oneof![line(), damaged_line(), client(), stamp()], 0..4).prop_map(|pieces| Bytes(pieces.concat()));
+    let part = || {
+        prop::collection::vec(prop_oneof![line(), damaged_line(), client(), stamp()], 0..4)
+            .prop_map(|pieces| Bytes(pieces.concat()))
+    };
     let count = prop_oneof![Just(1 << 20), (1 << 20) - 200..(1 << 20) + 200usize, 4000..5000usize];
     prop::collection::vec((part(), select(b"xx [".as_slice()), count, part()), 1..3)
 }
 
 fn long_bytes(lines: &[LongLine]) -> Vec<u8> {
-    lines.iter().flat_map(|(before, byte, count, after)| [&before.0[..], &vec![*byte; *count], &after.0].concat()).collect()
+    lines
+        .iter()
+        .flat_map(|(before, byte, count, after)| [&before.0[..], &vec![*byte; *count], &after.0].concat())
+        .collect()
 }
 
 fn sizes() -> impl Strategy<Value = Vec<usize>> {
@@ -141,7 +169,11 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 /// So many cases, or in proportion to those asked for.
 fn cases(count: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { (u64::from(default.cases) * u64::from(count) / 1000).max(1) as u32 } else { count };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() {
+        (u64::from(default.cases) * u64::from(count) / 1000).max(1) as u32
+    } else {
+        count
+    };
     // A failing input is for a `check` of `tests/rules.rs`, not for a file beside it.
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..default }
 }
@@ -247,10 +279,17 @@ fn way() -> impl Strategy<Value = Way> {
 }
 
 /// Counts a log cut at these places, its ranges in these ways, and checks what is said of each range.
-fn count_cut(file: &File, log: &[u8], rule: Rule, cuts: &[Index], ways: &[Way]) -> Result<Vec<Counted>, TestCaseError> {
+fn count_cut(
+    file: &File,
+    log: &[u8],
+    rule: Rule,
+    cuts: &[Index],
+    ways: &[Way],
+) -> Result<Vec<Counted>, TestCaseError> {
     // A cut right behind a byte order mark, or within it, parts it from its line.
     let first = BOM.len() + 1;
-    let places: BTreeSet<usize> = cuts.iter().filter(|_| log.len() > first).map(|cut| first + cut.index(log.len() - first)).collect();
+    let places: BTreeSet<usize> =
+        cuts.iter().filter(|_| log.len() > first).map(|cut| first + cut.index(log.len() - first)).collect();
     let from = std::iter::once(0).chain(places.iter().copied());
     let to = places.iter().copied().chain([log.len()]);
     let ended = log.last() == Some(&b'\n');
@@ -260,10 +299,16 @@ fn count_cut(file: &File, log: &[u8], rule: Rule, cuts: &[Index], ways: &[Way]) 
         // An unfinished last line may start in any range: each must know that it counts.
         let last = if ended && way.hold { LastLine::Hold } else { LastLine::Count };
         let mut beats = 0;
-        let counted = range::count(file, range, How { rules: rules(rule), io: way.io, last }, |_| beats += 1).unwrap();
+        let counted =
+            range::count(file, range, How { rules: rules(rule), io: way.io, last }, |_| beats += 1).unwrap();
         prop_assert!(beats > 0);
         let end = counted.end as usize;
-        prop_assert!(end == from || (end > from && (end == log.len() || log[end - 1] == b'\n')), "{:?} ends at {}", range, end);
+        prop_assert!(
+            end == from || (end > from && (end == log.len() || log[end - 1] == b'\n')),
+            "{:?} ends at {}",
+            range,
+            end
+        );
         prop_assert!(counted.head.holds(file).unwrap() && counted.tail.holds(file).unwrap());
         // Of a mark alone, a test of its own tells.
         prop_assert!(!counted.held || log == BOM);
@@ -271,7 +316,10 @@ fn count_cut(file: &File, log: &[u8], rule: Rule, cuts: &[Index], ways: &[Way]) 
     }
     if log != BOM {
         prop_assert_eq!(counts.iter().map(|counted| counted.end).max().unwrap_or(0), log.len() as u64);
-        prop_assert_eq!(counts.iter().filter(|counted| counted.unterminated).count(), usize::from(!ended && !log.is_empty()));
+        prop_assert_eq!(
+            counts.iter().filter(|counted| counted.unterminated).count(),
+            usize::from(!ended && !log.is_empty())
+        );
     }
     Ok(counts)
 }
@@ -369,7 +417,13 @@ fn a_mark_alone_is_not_held_back_when_the_log_is_final() {
     fs::write(folder.join("log"), BOM).unwrap();
     let file = File::open(folder.join("log")).unwrap();
     for (last, held, end) in [(LastLine::Hold, true, 0), (LastLine::Count, false, 3)] {
-        let counted = range::count(&file, Range::new(0, 3).unwrap(), How { rules: Rules::default(), io: Io::Read, last }, |_| ()).unwrap();
+        let counted = range::count(
+            &file,
+            Range::new(0, 3).unwrap(),
+            How { rules: Rules::default(), io: Io::Read, last },
+            |_| (),
+        )
+        .unwrap();
         // Unterminated: if it grows after all, its first line is found only from the start.
         assert_eq!((counted.held, counted.end, counted.unterminated), (held, end, !held), "{last:?}");
         assert_eq!(counted.tally, Tally::default());
@@ -383,7 +437,19 @@ fn a_file_that_is_shorter_than_its_range_is_trouble() {
     let file = File::open(folder.join("log")).unwrap();
     for io in [Io::Map, Io::Read, Io::Auto] {
         let how = How { rules: Rules::default(), io, last: LastLine::Count };
-        assert!(matches!(range::count(&file, Range::new(0, 5).unwrap(), how, |_| ()), Err(range::Trouble::Shorter)), "{io:?}");
-        assert!(matches!(range::count(&file, Range::new(9, 10).unwrap(), how, |_| ()), Err(range::Trouble::Shorter)), "{io:?}");
+        assert!(
+            matches!(
+                range::count(&file, Range::new(0, 5).unwrap(), how, |_| ()),
+                Err(range::Trouble::Shorter)
+            ),
+            "{io:?}"
+        );
+        assert!(
+            matches!(
+                range::count(&file, Range::new(9, 10).unwrap(), how, |_| ()),
+                Err(range::Trouble::Shorter)
+            ),
+            "{io:?}"
+        );
     }
 }

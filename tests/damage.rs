@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use nix::libc::SIGTERM;
 use serde_json::Value;
 use support::state::{
-    Random, all_of, append, day_of, file_numbers, is_settled, kill_all, partial_of, partials, settle, settle_with, some_state, start_paused, stored, truth,
-    wait_for_day,
+    Random, all_of, append, day_of, file_numbers, is_settled, kill_all, partial_of, partials, settle,
+    settle_with, some_state, start_paused, stored, truth, wait_for_day,
 };
 use support::{Daemon, Folder, Truth, block, signal, wait_until};
 
@@ -40,12 +40,15 @@ fn starts_right(folder: Folder, logs: &[(&str, Vec<u8>)], gone: &[u8], what: &st
     }
     let (with, without) = (truth(&all_of(logs, Some(gone))), truth(&all_of(logs, None)));
     // What is damaged may show when it is needed only.
-    let day = wait_until("the day is complete and right", || day_of(&daemon).filter(|day| [with, without].contains(day) && is_settled(&daemon)));
+    let day = wait_until("the day is complete and right", || {
+        day_of(&daemon).filter(|day| [with, without].contains(day) && is_settled(&daemon))
+    });
     let file = file_numbers(&daemon, "gone.log");
     assert_eq!(file, if day == with { Some((truth(gone), "gone".to_owned())) } else { None }, "{what}");
     if file.is_none() {
-        let kept =
-            fs::read_dir(partials(daemon.folder.path())).unwrap().any(|entry| entry.unwrap().path().extension().is_some_and(|suffix| suffix == "damaged"));
+        let kept = fs::read_dir(partials(daemon.folder.path()))
+            .unwrap()
+            .any(|entry| entry.unwrap().path().extension().is_some_and(|suffix| suffix == "damaged"));
         assert!(kept && daemon.journal().contains("it is set aside"), "{what}");
     }
     kill_all(daemon)
@@ -109,7 +112,9 @@ fn a_log_whose_stored_clients_are_damaged_is_counted_again_when_they_are_needed(
                 fs::rename(folder.join("logs/access.log"), folder.join("logs").join(to)).unwrap();
                 let daemon = Daemon::start_in(folder, &[], &[]);
                 // Until it is written under its new name, what is stored is believed.
-                wait_until("the damage is found", || daemon.journal().contains("it is set aside").then_some(()));
+                wait_until("the damage is found", || {
+                    daemon.journal().contains("it is set aside").then_some(())
+                });
                 daemon.wait_for(to, numbers);
                 wait_for_day(&daemon, numbers);
                 daemon
@@ -124,7 +129,9 @@ fn a_log_whose_stored_clients_are_damaged_is_counted_again_when_they_are_needed(
             }
         };
         settle(&daemon);
-        assert!(daemon.journal().contains("it is set aside") && files[0].0.with_extension("damaged").exists());
+        assert!(
+            daemon.journal().contains("it is set aside") && files[0].0.with_extension("damaged").exists()
+        );
         folder = kill_all(daemon);
     }
 }
@@ -135,9 +142,14 @@ fn a_state_that_is_not_what_it_was_stops_nobody() {
     let files = stored(folder.path());
     let state = folder.join("state");
     // Without the partials, or with a file where a folder is to be.
-    for (path, there) in
-        [("", true), ("partials", false), ("partials", true), ("partials/v1", true), ("partials/v1/host=local", false), ("partials/v1/host=local", true)]
-    {
+    for (path, there) in [
+        ("", true),
+        ("partials", false),
+        ("partials", true),
+        ("partials/v1", true),
+        ("partials/v1/host=local", false),
+        ("partials/v1/host=local", true),
+    ] {
         put_back(folder.path(), &files);
         if path.is_empty() {
             fs::remove_dir_all(&state).unwrap();
@@ -155,7 +167,10 @@ fn a_state_that_is_not_what_it_was_stops_nobody() {
         wait_for_day(&daemon, truth(&all_of(&logs, None)));
         if there && !path.is_empty() {
             wait_until("it is said", || degraded_state(&daemon));
-            assert!(daemon.journal().contains("cannot use the store") || daemon.journal().contains("cannot write the store"));
+            assert!(
+                daemon.journal().contains("cannot use the store")
+                    || daemon.journal().contains("cannot write the store")
+            );
             fs::remove_file(state.join(path)).unwrap();
         }
         settle(&daemon);
@@ -165,7 +180,15 @@ fn a_state_that_is_not_what_it_was_stops_nobody() {
     // Things that are not the daemon's.
     put_back(folder.path(), &files);
     let own = partials(folder.path());
-    for name in ["x", "x.parquet", "00000000000000FF.parquet", "0000000000000001.tmp", ".0000000000000002.tmp", ".x.tmp", "0000000000000003.damaged"] {
+    for name in [
+        "x",
+        "x.parquet",
+        "00000000000000FF.parquet",
+        "0000000000000001.tmp",
+        ".0000000000000002.tmp",
+        ".x.tmp",
+        "0000000000000003.damaged",
+    ] {
         fs::write(own.join(name), "junk").unwrap();
     }
     fs::write(own.join("0000000000000004.parquet"), "junk").unwrap();
@@ -178,7 +201,11 @@ fn a_state_that_is_not_what_it_was_stops_nobody() {
     fs::create_dir_all(state.join("partials/v1/host=")).unwrap();
     fs::create_dir_all(state.join("partials/v2/host=local")).unwrap();
     for (path, bytes) in &files {
-        fs::write(path.with_file_name(format!(".{}", path.with_extension("tmp").file_name().unwrap().display())), &bytes[..bytes.len() / 2]).unwrap();
+        fs::write(
+            path.with_file_name(format!(".{}", path.with_extension("tmp").file_name().unwrap().display())),
+            &bytes[..bytes.len() / 2],
+        )
+        .unwrap();
     }
     let daemon = Daemon::start_in(folder, &[], &[]);
     settle_with(&daemon, &logs, Some(&gone));
@@ -187,7 +214,12 @@ fn a_state_that_is_not_what_it_was_stops_nobody() {
     assert!(!own.join(".0000000000000002.tmp").exists());
     folder = kill_all(daemon);
     // What is noted beside the partials.
-    for garbage in [&b"\0\xff\n"[..], b"", b"tallyd 99.0.0 inflight: device inode from to strikes kills\n1 2 3 4 5 6\n", &[b'7'; 100_000]] {
+    for garbage in [
+        &b"\0\xff\n"[..],
+        b"",
+        b"tallyd 99.0.0 inflight: device inode from to strikes kills\n1 2 3 4 5 6\n",
+        &[b'7'; 100_000],
+    ] {
         put_back(folder.path(), &files);
         fs::write(state.join("inflight"), garbage).unwrap();
         fs::write(state.join("lock"), garbage).unwrap();
@@ -219,7 +251,9 @@ fn a_stored_log_that_cannot_be_read_for_a_while_is_not_set_aside() {
         }
         fs::write(daemon.log("access.log"), &*bytes).unwrap();
         wait_until("it is said", || degraded_state(&daemon));
-        wait_until("it is in the journal", || daemon.journal().contains("cannot read the partial of a log").then_some(()));
+        wait_until("it is in the journal", || {
+            daemon.journal().contains("cannot read the partial of a log").then_some(())
+        });
         assert!(!daemon.journal().contains("it is set aside"));
         fs::remove_dir(&path).unwrap();
         fs::rename(&away, &path).unwrap();
@@ -251,7 +285,9 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-        if let Some(folder) = self.0.ancestors().find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tallyd-test-"))) {
+        if let Some(folder) = self.0.ancestors().find(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tallyd-test-"))
+        }) {
             let _ = fs::remove_dir_all(folder);
         }
     }
@@ -274,7 +310,10 @@ fn is_really_stored(daemon: Daemon, logs: &[(&str, Vec<u8>)]) {
 #[test]
 fn a_full_disk_stops_no_counting() {
     let folder = Folder::new();
-    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=2m", "tallyd-test"], &folder.join("state")) else { return };
+    let Some(_mount) = Mount::new(&["-t", "tmpfs", "-o", "size=2m", "tallyd-test"], &folder.join("state"))
+    else {
+        return;
+    };
     let daemon = Daemon::start_in(folder, &[], &[]);
     let mut logs = vec![("access.log", block(5_000, 5_000, 3).0)];
     fs::write(daemon.log("access.log"), &logs[0].1).unwrap();
@@ -339,7 +378,9 @@ fn a_state_folder_that_is_removed_is_written_again() {
     for part in ["state", "state/partials", "state/partials/v1/host=local"] {
         fs::remove_dir_all(daemon.folder.join(part)).unwrap();
         // Nothing changes, and still it is found.
-        wait_until("all that is there is stored again", || (stored(daemon.folder.path()).len() >= logs.len() && is_settled(&daemon)).then_some(()));
+        wait_until("all that is there is stored again", || {
+            (stored(daemon.folder.path()).len() >= logs.len() && is_settled(&daemon)).then_some(())
+        });
         for (name, bytes) in &logs {
             daemon.wait_for(name, truth(bytes));
         }
@@ -350,9 +391,13 @@ fn a_state_folder_that_is_removed_is_written_again() {
     append(&daemon.log("access.log"), &more);
     logs[1].1.extend_from_slice(&more);
     daemon.wait_for("access.log", truth(&logs[1].1));
-    wait_until("all that is there is stored again", || (stored(daemon.folder.path()).len() >= logs.len() && is_settled(&daemon)).then_some(()));
+    wait_until("all that is there is stored again", || {
+        (stored(daemon.folder.path()).len() >= logs.len() && is_settled(&daemon)).then_some(())
+    });
     let daemon = start_paused(kill_all(daemon), &[]);
-    wait_until("it is known", || (daemon.get("/api/v1/report").as_object().unwrap().len() == logs.len()).then_some(()));
+    wait_until("it is known", || {
+        (daemon.get("/api/v1/report").as_object().unwrap().len() == logs.len()).then_some(())
+    });
     for (name, bytes) in &logs {
         let truth = truth(bytes);
         assert_eq!(daemon.reported(name), Some((truth.total, truth.ip)));
@@ -367,8 +412,12 @@ struct Strace(Child);
 impl Strace {
     /// Attaches strace to a process, if it is there and that is permitted. Else says that it is not.
     fn attach(pid: i32, words: &[&str], output: &Path) -> Option<Strace> {
-        let spawned =
-            Command::new("strace").args(["-f", "-y", "-s", "256", "-p", &pid.to_string(), "-o"]).arg(output).args(words).stderr(Stdio::piped()).spawn();
+        let spawned = Command::new("strace")
+            .args(["-f", "-y", "-s", "256", "-p", &pid.to_string(), "-o"])
+            .arg(output)
+            .args(words)
+            .stderr(Stdio::piped())
+            .spawn();
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) => {

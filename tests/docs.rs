@@ -19,7 +19,8 @@ const ADDRESS: &str = "http://127.0.0.1:8080";
 /// The logs of `files/`.
 const SAMPLES: [&str; 3] = ["20210322.log", "20210323.log", "access-2021-03-24.log"];
 /// Fields that are different each time.
-const VOLATILE: &[&str] = &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp", "memory"];
+const VOLATILE: &[&str] =
+    &["as_of", "pid", "uptime_seconds", "unstored_files", "landlock", "seccomp", "memory"];
 
 /// A piece of the document.
 enum Piece {
@@ -57,13 +58,17 @@ impl Ids {
 
     /// Is this what was written, but for what is different each time?
     fn same(&mut self, written: &Value, real: &Value) -> bool {
-        let is_id = |text: &str| text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_id = |text: &str| {
+            text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
         match (written, real) {
             (Value::Object(written), Value::Object(real)) => {
                 let is_process = written.contains_key("role");
                 let is_volatile = |key: &str| VOLATILE.contains(&key) || (is_process && key == "state");
                 // All are looked at, whatever the first ones are: ids are learned on the way.
-                let mut compare = |(key, one): (&String, &Value)| is_volatile(key) || real.get(key).is_some_and(|two| self.same(one, two));
+                let mut compare = |(key, one): (&String, &Value)| {
+                    is_volatile(key) || real.get(key).is_some_and(|two| self.same(one, two))
+                };
                 let differ = written.iter().filter(|field| !compare(*field)).count();
                 differ == 0 && written.keys().eq(real.keys())
             }
@@ -95,16 +100,19 @@ fn transcripts_are_real(document: &str, steps_min: usize) {
         fs::create_dir_all(folder.join(copy)).unwrap();
         for name in SAMPLES {
             // Written anew: as old as the test.
-            fs::write(folder.join(copy).join(name), fs::read(root.join("files").join(name)).unwrap()).unwrap();
+            fs::write(folder.join(copy).join(name), fs::read(root.join("files").join(name)).unwrap())
+                .unwrap();
         }
     }
     let daemon = Daemon::start_in(folder, &[], &[("TALLYD_TOKEN", TOKEN)]);
     wait_until("all logs are counted and stored", || {
         let status = daemon.get("/api/v1/status");
-        (status["pending_bytes"] == 0 && status["logs"] == SAMPLES.len() && status["unstored_files"] == 0).then_some(())
+        (status["pending_bytes"] == 0 && status["logs"] == SAMPLES.len() && status["unstored_files"] == 0)
+            .then_some(())
     });
     // `tallyd` is the program under test.
-    let search = format!("{}:{}", support::program().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let search =
+        format!("{}:{}", support::program().parent().unwrap().display(), std::env::var("PATH").unwrap());
     let (mut ids, mut wrong, mut updated) = (Ids::default(), Vec::new(), String::new());
     let mut steps = 0;
     for piece in pieces(&fs::read_to_string(&path).unwrap()) {
@@ -118,7 +126,12 @@ fn transcripts_are_real(document: &str, steps_min: usize) {
         steps += 1;
         let line = ids.translate(&command).replace(ADDRESS, &daemon.url(""));
         let mut shell = Command::new("sh");
-        shell.args(["-c", &line]).env("TOKEN", TOKEN).env("no_proxy", "*").env("PATH", &search).current_dir(daemon.folder.path());
+        shell
+            .args(["-c", &line])
+            .env("TOKEN", TOKEN)
+            .env("no_proxy", "*")
+            .env("PATH", &search)
+            .current_dir(daemon.folder.path());
         let output = shell.output().unwrap();
         let real = String::from_utf8(output.stdout).unwrap();
         let same = match (serde_json::from_str(&written), serde_json::from_str(&real)) {
@@ -126,7 +139,10 @@ fn transcripts_are_real(document: &str, steps_min: usize) {
             _ => written.trim_end() == real.trim_end(),
         };
         if !same {
-            wrong.push(format!("$ {command}\nthe document has:\n{written}tallyd prints:\n{real}\n{}", String::from_utf8_lossy(&output.stderr)));
+            wrong.push(format!(
+                "$ {command}\nthe document has:\n{written}tallyd prints:\n{real}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
         let end = if real.is_empty() || real.ends_with('\n') { "" } else { "\n" };
         updated += &format!("$ {}\n{real}{end}", ids.translate(&command));
@@ -162,7 +178,10 @@ fn the_readme_fits_a_screen() {
 #[test]
 fn the_links_of_the_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let docs = fs::read_dir(root.join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "md"));
     let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root.join(name));
     // As GitHub names the anchor of a heading: small letters, digits, `_` and `-`; a dash for each space.
     let anchor = |heading: &str| -> String {
@@ -173,7 +192,9 @@ fn the_links_of_the_documents_lead_somewhere() {
         };
         heading.trim_start_matches('#').trim().chars().filter_map(letter).collect()
     };
-    let anchors = |text: &str| -> Vec<String> { text.lines().filter(|line| line.starts_with('#')).map(anchor).collect() };
+    let anchors = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
+    };
     let (mut dead, mut links) = (Vec::new(), 0);
     for path in docs.chain(top) {
         let text = fs::read_to_string(&path).unwrap();
@@ -184,7 +205,11 @@ fn the_links_of_the_documents_lead_somewhere() {
             links += 1;
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
             let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
-            let has_heading = || heading.is_empty() || fs::read_to_string(&file).is_ok_and(|text| anchors(&text).iter().any(|anchor| anchor == heading));
+            let has_heading = || {
+                heading.is_empty()
+                    || fs::read_to_string(&file)
+                        .is_ok_and(|text| anchors(&text).iter().any(|anchor| anchor == heading))
+            };
             if !file.exists() || !has_heading() {
                 dead.push(format!("{}: {target}", path.display()));
             }
@@ -197,7 +222,8 @@ fn the_links_of_the_documents_lead_somewhere() {
 #[test]
 fn the_scripts_of_the_document_can_be_read_by_a_shell() {
     let document = include_str!("../docs/API.md");
-    let scripts: Vec<&str> = document.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```\n")?.0)).collect();
+    let scripts: Vec<&str> =
+        document.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```\n")?.0)).collect();
     assert!(!scripts.is_empty());
     for script in scripts {
         let output = Command::new("sh").args(["-n", "-c", script]).output().unwrap();
@@ -220,15 +246,29 @@ fn what_is_different_is_found() {
     check(r#"[1,2]"#, r#"[1]"#, false);
     check(r#"["0123456789abcdef","0123456789abcdef"]"#, r#"["fedcba9876543210","fedcba9876543210"]"#, true);
     check(r#"["0123456789abcdef","0123456789abcdef"]"#, r#"["fedcba9876543210","fedcba9876543211"]"#, false);
-    check(r#"["0123456789abcdef","/x/0123456789abcdef"]"#, r#"["fedcba9876543210","/x/fedcba9876543210"]"#, true);
-    assert_eq!(pieces("a\n```console\n$ b\nc\nd\n\n$ e\n```\n$ f\n").iter().filter(|piece| matches!(piece, Piece::Step(..))).count(), 2);
+    check(
+        r#"["0123456789abcdef","/x/0123456789abcdef"]"#,
+        r#"["fedcba9876543210","/x/fedcba9876543210"]"#,
+        true,
+    );
+    assert_eq!(
+        pieces("a\n```console\n$ b\nc\nd\n\n$ e\n```\n$ f\n")
+            .iter()
+            .filter(|piece| matches!(piece, Piece::Step(..)))
+            .count(),
+        2
+    );
 }
 
 #[test]
 fn completions_and_manual_pages_know_the_commands() {
     let run = |arguments: &[&str]| {
         let output = support::tallyd().args(arguments).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = run(&["completions", shell]);
@@ -240,7 +280,13 @@ fn completions_and_manual_pages_know_the_commands() {
     let (_, script, _) = run(&["completions", "bash"]);
     assert!(Command::new("bash").args(["-n", "-c", &script]).status().is_ok_and(|status| status.success()));
     let (code, page, _) = run(&["man"]);
-    assert!(code == Some(0) && page.contains(".TH tallyd 1") && page.contains(r"upload\-max\-mib") && page.contains("TALLYD_UPLOAD_MAX_MIB"), "{page}");
+    assert!(
+        code == Some(0)
+            && page.contains(".TH tallyd 1")
+            && page.contains(r"upload\-max\-mib")
+            && page.contains("TALLYD_UPLOAD_MAX_MIB"),
+        "{page}"
+    );
     let (_, page, _) = run(&["man", "count"]);
     assert!(page.contains(".TH tallyd-count 1") && page.contains(r"\-\-csv"), "{page}");
     assert!(page.contains("zcat /var/log/nginx/access.log.*.gz | tallyd count"), "{page}");

@@ -30,10 +30,17 @@ impl Listener {
         write!(stream, "GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n{last}\r\n").unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut listener = Listener(BufReader::new(stream));
-        let head: Vec<String> = std::iter::from_fn(|| Some(listener.line()?).filter(|line| !line.is_empty())).collect();
+        let head: Vec<String> =
+            std::iter::from_fn(|| Some(listener.line()?).filter(|line| !line.is_empty())).collect();
         assert_eq!(head[0], "HTTP/1.1 200 OK");
-        assert!(head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")), "{head:?}");
-        assert!(head.iter().any(|line| line.eq_ignore_ascii_case("cache-control: private, no-cache")), "{head:?}");
+        assert!(
+            head.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")),
+            "{head:?}"
+        );
+        assert!(
+            head.iter().any(|line| line.eq_ignore_ascii_case("cache-control: private, no-cache")),
+            "{head:?}"
+        );
         assert!(!head.iter().any(|line| line.to_lowercase().starts_with("content-encoding")), "{head:?}");
         listener
     }
@@ -83,7 +90,10 @@ fn a_change_is_told_with_its_numbers() {
     let daemon = Daemon::start(&[]);
     let mut listener = Listener::new(&daemon, None);
     let first = listener.event().unwrap();
-    assert_eq!((first.name.as_str(), &first.data["requests"], &first.data["files"]), ("change", &json!(0), &json!(0)));
+    assert_eq!(
+        (first.name.as_str(), &first.data["requests"], &first.data["files"]),
+        ("change", &json!(0), &json!(0))
+    );
     append(&daemon, "a.log", LINE.repeat(3).as_bytes());
     // The last state is always told; one on the way to it may be left out.
     let event = listener.until(|event| event.data["requests"] == 3 && event.data["pending_bytes"] == 0);
@@ -128,7 +138,11 @@ fn no_more_than_four_events_come_in_a_second() {
         events += 1;
     }
     // The first one may come at once; after it, each is 250 ms behind the one before. A slow machine only makes it longer.
-    assert!(start.elapsed() >= Duration::from_millis(250) * (events - 1), "{events} in {:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(250) * (events - 1),
+        "{events} in {:?}",
+        start.elapsed()
+    );
 }
 
 #[test]

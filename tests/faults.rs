@@ -40,10 +40,19 @@ fn counts_right_while(harm: impl Fn(&Daemon) + Sync, times: usize) {
         daemon.wait_for(&format!("2021030{log}.log"), truth);
     }
     // The harm was done.
-    assert!(["worker", "coordinator", "api"].iter().map(|role| daemon.restarts(role)).sum::<u64>() >= times as u64 / 2);
+    assert!(
+        ["worker", "coordinator", "api"].iter().map(|role| daemon.restarts(role)).sum::<u64>()
+            >= times as u64 / 2
+    );
     let days = daemon.get("/api/v1/days");
-    let day = wait_until("the day is complete", || Some(daemon.get("/api/v1/days/2021-03-22")).filter(|day| day["complete"] == true));
-    assert_eq!((day["requests"].as_u64(), day["unique_ips"].as_u64(), day["files"].as_u64()), (Some(truth.total * 8), Some(truth.ip + 7), Some(8)), "{days}");
+    let day = wait_until("the day is complete", || {
+        Some(daemon.get("/api/v1/days/2021-03-22")).filter(|day| day["complete"] == true)
+    });
+    assert_eq!(
+        (day["requests"].as_u64(), day["unique_ips"].as_u64(), day["files"].as_u64()),
+        (Some(truth.total * 8), Some(truth.ip + 7), Some(8)),
+        "{days}"
+    );
     assert_eq!(daemon.get("/api/v1/status")["quarantine"], serde_json::json!([]));
 }
 
@@ -81,9 +90,12 @@ fn the_numbers_stay_when_the_coordinator_dies() {
         wait_until("there is a new coordinator, and it has looked at the folder", || {
             assert_eq!(daemon.reported("20210322.log"), Some((truth.total, truth.ip)));
             assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], truth.total);
-            (daemon.restarts("coordinator") == death && daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
+            (daemon.restarts("coordinator") == death && daemon.get("/api/v1/status")["pending_bytes"] == 0)
+                .then_some(())
         });
-        wait_until("the log is complete", || daemon.file("20210322.log").filter(|file| file["complete"] == true));
+        wait_until("the log is complete", || {
+            daemon.file("20210322.log").filter(|file| file["complete"] == true)
+        });
         assert_eq!(daemon.file("20210322.log").unwrap()["id"], id);
     }
 }
@@ -97,14 +109,21 @@ fn a_stopped_worker_is_killed_and_its_job_done_by_another() {
     let busy = wait_until("a worker counts", || {
         let status = daemon.get("/api/v1/status");
         let processes = status["processes"].as_array().unwrap();
-        processes.iter().find(|process| process["role"] == "worker" && process["state"] == "working").and_then(|process| process["pid"].as_i64())
+        processes
+            .iter()
+            .find(|process| process["role"] == "worker" && process["state"] == "working")
+            .and_then(|process| process["pid"].as_i64())
     });
     let busy = busy as i32;
     signal(busy, SIGSTOP);
     let start = Instant::now();
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
     wait_until("the stopped worker is gone", || (!lives(busy)).then_some(()));
-    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?} to find a stopped worker", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "it took {:?} to find a stopped worker",
+        start.elapsed()
+    );
     daemon.wait_for("20210322.log", truth);
     wait_until("it was started again", || (daemon.restarts("worker") == 1).then_some(()));
 }
@@ -120,7 +139,12 @@ fn truncated_under_the_mapping(length: u64, more: &[u8]) {
     let daemon = Daemon::start_with_fault(folder, "pause", &[], &["--io", "mmap"]);
     wait_until("a worker is in the middle", || {
         let status = daemon.get("/api/v1/status");
-        status["processes"].as_array().unwrap().iter().find(|process| process["range_bytes_done"].as_u64() > Some(0)).map(|_| ())
+        status["processes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|process| process["range_bytes_done"].as_u64() > Some(0))
+            .map(|_| ())
     });
     let log = File::options().write(true).open(daemon.log("20210322.log")).unwrap();
     log.set_len(length).unwrap();
@@ -133,7 +157,11 @@ fn truncated_under_the_mapping(length: u64, more: &[u8]) {
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
     daemon.wait_for("20210322.log", Truth { total: totals.requests(), ip: totals.unique_clients() });
     let file = daemon.file("20210322.log").unwrap();
-    assert_eq!((file["complete"].as_bool(), file["malformed"].as_u64()), (Some(true), Some(totals.malformed)), "{file}");
+    assert_eq!(
+        (file["complete"].as_bool(), file["malformed"].as_u64()),
+        (Some(true), Some(totals.malformed)),
+        "{file}"
+    );
     assert_eq!(daemon.get("/api/v1/status")["quarantine"], serde_json::json!([]));
 }
 
@@ -178,7 +206,8 @@ fn a_range_that_ends_every_worker_is_quarantined_and_all_else_counts() {
     let (small, small_truth) = block(10, 10, 11);
     fs::write(folder.join("logs/20210323.log"), &small).unwrap();
     let daemon = Daemon::start_with_fault(folder, "crash", &[("TALLYD_FAULT_AT", "5000000")], &[]);
-    let range = wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
+    let range =
+        wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
     assert_eq!(range["name"], "20210322.log");
     let (from, to) = (range["from"].as_u64().unwrap(), range["to"].as_u64().unwrap());
     assert!(from <= 5_000_000 && 5_000_000 < to && to - from <= 4096, "{range}");
@@ -213,7 +242,9 @@ fn sigterm_ends_everything_in_the_middle_of_a_scan() {
         fs::write(folder.join("faults/pause"), b"").unwrap();
         let mut daemon = Daemon::start_with_fault(folder, "pause", &[], &[]);
         fs::write(daemon.log("20210322.log"), block(50_000, 1_000, 3).0).unwrap();
-        wait_until("the scan has begun", || (daemon.get("/api/v1/status")["pending_bytes"].as_u64() > Some(0)).then_some(()));
+        wait_until("the scan has begun", || {
+            (daemon.get("/api/v1/status")["pending_bytes"].as_u64() > Some(0)).then_some(())
+        });
         let children = daemon.children();
         let (status, took) = daemon.stop(signals);
         assert_eq!(status.code(), Some(0), "{signals:?}");
@@ -239,7 +270,8 @@ fn a_stderr_that_takes_nothing_stops_nobody() {
     for reader_leaves in [false, true] {
         let (read, write) = nix::unistd::pipe().unwrap();
         let read = if reader_leaves { None } else { Some(read) };
-        let mut daemon = Daemon::start_with_journal(Folder::new(), write.into(), &["--log-level", "debug"], &[]);
+        let mut daemon =
+            Daemon::start_with_journal(Folder::new(), write.into(), &["--log-level", "debug"], &[]);
         // Much to say: more than a pipe holds.
         for number in 0..1_000 {
             fs::write(daemon.log(&format!("{number}.tmp")), b"").unwrap();
@@ -262,7 +294,9 @@ fn a_stderr_that_takes_nothing_stops_nobody() {
 fn a_worker_holds_nothing_but_what_it_was_given() {
     let daemon = Daemon::start(&[]);
     fs::write(daemon.log("20210322.log"), block(20_000, 1_000, 3).0).unwrap();
-    wait_until("it is counted", || (daemon.reported("20210322.log").is_some_and(|(total, _)| total == 20_000)).then_some(()));
+    wait_until("it is counted", || {
+        (daemon.reported("20210322.log").is_some_and(|(total, _)| total == 20_000)).then_some(())
+    });
     let held = |worker: i32| {
         let mut held: Vec<String> = fs::read_dir(format!("/proc/{worker}/fd"))
             .unwrap()
@@ -271,7 +305,13 @@ fn a_worker_holds_nothing_but_what_it_was_given() {
             .filter_map(|entry| fs::read_link(entry.path()).ok())
             .map(|target| target.to_string_lossy().into_owned())
             // Of pipes and sockets, the number behind the kind says nothing; of others, the kind stands behind.
-            .map(|target| if target.starts_with("anon_inode:") { target } else { target.split(':').next().unwrap_or_default().to_owned() })
+            .map(|target| {
+                if target.starts_with("anon_inode:") {
+                    target
+                } else {
+                    target.split(':').next().unwrap_or_default().to_owned()
+                }
+            })
             .collect();
         held.sort();
         held
@@ -290,7 +330,11 @@ fn only_one_writes_the_board() {
     let daemon = Daemon::start(&[]);
     let maps = |pid: i32| fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let rights = |pid: i32| {
-        maps(pid).lines().filter(|line| line.contains("tallyd-board")).map(|line| line.split(' ').nth(1).unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        maps(pid)
+            .lines()
+            .filter(|line| line.contains("tallyd-board"))
+            .map(|line| line.split(' ').nth(1).unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(rights(daemon.pids("coordinator")[0]), ["rw-s"]);
     assert_eq!(rights(daemon.pids("api")[0]), ["r--s"]);
@@ -314,7 +358,8 @@ fn poisoned(fault: &str) -> (Folder, Vec<u8>, Truth, Truth) {
 
 /// The quarantined range, once it is small and everything else is counted; and how many lines start in it.
 fn quarantined(daemon: &Daemon, bytes: &[u8]) -> (serde_json::Value, u64) {
-    let range = wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
+    let range =
+        wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
     wait_until("all else is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
     let (from, to) = (range["from"].as_u64().unwrap() as usize, range["to"].as_u64().unwrap() as usize);
     assert!(from <= 5_000_000 && 5_000_000 < to && to - from <= 4096, "{range}");
@@ -324,7 +369,12 @@ fn quarantined(daemon: &Daemon, bytes: &[u8]) -> (serde_json::Value, u64) {
 #[test]
 fn a_range_that_eats_memory_ends_its_worker_only() {
     let (folder, bytes, truth, small_truth) = poisoned("eat");
-    let daemon = Daemon::start_with_fault(folder, "eat", &[("TALLYD_FAULT_AT", "5000000")], &["--worker-memory-mib", "128"]);
+    let daemon = Daemon::start_with_fault(
+        folder,
+        "eat",
+        &[("TALLYD_FAULT_AT", "5000000")],
+        &["--worker-memory-mib", "128"],
+    );
     let (range, missing) = quarantined(&daemon, &bytes);
     assert!(range["reason"].as_str().unwrap().contains("SIGABRT"), "{range}");
     assert_eq!(daemon.reported("20210322.log").unwrap().0, truth.total - missing);
@@ -341,7 +391,8 @@ fn a_range_that_spins_is_found_out_and_quarantined() {
     fs::write(folder.join("logs/20210322.log"), &bytes).unwrap();
     fs::write(folder.join("logs/20210323.log"), &short).unwrap();
     let daemon = Daemon::start_with_fault(folder, "spin", &[("TALLYD_FAULT_AT", "600")], &[]);
-    let range = wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
+    let range =
+        wait_until("the range is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
     assert_eq!((&range["from"], &range["to"]), (&0.into(), &bytes.len().into()));
     assert!(range["reason"].as_str().unwrap().contains("hung"), "{range}");
     assert_eq!(daemon.reported("20210322.log").unwrap().0, 0);
@@ -359,7 +410,9 @@ fn a_quarantine_outlives_restarts_and_ends_when_it_is_asked_for() {
         wait_until("it is stored", || (daemon.get("/api/v1/status")["unstored_files"] == 0).then_some(()));
         let folder = daemon.end(number);
         daemon = Daemon::start_with_fault(folder, "crash", &variables, &[]);
-        let status = wait_until("the folder was looked at", || Some(daemon.get("/api/v1/status")).filter(|status| status["pending_bytes"] == 0));
+        let status = wait_until("the folder was looked at", || {
+            Some(daemon.get("/api/v1/status")).filter(|status| status["pending_bytes"] == 0)
+        });
         assert_eq!(status["quarantine"][0]["from"], range["from"]);
         assert_eq!(daemon.file("20210322.log").unwrap()["state"], "quarantined");
         assert_eq!(daemon.reported("20210322.log").unwrap().0, truth.total - missing);

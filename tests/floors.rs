@@ -30,9 +30,36 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("ask", &[]),
     ("heritage", &["board", "config", "journal", "log", "sys"]),
     ("worker", &["board", "config", "decode", "heritage", "job", "journal", "range", "sys", "tally"]),
-    ("coordinator", &["board", "config", "decode", "exit", "heritage", "job", "journal", "log", "range", "sample", "show", "store", "sys", "tally"]),
-    ("api", &["board", "config", "decode", "exit", "heritage", "job", "journal", "log", "period", "show", "store", "sys", "tally"]),
-    ("supervisor", &["api", "board", "config", "coordinator", "exit", "heritage", "job", "journal", "sys", "tally", "worker"]),
+    (
+        "coordinator",
+        &[
+            "board", "config", "decode", "exit", "heritage", "job", "journal", "log", "range", "sample",
+            "show", "store", "sys", "tally",
+        ],
+    ),
+    (
+        "api",
+        &[
+            "board", "config", "decode", "exit", "heritage", "job", "journal", "log", "period", "show",
+            "store", "sys", "tally",
+        ],
+    ),
+    (
+        "supervisor",
+        &[
+            "api",
+            "board",
+            "config",
+            "coordinator",
+            "exit",
+            "heritage",
+            "job",
+            "journal",
+            "sys",
+            "tally",
+            "worker",
+        ],
+    ),
     ("cli", &["ask", "config", "count", "exit", "log", "period", "show", "stored", "supervisor", "tally"]),
     ("main", &["cli"]),
 ];
@@ -41,10 +68,24 @@ const ROLES: &[&str] = &["worker", "coordinator", "api"];
 
 /// Words that stay in their places: the word, where it may stand, and why.
 const PLACES: &[(&[&str], &[&str], &str)] = &[
-    (&["unsafe"], &["sys/", "tally/kernel/"], "what the compiler cannot check is kept where it is looked for"),
+    (
+        &["unsafe"],
+        &["sys/", "tally/kernel/"],
+        "what the compiler cannot check is kept where it is looked for",
+    ),
     (&["seccompiler"], &["sys/sandbox.rs"], "what shuts processes in stands in one place"),
     (
-        &["tokio", "tokio_rustls", "axum", "axum_core", "httparse", "hyper", "hyper_util", "tower", "tower_service"],
+        &[
+            "tokio",
+            "tokio_rustls",
+            "axum",
+            "axum_core",
+            "httparse",
+            "hyper",
+            "hyper_util",
+            "tower",
+            "tower_service",
+        ],
         &["api/"],
         "only one process has a runtime, and it is the one that may die of it",
     ),
@@ -53,11 +94,27 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &["coordinator/", "config/globs.rs", "api/files.rs"],
         "which names are taken is settled with the settings and asked where folders are looked into; the api has patterns of its own",
     ),
-    (&["rustls"], &["api/tls.rs", "ask.rs"], "keys and certificates are looked at where one answers and where one asks"),
-    (&["ring"], &["api/token.rs", "api/tls.rs", "ask.rs"], "what is secret is compared in one place; the others name it as the maker of TLS"),
+    (
+        &["rustls"],
+        &["api/tls.rs", "ask.rs"],
+        "keys and certificates are looked at where one answers and where one asks",
+    ),
+    (
+        &["ring"],
+        &["api/token.rs", "api/tls.rs", "ask.rs"],
+        "what is secret is compared in one place; the others name it as the maker of TLS",
+    ),
     (&["askama"], &["api/pages/", "api/docs.rs"], "HTML is made where the pages are"),
-    (&["prometheus_client"], &["api/metrics.rs", "api/metrics/"], "its words are those of Prometheus, and stay at that edge"),
-    (&["clap_complete", "clap_mangen"], &["cli/manual.rs"], "completions and manual pages are printed in one place"),
+    (
+        &["prometheus_client"],
+        &["api/metrics.rs", "api/metrics/"],
+        "its words are those of Prometheus, and stay at that edge",
+    ),
+    (
+        &["clap_complete", "clap_mangen"],
+        &["cli/manual.rs"],
+        "completions and manual pages are printed in one place",
+    ),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
     // What is in `store/unite` is used by commands, by the api process, and by the thread of the coordinator that keeps the store: none of them forks.
     (
@@ -80,7 +137,9 @@ const LINES_MAX: usize = 700;
 fn tokens(source: &str) -> Vec<&str> {
     let bytes = source.as_bytes();
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
-    let find = |from: usize, end: &str| source.get(from..).and_then(|rest| rest.find(end)).map_or(bytes.len(), |at| from + at + end.len());
+    let find = |from: usize, end: &str| {
+        source.get(from..).and_then(|rest| rest.find(end)).map_or(bytes.len(), |at| from + at + end.len())
+    };
     let (mut tokens, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let rest = &bytes[at..];
@@ -116,7 +175,8 @@ fn tokens(source: &str) -> Vec<&str> {
             // A character, or else a lifetime.
             [b'\'', b'\\', ..] => at = find(at + 3, "'"),
             [b'\'', ..] => {
-                let length = source.get(at + 1..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+                let length =
+                    source.get(at + 1..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
                 at += if bytes.get(at + 1 + length) == Some(&b'\'') { length + 2 } else { 1 };
             }
             [byte, ..] if word(*byte) => {
@@ -125,7 +185,9 @@ fn tokens(source: &str) -> Vec<&str> {
                 let text = source.get(start..at).unwrap_or("");
                 match bytes.get(at + hashes) {
                     // A raw text. Other texts with a letter before them are texts.
-                    Some(b'"') if matches!(text, "r" | "br" | "cr") => at = find(at + hashes + 1, &format!("\"{}", "#".repeat(hashes))),
+                    Some(b'"') if matches!(text, "r" | "br" | "cr") => {
+                        at = find(at + hashes + 1, &format!("\"{}", "#".repeat(hashes)))
+                    }
                     _ => tokens.push(text),
                 }
             }
@@ -163,7 +225,8 @@ fn imports<'a>(module: &[&'a str], tokens: &[&'a str]) -> BTreeSet<&'a str> {
             }
             // `pub(crate)` and `pub(super)` name nobody. In the program, the crate is called by its name.
             "crate" | "super" if tokens.get(at + 1) != Some(&")") && (at == 0 || tokens[at - 1] != "::") => {
-                let here: Vec<&str> = module.iter().copied().chain(inner.iter().map(|(name, _)| *name)).collect();
+                let here: Vec<&str> =
+                    module.iter().copied().chain(inner.iter().map(|(name, _)| *name)).collect();
                 at = follow(here, tokens, at, &mut imports);
                 continue;
             }
@@ -179,7 +242,12 @@ fn imports<'a>(module: &[&'a str], tokens: &[&'a str]) -> BTreeSet<&'a str> {
 }
 
 /// Follows a path, or a group of them, from module `here` on; says where it ends.
-fn follow<'a>(mut here: Vec<&'a str>, tokens: &[&'a str], mut at: usize, imports: &mut BTreeSet<&'a str>) -> usize {
+fn follow<'a>(
+    mut here: Vec<&'a str>,
+    tokens: &[&'a str],
+    mut at: usize,
+    imports: &mut BTreeSet<&'a str>,
+) -> usize {
     while let Some(token) = tokens.get(at) {
         match *token {
             "crate" => here.clear(),
@@ -230,11 +298,13 @@ fn wrongs(path: &str, source: &str) -> Vec<String> {
     let name = module(path).first().copied().unwrap_or("lib");
     match FLOORS.iter().find(|(module, _)| *module == name) {
         Some((_, allowed)) => {
-            let more = imports_of(path, source).into_iter().filter(|import| !allowed.contains(&import.as_str()));
+            let more =
+                imports_of(path, source).into_iter().filter(|import| !allowed.contains(&import.as_str()));
             wrongs.extend(more.map(|import| format!("{path} imports {import}")));
         }
         // The library's root names all modules and imports none.
-        None if name == "lib" => wrongs.extend(imports_of(path, source).into_iter().map(|import| format!("{path} imports {import}"))),
+        None if name == "lib" => wrongs
+            .extend(imports_of(path, source).into_iter().map(|import| format!("{path} imports {import}"))),
         None => wrongs.push(format!("{path} stands on no floor")),
     }
     for (words, places, why) in PLACES {
@@ -245,7 +315,9 @@ fn wrongs(path: &str, source: &str) -> Vec<String> {
         }
     }
     if ONE_THREAD.contains(&name) && path != KEEPER {
-        let starts = |pair: &[&str]| pair[0] == "spawn" || (pair[0] == "::" && ["spawn", "scope", "Builder"].contains(&pair[1]));
+        let starts = |pair: &[&str]| {
+            pair[0] == "spawn" || (pair[0] == "::" && ["spawn", "scope", "Builder"].contains(&pair[1]))
+        };
         if tokens.windows(2).any(starts) {
             wrongs.push(format!("{path} starts a thread"));
         }
@@ -291,7 +363,9 @@ fn the_floors_are_those_of_the_sources() {
     for (path, source) in sources().iter().filter(|(path, _)| *path != "lib.rs") {
         found.entry(module(path)[0].to_owned()).or_default().extend(imports_of(path, source));
     }
-    let written = FLOORS.iter().map(|(module, imports)| ((*module).to_owned(), imports.iter().map(|import| (*import).to_owned()).collect()));
+    let written = FLOORS.iter().map(|(module, imports)| {
+        ((*module).to_owned(), imports.iter().map(|import| (*import).to_owned()).collect())
+    });
     assert_eq!(found, written.collect());
 }
 
@@ -299,8 +373,14 @@ fn the_floors_are_those_of_the_sources() {
 fn arrows_point_down() {
     for (height, (module, imports)) in FLOORS.iter().enumerate() {
         for import in *imports {
-            assert!(FLOORS[..height].iter().any(|(lower, _)| lower == import), "{module} imports {import}, which is not below it");
-            assert!(!(ROLES.contains(module) && ROLES.contains(import)), "the role {module} imports the role {import}");
+            assert!(
+                FLOORS[..height].iter().any(|(lower, _)| lower == import),
+                "{module} imports {import}, which is not below it"
+            );
+            assert!(
+                !(ROLES.contains(module) && ROLES.contains(import)),
+                "the role {module} imports the role {import}"
+            );
         }
     }
     assert!(ROLES.iter().all(|role| FLOORS.iter().any(|(module, _)| module == role)));
@@ -335,9 +415,21 @@ fn an_import_that_points_up_is_found() {
     check_wrong("journal.rs", "fn f() { x!(crate::board::Row) }", "imports board");
     check_wrong("journal.rs", "fn f() {\n    crate\n        ::board::g()\n}", "imports board");
     check_wrong("journal.rs", "#[serde(with = \"crate::show::json\")]", "imports show");
-    check_wrong("journal.rs", "use crate::{log::{self as l, shown as s}, board::row::{publish, read}};", "imports board");
-    check_wrong("journal.rs", "const X: &str = \"/*\"; use crate::board; const Y: &str = \"*/\";", "imports board");
-    check_wrong("journal.rs", "const X: char = '\"'; use crate::board; const Y: char = '\"';", "imports board");
+    check_wrong(
+        "journal.rs",
+        "use crate::{log::{self as l, shown as s}, board::row::{publish, read}};",
+        "imports board",
+    );
+    check_wrong(
+        "journal.rs",
+        "const X: &str = \"/*\"; use crate::board; const Y: &str = \"*/\";",
+        "imports board",
+    );
+    check_wrong(
+        "journal.rs",
+        "const X: char = '\"'; use crate::board; const Y: char = '\"';",
+        "imports board",
+    );
     check_wrong("journal.rs", "const X: &str = r#\"\"//\"#; use crate::board;", "imports board");
     check_wrong("journal.rs", "fn f<'a>(x: &'a str) -> &'a str { crate::board::g(x) }", "imports board");
     // Through `super`, from a file, a file in a folder, and a module within a file.
@@ -362,13 +454,31 @@ fn an_import_that_points_up_is_found() {
 
 #[test]
 fn an_import_that_points_down_is_right() {
-    check_right("range.rs", "use crate::log::BOM; use crate::tally::{Counter, Rules}; fn f() { crate::sys::map::read_at() }");
-    check_right("range.rs", "// use crate::count;\n/* crate::count /* crate::show */ crate::cli */ //! crate::count");
-    check_right("range.rs", "const X: &str = \"see crate::count, or \\\" crate::show\"; const Y: &str = r#\"crate::\"count\"#; const Z: &[u8] = b\"crate\";");
+    check_right(
+        "range.rs",
+        "use crate::log::BOM; use crate::tally::{Counter, Rules}; fn f() { crate::sys::map::read_at() }",
+    );
+    check_right(
+        "range.rs",
+        "// use crate::count;\n/* crate::count /* crate::show */ crate::cli */ //! crate::count",
+    );
+    check_right(
+        "range.rs",
+        "const X: &str = \"see crate::count, or \\\" crate::show\"; const Y: &str = r#\"crate::\"count\"#; const Z: &[u8] = b\"crate\";",
+    );
     check_right("range.rs", "pub(crate) fn f() {} pub(super) struct X; pub(in crate::range) fn g() {}");
-    check_right("range.rs", "mod tests { use super::*; use super::count; mod more { use super::super::count; } }");
-    check_right("tally/kernel/x86.rs", "use super::{Kernel, Work}; use super::super::range; use crate::tally::range;");
-    check_right("coordinator/ledger/tests.rs", "use super::*; use crate::coordinator::work::X; use super::super::worker;");
+    check_right(
+        "range.rs",
+        "mod tests { use super::*; use super::count; mod more { use super::super::count; } }",
+    );
+    check_right(
+        "tally/kernel/x86.rs",
+        "use super::{Kernel, Work}; use super::super::range; use crate::tally::range;",
+    );
+    check_right(
+        "coordinator/ledger/tests.rs",
+        "use super::*; use crate::coordinator::work::X; use super::super::worker;",
+    );
     check_right("log/day.rs", "fn f() { self::count::g(); other::count::h(); }");
     check_right("main.rs", "fn main() -> ExitCode { tallyd::cli::run() }");
     check_right("lib.rs", "pub mod log; pub mod cli;");
@@ -394,12 +504,22 @@ fn a_word_out_of_its_place_is_found() {
     check_right("api/metrics/page.rs", "use prometheus_client::registry::Unit;");
     check_right("count.rs", "fn f() { rayon::join(g, h); }");
     check_right("coordinator/keeper.rs", "fn f() { std::thread::spawn(g); }");
-    check_right("range.rs", "// unsafe, tokio\n/// unsafe\nconst X: &str = \"unsafe rayon\"; #![deny(unsafe_op_in_unsafe_fn)]");
+    check_right(
+        "range.rs",
+        "// unsafe, tokio\n/// unsafe\nconst X: &str = \"unsafe rayon\"; #![deny(unsafe_op_in_unsafe_fn)]",
+    );
 }
 
 #[test]
 fn a_thread_where_none_is_started_is_found() {
-    for path in ["supervisor/mod.rs", "supervisor/child.rs", "coordinator/mod.rs", "worker/mod.rs", "worker/fault.rs", "heritage.rs"] {
+    for path in [
+        "supervisor/mod.rs",
+        "supervisor/child.rs",
+        "coordinator/mod.rs",
+        "worker/mod.rs",
+        "worker/fault.rs",
+        "heritage.rs",
+    ] {
         check_wrong(path, "fn f() { std::thread::spawn(g); }", "starts a thread");
         check_wrong(path, "use std::thread::{self, spawn}; fn f() { spawn(g); }", "starts a thread");
         check_wrong(path, "fn f() { std::thread::Builder::new(); }", "starts a thread");

@@ -41,7 +41,12 @@ fn skipped(reason: &str) -> (String, Option<String>) {
 
 fn degraded(daemon: &Daemon) -> Vec<String> {
     let status = daemon.get("/api/v1/status");
-    status["degraded"].as_array().unwrap().iter().map(|sentence| sentence.as_str().unwrap().to_owned()).collect()
+    status["degraded"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|sentence| sentence.as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn lines_with<'a>(journal: &'a str, word: &str) -> Vec<&'a str> {
@@ -50,7 +55,9 @@ fn lines_with<'a>(journal: &'a str, word: &str) -> Vec<&'a str> {
 
 /// Lines of a log in another format than tallyd reads: the time stamp comes first.
 fn pod_lines(count: u64) -> String {
-    (0..count).map(|number| format!("2021-03-22T10:00:{:02}.{number:03}Z stdout F 1.2.3.4 GET /\n", number % 60)).collect()
+    (0..count)
+        .map(|number| format!("2021-03-22T10:00:{:02}.{number:03}Z stdout F 1.2.3.4 GET /\n", number % 60))
+        .collect()
 }
 
 /// Lines with addresses, and with time stamps in another form.
@@ -83,15 +90,29 @@ fn error_logs_are_skipped_unless_a_pattern_includes_them() {
     assert!(!journal.contains("late.error.log") && journal.contains("set --include '*'"), "{journal}");
     let daemon = Daemon::start_in(daemon.end(SIGTERM), &["--recursive", "--include", "error*"], &[]);
     daemon.wait_for("error.log", ONE);
-    assert_eq!(shown(&daemon, "site_error.log.1"), skipped("the patterns of --include and --exclude do not match its name"));
+    assert_eq!(
+        shown(&daemon, "site_error.log.1"),
+        skipped("the patterns of --include and --exclude do not match its name")
+    );
 }
 
 #[test]
 fn the_journal_says_what_is_watched() {
-    let watching = |daemon: &Daemon| lines_with(&daemon.journal(), "watching logs=").last().map(|line| line.split("watching ").nth(1).unwrap().to_owned());
+    let watching = |daemon: &Daemon| {
+        lines_with(&daemon.journal(), "watching logs=")
+            .last()
+            .map(|line| line.split("watching ").nth(1).unwrap().to_owned())
+    };
     let daemon = Daemon::start(&[]);
-    assert_eq!(watching(&daemon).unwrap(), "logs=logs recursive=false include=all except error logs exclude=none");
-    let daemon = Daemon::start_in(daemon.end(SIGTERM), &["--recursive", "--include", "access*", "--include", "*.log", "--exclude", "old*"], &[]);
+    assert_eq!(
+        watching(&daemon).unwrap(),
+        "logs=logs recursive=false include=all except error logs exclude=none"
+    );
+    let daemon = Daemon::start_in(
+        daemon.end(SIGTERM),
+        &["--recursive", "--include", "access*", "--include", "*.log", "--exclude", "old*"],
+        &[],
+    );
     assert_eq!(watching(&daemon).unwrap(), "logs=logs recursive=true include=access*, *.log exclude=old*");
 }
 
@@ -118,7 +139,9 @@ fn archives_and_programs_are_skipped_and_a_log_in_their_place_is_counted() {
     daemon.wait_for("www.example.com.br", ONE);
     for (name, _, kind) in files {
         assert_eq!(shown(&daemon, name), skipped(kind), "{name}");
-        wait_until("the journal has it", || daemon.journal().contains(&format!("skipped path=logs/{name} reason={kind}")).then_some(()));
+        wait_until("the journal has it", || {
+            daemon.journal().contains(&format!("skipped path=logs/{name} reason={kind}")).then_some(())
+        });
     }
     assert_eq!(daemon.get("/api/v1/report"), json!({"www.example.com.br": {"total": 1, "ip": 1}}));
     assert_eq!((daemon.get("/api/v1/status")["skipped"].clone(), degraded(&daemon)), (json!(6), vec![]));
@@ -130,13 +153,18 @@ fn archives_and_programs_are_skipped_and_a_log_in_their_place_is_counted() {
     fs::rename(daemon.log("logs.tar"), daemon.log("moved.tar")).unwrap();
     assert_eq!(shown(&daemon, "moved.tar"), skipped("a tar archive"));
     fs::remove_file(daemon.log("moved.tar")).unwrap();
-    wait_until("removed archives are not shown", || (daemon.file("moved.tar").is_none() && daemon.file("logs.tar").is_none()).then_some(()));
+    wait_until("removed archives are not shown", || {
+        (daemon.file("moved.tar").is_none() && daemon.file("logs.tar").is_none()).then_some(())
+    });
     // An archive that takes the place of a counted log: what was counted stays, and nothing more is.
     fs::write(daemon.log("old.zip"), b"PK\x03\x04\n1.2.3.4 x\n1.2.3.4 y\n1.2.3.4 z\n").unwrap();
     wait_until("the archive is skipped", || {
         let files = daemon.get("/api/v1/files")["files"].as_array().unwrap().clone();
-        let of: Vec<(Value, Value)> =
-            files.iter().filter(|file| file["name"] == "old.zip").map(|file| (file["state"].clone(), file["requests"].clone())).collect();
+        let of: Vec<(Value, Value)> = files
+            .iter()
+            .filter(|file| file["name"] == "old.zip")
+            .map(|file| (file["state"].clone(), file["requests"].clone()))
+            .collect();
         (of.contains(&(json!("gone"), json!(2))) && of.contains(&(json!("skipped"), json!(0)))).then_some(())
     });
 }
@@ -148,7 +176,9 @@ fn an_archive_is_refused_as_an_upload() {
     let put = |name: &str, body: &[u8]| {
         let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
         let agent: ureq::Agent = config.build().into();
-        let request = agent.put(daemon.url(&format!("/api/v1/files/{name}"))).header("Authorization", format!("Bearer {token}"));
+        let request = agent
+            .put(daemon.url(&format!("/api/v1/files/{name}")))
+            .header("Authorization", format!("Bearer {token}"));
         let mut answer = request.send(body).unwrap();
         (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
     };
@@ -171,25 +201,47 @@ fn a_log_whose_format_is_not_understood_is_marked_and_keeps_its_numbers() {
     daemon.wait_for("access.log", all);
     fs::write(daemon.log("short.log"), pod_lines(9)).unwrap();
     daemon.wait_for("short.log", Truth { total: 9, ip: 9 });
-    assert_eq!((degraded(&daemon), shown(&daemon, "short.log").1, shown(&daemon, "access.log").1), (vec![], None, None));
+    assert_eq!(
+        (degraded(&daemon), shown(&daemon, "short.log").1, shown(&daemon, "access.log").1),
+        (vec![], None, None)
+    );
     fs::write(daemon.log("pod.log"), pod_lines(50)).unwrap();
     daemon.wait_for("pod.log", Truth { total: 50, ip: 50 });
     let reason = shown(&daemon, "pod.log").1.unwrap();
     assert!(reason.starts_with("100 % of the clients of this log are not IP addresses: tallyd reads the client from the first field of each line"), "{reason}");
     let sentences = degraded(&daemon);
-    assert!(sentences.len() == 1 && sentences[0].starts_with("doubt: 100 % of the clients of pod.log are not IP addresses: "), "{sentences:?}");
+    assert!(
+        sentences.len() == 1
+            && sentences[0].starts_with("doubt: 100 % of the clients of pod.log are not IP addresses: "),
+        "{sentences:?}"
+    );
     fs::write(daemon.log("20210322.log"), iso_lines(40) + LINE).unwrap();
     daemon.wait_for("20210322.log", Truth { total: 41, ip: 7 });
     let reason = shown(&daemon, "20210322.log").1.unwrap();
-    assert!(reason.starts_with("97 % of the lines of this log have no time stamp: tallyd reads [22/Mar/2021:10:00:00 +0100]"), "{reason}");
+    assert!(
+        reason.starts_with(
+            "97 % of the lines of this log have no time stamp: tallyd reads [22/Mar/2021:10:00:00 +0100]"
+        ),
+        "{reason}"
+    );
     let sentences = degraded(&daemon);
-    assert!(sentences.len() == 1 && sentences[0].starts_with("doubt: the numbers of 2 logs are doubtful, "), "{sentences:?}");
-    assert!(sentences[0].contains(": 20210322.log, pod.log; ") || sentences[0].contains(": pod.log, 20210322.log; "), "{sentences:?}");
+    assert!(
+        sentences.len() == 1 && sentences[0].starts_with("doubt: the numbers of 2 logs are doubtful, "),
+        "{sentences:?}"
+    );
+    assert!(
+        sentences[0].contains(": 20210322.log, pod.log; ")
+            || sentences[0].contains(": pod.log, 20210322.log; "),
+        "{sentences:?}"
+    );
     let (_, _, metrics) = daemon.ask("GET", "/metrics", &[]).unwrap();
     assert!(metrics.contains("tallyd_degraded{reason=\"doubt\"} 1"), "{metrics}");
     // Numbers and completeness stay as they are.
     let file = daemon.file("pod.log").unwrap();
-    assert_eq!((&file["complete"], &file["malformed"], &file["other"]), (&json!(true), &json!(50), &json!(50)));
+    assert_eq!(
+        (&file["complete"], &file["malformed"], &file["other"]),
+        (&json!(true), &json!(50), &json!(50))
+    );
     fs::remove_file(daemon.log("pod.log")).unwrap();
     fs::remove_file(daemon.log("20210322.log")).unwrap();
     wait_until("nothing is doubtful any more", || degraded(&daemon).is_empty().then_some(()));
@@ -201,13 +253,23 @@ fn count_marks_a_log_whose_format_is_not_understood() {
     fs::write(folder.join("access.log"), block(100, 20, 1).0).unwrap();
     fs::write(folder.join("pod.log"), pod_lines(50)).unwrap();
     let count = |options: &[&str]| {
-        let output = tallyd().arg("count").args(options).args(["access.log", "pod.log"]).current_dir(folder.path()).output().unwrap();
+        let output = tallyd()
+            .arg("count")
+            .args(options)
+            .args(["access.log", "pod.log"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
         assert!(output.status.success());
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
     let (table, notes) = count(&[]);
     assert!(table.contains("\npod.log(?)  ") && table.contains("\naccess.log  "), "{table}");
-    assert!(notes.starts_with("(?) 100 % of the clients of pod.log are not IP addresses: ") && notes.lines().count() == 1, "{notes}");
+    assert!(
+        notes.starts_with("(?) 100 % of the clients of pod.log are not IP addresses: ")
+            && notes.lines().count() == 1,
+        "{notes}"
+    );
     // What programs read has no marks.
     for format in ["--json", "--csv"] {
         let (text, notes) = count(&[format]);
@@ -234,16 +296,24 @@ fn the_remedy_for_unreadable_logs_is_said_once_and_not_once_a_log() {
     for number in 0..3 {
         fs::rename(drafts.join(format!("{number}.log")), daemon.log(&format!("{number}.log"))).unwrap();
     }
-    let sentence = wait_until("all three are counted in the sentence", || degraded(&daemon).into_iter().find(|sentence| sentence.contains("3 logs")));
-    let words = ["unreadable: cannot read 3 logs in logs (Permission denied; tallyd runs as ", "uid 65532", "group"];
+    let sentence = wait_until("all three are counted in the sentence", || {
+        degraded(&daemon).into_iter().find(|sentence| sentence.contains("3 logs"))
+    });
+    let words =
+        ["unreadable: cannot read 3 logs in logs (Permission denied; tallyd runs as ", "uid 65532", "group"];
     assert!(words.iter().all(|word| sentence.contains(word)), "{sentence}");
     assert!(sentence.contains("gid 4") || sentence.contains("usermod -aG"), "{sentence}");
     for number in 0..3 {
-        assert_eq!(shown(&daemon, &format!("{number}.log")).1.unwrap(), "tallyd cannot read the log: Permission denied (os error 13)");
+        assert_eq!(
+            shown(&daemon, &format!("{number}.log")).1.unwrap(),
+            "tallyd cannot read the log: Permission denied (os error 13)"
+        );
     }
     // A fourth one with the same reason is nothing new; one that no group may read is.
     place(&daemon, "3.log", LINE.as_bytes(), 0o000);
-    wait_until("the other reason is there", || degraded(&daemon).into_iter().find(|sentence| sentence.contains("setfacl")));
+    wait_until("the other reason is there", || {
+        degraded(&daemon).into_iter().find(|sentence| sentence.contains("setfacl"))
+    });
     let journal = daemon.journal();
     assert_eq!(lines_with(&journal, "cannot read").len(), 2, "{journal}");
     assert_eq!(lines_with(&journal, "let uid 65532 read it").len(), 1, "{journal}");
@@ -260,21 +330,30 @@ fn a_compressed_log_or_an_archive_that_becomes_readable_is_what_it_is() {
     let daemon = Daemon::start_as_nobody();
     let packed = {
         use std::io::Write;
-        let mut child = std::process::Command::new("gzip").arg("-c").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = std::process::Command::new("gzip")
+            .arg("-c")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(LINE.repeat(5).as_bytes()).unwrap();
         child.wait_with_output().unwrap().stdout
     };
     place(&daemon, "a.log.gz", &packed, 0o000);
     place(&daemon, "b.log", b"PK\x03\x04\n1.2.3.4 x\n", 0o000);
     if nix::unistd::geteuid().is_root() {
-        wait_until("both cannot be read", || degraded(&daemon).into_iter().find(|sentence| sentence.contains("2 logs")));
+        wait_until("both cannot be read", || {
+            degraded(&daemon).into_iter().find(|sentence| sentence.contains("2 logs"))
+        });
     }
     // Whose file it is changes; its size and its time do not.
     for name in ["a.log.gz", "b.log"] {
         allow(&daemon.log(name), 0o644);
     }
     daemon.wait_for("a.log.gz", Truth { total: 5, ip: 1 });
-    wait_until("the archive is skipped", || (shown(&daemon, "b.log") == skipped("a zip archive")).then_some(()));
+    wait_until("the archive is skipped", || {
+        (shown(&daemon, "b.log") == skipped("a zip archive")).then_some(())
+    });
     assert_eq!(daemon.reported("b.log"), None);
     assert_eq!(degraded(&daemon), [""; 0]);
 }
@@ -301,7 +380,10 @@ fn the_state_is_its_users_alone_and_an_older_one_is_tightened() {
     let state = daemon.folder.join("state");
     wait_until("the log is stored", || (daemon.get("/api/v1/status")["unstored_files"] == 0).then_some(()));
     let all = tree(&state);
-    assert!(all.iter().any(|path| path.extension().is_some_and(|end| end == "parquet")) && all.len() >= 7, "{all:?}");
+    assert!(
+        all.iter().any(|path| path.extension().is_some_and(|end| end == "parquet")) && all.len() >= 7,
+        "{all:?}"
+    );
     assert!(all.iter().all(|path| private(path)), "{:?}", all.iter().find(|path| !private(path)));
     let folder = daemon.end(SIGTERM);
     let state = folder.join("state");
@@ -312,7 +394,11 @@ fn the_state_is_its_users_alone_and_an_older_one_is_tightened() {
     let daemon = Daemon::start_in(folder, &[], &[]);
     daemon.wait_for("access.log", ONE);
     let state = daemon.folder.join("state");
-    assert!(tree(&state).iter().all(|path| private(path)), "{:?}", tree(&state).iter().find(|path| !private(path)));
+    assert!(
+        tree(&state).iter().all(|path| private(path)),
+        "{:?}",
+        tree(&state).iter().find(|path| !private(path))
+    );
     assert_eq!(lines_with(&daemon.journal(), "other users could read the state").len(), 1);
     // The logs are others' to protect.
     assert_eq!((mode(&daemon.logs()), mode(&daemon.log("access.log")) & 0o044 != 0), (0o755, true));
@@ -327,7 +413,8 @@ fn a_state_folder_that_others_use_too_keeps_its_own_permissions() {
         allow(&folder.join(path), mode);
     }
     let daemon = Daemon::start_in(folder, &[], &[]);
-    let modes = ["state", "state/other", "state/partials", "state/lock"].map(|path| mode(&daemon.folder.join(path)));
+    let modes =
+        ["state", "state/other", "state/partials", "state/lock"].map(|path| mode(&daemon.folder.join(path)));
     assert_eq!(modes, [0o755, 0o644, 0o700, 0o600]);
     assert!(daemon.journal().contains("the state folder has other files too"), "{}", daemon.journal());
 }
@@ -342,7 +429,9 @@ fn usr1_and_usr2_are_ignored_with_a_line_in_the_journal() {
     for pid in &pids {
         for (number, name) in [(SIGUSR1, "SIGUSR1"), (SIGUSR2, "SIGUSR2")] {
             signal(*pid, number);
-            let said = format!("[{pid}]: ignored a signal; send SIGHUP to the supervisor to reload the settings, SIGTERM to stop signal={name}");
+            let said = format!(
+                "[{pid}]: ignored a signal; send SIGHUP to the supervisor to reload the settings, SIGTERM to stop signal={name}"
+            );
             wait_until("the journal has the signal", || daemon.journal().contains(&said).then_some(()));
         }
     }

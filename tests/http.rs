@@ -57,9 +57,16 @@ fn answers(said: &str) -> Vec<(u16, String, String)> {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let head = head.to_ascii_lowercase();
         assert!(head.starts_with("http/1."), "{head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
         let length = if after.is_empty() { 0 } else { length };
-        answers.push((status, head, after.get(..length).unwrap_or_else(|| panic!("{said:?} is cut short")).to_owned()));
+        answers.push((
+            status,
+            head,
+            after.get(..length).unwrap_or_else(|| panic!("{said:?} is cut short")).to_owned(),
+        ));
         rest = after.get(length..).unwrap();
     }
     answers
@@ -93,7 +100,11 @@ fn check(daemon: &Daemon, bytes: impl AsRef<[u8]>, status: u16, code: &str) -> S
     if status >= 400 {
         assert!(head.contains("content-type: application/problem+json"), "{shown}: {said}");
         let problem: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{shown}: {said}"));
-        assert_eq!((problem["status"].as_u64(), problem["code"].as_str()), (Some(status.into()), Some(code)), "{shown}: {said}");
+        assert_eq!(
+            (problem["status"].as_u64(), problem["code"].as_str()),
+            (Some(status.into()), Some(code)),
+            "{shown}: {said}"
+        );
         assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
     }
     head.clone()
@@ -135,13 +146,28 @@ fn what_is_no_request_is_answered_all_the_same() {
     }
     bad(&(request("GET /healthz", "Transfer-Encoding: chunked\r\n") + "zz\r\nabc\r\n0\r\n\r\n"));
     bad(&(request("POST /api/v1/rescan", "Transfer-Encoding: chunked\r\n") + "ffffffffffffffffff\r\nabc"));
-    assert!(check(&daemon, "CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n\r\n", 405, "method-not-allowed").contains("\nallow: "));
+    assert!(
+        check(
+            &daemon,
+            "CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n\r\n",
+            405,
+            "method-not-allowed"
+        )
+        .contains("\nallow: ")
+    );
     for method in ["TRACE", "OPTIONS", "PATCH", "ODD"] {
-        let head = check(&daemon, request(&format!("{method} /api/v1/report"), ""), 405, "method-not-allowed");
+        let head =
+            check(&daemon, request(&format!("{method} /api/v1/report"), ""), 405, "method-not-allowed");
         assert!(head.contains("\nallow: get"), "{head}");
     }
     check(&daemon, request("OPTIONS *", ""), 404, "not-found");
-    for path in ["/..%2f..%2fetc%2fpasswd", "/../../etc/passwd", "/api/v1/files/..%2f..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd"] {
+    for path in [
+        "/..%2f..%2fetc%2fpasswd",
+        "/../../etc/passwd",
+        "/api/v1/files/..%2f..%2f..%2fetc%2fpasswd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "//etc/passwd",
+    ] {
         check(&daemon, request(&format!("GET {path}"), ""), 404, "not-found");
     }
     check(&daemon, request("GET /api/v1/files/%ff", ""), 400, "bad-parameter");
@@ -151,7 +177,12 @@ fn what_is_no_request_is_answered_all_the_same() {
 #[test]
 fn what_is_too_large_is_said_to_be() {
     let daemon = Daemon::start(&[]);
-    check(&daemon, request("GET /healthz", &format!("X: {}\r\n", "a".repeat(1 << 20))), 431, "head-too-large");
+    check(
+        &daemon,
+        request("GET /healthz", &format!("X: {}\r\n", "a".repeat(1 << 20))),
+        431,
+        "head-too-large",
+    );
     check(&daemon, request("GET /healthz", &"X: a\r\n".repeat(10_000)), 431, "head-too-large");
     check(&daemon, request("GET /healthz", &"X: a\r\n".repeat(99)), 431, "head-too-large");
     check(&daemon, request("GET /healthz", &"X: a\r\n".repeat(98)), 200, "");
@@ -161,24 +192,44 @@ fn what_is_too_large_is_said_to_be() {
     // Bodies where none belong.
     let body = "x".repeat(70_000);
     check(&daemon, request("GET /healthz", "Content-Length: 70000\r\n") + &body, 413, "body-too-large");
-    check(&daemon, request("GET /healthz", "Content-Length: 7000000000000\r\n") + &body, 413, "body-too-large");
-    check(&daemon, request("GET /healthz", "Transfer-Encoding: chunked\r\n") + &format!("11170\r\n{body}\r\n0\r\n\r\n"), 413, "body-too-large");
+    check(
+        &daemon,
+        request("GET /healthz", "Content-Length: 7000000000000\r\n") + &body,
+        413,
+        "body-too-large",
+    );
+    check(
+        &daemon,
+        request("GET /healthz", "Transfer-Encoding: chunked\r\n") + &format!("11170\r\n{body}\r\n0\r\n\r\n"),
+        413,
+        "body-too-large",
+    );
     check(&daemon, request("GET /healthz", "Content-Length: 60000\r\n") + &"x".repeat(60_000), 200, "");
-    check(&daemon, request("GET /healthz", "Transfer-Encoding: chunked\r\n") + "3\r\nabc\r\n0\r\n\r\n", 200, "");
+    check(
+        &daemon,
+        request("GET /healthz", "Transfer-Encoding: chunked\r\n") + "3\r\nabc\r\n0\r\n\r\n",
+        200,
+        "",
+    );
 }
 
 #[test]
 fn requests_of_one_connection_are_answered_in_turn_and_nothing_is_smuggled() {
     let daemon = Daemon::start(&[]);
     let (ask, last) = ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n", request("GET /readyz", ""));
-    let statuses = |bytes: String| answers(&say(&daemon, bytes.as_bytes())).iter().map(|answer| answer.0).collect::<Vec<_>>();
+    let statuses = |bytes: String| {
+        answers(&say(&daemon, bytes.as_bytes())).iter().map(|answer| answer.0).collect::<Vec<_>>()
+    };
     wait_until("it is ready", || (daemon.ask("GET", "/readyz", &[]).unwrap().0 == 200).then_some(()));
     assert_eq!(statuses(format!("{ask}\r\n\r\n{ask}\r\n{last}")), [200, 200, 200]);
     // A body that looks like a request is a body.
     assert_eq!(statuses(format!("{ask}Content-Length: {}\r\n\r\n{last}{last}", last.len())), [200, 200]);
     // After what cannot be understood nothing is.
     assert_eq!(statuses(format!("{ask}\r\nnonsense\r\n\r\n{last}")), [200, 400]);
-    assert_eq!(statuses(format!("{ask}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{last}")), [400]);
+    assert_eq!(
+        statuses(format!("{ask}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{last}")),
+        [400]
+    );
     assert_eq!(statuses(format!("{ask}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{last}")), [200]);
     assert_eq!(statuses(format!("{ask}Content-Length: 100000\r\n\r\n{last}")), [413]);
     // Whoever waits for the word to go on gets it, and an error without it.
@@ -197,16 +248,34 @@ fn requests_of_one_connection_are_answered_in_turn_and_nothing_is_smuggled() {
 
 #[test]
 fn only_names_of_this_machine_are_answered_to() {
-    let daemon = Daemon::start(&["--allowed-hosts", "Stats.example.org", "--allowed-hosts", "other.example.org"]);
-    let ask = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    for host in
-        ["127.0.0.1", "192.0.2.1:80", "[::1]", "[2001:db8::1]:8080", "localhost", "LOCALHOST:1", "localhost.", "stats.example.org", "OTHER.example.org.:99"]
-    {
+    let daemon =
+        Daemon::start(&["--allowed-hosts", "Stats.example.org", "--allowed-hosts", "other.example.org"]);
+    let ask = |target: &str, host: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    };
+    for host in [
+        "127.0.0.1",
+        "192.0.2.1:80",
+        "[::1]",
+        "[2001:db8::1]:8080",
+        "localhost",
+        "LOCALHOST:1",
+        "localhost.",
+        "stats.example.org",
+        "OTHER.example.org.:99",
+    ] {
         check(&daemon, ask("/healthz", host), 200, "");
     }
-    for host in
-        ["evil.example", "", "localhost.evil.example", "x.stats.example.org", "127.0.0.1.evil.example", "evil.example:80", "user@localhost", "[::1]evil"]
-    {
+    for host in [
+        "evil.example",
+        "",
+        "localhost.evil.example",
+        "x.stats.example.org",
+        "127.0.0.1.evil.example",
+        "evil.example:80",
+        "user@localhost",
+        "[::1]evil",
+    ] {
         for path in [
             "/healthz",
             "/readyz",
@@ -230,7 +299,8 @@ fn only_names_of_this_machine_are_answered_to() {
 
 fn status_of(daemon: &Daemon, method: &str, path: &str, token: Option<&str>) -> u16 {
     let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let (status, head, body) = answers(&say(daemon, request(&format!("{method} {path}"), &bearer).as_bytes())).remove(0);
+    let (status, head, body) =
+        answers(&say(daemon, request(&format!("{method} {path}"), &bearer).as_bytes())).remove(0);
     if status == 401 {
         assert!(head.contains("\nwww-authenticate: bearer"), "{head}");
         assert!(body.contains("\"code\":\"unauthorized\""), "{body}");
@@ -250,7 +320,14 @@ fn on_loopback_reading_is_open_and_changing_is_not() {
         assert_eq!(status_of(&daemon, "GET", "/api/v1/report", token), 200);
     }
     let (long, part) = (ADMIN.repeat(400), ADMIN.strip_prefix('a').unwrap());
-    for (token, status) in [(None, 401), (Some("x"), 401), (Some(part), 401), (Some(&long), 401), (Some(READ), 401), (Some(ADMIN), 202)] {
+    for (token, status) in [
+        (None, 401),
+        (Some("x"), 401),
+        (Some(part), 401),
+        (Some(&long), 401),
+        (Some(READ), 401),
+        (Some(ADMIN), 202),
+    ] {
         assert_eq!(status_of(&daemon, "POST", "/api/v1/rescan", token), status, "{token:?}");
     }
     assert!(daemon.get("/api/v1/status")["degraded"].as_array().unwrap().is_empty());
@@ -259,7 +336,8 @@ fn on_loopback_reading_is_open_and_changing_is_not() {
 /// A plain `proxy_pass` asks from loopback for everybody, and published all numbers although a read token was set.
 #[test]
 fn a_read_token_is_asked_for_on_loopback_too() {
-    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
+    let daemon =
+        Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
     for (token, status) in [(None, 401), (Some("wrong"), 401), (Some(READ), 200), (Some(ADMIN), 200)] {
         for path in ["/api/v1/report", "/metrics", "/docs", "/"] {
             assert_eq!(status_of(&daemon, "GET", path, token), status, "{path} {token:?}");
@@ -268,59 +346,105 @@ fn a_read_token_is_asked_for_on_loopback_too() {
     for path in ["/healthz", "/style.css"] {
         assert_eq!(status_of(&daemon, "GET", path, None), 200);
     }
-    assert_eq!([None, Some(READ), Some(ADMIN)].map(|token| status_of(&daemon, "POST", "/api/v1/rescan", token)), [401, 403, 202]);
+    assert_eq!(
+        [None, Some(READ), Some(ADMIN)].map(|token| status_of(&daemon, "POST", "/api/v1/rescan", token)),
+        [401, 403, 202]
+    );
     // No process has the tokens in its environment.
     let bearer = format!("Authorization: Bearer {READ}\r\n");
     let (_, _, body) = answers(&say(&daemon, request("GET /api/v1/status", &bearer).as_bytes())).remove(0);
     let status: Value = serde_json::from_str(&body).unwrap();
-    let pids: Vec<u64> = status["processes"].as_array().unwrap().iter().filter_map(|process| process["pid"].as_u64()).collect();
+    let pids: Vec<u64> = status["processes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|process| process["pid"].as_u64())
+        .collect();
     assert!(pids.len() > 3, "{status}");
     for pid in pids {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
-        assert!(!environment.windows(ADMIN.len()).any(|part| part == ADMIN.as_bytes() || part == READ.as_bytes()));
+        assert!(
+            !environment.windows(ADMIN.len()).any(|part| part == ADMIN.as_bytes() || part == READ.as_bytes())
+        );
     }
     // The commands send the token of their environment.
     let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
     let run = |words: &[&str], variables: &[(&str, &str)]| {
-        let command = tallyd().args(words).args(["--listen", &address]).envs(variables.iter().copied()).current_dir(daemon.folder.path()).output();
+        let command = tallyd()
+            .args(words)
+            .args(["--listen", &address])
+            .envs(variables.iter().copied())
+            .current_dir(daemon.folder.path())
+            .output();
         command.unwrap().status.success()
     };
-    assert!(run(&["healthcheck"], &[]) && run(&["status"], &[("TALLYD_READ_TOKEN", READ)]) && run(&["status"], &[("TALLYD_TOKEN", ADMIN)]));
+    assert!(
+        run(&["healthcheck"], &[])
+            && run(&["status"], &[("TALLYD_READ_TOKEN", READ)])
+            && run(&["status"], &[("TALLYD_TOKEN", ADMIN)])
+    );
     assert!(!run(&["status"], &[]));
 }
 
 /// A browser sends the login again by itself, also for a form of another page: so it reads, and changes nothing.
 #[test]
 fn a_browser_logs_in_with_a_token_as_password_and_only_reads() {
-    let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
+    let daemon =
+        Daemon::start_in(Folder::new(), &[], &[("TALLYD_TOKEN", ADMIN), ("TALLYD_READ_TOKEN", READ)]);
     let ask = |line: &str, fields: &str| answers(&say(&daemon, request(line, fields).as_bytes())).remove(0);
     let browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
     // Browsers are asked for a login, programs for a token.
     let (status, head, body) = ask("GET /", browser);
     assert_eq!(status, 401);
     check_headers(&head);
-    assert!(head.contains("www-authenticate: bearer\r\n") && head.contains("www-authenticate: basic realm=\"tallyd\""), "{head}");
+    assert!(
+        head.contains("www-authenticate: bearer\r\n")
+            && head.contains("www-authenticate: basic realm=\"tallyd\""),
+        "{head}"
+    );
     assert!(head.contains("content-type: text/html") && body.contains("as the password"), "{head}{body}");
-    for (line, fields) in
-        [("GET /", "Accept: */*\r\n"), ("GET /", ""), ("GET /api/v1/report", "Accept: application/json\r\n"), ("POST /api/v1/rescan", browser)]
-    {
+    for (line, fields) in [
+        ("GET /", "Accept: */*\r\n"),
+        ("GET /", ""),
+        ("GET /api/v1/report", "Accept: application/json\r\n"),
+        ("POST /api/v1/rescan", browser),
+    ] {
         let (status, head, _) = ask(line, fields);
-        assert!(status == 401 && head.contains("www-authenticate: bearer") && !head.contains("basic"), "{line}: {head}");
+        assert!(
+            status == 401 && head.contains("www-authenticate: bearer") && !head.contains("basic"),
+            "{line}: {head}"
+        );
     }
     // openssl has a base64 of its own.
     let login = |user: &str, token: &str| {
-        let command = Command::new("sh").args(["-c", "printf %s \"$0\" | openssl base64 -A", &format!("{user}:{token}")]).output().unwrap();
+        let command = Command::new("sh")
+            .args(["-c", "printf %s \"$0\" | openssl base64 -A", &format!("{user}:{token}")])
+            .output()
+            .unwrap();
         format!("Authorization: Basic {}\r\n", String::from_utf8(command.stdout).unwrap())
     };
-    for (user, token, status) in [("", READ, 200), ("jane", READ, 200), ("jane", ADMIN, 200), ("jane", "wrong", 401), (READ, "", 401)] {
+    for (user, token, status) in
+        [("", READ, 200), ("jane", READ, 200), ("jane", ADMIN, 200), ("jane", "wrong", 401), (READ, "", 401)]
+    {
         for path in ["/", "/api/v1/report", "/docs"] {
-            assert_eq!(ask(&format!("GET {path}"), &(login(user, token) + browser)).0, status, "{path} {user}:{token}");
+            assert_eq!(
+                ask(&format!("GET {path}"), &(login(user, token) + browser)).0,
+                status,
+                "{path} {user}:{token}"
+            );
         }
     }
     for token in [READ, ADMIN] {
-        for line in ["POST /api/v1/rescan", "DELETE /api/v1/files/0000000000000001", "PUT /api/v1/files/a.log"] {
+        for line in
+            ["POST /api/v1/rescan", "DELETE /api/v1/files/0000000000000001", "PUT /api/v1/files/a.log"]
+        {
             let (status, _, body) = ask(line, &login("jane", token));
-            assert!(status == 403 && body.contains("\"code\":\"read-only-login\"") && body.contains("Authorization: Bearer TOKEN"), "{line}: {body}");
+            assert!(
+                status == 403
+                    && body.contains("\"code\":\"read-only-login\"")
+                    && body.contains("Authorization: Bearer TOKEN"),
+                "{line}: {body}"
+            );
         }
     }
 }
@@ -330,11 +454,22 @@ fn refused_requests_are_in_the_journal_with_the_peer_and_without_the_token() {
     let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_READ_TOKEN", READ)]);
     let mut stream = connect(&daemon);
     let peer = stream.local_addr().unwrap();
-    stream.write_all(request("GET /api/v1/report", "Authorization: Bearer not-this-Token-of-ours\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(
+            request("GET /api/v1/report", "Authorization: Bearer not-this-Token-of-ours\r\n").as_bytes(),
+        )
+        .unwrap();
     assert_eq!(answers(&rest(&mut stream))[0].0, 401);
     wait_until("the line is in the journal", || {
         let journal = daemon.journal();
-        journal.lines().any(|line| line.contains("WARN") && line.contains("401") && line.contains(&format!("peer={peer} token=wrong"))).then_some(())
+        journal
+            .lines()
+            .any(|line| {
+                line.contains("WARN")
+                    && line.contains("401")
+                    && line.contains(&format!("peer={peer} token=wrong"))
+            })
+            .then_some(())
     });
     assert_eq!(status_of(&daemon, "GET", "/", None), 401);
     wait_until("the second line too", || daemon.journal().contains("token=missing").then_some(()));
@@ -358,18 +493,38 @@ fn beyond_loopback_everything_asks_for_a_token() {
     for path in ["/healthz", "/readyz"] {
         wait_until(path, || (status_of(&daemon, "GET", path, None) == 200).then_some(()));
     }
-    for path in ["/api/v1/report", "/api/v1/status", "/api/v1/nothing", "/", "/metrics", "/healthz/", "/api/v1/files/0000000000000000"] {
+    for path in [
+        "/api/v1/report",
+        "/api/v1/status",
+        "/api/v1/nothing",
+        "/",
+        "/metrics",
+        "/healthz/",
+        "/api/v1/files/0000000000000000",
+    ] {
         assert_eq!(status_of(&daemon, "GET", path, None), 401, "{path}");
         assert_eq!(status_of(&daemon, "DELETE", path, Some("wrong")), 401, "{path}");
     }
     for path in ["/api/v1/report", "/api/v1/status"] {
-        assert_eq!((status_of(&daemon, "GET", path, Some(READ)), status_of(&daemon, "GET", path, Some(ADMIN))), (200, 200));
+        assert_eq!(
+            (status_of(&daemon, "GET", path, Some(READ)), status_of(&daemon, "GET", path, Some(ADMIN))),
+            (200, 200)
+        );
     }
-    assert_eq!([None, Some(READ), Some(ADMIN)].map(|token| status_of(&daemon, "POST", "/api/v1/rescan", token)), [401, 403, 202]);
+    assert_eq!(
+        [None, Some(READ), Some(ADMIN)].map(|token| status_of(&daemon, "POST", "/api/v1/rescan", token)),
+        [401, 403, 202]
+    );
     // Who asks on the command line shows the token too.
     let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
     let run = |words: &[&str], variables: &[(&str, &str)]| {
-        tallyd().args(words).args(["--listen", &address]).envs(variables.iter().copied()).current_dir(daemon.folder.path()).output().unwrap()
+        tallyd()
+            .args(words)
+            .args(["--listen", &address])
+            .envs(variables.iter().copied())
+            .current_dir(daemon.folder.path())
+            .output()
+            .unwrap()
     };
     assert!(run(&["healthcheck"], &[]).status.success());
     let without = run(&["status"], &[]);
@@ -401,11 +556,18 @@ fn what_cannot_guard_the_api_is_refused() {
     let check = |options: &[&str], variables: &[(&str, &str)], words: &[&str]| {
         let mut command = tallyd();
         let listen: &[&str] = if options.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
-        command.args(["serve", "--logs", "logs"]).args(listen).args(options).envs(variables.iter().copied()).current_dir(folder.path());
+        command
+            .args(["serve", "--logs", "logs"])
+            .args(listen)
+            .args(options)
+            .envs(variables.iter().copied())
+            .current_dir(folder.path());
         let Output { status, stdout, stderr } = command.output().unwrap();
         let stderr = String::from_utf8_lossy(&stderr);
         assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{options:?}: {stderr}");
-        words.iter().for_each(|word| assert!(stderr.contains(word), "{options:?}: {stderr} does not say {word}"));
+        words
+            .iter()
+            .for_each(|word| assert!(stderr.contains(word), "{options:?}: {stderr} does not say {word}"));
     };
     check(&["--listen", "0.0.0.0:0"], &[], &["TALLYD_READ_TOKEN", "--read-token-file", "--insecure-no-auth"]);
     check(&["--listen", "[::]:0"], &[("TALLYD_TOKEN", "")], &["--insecure-no-auth"]);
@@ -413,26 +575,51 @@ fn what_cannot_guard_the_api_is_refused() {
     check(&["--read-token-file", "missing"], &[], &["read_token_file missing", "No such file"]);
     check(&[], &[("TALLYD_READ_TOKEN", ADMIN), ("TALLYD_TOKEN", ADMIN)], &["two different ones"]);
     for options in [&["--insecure-no-auth"][..], &["--insecure-no-auth", "--listen", "0.0.0.0:0"]] {
-        check(options, &[("TALLYD_READ_TOKEN", READ)], &["insecure_no_auth", "a read token is set too", "remove one of them"]);
+        check(
+            options,
+            &[("TALLYD_READ_TOKEN", READ)],
+            &["insecure_no_auth", "a read token is set too", "remove one of them"],
+        );
     }
-    for example in ["0123456789abcdef0123456789abcdef", "changeme-changeme-1", "replace-me-by-openssl-rand-hex-32", "aaaaaaaaaaaaaaaaaaaa"] {
-        check(&[], &[("TALLYD_READ_TOKEN", example)], &["TALLYD_READ_TOKEN", "can be guessed", "openssl rand -hex 32"]);
+    for example in [
+        "0123456789abcdef0123456789abcdef",
+        "changeme-changeme-1",
+        "replace-me-by-openssl-rand-hex-32",
+        "aaaaaaaaaaaaaaaaaaaa",
+    ] {
+        check(
+            &[],
+            &[("TALLYD_READ_TOKEN", example)],
+            &["TALLYD_READ_TOKEN", "can be guessed", "openssl rand -hex 32"],
+        );
         fs::write(folder.join("example"), example).unwrap();
-        check(&["--token-file", "example"], &[], &["token_file example", "can be guessed", "openssl rand -hex 32"]);
+        check(
+            &["--token-file", "example"],
+            &[],
+            &["token_file example", "can be guessed", "openssl rand -hex 32"],
+        );
     }
     check(&["--tls-cert", "one.cert"], &[], &["--tls-cert", "tls_key"]);
     check(&["--tls-cert", "missing", "--tls-key", "one.key"], &[], &["tls_cert missing", "No such file"]);
     check(&["--tls-cert", "empty", "--tls-key", "one.key"], &[], &["tls_cert empty", "no certificate"]);
     check(&["--tls-cert", "broken", "--tls-key", "one.key"], &[], &["tls_cert broken"]);
     check(&["--tls-cert", "one.cert", "--tls-key", "one.cert"], &[], &["tls_key one.cert", "no key"]);
-    check(&["--tls-cert", "one.cert", "--tls-key", "two.key"], &[], &["one.cert", "two.key", "belong together"]);
+    check(
+        &["--tls-cert", "one.cert", "--tls-key", "two.key"],
+        &[],
+        &["one.cert", "two.key", "belong together"],
+    );
 }
 
 /// A certificate that its own key has signed, and the key.
 fn certificate(folder: &Folder, name: &str) {
     let (cert, key) = (format!("{name}.cert"), format!("{name}.key"));
     let options = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost";
-    let made = Command::new("openssl").args(options.split(' ')).args(["-keyout", &key, "-out", &cert]).current_dir(folder.path()).output();
+    let made = Command::new("openssl")
+        .args(options.split(' '))
+        .args(["-keyout", &key, "-out", &cert])
+        .current_dir(folder.path())
+        .output();
     let made = made.expect("openssl makes certificates for the test");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     fs::set_permissions(folder.join(&key), fs::Permissions::from_mode(0o600)).unwrap();
@@ -442,7 +629,17 @@ fn certificate(folder: &Folder, name: &str) {
 fn say_by_tls(daemon: &Daemon, cert: &str, bytes: &str) -> String {
     let address = daemon.url("").strip_prefix("https://").unwrap().to_owned();
     let mut client = Command::new("openssl")
-        .args(["s_client", "-quiet", "-verify_return_error", "-CAfile", cert, "-alpn", "h2,http/1.1", "-connect", &address])
+        .args([
+            "s_client",
+            "-quiet",
+            "-verify_return_error",
+            "-CAfile",
+            cert,
+            "-alpn",
+            "h2,http/1.1",
+            "-connect",
+            &address,
+        ])
         .current_dir(daemon.folder.path())
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -460,14 +657,17 @@ fn tls_with_a_certificate_that_is_replaced() {
     certificate(&folder, "next");
     let daemon = Daemon::start_in(folder, &["--tls-cert", "now.cert", "--tls-key", "now.key"], &[]);
     assert!(daemon.url("").starts_with("https://127.0.0.1:"), "{}", daemon.url(""));
-    let (status, head, body) = answers(&say_by_tls(&daemon, "now.cert", &request("GET /healthz", ""))).remove(0);
+    let (status, head, body) =
+        answers(&say_by_tls(&daemon, "now.cert", &request("GET /healthz", ""))).remove(0);
     assert_eq!((status, body.as_str()), (200, "alive\n"));
     check_headers(&head);
     assert_eq!(answers(&say_by_tls(&daemon, "now.cert", "nonsense\r\n\r\n"))[0].0, 400);
     // Who speaks no TLS gets no HTTP.
     assert!(!say(&daemon, request("GET /healthz", "").as_bytes()).contains("HTTP/1.1"));
     let address = daemon.url("").strip_prefix("https://").unwrap().to_owned();
-    let run = |words: &[&str]| tallyd().args(words).args(["--listen", &address]).current_dir(daemon.folder.path()).output().unwrap();
+    let run = |words: &[&str]| {
+        tallyd().args(words).args(["--listen", &address]).current_dir(daemon.folder.path()).output().unwrap()
+    };
     assert!(run(&["healthcheck", "--tls-cert", "now.cert"]).status.success());
     assert!(run(&["status", "--tls-cert", "now.cert"]).status.success());
     let untrusted = run(&["healthcheck", "--tls-cert", "next.cert"]);
@@ -475,10 +675,14 @@ fn tls_with_a_certificate_that_is_replaced() {
     assert!(!run(&["healthcheck"]).status.success());
     // The files are replaced one after the other, as they always are.
     for part in ["cert", "key"] {
-        fs::rename(daemon.folder.join(&format!("now.{part}")), daemon.folder.join(&format!("old.{part}"))).unwrap();
-        fs::rename(daemon.folder.join(&format!("next.{part}")), daemon.folder.join(&format!("now.{part}"))).unwrap();
+        fs::rename(daemon.folder.join(&format!("now.{part}")), daemon.folder.join(&format!("old.{part}")))
+            .unwrap();
+        fs::rename(daemon.folder.join(&format!("next.{part}")), daemon.folder.join(&format!("now.{part}")))
+            .unwrap();
     }
-    wait_until("the new one is taken", || run(&["healthcheck", "--tls-cert", "now.cert"]).status.success().then_some(()));
+    wait_until("the new one is taken", || {
+        run(&["healthcheck", "--tls-cert", "now.cert"]).status.success().then_some(())
+    });
     assert!(!run(&["healthcheck", "--tls-cert", "old.cert"]).status.success());
 }
 
@@ -488,21 +692,46 @@ fn the_other_commands_find_the_daemon_by_its_configuration() {
     let folder = Folder::new();
     certificate(&folder, "now");
     fs::write(folder.join("read"), format!("{READ}\n")).unwrap();
-    let options = ["--listen", "0.0.0.0:0", "--tls-cert", "now.cert", "--tls-key", "now.key", "--read-token-file", "read"];
+    let options = [
+        "--listen",
+        "0.0.0.0:0",
+        "--tls-cert",
+        "now.cert",
+        "--tls-key",
+        "now.key",
+        "--read-token-file",
+        "read",
+    ];
     let daemon = Daemon::start_in(folder, &options, &[]);
-    fs::write(daemon.log("a.log"), "192.0.2.7 - - [22/Mar/2021:08:00:00 +0100] \"GET / HTTP/1.1\" 200 5\n").unwrap();
+    fs::write(daemon.log("a.log"), "192.0.2.7 - - [22/Mar/2021:08:00:00 +0100] \"GET / HTTP/1.1\" 200 5\n")
+        .unwrap();
     let partials = daemon.folder.join("state/partials/v1/host=local");
     wait_until("the log is stored", || {
-        fs::read_dir(&partials).ok()?.any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "parquet")).then_some(())
+        fs::read_dir(&partials)
+            .ok()?
+            .any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "parquet"))
+            .then_some(())
     });
     let address = daemon.url("").strip_prefix("https://").unwrap().to_owned();
-    let file = format!("listen = \"{address}\"\nstate = \"state\"\ntls_cert = \"now.cert\"\ntls_key = \"now.key\"\nread_token_file = \"read\"\nworkers = 2\n");
+    let file = format!(
+        "listen = \"{address}\"\nstate = \"state\"\ntls_cert = \"now.cert\"\ntls_key = \"now.key\"\nread_token_file = \"read\"\nworkers = 2\n"
+    );
     fs::write(daemon.folder.join("good.toml"), &file).unwrap();
     fs::write(daemon.folder.join("bad.toml"), file.replace("workers", "worker")).unwrap();
-    fs::write(daemon.folder.join("elsewhere.toml"), "listen = \"127.0.0.1:1\"\nstate = \"nowhere\"\n").unwrap();
+    fs::write(daemon.folder.join("elsewhere.toml"), "listen = \"127.0.0.1:1\"\nstate = \"nowhere\"\n")
+        .unwrap();
     let run = |words: &[&str], variables: &[(&str, &str)]| {
-        let output = tallyd().args(words).envs(variables.iter().copied()).current_dir(daemon.folder.path()).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        let output = tallyd()
+            .args(words)
+            .envs(variables.iter().copied())
+            .current_dir(daemon.folder.path())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let commands: [(&[&str], &str); 6] = [
         (&["status"], "1 log, everything is counted"),
@@ -520,10 +749,17 @@ fn the_other_commands_find_the_daemon_by_its_configuration() {
         assert!(code == Some(0) && (out.contains(said) || words[0] == "store"), "{words:?}: {out}");
         // What is wrong with a file is said as `serve` says it.
         let (code, _, error) = run(&with("bad.toml"), &[]);
-        assert!(code == Some(1) && error.contains("bad.toml:6: unknown field `worker`") && error.contains("lists every setting"), "{words:?}: {error}");
+        assert!(
+            code == Some(1)
+                && error.contains("bad.toml:6: unknown field `worker`")
+                && error.contains("lists every setting"),
+            "{words:?}: {error}"
+        );
         let (code, _, error) = run(&with("none.toml"), &[]);
         assert!(
-            code == Some(1) && error.contains("cannot read the configuration none.toml") && error.contains("name a file that is there"),
+            code == Some(1)
+                && error.contains("cannot read the configuration none.toml")
+                && error.contains("name a file that is there"),
             "{words:?}: {error}"
         );
         assert_eq!(run(&with("elsewhere.toml"), &[]).0, Some(1), "{words:?}");
@@ -533,14 +769,27 @@ fn the_other_commands_find_the_daemon_by_its_configuration() {
     assert!(code == Some(1) && error.contains("no answer from a tallyd at 127.0.0.1:1"), "{error}");
     assert_eq!(run(&["report", "--config", "elsewhere.toml", "--state", "state"], &[]).0, Some(0));
     assert_eq!(run(&["report", "--config", "elsewhere.toml"], &[("TALLYD_STATE", "state")]).0, Some(0));
-    let (code, _, error) = run(&["status", "--config", "good.toml"], &[("TALLYD_READ_TOKEN", "this is no right token")]);
+    let (code, _, error) =
+        run(&["status", "--config", "good.toml"], &[("TALLYD_READ_TOKEN", "this is no right token")]);
     assert!(code == Some(1) && error.contains("401"), "{error}");
-    assert_eq!(run(&["healthcheck", "--config", "elsewhere.toml"], &[("TALLYD_LISTEN", &address), ("TALLYD_TLS_CERT", "now.cert")]).0, Some(0));
+    assert_eq!(
+        run(
+            &["healthcheck", "--config", "elsewhere.toml"],
+            &[("TALLYD_LISTEN", &address), ("TALLYD_TLS_CERT", "now.cert")]
+        )
+        .0,
+        Some(0)
+    );
 }
 
 /// Over so many logs of a line, all counted.
 fn over_many(logs: usize) -> Daemon {
-    over(logs, |number| (format!("{number}.log"), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)))
+    over(logs, |number| {
+        (
+            format!("{number}.log"),
+            format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256),
+        )
+    })
 }
 
 /// Over so many logs, each of this name and content, all counted.
@@ -597,7 +846,8 @@ fn who_does_not_go_on_is_let_go() {
     let mut first = [0; 4_096];
     let length = deaf.read(&mut first).unwrap();
     let head = String::from_utf8_lossy(&first[..length]).to_ascii_lowercase();
-    let promised: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    let promised: usize =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
     let promised = 20 * promised;
     assert!(is_held(&idle) && is_held(&deaf));
     // The one that is not read goes first.
@@ -646,7 +896,10 @@ fn a_crowd_that_holds_on_keeps_nobody_waiting() {
                         let stream = place.get_or_insert_with(|| connect(daemon));
                         stream.set_nonblocking(true).unwrap();
                         let gone = match kind {
-                            0 => matches!(stream.read(&mut [0]), Ok(0)) || stream.take_error().is_ok_and(|error| error.is_some()),
+                            0 => {
+                                matches!(stream.read(&mut [0]), Ok(0))
+                                    || stream.take_error().is_ok_and(|error| error.is_some())
+                            }
                             _ => stream.write_all(if round % 20 == 0 { b"G" } else { b"" }).is_err(),
                         };
                         if gone {
@@ -680,14 +933,21 @@ fn a_range_over_more_logs_than_descriptors_has_all_of_them() {
     const LOGS: usize = 100;
     let daemon = Daemon::start_with_descriptors(80);
     for number in 0..LOGS {
-        fs::write(daemon.log(&format!("{number}.log")), format!("10.0.0.{number} - - [22/Mar/2021:06:25:24 +0100] x\n")).unwrap();
+        fs::write(
+            daemon.log(&format!("{number}.log")),
+            format!("10.0.0.{number} - - [22/Mar/2021:06:25:24 +0100] x\n"),
+        )
+        .unwrap();
     }
     wait_until("all is counted and stored", || {
         let (status, _, body) = daemon.ask("GET", "/api/v1/status", &[])?;
         let status: Value = serde_json::from_str(&body).ok().filter(|_| status == 200)?;
-        (status["pending_bytes"] == 0 && status["unstored_files"] == 0 && status["logs"] == LOGS).then_some(())
+        (status["pending_bytes"] == 0 && status["unstored_files"] == 0 && status["logs"] == LOGS)
+            .then_some(())
     });
-    let range = wait_until("a range", || daemon.ask("GET", "/api/v1/range", &[]).filter(|(status, ..)| *status != 503));
+    let range = wait_until("a range", || {
+        daemon.ask("GET", "/api/v1/range", &[]).filter(|(status, ..)| *status != 503)
+    });
     let range: Value = serde_json::from_str(&range.2).unwrap();
     assert_eq!((&range["unique_ips"], &range["complete"]), (&LOGS.into(), &true.into()), "{range}");
 }
@@ -731,7 +991,9 @@ fn memory(daemon: &Daemon, field: &str) -> u64 {
 fn unread(daemon: &Daemon, path: &str, fields: &str) -> (Vec<TcpStream>, usize) {
     let mut unread: Vec<TcpStream> = (0..200).map(|_| connect(daemon)).collect();
     for stream in &mut unread {
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes())
+            .unwrap();
     }
     let mut statuses = Vec::new();
     for stream in &mut unread {
@@ -757,7 +1019,9 @@ fn answers_that_nobody_reads_do_not_pile_up() {
     // Others are answered, and when the readers are gone there is room again.
     assert_eq!(status_of(&daemon, "GET", "/api/v1/report", None), 200);
     drop(unread);
-    wait_until("there is room", || (daemon.ask("GET", "/api/v1/files?limit=10000", &[])?.0 == 200).then_some(()));
+    wait_until("there is room", || {
+        (daemon.ask("GET", "/api/v1/files?limit=10000", &[])?.0 == 200).then_some(())
+    });
 }
 
 /// Packed ones had no room of their own: each reader's was in memory for as long as he did not read it.
@@ -772,7 +1036,10 @@ fn packed_answers_that_nobody_reads_do_not_pile_up() {
             char::from(LETTERS[(random >> 58) as usize])
         };
         let name: String = (0..240).map(|_| letter()).collect();
-        (format!("x{name}.log"), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256))
+        (
+            format!("x{name}.log"),
+            format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256),
+        )
     });
     for path in ["/api/v1/report", "/api/v1/files?limit=10000"] {
         let (unread, refused) = unread(&daemon, path, "Accept-Encoding: gzip\r\n");
@@ -781,7 +1048,9 @@ fn packed_answers_that_nobody_reads_do_not_pile_up() {
         assert!(most < 128 << 10, "{path}: {most} KiB");
         drop(unread);
         // Made, packed and let go, as what is sent is.
-        wait_until("there is room", || (daemon.ask("HEAD", path, &[("accept-encoding", "gzip")])?.0 == 200).then_some(()));
+        wait_until("there is room", || {
+            (daemon.ask("HEAD", path, &[("accept-encoding", "gzip")])?.0 == 200).then_some(())
+        });
     }
 }
 
@@ -822,7 +1091,11 @@ fn who_takes_logs_back_keeps_nobody_from_lists() {
     let folder = Folder::new();
     fs::create_dir_all(folder.join("logs")).unwrap();
     for number in 0..3 {
-        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.0.{number} - - [22/Mar/2021:06:25:24 +0100] x\n")).unwrap();
+        fs::write(
+            folder.join(&format!("logs/{number}.log")),
+            format!("10.0.0.{number} - - [22/Mar/2021:06:25:24 +0100] x\n"),
+        )
+        .unwrap();
     }
     let daemon = Daemon::start_in(folder, &[], &[("TALLYD_TOKEN", ADMIN)]);
     wait_until("all is counted and stored", || {

@@ -32,7 +32,11 @@ fn lines(seed: u32, count: u32) -> Vec<u8> {
     for line in 0..count {
         let client = line.wrapping_mul(7).wrapping_add(seed * 40) % 900;
         let (high, low) = (client / 256, client % 256);
-        writeln!(bytes, "10.2.{high}.{low} - - [22/Mar/2021:10:00:00 +0100] \"GET /{seed}/{line} HTTP/1.1\" 200 7").unwrap();
+        writeln!(
+            bytes,
+            "10.2.{high}.{low} - - [22/Mar/2021:10:00:00 +0100] \"GET /{seed}/{line} HTTP/1.1\" 200 7"
+        )
+        .unwrap();
     }
     bytes
 }
@@ -52,15 +56,24 @@ fn put(log: &mut File, written: &mut Vec<u8>, seed: u32, count: u32) {
 #[track_caller]
 fn check(daemon: &Daemon, mode: &str, written: &[u8]) {
     let each = || written.split_inclusive(|byte| *byte == b'\n');
-    let clients: HashSet<&[u8]> = each().map(|line| line.split(|byte| *byte == b' ').next().unwrap()).collect();
+    let clients: HashSet<&[u8]> =
+        each().map(|line| line.split(|byte| *byte == b' ').next().unwrap()).collect();
     let truth = Truth { total: each().count() as u64, ip: clients.len() as u64 };
     let seen = std::cell::RefCell::new(serde_json::Value::Null);
     wait_until_or(
-        || format!("{mode}: {truth:?} over the range; it has {:#}\n{:#}", seen.borrow(), daemon.get("/api/v1/files")),
+        || {
+            format!(
+                "{mode}: {truth:?} over the range; it has {:#}\n{:#}",
+                seen.borrow(),
+                daemon.get("/api/v1/files")
+            )
+        },
         || {
             let range = daemon.get("/api/v1/range");
             *seen.borrow_mut() = range.clone();
-            let right = range["requests"] == truth.total && range["unique_ips"] == truth.ip && range["complete"] == true;
+            let right = range["requests"] == truth.total
+                && range["unique_ips"] == truth.ip
+                && range["complete"] == true;
             (right && daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
         },
     );
@@ -82,7 +95,8 @@ fn rotates(mode: &str, directives: &str, server: Server) {
     for round in 0..ROUNDS {
         put(&mut log, &mut written, 3 * round, 500);
         check(&daemon, mode, &written);
-        let output = Command::new("logrotate").arg("--force").arg("--state").arg(&state).arg(&conf).output().unwrap();
+        let output =
+            Command::new("logrotate").arg("--force").arg("--state").arg(&state).arg(&conf).output().unwrap();
         assert!(output.status.success(), "{mode}: {}", String::from_utf8_lossy(&output.stderr));
         if server == Server::ReopensLater {
             put(&mut log, &mut written, 3 * round + 1, 60);
@@ -93,7 +107,12 @@ fn rotates(mode: &str, directives: &str, server: Server) {
         put(&mut log, &mut written, 3 * round + 2, 40);
         check(&daemon, mode, &written);
     }
-    let moved = |folder: &Path| fs::read_dir(folder).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "access.log").count();
+    let moved = |folder: &Path| {
+        fs::read_dir(folder)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name() != "access.log")
+            .count()
+    };
     let kept = moved(&daemon.logs()) + moved(&daemon.folder.join("old"));
     assert_eq!(kept, 2, "{mode}: logrotate keeps two rotated logs");
 }
@@ -121,7 +140,11 @@ fn logrotate_dateext() {
 
 #[test]
 fn logrotate_dateext_compress() {
-    rotates("dateext, compress", "create\n dateext\n dateformat -%Y%m%d-%s\n compress\n delaycompress", Server::ReopensLater);
+    rotates(
+        "dateext, compress",
+        "create\n dateext\n dateformat -%Y%m%d-%s\n compress\n delaycompress",
+        Server::ReopensLater,
+    );
 }
 
 #[test]
@@ -136,7 +159,11 @@ fn logrotate_copytruncate_compress() {
 
 #[test]
 fn logrotate_copytruncate_dateext() {
-    rotates("copytruncate, dateext", "copytruncate\n dateext\n dateformat -%Y%m%d-%s\n compress\n delaycompress", Server::Appends);
+    rotates(
+        "copytruncate, dateext",
+        "copytruncate\n dateext\n dateformat -%Y%m%d-%s\n compress\n delaycompress",
+        Server::Appends,
+    );
 }
 
 #[test]

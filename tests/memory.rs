@@ -35,7 +35,10 @@ fn clients_of(daemon: &Daemon, day: u32) -> Option<u64> {
 /// The most memory that the coordinator has taken, in KiB.
 fn most_memory(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pids("coordinator")[0])).unwrap();
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap()
 }
 
 /// A daemon that has counted more than there is room for, and how many clients each day has.
@@ -45,7 +48,9 @@ fn counted() -> (Daemon, u64) {
         fs::write(daemon.log(&format!("{number}.log")), log(number)).unwrap();
     }
     let of_day = u64::from(LOGS / DAYS * CLIENTS);
-    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    wait_until("both days are complete and right", || {
+        (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(())
+    });
     (daemon, of_day)
 }
 
@@ -89,13 +94,16 @@ fn days_larger_than_the_budget_are_right_within_it() {
 #[test]
 fn days_larger_than_the_budget_stay_right_while_they_grow() {
     let (daemon, of_day) = counted();
-    let mut live: Vec<_> = (0..DAYS).map(|number| OpenOptions::new().append(true).open(daemon.log(&format!("{number}.log"))).unwrap()).collect();
+    let mut live: Vec<_> = (0..DAYS)
+        .map(|number| OpenOptions::new().append(true).open(daemon.log(&format!("{number}.log"))).unwrap())
+        .collect();
     // So often, one after the other, both must be right while they grow.
     let mut right = 0;
     let mut rounds = 0;
     wait_until("both days are right twenty times while they grow", || {
         for (number, live) in live.iter_mut().enumerate() {
-            writeln!(live, "another - - [{:02}/Oct/2026:10:00:00 +0000] \"GET /\" 200 5", number + 1).unwrap();
+            writeln!(live, "another - - [{:02}/Oct/2026:10:00:00 +0000] \"GET /\" 200 5", number + 1)
+                .unwrap();
         }
         std::thread::sleep(Duration::from_millis(150)); // the rate of growth, not a wait for anything
         rounds += 1;
@@ -113,7 +121,9 @@ fn a_day_that_is_over_is_right_while_its_logs_grow() {
     for number in 0..logs {
         fs::write(daemon.log(&format!("{number}.log")), log(number * DAYS)).unwrap();
     }
-    let mut live: Vec<_> = (0..logs).map(|number| OpenOptions::new().append(true).open(daemon.log(&format!("{number}.log"))).unwrap()).collect();
+    let mut live: Vec<_> = (0..logs)
+        .map(|number| OpenOptions::new().append(true).open(daemon.log(&format!("{number}.log"))).unwrap())
+        .collect();
     let mut rounds = 0;
     wait_until("both days are right while the logs grow", || {
         for live in &mut live {
@@ -121,7 +131,10 @@ fn a_day_that_is_over_is_right_while_its_logs_grow() {
         }
         std::thread::sleep(Duration::from_millis(100)); // the rate of growth, not a wait for anything
         rounds += 1;
-        (rounds > 20 && clients_of(&daemon, 1) == Some(u64::from(logs * CLIENTS)) && clients_of(&daemon, 2) == Some(1)).then_some(())
+        (rounds > 20
+            && clients_of(&daemon, 1) == Some(u64::from(logs * CLIENTS))
+            && clients_of(&daemon, 2) == Some(1))
+        .then_some(())
     });
 }
 
@@ -133,14 +146,17 @@ fn a_stored_log_that_cannot_be_read_is_not_asked_for_without_end() {
     // A folder in the place of each partial but that of the log that grows.
     let id = |name: &str| daemon.file(name).unwrap()["id"].as_str().unwrap().to_owned();
     let partials = daemon.folder.join("state/partials/v1/host=local");
-    let hidden: Vec<_> = (1..LOGS).map(|number| partials.join(format!("{}.parquet", id(&format!("{number}.log"))))).collect();
+    let hidden: Vec<_> =
+        (1..LOGS).map(|number| partials.join(format!("{}.parquet", id(&format!("{number}.log"))))).collect();
     for path in &hidden {
         fs::rename(path, path.with_extension("hidden")).unwrap();
         fs::create_dir(path).unwrap();
     }
     let mut live = OpenOptions::new().append(true).open(daemon.log("0.log")).unwrap();
     writeln!(live, "another - - [01/Oct/2026:10:00:00 +0000] \"GET /\" 200 5").unwrap();
-    wait_until("the store is said to be in trouble", || daemon.journal().contains("the store; counting continues").then_some(()));
+    wait_until("the store is said to be in trouble", || {
+        daemon.journal().contains("the store; counting continues").then_some(())
+    });
     let said = daemon.journal().len();
     let uptime = || daemon.get("/api/v1/status")["uptime_seconds"].as_u64().unwrap();
     let start = uptime();
@@ -166,10 +182,18 @@ fn what_nobody_gave_keeps_to_the_limit_of_the_cgroup() {
     let mut daemon = Daemon::start_in_cgroup(&group, folder, &[]);
     let memory = json!({"limit": 128 << 20, "budget": 32 << 20, "cache": 16 << 20, "worker": 128 << 20});
     assert_eq!(daemon.get("/api/v1/status")["memory"], memory);
-    assert!(daemon.journal().contains("the cgroup limits memory limit_mib=128 memory_budget_mib=32 cache_mib=16"), "{}", daemon.journal());
+    assert!(
+        daemon.journal().contains("the cgroup limits memory limit_mib=128 memory_budget_mib=32 cache_mib=16"),
+        "{}",
+        daemon.journal()
+    );
     let of_day = u64::from(LOGS / DAYS * CLIENTS);
-    wait_until("all that was there is counted", || daemon.ask("GET", "/readyz", &[]).filter(|(status, ..)| *status == 200));
-    wait_until("both days are complete and right", || (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(()));
+    wait_until("all that was there is counted", || {
+        daemon.ask("GET", "/readyz", &[]).filter(|(status, ..)| *status == 200)
+    });
+    wait_until("both days are complete and right", || {
+        (1..=DAYS).all(|day| clients_of(&daemon, day) == Some(of_day)).then_some(())
+    });
     // More than the cache holds, so they are answered in stripes; two at a time.
     let all = of_day * u64::from(DAYS);
     std::thread::scope(|threads| {
@@ -179,7 +203,8 @@ fn what_nobody_gave_keeps_to_the_limit_of_the_cgroup() {
                 let top = daemon.get("/api/v1/top/clients?limit=10000");
                 let clients = top["clients"].as_array().unwrap();
                 // All asked once, so they come by their bytes.
-                let is_sorted = clients.is_sorted_by(|one, two| one["client"].as_str() < two["client"].as_str());
+                let is_sorted =
+                    clients.is_sorted_by(|one, two| one["client"].as_str() < two["client"].as_str());
                 assert!(clients.len() == 10_000 && is_sorted && top["complete"] == true);
             });
         }
@@ -193,11 +218,16 @@ fn what_nobody_gave_keeps_to_the_limit_of_the_cgroup() {
 #[test]
 fn what_was_given_beyond_the_limit_of_the_cgroup_is_said() {
     let Some(group) = Cgroup::with_memory(64 << 20) else { return };
-    let mut daemon = Daemon::start_in_cgroup(&group, Folder::new(), &["--memory-budget-mib", "60", "--cache-mib", "5"]);
-    fs::write(daemon.log("a.log"), "192.0.2.7 - - [22/Mar/2021:08:00:00 +0100] \"GET / HTTP/1.1\" 200 5\n").unwrap();
+    let mut daemon =
+        Daemon::start_in_cgroup(&group, Folder::new(), &["--memory-budget-mib", "60", "--cache-mib", "5"]);
+    fs::write(daemon.log("a.log"), "192.0.2.7 - - [22/Mar/2021:08:00:00 +0100] \"GET / HTTP/1.1\" 200 5\n")
+        .unwrap();
     daemon.wait_for("a.log", Truth { total: 1, ip: 1 });
     let status = daemon.get("/api/v1/status");
-    assert_eq!((&status["memory"]["budget"], &status["memory"]["cache"]), (&json!(60 << 20), &json!(5 << 20)));
+    assert_eq!(
+        (&status["memory"]["budget"], &status["memory"]["cache"]),
+        (&json!(60 << 20), &json!(5 << 20))
+    );
     let said = "memory_budget_mib = 60, cache_mib = 5 are together more than the 64 MiB of memory that the cgroup grants";
     assert_eq!(daemon.journal().matches(said).count(), 1, "{}", daemon.journal());
     daemon.stop(&[15]);

@@ -64,12 +64,16 @@ impl Scrape {
 
     #[track_caller]
     fn get(&self, series: &str) -> f64 {
-        *self.values.get(series).unwrap_or_else(|| panic!("there is no {series} among {:#?}", self.values.keys()))
+        *self
+            .values
+            .get(series)
+            .unwrap_or_else(|| panic!("there is no {series} among {:#?}", self.values.keys()))
     }
 
     /// All series of a name: their labels, and the value.
     fn all(&self, name: &str) -> BTreeMap<&str, f64> {
-        let of_name = self.values.iter().filter_map(|(series, value)| Some((series.strip_prefix(name)?, *value)));
+        let of_name =
+            self.values.iter().filter_map(|(series, value)| Some((series.strip_prefix(name)?, *value)));
         of_name.filter(|(labels, _)| labels.is_empty() || labels.starts_with('{')).collect()
     }
 
@@ -80,7 +84,9 @@ impl Scrape {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && !text.starts_with(|first: char| first.is_ascii_digit()) && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+    !text.is_empty()
+        && !text.starts_with(|first: char| first.is_ascii_digit())
+        && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
 }
 
 /// The name of a series, once it is known to be written as it should be.
@@ -102,7 +108,8 @@ fn series_of(series: &str) -> &str {
             escaped = char == '\\' && !escaped;
             ends
         });
-        let after = end.and_then(|end| value.get(end + 1..)).unwrap_or_else(|| panic!("no end of a value: {series}"));
+        let after =
+            end.and_then(|end| value.get(end + 1..)).unwrap_or_else(|| panic!("no end of a value: {series}"));
         match after.strip_prefix(',') {
             Some(more) => rest = more,
             None => {
@@ -126,7 +133,8 @@ fn line(client: &str, day: u32) -> String {
 fn settle(daemon: &Daemon, files: usize) {
     wait_until("everything is counted and stored", || {
         let status = daemon.get("/api/v1/status");
-        (status["pending_bytes"] == 0 && status["unstored_files"] == 0 && status["logs"] == files).then_some(())
+        (status["pending_bytes"] == 0 && status["unstored_files"] == 0 && status["logs"] == files)
+            .then_some(())
     });
 }
 
@@ -134,7 +142,11 @@ fn settle(daemon: &Daemon, files: usize) {
 fn the_numbers_are_those_of_the_other_answers() {
     let daemon = Daemon::start(&[]);
     put(&daemon, "20210322.log", &block(5_000, 300, 1).0);
-    put(&daemon, "20210323.log", format!("{}\n\nno time stamp\n{}", line("203.0.113.9", 23), line("2001:db8::1", 24)).as_bytes());
+    put(
+        &daemon,
+        "20210323.log",
+        format!("{}\n\nno time stamp\n{}", line("203.0.113.9", 23), line("2001:db8::1", 24)).as_bytes(),
+    );
     put(&daemon, "plain.log", b"neither\n");
     put(&daemon, ".hidden", b"x\n");
     settle(&daemon, 3);
@@ -142,7 +154,11 @@ fn the_numbers_are_those_of_the_other_answers() {
     let mut requests = 0;
     for day in days["days"].as_array().unwrap() {
         let is = |name: &str, value: &serde_json::Value| {
-            assert_eq!(scrape.get(&format!("tallyd_day_{name}{{day={}}}", day["day"])), value.as_f64().unwrap(), "{name} of {day}")
+            assert_eq!(
+                scrape.get(&format!("tallyd_day_{name}{{day={}}}", day["day"])),
+                value.as_f64().unwrap(),
+                "{name} of {day}"
+            )
         };
         is("requests", &day["requests"]);
         is("malformed_requests", &day["malformed"]);
@@ -168,13 +184,21 @@ fn the_numbers_are_those_of_the_other_answers() {
     }
     assert_eq!(scrape.all("tallyd_files").len(), 7);
     let status = daemon.get("/api/v1/status");
-    for (name, value) in
-        [("scanned", 1.0), ("pending_bytes", 0.0), ("lag_seconds", 0.0), ("unstored_files", 0.0), ("unstored_seconds", 0.0), ("quarantined_files", 0.0)]
-    {
+    for (name, value) in [
+        ("scanned", 1.0),
+        ("pending_bytes", 0.0),
+        ("lag_seconds", 0.0),
+        ("unstored_files", 0.0),
+        ("unstored_seconds", 0.0),
+        ("quarantined_files", 0.0),
+    ] {
         assert_eq!(scrape.get(&format!("tallyd_{name}")), value, "{name}");
     }
     let pids = status["processes"].as_array().unwrap().len();
-    assert_eq!((scrape.all("tallyd_process_up").len(), scrape.all("tallyd_process_open_fds").len()), (pids, pids));
+    assert_eq!(
+        (scrape.all("tallyd_process_up").len(), scrape.all("tallyd_process_open_fds").len()),
+        (pids, pids)
+    );
     assert_eq!(scrape.all("tallyd_process_up").values().sum::<f64>(), pids as f64);
     assert!(scrape.get("tallyd_process_resident_memory_bytes{role=\"coordinator\"}") > 1e6);
     assert!(scrape.get("tallyd_process_cpu_seconds_total{role=\"worker\",number=\"0\"}") < 600.0);
@@ -185,7 +209,10 @@ fn the_numbers_are_those_of_the_other_answers() {
         let age = now - scrape.get(&format!("tallyd_{name}_seconds"));
         assert!((-1.0..600.0).contains(&age), "{name}: {age}");
     }
-    assert_eq!(scrape.all("tallyd_build_info").into_iter().collect::<Vec<_>>(), [(&*format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]);
+    assert_eq!(
+        scrape.all("tallyd_build_info").into_iter().collect::<Vec<_>>(),
+        [(&*format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]
+    );
     assert_eq!(scrape.all("tallyd_degraded").values().sum::<f64>(), 0.0);
     assert_eq!(status["degraded"], serde_json::json!([]));
 }
@@ -202,14 +229,22 @@ fn what_is_wrong_is_told_by_metrics_and_status_alike() {
     fs::rename(&secret, daemon.log("secret.log")).unwrap();
     let wrong = |scrape: &Scrape| {
         let reasons = scrape.all("tallyd_degraded");
-        reasons.into_iter().filter(|(_, is)| *is == 1.0).map(|(labels, _)| labels.to_owned()).collect::<Vec<_>>()
+        reasons
+            .into_iter()
+            .filter(|(_, is)| *is == 1.0)
+            .map(|(labels, _)| labels.to_owned())
+            .collect::<Vec<_>>()
     };
     let want = ["{reason=\"auth\"}", "{reason=\"unreadable\"}"];
     wait_until("both are told", || (wrong(&Scrape::of(&daemon)) == want).then_some(()));
     let status = daemon.get("/api/v1/status");
     let sentences = status["degraded"].as_array().unwrap();
     assert_eq!(sentences.len(), 2, "{status}");
-    assert!(sentences[0].as_str().unwrap().contains("cannot read 1 log") && sentences[1].as_str().unwrap().starts_with("auth: "), "{status}");
+    assert!(
+        sentences[0].as_str().unwrap().contains("cannot read 1 log")
+            && sentences[1].as_str().unwrap().starts_with("auth: "),
+        "{status}"
+    );
     // Each word is in the document of the metrics.
     let document = include_str!("../docs/METRICS.md");
     for reason in Scrape::of(&daemon).all("tallyd_degraded").into_keys() {
@@ -226,7 +261,10 @@ fn the_latest_31_days_are_shown() {
     settle(&daemon, 1);
     let scrape = Scrape::of(&daemon);
     let days = scrape.all("tallyd_day_requests");
-    let expected: Vec<String> = (1..=31).map(|day| format!("{{day=\"2021-03-{day:02}\"}}")).chain(["{day=\"undated\"}".to_owned()]).collect();
+    let expected: Vec<String> = (1..=31)
+        .map(|day| format!("{{day=\"2021-03-{day:02}\"}}"))
+        .chain(["{day=\"undated\"}".to_owned()])
+        .collect();
     assert_eq!(days.into_keys().collect::<Vec<_>>(), expected);
     assert_eq!(scrape.get("tallyd_known_requests{kind=\"parsed\"}"), 62.0);
 }
@@ -234,11 +272,21 @@ fn the_latest_31_days_are_shown() {
 #[test]
 fn open_metrics_comes_if_it_is_asked_for() {
     let daemon = Daemon::start(&[]);
-    let (_, headers, body) = daemon.ask("GET", "/metrics", &[("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")]).unwrap();
+    let (_, headers, body) = daemon
+        .ask("GET", "/metrics", &[("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")])
+        .unwrap();
     assert_eq!(headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    assert!(body.ends_with("\n# EOF\n") && body.contains("# TYPE tallyd_lines counter\n") && body.contains("# UNIT tallyd_pending_bytes bytes\n"), "{body}");
+    assert!(
+        body.ends_with("\n# EOF\n")
+            && body.contains("# TYPE tallyd_lines counter\n")
+            && body.contains("# UNIT tallyd_pending_bytes bytes\n"),
+        "{body}"
+    );
     let (status, headers, _) = daemon.ask("GET", "/metrics", &[("accept", "*/*")]).unwrap();
-    assert_eq!((status, &headers["content-type"]), (200, &"text/plain; version=0.0.4; charset=utf-8".parse().unwrap()));
+    assert_eq!(
+        (status, &headers["content-type"]),
+        (200, &"text/plain; version=0.0.4; charset=utf-8".parse().unwrap())
+    );
     assert_eq!(daemon.ask("POST", "/metrics", &[]).unwrap().0, 405);
 }
 
@@ -274,19 +322,31 @@ fn what_is_asked_for_makes_no_series() {
         }
     }
     let after = Scrape::of(&daemon);
-    let count = |method: &str, route: &str| after.get(&format!("tallyd_http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"404\"}}"));
+    let count = |method: &str, route: &str| {
+        after.get(&format!(
+            "tallyd_http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"404\"}}"
+        ))
+    };
     assert_eq!(count("GET", "other"), 1.0 + 3_400.0);
     assert_eq!(count("GET", "/api/v1/files/{id}"), 1.0 + 3_300.0);
     assert_eq!(count("other", "other"), 3_300.0);
     assert_eq!(after.get("tallyd_http_request_duration_seconds_count{route=\"other\"}"), 6_701.0);
-    assert_eq!(after.get("tallyd_http_request_duration_seconds_bucket{route=\"other\",le=\"+Inf\"}"), 6_701.0);
+    assert_eq!(
+        after.get("tallyd_http_request_duration_seconds_bucket{route=\"other\",le=\"+Inf\"}"),
+        6_701.0
+    );
     // What is answered is counted before it goes out; a scrape is not in itself, but in the next one.
     assert_eq!(after.get("tallyd_http_answers_total") - before.get("tallyd_http_answers_total"), 10_001.0);
     assert!(after.get("tallyd_http_open_connections") >= 1.0);
-    let more: Vec<&String> = after.values.keys().filter(|series| !before.values.contains_key(*series)).collect();
+    let more: Vec<&String> =
+        after.values.keys().filter(|series| !before.values.contains_key(*series)).collect();
     // The first scrape is counted once it is over. The methods that nobody knows are one series.
     let of_scrapes = more.iter().filter(|series| series.contains("route=\"/metrics\"")).count();
-    let bounds = before.all("tallyd_http_request_duration_seconds_bucket").keys().filter(|labels| labels.contains("route=\"other\"")).count();
+    let bounds = before
+        .all("tallyd_http_request_duration_seconds_bucket")
+        .keys()
+        .filter(|labels| labels.contains("route=\"other\""))
+        .count();
     assert_eq!((of_scrapes, more.len()), (1 + bounds + 2, of_scrapes + 1), "{more:#?}");
 }
 
@@ -296,10 +356,18 @@ fn each_name_of_health_is_a_route_and_no_other_path_is() {
     for path in ["/health", "/livez", "/-/healthy", "/-/ready", "/-/other", "/-/x", "/health/x"] {
         assert!(daemon.ask("GET", path, &[]).is_some(), "{path}");
     }
-    let routes: std::collections::BTreeSet<String> =
-        Scrape::of(&daemon).all("tallyd_http_request_duration_seconds_count").into_keys().map(str::to_owned).collect();
-    let want = ["/health", "/livez", "/-/healthy", "/-/ready", "other"].map(|route| format!("{{route=\"{route}\"}}"));
-    assert!(want.iter().all(|route| routes.contains(route)) && !routes.iter().any(|route| route.contains("/x") || route.contains("/-/other")), "{routes:?}");
+    let routes: std::collections::BTreeSet<String> = Scrape::of(&daemon)
+        .all("tallyd_http_request_duration_seconds_count")
+        .into_keys()
+        .map(str::to_owned)
+        .collect();
+    let want = ["/health", "/livez", "/-/healthy", "/-/ready", "other"]
+        .map(|route| format!("{{route=\"{route}\"}}"));
+    assert!(
+        want.iter().all(|route| routes.contains(route))
+            && !routes.iter().any(|route| route.contains("/x") || route.contains("/-/other")),
+        "{routes:?}"
+    );
 }
 
 /// Two threads that answered at the same time counted one answer.
@@ -312,7 +380,11 @@ fn answers_are_counted_exactly_though_many_are_given_at_once() {
         let mut stream = TcpStream::connect(daemon.url("").strip_prefix("http://").unwrap()).unwrap();
         let mut writing = stream.try_clone().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(move || writing.write_all("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(ANSWERS).as_bytes()).unwrap());
+            scope.spawn(move || {
+                writing
+                    .write_all("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(ANSWERS).as_bytes())
+                    .unwrap()
+            });
             let (mut seen, mut last, mut part) = (0, 0, [0; 65_536]);
             while seen < ANSWERS {
                 let length = stream.read(&mut part).unwrap();
@@ -337,26 +409,50 @@ fn a_death_is_counted_and_what_was_done_is_not_forgotten() {
     let daemon = Daemon::start(&[]);
     put(&daemon, "20210322.log", &block(1_000, 100, 1).0);
     settle(&daemon, 1);
-    let restarts = |scrape: &Scrape, role: &str| scrape.get(&format!("tallyd_process_restarts_total{{role=\"{role}\"}}"));
+    let restarts = |scrape: &Scrape, role: &str| {
+        scrape.get(&format!("tallyd_process_restarts_total{{role=\"{role}\"}}"))
+    };
     let of_workers = |scrape: &Scrape| {
-        scrape.all("tallyd_process_restarts_total").into_iter().filter(|(labels, _)| labels.contains("worker")).map(|(_, value)| value).sum::<f64>()
+        scrape
+            .all("tallyd_process_restarts_total")
+            .into_iter()
+            .filter(|(labels, _)| labels.contains("worker"))
+            .map(|(_, value)| value)
+            .sum::<f64>()
     };
     let before = Scrape::of(&daemon);
-    assert_eq!((of_workers(&before), restarts(&before, "coordinator"), restarts(&before, "api")), (0.0, 0.0, 0.0));
+    assert_eq!(
+        (of_workers(&before), restarts(&before, "coordinator"), restarts(&before, "api")),
+        (0.0, 0.0, 0.0)
+    );
     signal(daemon.pids("worker")[0], libc::SIGKILL);
     wait_until("the worker's death is counted", || (of_workers(&Scrape::of(&daemon)) == 1.0).then_some(()));
     let start_time = |scrape: &Scrape| scrape.get("tallyd_process_start_time_seconds{role=\"api\"}");
     signal(daemon.pids("api")[0], libc::SIGKILL);
-    let after = wait_until("the api's death is counted", || Some(Scrape::of(&daemon)).filter(|scrape| restarts(scrape, "api") == 1.0));
+    let after = wait_until("the api's death is counted", || {
+        Some(Scrape::of(&daemon)).filter(|scrape| restarts(scrape, "api") == 1.0)
+    });
     assert!(start_time(&after) > start_time(&before));
     // These are kept where the api cannot harm them.
-    for counter in ["tallyd_http_answers_total", "tallyd_lines_total{kind=\"parsed\"}", "tallyd_counted_log_bytes_total", "tallyd_state_writes_total"] {
-        assert!(after.get(counter) >= before.get(counter), "{counter}: {} {}", after.get(counter), before.get(counter));
+    for counter in [
+        "tallyd_http_answers_total",
+        "tallyd_lines_total{kind=\"parsed\"}",
+        "tallyd_counted_log_bytes_total",
+        "tallyd_state_writes_total",
+    ] {
+        assert!(
+            after.get(counter) >= before.get(counter),
+            "{counter}: {} {}",
+            after.get(counter),
+            before.get(counter)
+        );
     }
     assert_eq!(of_workers(&after), 1.0);
     signal(daemon.pids("coordinator")[0], libc::SIGKILL);
     let later = wait_until("the coordinator's death is counted and it is back", || {
-        Some(Scrape::of(&daemon)).filter(|scrape| restarts(scrape, "coordinator") == 1.0 && scrape.values.get("tallyd_scanned") == Some(&1.0))
+        Some(Scrape::of(&daemon)).filter(|scrape| {
+            restarts(scrape, "coordinator") == 1.0 && scrape.values.get("tallyd_scanned") == Some(&1.0)
+        })
     });
     assert_eq!(later.get("tallyd_lines_total{kind=\"parsed\"}"), 1_000.0);
     assert!(later.get("tallyd_state_writes_total") >= after.get("tallyd_state_writes_total"));
@@ -371,15 +467,22 @@ fn what_cannot_be_stored_is_told() {
     fs::remove_dir_all(daemon.folder.join("state/partials")).unwrap();
     File::create(daemon.folder.join("state/partials")).unwrap();
     put(&daemon, "20210322.log", &block(1_000, 100, 1).0);
-    let failing = |scrape: &Scrape| scrape.get("tallyd_state_write_failures_total") >= 2.0 && scrape.get("tallyd_unstored_seconds") > 0.5;
+    let failing = |scrape: &Scrape| {
+        scrape.get("tallyd_state_write_failures_total") >= 2.0 && scrape.get("tallyd_unstored_seconds") > 0.5
+    };
     let scrape = wait_until("a write has failed twice", || Some(Scrape::of(&daemon)).filter(failing));
     assert_eq!(scrape.get("tallyd_degraded{reason=\"state\"}"), 1.0);
     assert_eq!(scrape.get("tallyd_unstored_files"), 1.0);
     // Counting does not depend on it.
     assert_eq!(scrape.get("tallyd_day_requests{day=\"2021-03-22\"}"), 1_000.0);
     fs::remove_file(daemon.folder.join("state/partials")).unwrap();
-    let scrape = wait_until("it is stored", || Some(Scrape::of(&daemon)).filter(|scrape| scrape.get("tallyd_unstored_files") == 0.0));
-    assert_eq!((scrape.get("tallyd_unstored_seconds"), scrape.get("tallyd_degraded{reason=\"state\"}")), (0.0, 0.0));
+    let scrape = wait_until("it is stored", || {
+        Some(Scrape::of(&daemon)).filter(|scrape| scrape.get("tallyd_unstored_files") == 0.0)
+    });
+    assert_eq!(
+        (scrape.get("tallyd_unstored_seconds"), scrape.get("tallyd_degraded{reason=\"state\"}")),
+        (0.0, 0.0)
+    );
     assert!(scrape.get("tallyd_state_writes_total") >= 1.0);
 }
 
@@ -398,12 +501,16 @@ fn dashboard_alerts_and_documents_name_what_is_there() {
     Scrape::of(&daemon);
     let scrape = Scrape::of(&daemon);
     let names = scrape.names();
-    let read = |path: &str| fs::read_to_string(format!("{}/docs/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let read =
+        |path: &str| fs::read_to_string(format!("{}/docs/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     for path in ["grafana/tallyd.json", "alerts.yml", "METRICS.md"] {
         let text = read(path);
         let named = named(&text);
         assert!(named.len() > 5, "{path} names {named:?}");
-        let wrong: Vec<_> = named.iter().filter(|name| !names.contains(**name) && !scrape.types.contains_key(**name)).collect();
+        let wrong: Vec<_> = named
+            .iter()
+            .filter(|name| !names.contains(**name) && !scrape.types.contains_key(**name))
+            .collect();
         assert!(wrong.is_empty(), "{path} names what is not there: {wrong:?}");
     }
     let text = read("METRICS.md");
@@ -426,12 +533,18 @@ fn who_is_behind_says_for_how_long() {
     let waits = |scrape: &Scrape| scrape.values.get("tallyd_lag_seconds").is_some_and(|lag| *lag > 0.5);
     let one = wait_until("the bytes wait", || Some(Scrape::of(&daemon)).filter(waits));
     assert_eq!(one.get("tallyd_pending_bytes"), bytes.len() as f64);
-    let two = wait_until("they wait on", || Some(Scrape::of(&daemon)).filter(|two| two.get("tallyd_lag_seconds") > one.get("tallyd_lag_seconds") + 0.1));
+    let two = wait_until("they wait on", || {
+        Some(Scrape::of(&daemon))
+            .filter(|two| two.get("tallyd_lag_seconds") > one.get("tallyd_lag_seconds") + 0.1)
+    });
     assert_eq!(two.get("tallyd_counted_log_bytes_total"), 0.0);
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
     settle(&daemon, 1);
     let scrape = Scrape::of(&daemon);
-    assert_eq!((scrape.get("tallyd_lag_seconds"), scrape.get("tallyd_counted_log_bytes_total")), (0.0, bytes.len() as f64));
+    assert_eq!(
+        (scrape.get("tallyd_lag_seconds"), scrape.get("tallyd_counted_log_bytes_total")),
+        (0.0, bytes.len() as f64)
+    );
 }
 
 #[test]
@@ -441,10 +554,18 @@ fn what_is_in_quarantine_is_told() {
     fs::write(folder.join("faults/crash"), b"").unwrap();
     let daemon = Daemon::start_with_fault(folder, "crash", &[("TALLYD_FAULT_AT", "50000")], &[]);
     put(&daemon, "20210322.log", &block(2_000, 100, 1).0);
-    let range = wait_until("the range is in quarantine", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
+    let range = wait_until("the range is in quarantine", || {
+        daemon.get("/api/v1/status")["quarantine"].get(0).cloned()
+    });
     settle(&daemon, 1);
     let scrape = Scrape::of(&daemon);
     assert_eq!((scrape.get("tallyd_quarantined_files"), scrape.get("tallyd_quarantined_ranges")), (1.0, 1.0));
     assert_eq!(scrape.get("tallyd_quarantined_bytes"), range["bytes"].as_f64().unwrap());
-    assert_eq!((scrape.get("tallyd_files{state=\"quarantined\"}"), scrape.get("tallyd_day_complete{day=\"2021-03-22\"}")), (1.0, 0.0));
+    assert_eq!(
+        (
+            scrape.get("tallyd_files{state=\"quarantined\"}"),
+            scrape.get("tallyd_day_complete{day=\"2021-03-22\"}")
+        ),
+        (1.0, 0.0)
+    );
 }

@@ -48,7 +48,9 @@ impl Truth {
         let mut bytes = Vec::new();
         for (number, (client, at)) in lines.iter().enumerate() {
             let before = bytes.len();
-            let at_text = at.map_or("no stamp".to_owned(), |(day, hour)| format!("[{day:02}/Mar/2021:{hour:02}:00:00 +0100]"));
+            let at_text = at.map_or("no stamp".to_owned(), |(day, hour)| {
+                format!("[{day:02}/Mar/2021:{hour:02}:00:00 +0100]")
+            });
             // Logs in one folder that begin alike would be copies.
             writeln!(bytes, "{client} - - {at_text} \"GET /{name}/{number}\"").unwrap();
             self.asked.push(Asked {
@@ -64,7 +66,9 @@ impl Truth {
 
     /// The requests of these days.
     fn of(&self, from: Option<&str>, to: Option<&str>) -> Vec<&Asked> {
-        let within = |day: &String| from.is_none_or(|from| from <= day.as_str()) && to.is_none_or(|to| day.as_str() <= to);
+        let within = |day: &String| {
+            from.is_none_or(|from| from <= day.as_str()) && to.is_none_or(|to| day.as_str() <= to)
+        };
         self.asked.iter().filter(|asked| asked.day.as_ref().is_some_and(within)).collect()
     }
 
@@ -113,12 +117,22 @@ fn lines(numbers: std::ops::Range<u32>, at: Option<(u32, usize)>) -> Vec<(String
         1 => format!("host-{number}.example"),
         _ => std::net::Ipv4Addr::from(number.wrapping_mul(2_654_435_761)).to_string(),
     };
-    numbers.flat_map(|number| std::iter::repeat_n((client(number), at), if number.is_multiple_of(3) { 2 } else { 1 })).collect()
+    numbers
+        .flat_map(|number| {
+            std::iter::repeat_n((client(number), at), if number.is_multiple_of(3) { 2 } else { 1 })
+        })
+        .collect()
 }
 
 /// Writes what another host has stored of these logs of a truth.
 fn store(state: &Path, host: &str, truth: &Truth, log: usize, complete: bool) {
-    let mut meta = Meta { log: log as u64 + 1, name: truth.logs[log].0.clone().into(), state: State::Final, complete, ..Meta::default() };
+    let mut meta = Meta {
+        log: log as u64 + 1,
+        name: truth.logs[log].0.clone().into(),
+        state: State::Final,
+        complete,
+        ..Meta::default()
+    };
     let (mut sets, mut all): (BTreeMap<Option<Day>, Clients>, _) = (BTreeMap::new(), Clients::default());
     for asked in truth.asked.iter().filter(|asked| asked.log == log) {
         let day = asked.hour.and(asked.day.as_ref()).and_then(|day| Day::parse(day));
@@ -160,14 +174,22 @@ fn ask(daemon: &Daemon, path: &str) -> Value {
         let mut answer = daemon.get(path);
         let as_of = answer.as_object_mut().unwrap().remove("as_of").unwrap();
         let as_of = as_of.as_str().unwrap();
-        assert!(as_of.len() == 24 && as_of.starts_with("20") && as_of.ends_with('Z') && as_of.as_bytes()[10] == b'T', "{as_of}");
+        assert!(
+            as_of.len() == 24
+                && as_of.starts_with("20")
+                && as_of.ends_with('Z')
+                && as_of.as_bytes()[10] == b'T',
+            "{as_of}"
+        );
         (answer["complete"] == true).then_some(answer)
     })
 }
 
 /// Waits until all is counted that was there when the daemon started, and all of the rest that was found by now.
 fn wait_counted(daemon: &Daemon) {
-    wait_until("all that was there is counted", || daemon.ask("GET", "/readyz", &[]).filter(|(status, ..)| *status == 200));
+    wait_until("all that was there is counted", || {
+        daemon.ask("GET", "/readyz", &[]).filter(|(status, ..)| *status == 200)
+    });
     wait_until("all is counted", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
 }
 
@@ -223,12 +245,21 @@ fn several() -> Truth {
     truth.log(
         "web1/20210322.log",
         Some("2021-03-22"),
-        &[dated(0..400, 22, 0), lines(390..420, None), dated(300..500, 22, 23), dated(400..450, 23, 0)].concat(),
+        &[dated(0..400, 22, 0), lines(390..420, None), dated(300..500, 22, 23), dated(400..450, 23, 0)]
+            .concat(),
     );
     truth.log("web1/20210323.log", Some("2021-03-23"), &dated(440..900, 23, 12));
     truth.log("web2/20210322.log", Some("2021-03-22"), &dated(200..600, 22, 6));
-    truth.log("web2/access.log", None, &[dated(700..800, 24, 1), lines(5_000..5_100, None), dated(0..10, 27, 2)].concat());
-    truth.log("20210322.log", Some("2021-03-22"), &[dated(550..1_000, 22, 3), lines(6_000..6_010, None), dated(0..30, 24, 4)].concat());
+    truth.log(
+        "web2/access.log",
+        None,
+        &[dated(700..800, 24, 1), lines(5_000..5_100, None), dated(0..10, 27, 2)].concat(),
+    );
+    truth.log(
+        "20210322.log",
+        Some("2021-03-22"),
+        &[dated(550..1_000, 22, 3), lines(6_000..6_010, None), dated(0..30, 24, 4)].concat(),
+    );
     truth
 }
 
@@ -265,15 +296,27 @@ fn a_range_is_the_exact_union_over_days_folders_and_hosts() {
         for (from, to) in RANGES {
             // The second time from what is kept.
             for _ in 0..2 {
-                assert_eq!(ask(&daemon, &query("/api/v1/range", from, to)), truth.range(from, to), "{from:?} to {to:?}");
+                assert_eq!(
+                    ask(&daemon, &query("/api/v1/range", from, to)),
+                    truth.range(from, to),
+                    "{from:?} to {to:?}"
+                );
                 let top = ask(&daemon, &(query("/api/v1/top/clients", from, to) + "limit=1000"));
                 assert_eq!(top["clients"], truth.top(from, to, 1000), "{from:?} to {to:?}");
             }
             if from.is_some() || to.is_some() {
                 let words = [from.map(|day| ["--from", day]), to.map(|day| ["--to", day])];
-                let output =
-                    tallyd().args(["report", "--json"]).args(words.into_iter().flatten().flatten()).current_dir(daemon.folder.path()).output().unwrap();
-                assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), truth.range(from, to), "{from:?} to {to:?}");
+                let output = tallyd()
+                    .args(["report", "--json"])
+                    .args(words.into_iter().flatten().flatten())
+                    .current_dir(daemon.folder.path())
+                    .output()
+                    .unwrap();
+                assert_eq!(
+                    serde_json::from_slice::<Value>(&output.stdout).unwrap(),
+                    truth.range(from, to),
+                    "{from:?} to {to:?}"
+                );
             }
         }
     }
@@ -294,7 +337,10 @@ print(json.dumps(rows[0]))
 "#;
     // From the 23rd on, no log with a date in its name has lines without a time stamp.
     let range = range("2021-03-23", "2021-03-27");
-    let Some(found) = duckdb(program, daemon.folder.join("state/partials/v1/**/*.parquet").to_str().unwrap()) else { return };
+    let Some(found) = duckdb(program, daemon.folder.join("state/partials/v1/**/*.parquet").to_str().unwrap())
+    else {
+        return;
+    };
     assert_eq!(found, json!([range["requests"], range["unique_ips"], range["log_bytes"], range["ipv6"]]));
 }
 
@@ -314,11 +360,23 @@ fn what_cannot_be_asked_is_refused() {
         "top/clients?limit=x",
         "top/clients?x=1",
     ] {
-        assert_eq!(status(&daemon, "GET", &format!("/api/v1/{path}"), &[]), (400, "bad-parameter".to_owned()), "{path}");
+        assert_eq!(
+            status(&daemon, "GET", &format!("/api/v1/{path}"), &[]),
+            (400, "bad-parameter".to_owned()),
+            "{path}"
+        );
     }
-    for (method, path) in [("POST", "/api/v1/range"), ("DELETE", "/api/v1/top/clients"), ("GET", "/api/v1/rescan"), ("POST", "/api/v1/files/0000000000000001")]
-    {
-        assert_eq!(status(&daemon, method, path, &[]), (405, "method-not-allowed".to_owned()), "{method} {path}");
+    for (method, path) in [
+        ("POST", "/api/v1/range"),
+        ("DELETE", "/api/v1/top/clients"),
+        ("GET", "/api/v1/rescan"),
+        ("POST", "/api/v1/files/0000000000000001"),
+    ] {
+        assert_eq!(
+            status(&daemon, method, path, &[]),
+            (405, "method-not-allowed".to_owned()),
+            "{method} {path}"
+        );
     }
     assert_eq!(ask(&daemon, "/api/v1/range"), Truth::default().range(None, None));
     assert_eq!(ask(&daemon, "/api/v1/top/clients")["clients"], json!([]));
@@ -330,7 +388,11 @@ fn who_asks_after_counting_gets_it_all() {
     for number in 0..10 {
         let mut log = File::options().append(true).create(true).open(daemon.log("20210322.log")).unwrap();
         log.write_all(line(&format!("10.0.0.{number}"), 22).as_bytes()).unwrap();
-        let day = || daemon.ask("GET", "/api/v1/days/2021-03-22", &[]).is_some_and(|(_, _, body)| body.contains(&format!("\"requests\":{},", number + 1)));
+        let day = || {
+            daemon
+                .ask("GET", "/api/v1/days/2021-03-22", &[])
+                .is_some_and(|(_, _, body)| body.contains(&format!("\"requests\":{},", number + 1)))
+        };
         wait_until("it is counted", || day().then_some(()));
         // On a slow disk the first answer may be an older one, but then it says so.
         let range = ask(&daemon, "/api/v1/range?from=2021-03-22&to=2021-03-22");
@@ -353,7 +415,9 @@ fn what_is_not_counted_yet_makes_a_range_incomplete() {
         assert_eq!((&range["requests"], &range["complete"]), (&json!(0), &json!(false)), "{day}");
     }
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
-    wait_until("it is complete", || (range("2021-03-22")["complete"] == true && range("2021-03-30")["complete"] == true).then_some(()));
+    wait_until("it is complete", || {
+        (range("2021-03-22")["complete"] == true && range("2021-03-30")["complete"] == true).then_some(())
+    });
     assert_eq!(range("2021-03-22")["requests"], 1);
 }
 
@@ -368,7 +432,9 @@ fn a_store_that_cannot_be_written_makes_ranges_incomplete_and_old() {
     fs::create_dir(partials.join(format!(".{id}.tmp"))).unwrap();
     let mut log = File::options().append(true).open(daemon.log("20210322.log")).unwrap();
     log.write_all(line("1.2.3.5", 22).as_bytes()).unwrap();
-    wait_until("the board is ahead", || (daemon.get("/api/v1/days/2021-03-22")["requests"] == 2).then_some(()));
+    wait_until("the board is ahead", || {
+        (daemon.get("/api/v1/days/2021-03-22")["requests"] == 2).then_some(())
+    });
     let start = Instant::now();
     let behind = daemon.get("/api/v1/range");
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
@@ -402,14 +468,23 @@ fn what_other_hosts_store_is_seen_and_what_is_damaged_is_left_out() {
     let rows = bytes.len().min(800);
     bytes[4..rows].iter_mut().for_each(|byte| *byte ^= 1);
     fs::write(&path, bytes).unwrap();
-    let range = wait_until("it is left out", || Some(daemon.get("/api/v1/range")).filter(|range| range["complete"] == false));
+    let range = wait_until("it is left out", || {
+        Some(daemon.get("/api/v1/range")).filter(|range| range["complete"] == false)
+    });
     assert_eq!((&range["unique_ips"], &range["files"]), (&json!(100), &json!(1)));
 }
 
 #[test]
 fn the_clients_that_asked_most_come_first_and_ties_by_their_bytes() {
     let mut content = String::new();
-    for (client, day, times) in [("10.0.0.9", 22, 3), ("10.0.0.10", 22, 2), ("10.0.0.10", 23, 1), ("b.example", 22, 3), ("2001:db8::1", 22, 3), ("z", 24, 4)] {
+    for (client, day, times) in [
+        ("10.0.0.9", 22, 3),
+        ("10.0.0.10", 22, 2),
+        ("10.0.0.10", 23, 1),
+        ("b.example", 22, 3),
+        ("2001:db8::1", 22, 3),
+        ("z", 24, 4),
+    ] {
         (0..times).for_each(|_| content += &line(client, day));
     }
     let mut bytes = content.into_bytes();
@@ -422,13 +497,31 @@ fn the_clients_that_asked_most_come_first_and_ties_by_their_bytes() {
     let top = |query: &str| {
         let answer = ask(&daemon, &format!("/api/v1/top/clients?{query}"));
         let clients = answer["clients"].as_array().unwrap().iter();
-        clients.map(|top| (top["client"].as_str().unwrap().to_owned(), top["requests"].as_u64().unwrap(), top["days"].as_u64().unwrap())).collect::<Vec<_>>()
+        clients
+            .map(|top| {
+                (
+                    top["client"].as_str().unwrap().to_owned(),
+                    top["requests"].as_u64().unwrap(),
+                    top["days"].as_u64().unwrap(),
+                )
+            })
+            .collect::<Vec<_>>()
     };
-    let all = [("\\xff\u{1}", 5, 1), ("z", 4, 1), ("10.0.0.10", 3, 2), ("10.0.0.9", 3, 1), ("2001:db8::1", 3, 1), ("b.example", 3, 1)];
+    let all = [
+        ("\\xff\u{1}", 5, 1),
+        ("z", 4, 1),
+        ("10.0.0.10", 3, 2),
+        ("10.0.0.9", 3, 1),
+        ("2001:db8::1", 3, 1),
+        ("b.example", 3, 1),
+    ];
     let all = all.map(|(client, requests, days)| (client.to_owned(), requests, days));
     assert_eq!(top(""), all);
     assert_eq!(top("limit=3"), all[..3]);
-    assert_eq!(top("from=2021-03-23&to=2021-03-24"), [("z".to_owned(), 4, 1), ("10.0.0.10".to_owned(), 1, 1)]);
+    assert_eq!(
+        top("from=2021-03-23&to=2021-03-24"),
+        [("z".to_owned(), 4, 1), ("10.0.0.10".to_owned(), 1, 1)]
+    );
 }
 
 #[test]
@@ -440,9 +533,20 @@ fn answers_about_ranges_have_tags() {
         let (_, headers, _) = daemon.ask("GET", path, &[]).unwrap();
         let tag = headers["etag"].to_str().unwrap().to_owned();
         let (status, headers, body) = daemon.ask("GET", path, &[("if-none-match", &tag)]).unwrap();
-        assert_eq!((status, headers["etag"].to_str().unwrap(), body.as_str()), (304, tag.as_str(), ""), "{path}");
-        File::options().append(true).open(daemon.log("20210322.log")).unwrap().write_all(line("1.2.3.5", 22).as_bytes()).unwrap();
-        wait_until("it is another answer", || (daemon.ask("GET", path, &[("if-none-match", &tag)])?.0 == 200).then_some(()));
+        assert_eq!(
+            (status, headers["etag"].to_str().unwrap(), body.as_str()),
+            (304, tag.as_str(), ""),
+            "{path}"
+        );
+        File::options()
+            .append(true)
+            .open(daemon.log("20210322.log"))
+            .unwrap()
+            .write_all(line("1.2.3.5", 22).as_bytes())
+            .unwrap();
+        wait_until("it is another answer", || {
+            (daemon.ask("GET", path, &[("if-none-match", &tag)])?.0 == 200).then_some(())
+        });
     }
 }
 
@@ -456,11 +560,18 @@ fn nobody_changes_anything_without_the_token() {
     }
     let daemon = with_token(&[]);
     for (method, path) in [("DELETE", "/api/v1/files/0000000000000001"), ("POST", "/api/v1/rescan")] {
-        for headers in
-            [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", TOKEN)], &[("authorization", "Basic a-token-of-32-bytes-for-the-tests")]]
-        {
+        for headers in [
+            &[][..],
+            &[("authorization", "Bearer wrong")],
+            &[("authorization", TOKEN)],
+            &[("authorization", "Basic a-token-of-32-bytes-for-the-tests")],
+        ] {
             let (status, answered, _) = daemon.ask(method, path, headers).unwrap();
-            assert_eq!((status, answered["www-authenticate"].to_str().unwrap()), (401, "Bearer"), "{method} {headers:?}");
+            assert_eq!(
+                (status, answered["www-authenticate"].to_str().unwrap()),
+                (401, "Bearer"),
+                "{method} {headers:?}"
+            );
         }
     }
     assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[BEARER]), (202, String::new()));
@@ -474,9 +585,16 @@ fn a_token_comes_from_a_file_too_and_the_environment_wins() {
     let folder = Folder::new();
     fs::write(folder.join("token"), " \tAhm4oo7aiqu9Eiph \r\nsecond line\n").unwrap();
     let daemon = Daemon::start_in(folder, &["--token-file", "token"], &[]);
-    assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer Ahm4oo7aiqu9Eiph")]).0, 202);
-    let daemon = Daemon::start_in(daemon.end(SIGTERM), &["--token-file", "token"], &[("TALLYD_TOKEN", TOKEN)]);
-    assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer Ahm4oo7aiqu9Eiph")]).0, 401);
+    assert_eq!(
+        status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer Ahm4oo7aiqu9Eiph")]).0,
+        202
+    );
+    let daemon =
+        Daemon::start_in(daemon.end(SIGTERM), &["--token-file", "token"], &[("TALLYD_TOKEN", TOKEN)]);
+    assert_eq!(
+        status(&daemon, "POST", "/api/v1/rescan", &[("authorization", "Bearer Ahm4oo7aiqu9Eiph")]).0,
+        401
+    );
     assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[BEARER]).0, 202);
     // The next api has it too.
     signal(daemon.pids("api")[0], SIGKILL);
@@ -494,15 +612,17 @@ fn holds(pid: i32, bytes: &[u8]) -> bool {
     use std::os::unix::fs::FileExt;
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
-    fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines().filter(|map| map.contains(" rw-p ")).any(|map| {
-        let (from, to) = map.split(' ').next().unwrap().split_once('-').unwrap();
-        // No more than what is there: reserved memory of a thread's heap is large and empty.
-        (number(from)..number(to)).step_by(1 << 20).any(|at| {
-            let mut page = vec![0; ((number(to) - at).min(1 << 20)) as usize];
-            let read = memory.read_at(&mut page, at).unwrap_or(0);
-            memchr::memmem::find(&page[..read], bytes).is_some()
-        })
-    })
+    fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines().filter(|map| map.contains(" rw-p ")).any(
+        |map| {
+            let (from, to) = map.split(' ').next().unwrap().split_once('-').unwrap();
+            // No more than what is there: reserved memory of a thread's heap is large and empty.
+            (number(from)..number(to)).step_by(1 << 20).any(|at| {
+                let mut page = vec![0; ((number(to) - at).min(1 << 20)) as usize];
+                let read = memory.read_at(&mut page, at).unwrap_or(0);
+                memchr::memmem::find(&page[..read], bytes).is_some()
+            })
+        },
+    )
 }
 
 #[test]
@@ -513,13 +633,21 @@ fn a_token_that_cannot_be_stops_the_daemon_with_the_remedy() {
         fs::write(folder.join("short"), "0123456789abcde\n").unwrap();
         fs::write(folder.join("empty"), "\n0123456789abcdef\n").unwrap();
         let command = ["serve", "--logs", "logs", "--listen", "127.0.0.1:0"];
-        let output = tallyd().args(command).envs(variables.iter().copied()).current_dir(folder.path()).output().unwrap();
+        let output = tallyd()
+            .args(command)
+            .envs(variables.iter().copied())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(words.iter().all(|word| stderr.contains(word)), "{words:?}: {stderr}");
         assert!(!stderr.contains("0123456789"), "{stderr}");
     };
-    check(&[("TALLYD_TOKEN", "0123456789abcde")], &["TALLYD_TOKEN: a token of 15 bytes can be guessed; set a token of at least 16"]);
+    check(
+        &[("TALLYD_TOKEN", "0123456789abcde")],
+        &["TALLYD_TOKEN: a token of 15 bytes can be guessed; set a token of at least 16"],
+    );
     check(&[("TALLYD_TOKEN_FILE", "short")], &["token_file short: a token of 15 bytes", "openssl rand"]);
     check(&[("TALLYD_TOKEN_FILE", "empty")], &["token_file empty: the token is empty"]);
     check(&[("TALLYD_TOKEN_FILE", "missing")], &["cannot read the token_file missing: No such file"]);
@@ -527,18 +655,27 @@ fn a_token_that_cannot_be_stops_the_daemon_with_the_remedy() {
 
 #[test]
 fn a_log_that_is_taken_back_counts_nowhere_and_never_again() {
-    let daemon = with_token(&[("20210322.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))), ("access.log", &(line("2.2.2.2", 22) + &line("3.3.3.3", 23)))]);
+    let daemon = with_token(&[
+        ("20210322.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))),
+        ("access.log", &(line("2.2.2.2", 22) + &line("3.3.3.3", 23))),
+    ]);
     assert_eq!(ask(&daemon, "/api/v1/range")["unique_ips"], 3);
     let id = id_of(&daemon, "20210322.log");
     assert_eq!(status(&daemon, "DELETE", "/api/v1/files/0000000000000001", &[BEARER]).0, 404);
     assert_eq!(status(&daemon, "DELETE", &format!("/api/v1/files/{id}"), &[BEARER]), (204, String::new()));
     let check = |daemon: &Daemon| {
         let file = daemon.file("20210322.log").unwrap();
-        assert_eq!((&file["state"], &file["reason"], &file["requests"]), (&json!("skipped"), &json!("the numbers of the log were deleted"), &json!(0)));
+        assert_eq!(
+            (&file["state"], &file["reason"], &file["requests"]),
+            (&json!("skipped"), &json!("the numbers of the log were deleted"), &json!(0))
+        );
         assert_eq!(daemon.reported("20210322.log"), None);
         assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 1);
         let range = daemon.get("/api/v1/range");
-        assert_eq!((&range["requests"], &range["unique_ips"], &range["files"]), (&json!(2), &json!(2), &json!(1)));
+        assert_eq!(
+            (&range["requests"], &range["unique_ips"], &range["files"]),
+            (&json!(2), &json!(2), &json!(1))
+        );
     };
     assert!(daemon.log("20210322.log").exists());
     check(&daemon);
@@ -546,7 +683,12 @@ fn a_log_that_is_taken_back_counts_nowhere_and_never_again() {
     assert_eq!(status(&daemon, "DELETE", &format!("/api/v1/files/{id}"), &[BEARER]).0, 204);
     let mut daemon = daemon;
     for number in [SIGTERM, SIGKILL] {
-        File::options().append(true).open(daemon.log("20210322.log")).unwrap().write_all(line("9.9.9.9", 22).as_bytes()).unwrap();
+        File::options()
+            .append(true)
+            .open(daemon.log("20210322.log"))
+            .unwrap()
+            .write_all(line("9.9.9.9", 22).as_bytes())
+            .unwrap();
         assert_eq!(status(&daemon, "POST", "/api/v1/rescan", &[BEARER]).0, 202);
         wait_counted(&daemon);
         check(&daemon);
@@ -558,11 +700,15 @@ fn a_log_that_is_taken_back_counts_nowhere_and_never_again() {
 
 #[test]
 fn a_log_that_is_gone_can_be_taken_back() {
-    let daemon = with_token(&[("20210322.log", &line("1.1.1.1", 22)), ("20210323.log", &line("2.2.2.2", 23))]);
+    let daemon =
+        with_token(&[("20210322.log", &line("1.1.1.1", 22)), ("20210323.log", &line("2.2.2.2", 23))]);
     fs::remove_file(daemon.log("20210322.log")).unwrap();
     wait_until("it is gone", || daemon.file("20210322.log").filter(|file| file["state"] == "gone"));
     assert_eq!(ask(&daemon, "/api/v1/range")["requests"], 2);
-    assert_eq!(status(&daemon, "DELETE", &format!("/api/v1/files/{}", id_of(&daemon, "20210322.log")), &[BEARER]).0, 204);
+    assert_eq!(
+        status(&daemon, "DELETE", &format!("/api/v1/files/{}", id_of(&daemon, "20210322.log")), &[BEARER]).0,
+        204
+    );
     assert_eq!((daemon.file("20210322.log"), &ask(&daemon, "/api/v1/range")["requests"]), (None, &json!(1)));
     let daemon = Daemon::start_in(daemon.end(SIGKILL), &[], &[]);
     wait_counted(&daemon);
@@ -571,13 +717,20 @@ fn a_log_that_is_gone_can_be_taken_back() {
 
 #[test]
 fn a_copy_of_a_log_that_was_taken_back_counts_nowhere_either() {
-    let daemon = with_token(&[("access.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))), ("copy.log", &line("1.1.1.1", 22))]);
+    let daemon = with_token(&[
+        ("access.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))),
+        ("copy.log", &line("1.1.1.1", 22)),
+    ]);
     wait_until("the copy is one", || daemon.file("copy.log").filter(|file| file["state"] == "duplicate"));
-    assert_eq!(status(&daemon, "DELETE", &format!("/api/v1/files/{}", id_of(&daemon, "access.log")), &[BEARER]).0, 204);
+    assert_eq!(
+        status(&daemon, "DELETE", &format!("/api/v1/files/{}", id_of(&daemon, "access.log")), &[BEARER]).0,
+        204
+    );
     let is_void = |daemon: &Daemon| {
         let file = daemon.file("copy.log")?;
         let shown = (&file["state"], &file["reason"], &file["requests"], &file["duplicate_of"]);
-        (shown == (&json!("skipped"), &json!("the numbers of the log were deleted"), &json!(0), &Value::Null)).then_some(())
+        (shown == (&json!("skipped"), &json!("the numbers of the log were deleted"), &json!(0), &Value::Null))
+            .then_some(())
     };
     wait_until("it is void", || is_void(&daemon));
     assert_eq!(daemon.reported("copy.log"), None);
@@ -592,10 +745,16 @@ fn a_copy_of_a_log_that_was_taken_back_counts_nowhere_either() {
 
 #[test]
 fn a_duplicate_and_what_is_left_out_cannot_be_taken_back() {
-    let daemon = with_token(&[("access.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))), ("copy.log", &line("1.1.1.1", 22)), (".hidden", "x\n")]);
+    let daemon = with_token(&[
+        ("access.log", &(line("1.1.1.1", 22) + &line("2.2.2.2", 22))),
+        ("copy.log", &line("1.1.1.1", 22)),
+        (".hidden", "x\n"),
+    ]);
     fs::hard_link(daemon.log("access.log"), daemon.log("second.log")).unwrap();
     wait_until("both are duplicates", || {
-        (daemon.file("copy.log")?["state"] == "duplicate" && daemon.file("second.log")?["state"] == "duplicate").then_some(())
+        (daemon.file("copy.log")?["state"] == "duplicate"
+            && daemon.file("second.log")?["state"] == "duplicate")
+            .then_some(())
     });
     let first = id_of(&daemon, "access.log");
     for name in ["copy.log", "second.log"] {
@@ -604,7 +763,10 @@ fn a_duplicate_and_what_is_left_out_cannot_be_taken_back() {
         assert!(status == 409 && body.contains(&first), "{name}: {status} {body}");
         assert_eq!(daemon.get(&format!("/api/v1/files/{id}"))["duplicate_of"], first);
     }
-    assert_eq!(status(&daemon, "DELETE", &format!("/api/v1/files/{}", id_of(&daemon, ".hidden")), &[BEARER]), (409, "conflict".to_owned()));
+    assert_eq!(
+        status(&daemon, "DELETE", &format!("/api/v1/files/{}", id_of(&daemon, ".hidden")), &[BEARER]),
+        (409, "conflict".to_owned())
+    );
     assert_eq!(ask(&daemon, "/api/v1/range")["requests"], 2);
 }
 
@@ -615,10 +777,10 @@ fn has_unread(pid: i32) -> bool {
     assert!(process >= 0, "{}", std::io::Error::last_os_error());
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
     let process = unsafe { OwnedFd::from_raw_fd(process) };
-    let sockets = fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .filter_map(|entry| entry.ok())
-        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:")));
+    let sockets =
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| entry.ok()).filter(|entry| {
+            fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+        });
     sockets.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).any(|number| {
         // SAFETY: as above.
         let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) } as i32;
@@ -634,15 +796,25 @@ fn has_unread(pid: i32) -> bool {
 
 #[test]
 fn what_is_asked_of_a_coordinator_that_dies_the_next_one_does() {
-    let daemon = with_token(&[("20210322.log", &line("1.1.1.1", 22)), ("20210323.log", &line("2.2.2.2", 23))]);
+    let daemon =
+        with_token(&[("20210322.log", &line("1.1.1.1", 22)), ("20210323.log", &line("2.2.2.2", 23))]);
     let path = format!("/api/v1/files/{}", id_of(&daemon, "20210322.log"));
     let coordinator = daemon.pids("coordinator")[0];
     signal(coordinator, SIGSTOP);
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| {
-            let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).http_status_as_error(false).proxy(None);
+            let config = ureq::Agent::config_builder()
+                .timeout_global(Some(Duration::from_secs(30)))
+                .http_status_as_error(false)
+                .proxy(None);
             let agent: ureq::Agent = config.build().into();
-            agent.delete(daemon.url(&path)).header("authorization", BEARER.1).call().unwrap().status().as_u16()
+            agent
+                .delete(daemon.url(&path))
+                .header("authorization", BEARER.1)
+                .call()
+                .unwrap()
+                .status()
+                .as_u16()
         });
         wait_until("it lies in the socket", || has_unread(coordinator).then_some(()));
         signal(coordinator, SIGKILL);
@@ -659,8 +831,10 @@ fn rescan_tries_again_what_was_given_up() {
     }
     fs::write(folder.join("faults/crash"), b"").unwrap();
     fs::write(folder.join("logs/20210322.log"), line("1.2.3.4", 22).repeat(10)).unwrap();
-    let daemon = Daemon::start_with_fault(folder, "crash", &[("TALLYD_FAULT_AT", "5"), ("TALLYD_TOKEN", TOKEN)], &[]);
-    let range = wait_until("it is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
+    let daemon =
+        Daemon::start_with_fault(folder, "crash", &[("TALLYD_FAULT_AT", "5"), ("TALLYD_TOKEN", TOKEN)], &[]);
+    let range =
+        wait_until("it is quarantined", || daemon.get("/api/v1/status")["quarantine"].get(0).cloned());
     let id = id_of(&daemon, "20210322.log");
     assert_eq!(daemon.get(&format!("/api/v1/files/{id}"))["quarantine"], json!([range]));
     assert_eq!(daemon.get("/api/v1/range")["complete"], false);

@@ -25,7 +25,9 @@ fn daemon_with(settings: &str) -> (Daemon, Truth) {
 fn reload(daemon: &Daemon) -> String {
     let before = daemon.journal().matches("SIGHUP: ").count();
     signal(daemon.pid(), SIGHUP);
-    wait_until("the journal says what came of it", || (daemon.journal().matches("SIGHUP: ").count() > before).then_some(()));
+    wait_until("the journal says what came of it", || {
+        (daemon.journal().matches("SIGHUP: ").count() > before).then_some(())
+    });
     daemon.journal().lines().rfind(|line| line.contains("SIGHUP: ")).unwrap().to_owned()
 }
 
@@ -39,12 +41,21 @@ fn settings_are_read_again_and_what_they_touch_starts_again() {
     // Something of the api only: nobody else starts again.
     fs::write(daemon.folder.join("tallyd.toml"), "allowed_hosts = [\"two.example\"]\n").unwrap();
     let said = reload(&daemon);
-    assert!(said.contains("reloaded the settings counting=continues") && !said.contains("needs_a_restart"), "{said}");
-    wait_until("the other name holds", || (may_ask("two.example") == Some(200) && may_ask("one.example") == Some(403)).then_some(()));
+    assert!(
+        said.contains("reloaded the settings counting=continues") && !said.contains("needs_a_restart"),
+        "{said}"
+    );
+    wait_until("the other name holds", || {
+        (may_ask("two.example") == Some(200) && may_ask("one.example") == Some(403)).then_some(())
+    });
     assert_eq!(daemon.pids("coordinator"), coordinator);
 
     // Something of the coordinator, and something that takes a restart.
-    fs::write(daemon.folder.join("tallyd.toml"), "exclude = [\"*.gone\"]\nboard_logs = 7\nallowed_hosts = [\"two.example\"]\n").unwrap();
+    fs::write(
+        daemon.folder.join("tallyd.toml"),
+        "exclude = [\"*.gone\"]\nboard_logs = 7\nallowed_hosts = [\"two.example\"]\n",
+    )
+    .unwrap();
     fs::write(daemon.log("x.gone"), "1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] x\n").unwrap();
     daemon.wait_for("x.gone", Truth { total: 1, ip: 1 });
     let said = reload(&daemon);
@@ -64,12 +75,18 @@ fn settings_that_cannot_be_change_nothing() {
         ("cache_mib = \"many\"\n", "tallyd.toml"),
         ("cash_mib = 7\n", "cash_mib"),
         ("cache_mib = 7\ntoken_file = \"nowhere\"\n", "the api cannot start with the new ones"),
-        ("cache_mib = 7\ntls_cert = \"tallyd.toml\"\ntls_key = \"tallyd.toml\"\n", "the api cannot start with the new ones"),
+        (
+            "cache_mib = 7\ntls_cert = \"tallyd.toml\"\ntls_key = \"tallyd.toml\"\n",
+            "the api cannot start with the new ones",
+        ),
     ];
     for (settings, word) in cases {
         fs::write(daemon.folder.join("tallyd.toml"), settings).unwrap();
         let said = reload(&daemon);
-        assert!(said.contains("the settings stay as they are") && said.contains(word), "{settings:?}: {said}");
+        assert!(
+            said.contains("the settings stay as they are") && said.contains(word),
+            "{settings:?}: {said}"
+        );
     }
     assert!(daemon.journal().contains("cannot read the token_file nowhere: "), "{}", daemon.journal());
     daemon.wait_for("20210322.log", truth);
@@ -83,11 +100,17 @@ fn a_token_file_that_was_replaced_holds_after_sighup() {
     let (one, two) = ("the-first-token-of-the-test", "the-second-token-of-the-test");
     fs::write(folder.join("token"), one).unwrap();
     let daemon = Daemon::start_in(folder, &["--token-file", "token"], &[]);
-    let rescan = |token: &str| daemon.ask("POST", "/api/v1/rescan", &[("authorization", &format!("Bearer {token}"))]).map(|(status, ..)| status);
+    let rescan = |token: &str| {
+        daemon
+            .ask("POST", "/api/v1/rescan", &[("authorization", &format!("Bearer {token}"))])
+            .map(|(status, ..)| status)
+    };
     assert_eq!((rescan(one), rescan(two)), (Some(202), Some(401)));
     fs::write(daemon.folder.join("token"), two).unwrap();
     reload(&daemon);
-    wait_until("the second token holds", || (rescan(two) == Some(202) && rescan(one) == Some(401)).then_some(()));
+    wait_until("the second token holds", || {
+        (rescan(two) == Some(202) && rescan(one) == Some(401)).then_some(())
+    });
     // One that cannot be is refused, and the one before stays.
     fs::write(daemon.folder.join("token"), "short").unwrap();
     assert!(reload(&daemon).contains("stay as they are"));

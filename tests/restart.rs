@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use nix::libc::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
 use support::state::{
-    Random, all_of, append, file_numbers, is_settled, kill_all, partial_of, settle, settle_with, some_state, start_paused, stored, truth, wait_for_day,
+    Random, all_of, append, file_numbers, is_settled, kill_all, partial_of, settle, settle_with, some_state,
+    start_paused, stored, truth, wait_for_day,
 };
 use support::{Daemon, Folder, Truth, block, signal, tallyd, wait_until};
 
@@ -40,7 +41,11 @@ fn restarts_at_any_moment_lose_and_double_nothing() {
                 if piece % 40 == 39 {
                     // The numbered names move up, as logrotate has it.
                     for number in (1..=rotated.len()).rev() {
-                        fs::rename(logs.join(format!("access.log.{number}")), logs.join(format!("access.log.{}", number + 1))).unwrap();
+                        fs::rename(
+                            logs.join(format!("access.log.{number}")),
+                            logs.join(format!("access.log.{}", number + 1)),
+                        )
+                        .unwrap();
                     }
                     fs::rename(logs.join("access.log"), logs.join("access.log.1")).unwrap();
                     rotated.insert(0, std::mem::take(&mut two));
@@ -50,7 +55,9 @@ fn restarts_at_any_moment_lose_and_double_nothing() {
                 }
             }
             let mut written = vec![("20210322.log".to_owned(), one), ("access.log".to_owned(), two)];
-            written.extend(rotated.into_iter().enumerate().map(|(at, bytes)| (format!("access.log.{}", at + 1), bytes)));
+            written.extend(
+                rotated.into_iter().enumerate().map(|(at, bytes)| (format!("access.log.{}", at + 1), bytes)),
+            );
             written
         });
         let mut folder = folder;
@@ -82,16 +89,28 @@ fn what_was_known_is_shown_before_a_byte_is_read() {
         // Nothing but the old numbers is ever shown.
         for (name, bytes) in &logs {
             let truth = truth(bytes);
-            assert!(report.get(name).is_none_or(|entry| entry["total"] == truth.total && entry["ip"] == truth.ip), "{report}");
+            assert!(
+                report.get(name).is_none_or(|entry| entry["total"] == truth.total && entry["ip"] == truth.ip),
+                "{report}"
+            );
         }
         assert!(report.get("gone.log").is_none());
         (report.as_object().unwrap().len() == 3).then_some(())
     });
     let days = daemon.get("/api/v1/days");
-    assert_eq!((days["days"][0]["requests"].as_u64(), days["days"][0]["unique_ips"].as_u64()), (Some(known.total), Some(known.ip)), "{days}");
+    assert_eq!(
+        (days["days"][0]["requests"].as_u64(), days["days"][0]["unique_ips"].as_u64()),
+        (Some(known.total), Some(known.ip)),
+        "{days}"
+    );
     wait_until("a worker is in the middle of what is new", || {
         let status = daemon.get("/api/v1/status");
-        status["processes"].as_array().unwrap().iter().find(|process| process["state"] == "working").map(|_| ())
+        status["processes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|process| process["state"] == "working")
+            .map(|_| ())
     });
     assert_eq!(daemon.reported("access.log").unwrap().0, truth(&logs[1].1).total);
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
@@ -127,7 +146,11 @@ fn counted(daemon: &Daemon, from: usize) -> Vec<(u64, u64)> {
         rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
     };
     let journal = daemon.journal();
-    let text = journal.get(from..).unwrap_or_default().lines().filter(|line| line.contains("counted") && line.contains("from=") && line.contains("to="));
+    let text = journal
+        .get(from..)
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.contains("counted") && line.contains("from=") && line.contains("to="));
     text.filter_map(|line| Some((number(line, "from=")?, number(line, "to=")?))).collect()
 }
 
@@ -210,7 +233,10 @@ fn a_daemon_whose_state_folder_another_one_has_taken_ends() {
     let (status, _) = first.stop(&[]);
     let said = first.journal();
     assert_eq!(status.code(), Some(4), "{said}");
-    let sentence = format!("the state folder was deleted or moved while tallyd ran, and another tallyd (pid {}) uses the state folder now", second.pid());
+    let sentence = format!(
+        "the state folder was deleted or moved while tallyd ran, and another tallyd (pid {}) uses the state folder now",
+        second.pid()
+    );
     assert!(said.contains(&sentence), "{said}");
     // Each line is stored once.
     second.wait_for("access.log", truth(&bytes));
@@ -222,9 +248,12 @@ fn a_daemon_whose_state_folder_another_one_has_taken_ends() {
 
 #[test]
 fn other_rules_count_again_what_is_there() {
-    let line = |client: &str, second: u32| format!("{client} - - [22/Mar/2021:06:25:{second:02} +0100] \"GET / HTTP/1.1\" 200 5\n");
+    let line = |client: &str, second: u32| {
+        format!("{client} - - [22/Mar/2021:06:25:{second:02} +0100] \"GET / HTTP/1.1\" 200 5\n")
+    };
     // By the first field two clients, by what is before the dashes three.
-    let text = |name: &str| line(&format!("{name} a"), 1) + &line(&format!("{name} b"), 2) + &line("other", 3);
+    let text =
+        |name: &str| line(&format!("{name} a"), 1) + &line(&format!("{name} b"), 2) + &line("other", 3);
     let daemon = Daemon::start(&[]);
     fs::write(daemon.log("there.log"), text("x")).unwrap();
     fs::write(daemon.log("gone.log"), text("y")).unwrap();
@@ -253,7 +282,10 @@ fn other_rules_count_again_what_is_there() {
 /// The day has what the log had before, and is not complete.
 fn still_has(daemon: &Daemon, truth: Truth, state: &str) {
     let day = daemon.get("/api/v1/days/2021-03-22");
-    assert_eq!((&day["requests"], &day["unique_ips"], &day["complete"]), (&truth.total.into(), &truth.ip.into(), &false.into()));
+    assert_eq!(
+        (&day["requests"], &day["unique_ips"], &day["complete"]),
+        (&truth.total.into(), &truth.ip.into(), &false.into())
+    );
     assert_eq!(file_numbers(daemon, "access.log"), Some((truth, state.to_owned())));
 }
 
@@ -269,7 +301,9 @@ fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
         settle(&daemon);
         let rules = ["--client-rule", "before-dashes"];
         let daemon = start_paused(daemon.end(SIGTERM), &rules);
-        wait_until("it is being counted again", || (daemon.file("access.log")?["state"] == "counting").then_some(()));
+        wait_until("it is being counted again", || {
+            (daemon.file("access.log")?["state"] == "counting").then_some(())
+        });
         still_has(&daemon, numbers, "counting");
         let daemon = if ends {
             let folder = kill_all(daemon);
@@ -280,7 +314,9 @@ fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
             fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
             daemon
         };
-        wait_until("it is gone, with its numbers", || file_numbers(&daemon, "access.log").filter(|now| *now == (numbers, "gone".to_owned())));
+        wait_until("it is gone, with its numbers", || {
+            file_numbers(&daemon, "access.log").filter(|now| *now == (numbers, "gone".to_owned()))
+        });
         wait_for_day(&daemon, numbers);
         settle(&daemon);
         // And so they are known to the next one.
@@ -293,7 +329,12 @@ fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
 /// It is told from what is gone by samples, requests and bytes: their clients are others by the other rule.
 #[test]
 fn the_beginning_of_a_log_that_other_rules_counted_counts_within_it() {
-    let line = |number: usize| format!("10.0.0.{} - user{number} [22/Mar/2021:06:25:00 +0100] \"GET /{number} HTTP/1.1\" 200 5\n", number % 200);
+    let line = |number: usize| {
+        format!(
+            "10.0.0.{} - user{number} [22/Mar/2021:06:25:00 +0100] \"GET /{number} HTTP/1.1\" 200 5\n",
+            number % 200
+        )
+    };
     let bytes: Vec<String> = (0..3_000).map(line).collect();
     let daemon = Daemon::start(&[]);
     fs::write(daemon.log("whole.log"), bytes.concat()).unwrap();
@@ -303,7 +344,9 @@ fn the_beginning_of_a_log_that_other_rules_counted_counts_within_it() {
     let folder = daemon.end(SIGTERM);
     fs::remove_file(folder.join("logs/whole.log")).unwrap();
     let daemon = Daemon::start_in(folder, &["--client-rule", "before-dashes"], &[]);
-    wait_until("the part counts within the whole", || (daemon.file("part.log")?["state"] == "duplicate").then_some(()));
+    wait_until("the part counts within the whole", || {
+        (daemon.file("part.log")?["state"] == "duplicate").then_some(())
+    });
     settle(&daemon);
     assert_eq!(daemon.file("part.log").unwrap()["state"], "duplicate");
     wait_for_day(&daemon, Truth { total: 3_000, ip: 200 });
@@ -312,7 +355,9 @@ fn the_beginning_of_a_log_that_other_rules_counted_counts_within_it() {
 /// They were compared byte by byte while both were there, and once more by samples when the one that is there had been counted by the other rule: its lines were gone.
 #[test]
 fn a_log_that_parted_from_one_that_is_gone_counts_by_itself_by_other_rules_too() {
-    let line = |number: usize| format!("10.0.0.{} - - [22/Mar/2021:06:25:00 +0100] \"GET /{number} HTTP/1.1\" 200 5\n", number % 200);
+    let line = |number: usize| {
+        format!("10.0.0.{} - - [22/Mar/2021:06:25:00 +0100] \"GET /{number} HTTP/1.1\" 200 5\n", number % 200)
+    };
     let whole: Vec<String> = (0..60_000).map(line).collect();
     // It parts between two samples.
     let parted = [whole[..12_000].concat(), line(5)].concat();
@@ -348,7 +393,9 @@ fn a_log_whose_half_line_goes_on_keeps_its_numbers_until_it_is_counted_again() {
         let folder = daemon.end(SIGTERM);
         append(&folder.join("logs/access.log"), &bytes[end..]);
         let mut daemon = start_paused(folder, &options);
-        wait_until("it is being counted again", || (daemon.file("access.log")?["state"] == "counting").then_some(()));
+        wait_until("it is being counted again", || {
+            (daemon.file("access.log")?["state"] == "counting").then_some(())
+        });
         still_has(&daemon, half, "counting");
         if ends {
             // A daemon that is killed before knows nothing of the other half.
@@ -393,7 +440,10 @@ fn what_a_newer_version_wrote_is_left_as_it_is() {
         settle_with(&daemon, &logs, None);
         for (path, bytes) in &newer {
             assert_eq!(fs::read(path).unwrap(), *bytes);
-            assert!(daemon.journal().contains(path.file_name().unwrap().to_str().unwrap()) && daemon.journal().contains("a newer tallyd wrote this"));
+            assert!(
+                daemon.journal().contains(path.file_name().unwrap().to_str().unwrap())
+                    && daemon.journal().contains("a newer tallyd wrote this")
+            );
         }
         assert_eq!(file_numbers(&daemon, "gone.log"), None);
         let id = daemon.file("access.log").unwrap()["id"].clone();
@@ -427,11 +477,16 @@ fn a_start_writes_nothing_that_is_stored_already() {
     let all_final = |daemon: &Daemon| {
         let files = daemon.get("/api/v1/files");
         let files = files["files"].as_array().unwrap();
-        (files.len() == 3 && files.iter().all(|file| file["state"] == "final") && is_settled(daemon)).then_some(())
+        (files.len() == 3 && files.iter().all(|file| file["state"] == "final") && is_settled(daemon))
+            .then_some(())
     };
     wait_until("all are final and stored", || all_final(&daemon));
-    let inodes =
-        |folder: &Path| -> Vec<(PathBuf, u64)> { stored(folder).into_iter().map(|(path, _)| (path.clone(), fs::metadata(path).unwrap().ino())).collect() };
+    let inodes = |folder: &Path| -> Vec<(PathBuf, u64)> {
+        stored(folder)
+            .into_iter()
+            .map(|(path, _)| (path.clone(), fs::metadata(path).unwrap().ino()))
+            .collect()
+    };
     let before = inodes(daemon.folder.path());
     for number in [SIGTERM, SIGKILL] {
         daemon = Daemon::start_in(daemon.end(number), &options, &[]);
@@ -447,7 +502,11 @@ fn a_start_writes_nothing_that_is_stored_already() {
 fn logs_that_are_stored_under_another_host_are_spoken_of() {
     let says = |daemon: &Daemon| daemon.journal().contains("are stored under another host");
     let daemon = Daemon::start(&[]);
-    fs::write(daemon.log("access.log"), "1.2.3.4 - - [22/Mar/2021:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n").unwrap();
+    fs::write(
+        daemon.log("access.log"),
+        "1.2.3.4 - - [22/Mar/2021:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n",
+    )
+    .unwrap();
     daemon.wait_for("access.log", Truth { total: 1, ip: 1 });
     let daemon = Daemon::start_in(daemon.end(SIGTERM), &[], &[]);
     assert!(!says(&daemon));

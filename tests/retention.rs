@@ -23,10 +23,17 @@ fn ago(days: i32) -> Day {
 
 /// Requests of clients, one from each, on a day.
 fn lines(day: Day, clients: std::ops::Range<u32>) -> String {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let number = day.number();
     let (year, month, day) = (number / 10_000, MONTHS[number as usize / 100 % 100 - 1], number % 100);
-    let line = |client: u32| format!("10.0.{}.{} - - [{day:02}/{month}/{year}:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n", client / 250, client % 250);
+    let line = |client: u32| {
+        format!(
+            "10.0.{}.{} - - [{day:02}/{month}/{year}:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n",
+            client / 250,
+            client % 250
+        )
+    };
     clients.map(line).collect()
 }
 
@@ -52,7 +59,8 @@ fn days_with_clients(folder: &Folder) -> Vec<(String, Vec<Day>)> {
 
 /// Waits until the partials have clients of these days only.
 fn wait_for_clients(folder: &Folder, want: &[(&str, &[Day])]) {
-    let want: Vec<(String, Vec<Day>)> = want.iter().map(|(name, days)| ((*name).to_owned(), days.to_vec())).collect();
+    let want: Vec<(String, Vec<Day>)> =
+        want.iter().map(|(name, days)| ((*name).to_owned(), days.to_vec())).collect();
     support::wait_until_or(
         || format!("these have clients: {want:?}; now {:?}", days_with_clients(folder)),
         || (days_with_clients(folder) == want).then_some(()),
@@ -63,7 +71,9 @@ fn wait_for_clients(folder: &Folder, want: &[(&str, &[Day])]) {
 
 /// A range as the daemon and as `tallyd report` say it: `(requests, unique, at least, complete)`.
 fn range(daemon: &Daemon, from: Day, to: Day) -> Value {
-    let pick = |answer: &Value| json!(["requests", "unique_ips", "unique_ips_at_least", "complete"].map(|key| answer[key].clone()));
+    let pick = |answer: &Value| {
+        json!(["requests", "unique_ips", "unique_ips_at_least", "complete"].map(|key| answer[key].clone()))
+    };
     let answer = pick(&daemon.get(&format!("/api/v1/range?from={from}&to={to}")));
     let report = Command::new(support::program())
         .args(["report", "--json", "--state", "state", "--from", &from.to_string(), "--to", &to.to_string()])
@@ -86,7 +96,8 @@ fn old_clients_leave_the_store_and_the_numbers_stay() {
     fs::create_dir(folder.join("logs")).unwrap();
     // Two logs share a day; one has days on both sides of what is kept.
     fs::write(folder.join("logs/a.log"), lines(old, 0..100)).unwrap();
-    fs::write(folder.join("logs/b.log"), lines(old, 50..170) + &lines(edge, 0..30) + &lines(new, 20..70)).unwrap();
+    fs::write(folder.join("logs/b.log"), lines(old, 50..170) + &lines(edge, 0..30) + &lines(new, 20..70))
+        .unwrap();
     let daemon = Daemon::start_in(folder, &KEEPS[2..], &[]);
     let all: &[(&str, &[Day])] = &[("a.log", &[old]), ("b.log", &[old, edge, new])];
     let kept: &[(&str, &[Day])] = &[("a.log", &[]), ("b.log", &[edge, new])];
@@ -96,8 +107,14 @@ fn old_clients_leave_the_store_and_the_numbers_stay() {
     let daemon = Daemon::start_in(daemon.end(SIGTERM), &KEEPS, &[]);
     let check = |daemon: &Daemon| {
         wait_for_clients(&daemon.folder, kept);
-        assert_eq!((daemon.get("/api/v1/report"), daemon.get("/api/v1/days")), (report.clone(), days.clone()));
-        assert_eq!((day(daemon, old), range(daemon, old, old)), (json!([220, 170, false, true]), json!([220, 170, false, true])));
+        assert_eq!(
+            (daemon.get("/api/v1/report"), daemon.get("/api/v1/days")),
+            (report.clone(), days.clone())
+        );
+        assert_eq!(
+            (day(daemon, old), range(daemon, old, old)),
+            (json!([220, 170, false, true]), json!([220, 170, false, true]))
+        );
         assert_eq!(range(daemon, edge, new), json!([80, 70, false, true]));
         // What the old day has in common with others cannot be told any more.
         assert_eq!(range(daemon, old, new), json!([300, 170, true, false]));
@@ -117,24 +134,37 @@ fn a_log_of_which_clients_were_removed_grows_on() {
     let (old, new) = (ago(40), ago(0));
     fs::write(daemon.log("access.log"), lines(old, 0..100) + &lines(new, 50..60)).unwrap();
     wait_for_clients(&daemon.folder, &[("access.log", &[new])]);
-    let append =
-        |daemon: &Daemon, lines: &str| fs::OpenOptions::new().append(true).open(daemon.log("access.log")).unwrap().write_all(lines.as_bytes()).unwrap();
+    let append = |daemon: &Daemon, lines: &str| {
+        fs::OpenOptions::new()
+            .append(true)
+            .open(daemon.log("access.log"))
+            .unwrap()
+            .write_all(lines.as_bytes())
+            .unwrap()
+    };
     let file = |daemon: &Daemon| {
         let file = daemon.file("access.log").unwrap();
         json!(["total", "ip", "unique_ips_at_least", "complete"].map(|key| file[key].clone()))
     };
     assert_eq!(file(&daemon), json!([110, 100, false, true]));
     append(&daemon, &lines(new, 55..200));
-    wait_until("the day has the new lines", || (day(&daemon, new) == json!([155, 150, false, true])).then_some(()));
+    wait_until("the day has the new lines", || {
+        (day(&daemon, new) == json!([155, 150, false, true])).then_some(())
+    });
     // Of those that come now, nobody knows which of them were there on the old day.
     assert_eq!(file(&daemon), json!([255, 150, true, false]));
     assert_eq!(day(&daemon, old), json!([100, 100, false, true]));
     // And late ones are counted; how many are new clients cannot be told.
     append(&daemon, &lines(old, 90..110));
-    wait_until("the old day has the late lines", || (day(&daemon, old) == json!([120, 100, true, false])).then_some(()));
+    wait_until("the old day has the late lines", || {
+        (day(&daemon, old) == json!([120, 100, true, false])).then_some(())
+    });
     let daemon = Daemon::start_in(daemon.end(SIGKILL), &KEEPS, &[]);
     daemon.wait_for("access.log", support::Truth { total: 275, ip: 150 });
-    assert_eq!((day(&daemon, old), day(&daemon, new)), (json!([120, 100, true, false]), json!([155, 150, false, true])));
+    assert_eq!(
+        (day(&daemon, old), day(&daemon, new)),
+        (json!([120, 100, true, false]), json!([155, 150, false, true]))
+    );
     assert_eq!(file(&daemon), json!([275, 150, true, false]));
 }
 
@@ -147,13 +177,23 @@ fn what_comes_to_a_day_later_and_what_is_taken_back_makes_its_clients_a_least_nu
     wait_for_clients(&daemon.folder, &[("a.log", &[]), ("b.log", &[])]);
     assert_eq!(day(&daemon, old), json!([200, 150, false, true]));
     fs::write(daemon.log("c.log"), lines(old, 140..160)).unwrap();
-    wait_until("the third log is in the day", || (day(&daemon, old) == json!([220, 150, true, false])).then_some(()));
+    wait_until("the third log is in the day", || {
+        (day(&daemon, old) == json!([220, 150, true, false])).then_some(())
+    });
     wait_for_clients(&daemon.folder, &[("a.log", &[]), ("b.log", &[]), ("c.log", &[])]);
     assert_eq!(range(&daemon, old, old), json!([220, 150, true, false]));
     let id = daemon.file("c.log").unwrap()["id"].as_str().unwrap().to_owned();
-    assert_eq!(daemon.ask("DELETE", &format!("/api/v1/files/{id}"), &[("authorization", "Bearer a-token-of-16-bytes")]).unwrap().0, 204);
+    assert_eq!(
+        daemon
+            .ask("DELETE", &format!("/api/v1/files/{id}"), &[("authorization", "Bearer a-token-of-16-bytes")])
+            .unwrap()
+            .0,
+        204
+    );
     // What the two had together was noted.
-    wait_until("the third log is taken back", || (day(&daemon, old) == json!([200, 150, false, true])).then_some(()));
+    wait_until("the third log is taken back", || {
+        (day(&daemon, old) == json!([200, 150, false, true])).then_some(())
+    });
 }
 
 /// A log that is compressed after its clients were removed is the same log, and is decoded with all its clients.
@@ -182,13 +222,17 @@ fn an_end_while_clients_are_removed_forgets_no_number() {
             fs::write(folder.join(&format!("logs/{log}.log")), lines(old, log * 10..log * 10 + 50)).unwrap();
         }
         let daemon = Daemon::start_in(folder, &KEEPS, &[]);
-        let without = |folder: &Folder| days_with_clients(folder).iter().filter(|(_, days)| days.is_empty()).count();
+        let without =
+            |folder: &Folder| days_with_clients(folder).iter().filter(|(_, days)| days.is_empty()).count();
         wait_until("all is stored", || (days_with_clients(&daemon.folder).len() == 20).then_some(()));
         wait_until("clients are removed", || (without(&daemon.folder) >= removed).then_some(()));
         let daemon = Daemon::start_in(daemon.end(SIGKILL), &KEEPS, &[]);
         assert_eq!(day(&daemon, old), json!([1000, 240, false, true]));
         wait_until("all clients are removed", || (without(&daemon.folder) == 20).then_some(()));
-        assert_eq!((day(&daemon, old), range(&daemon, old, old)), (json!([1000, 240, false, true]), json!([1000, 240, false, true])));
+        assert_eq!(
+            (day(&daemon, old), range(&daemon, old, old)),
+            (json!([1000, 240, false, true]), json!([1000, 240, false, true]))
+        );
     }
 }
 
@@ -213,8 +257,17 @@ fn old_clients_of_all_days_leave_together() {
 fn a_beginning_of_a_log_with_late_lines_counts_within_it() {
     let daemon = Daemon::start(&KEEPS);
     let (old, new) = (ago(50), ago(1));
-    let log = |bytes: &[u8]| fs::OpenOptions::new().create(true).append(true).open(daemon.log("site.log")).unwrap().write_all(bytes).unwrap();
-    let (first, late, rest) = (lines(old, 0..100) + &lines(new, 0..300), lines(old, 100..150), lines(new, 300..800));
+    let log = |bytes: &[u8]| {
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(daemon.log("site.log"))
+            .unwrap()
+            .write_all(bytes)
+            .unwrap()
+    };
+    let (first, late, rest) =
+        (lines(old, 0..100) + &lines(new, 0..300), lines(old, 100..150), lines(new, 300..800));
     log(first.as_bytes());
     wait_for_clients(&daemon.folder, &[("site.log", &[new])]);
     log(late.as_bytes());
@@ -226,7 +279,10 @@ fn a_beginning_of_a_log_with_late_lines_counts_within_it() {
     fs::write(daemon.log("restored.log"), first + &late + &lines(new, 300..500)).unwrap();
     daemon.wait_for("restored.log", support::Truth { total: 650, ip: 500 });
     assert_eq!(daemon.file("restored.log").unwrap()["state"], "duplicate");
-    assert_eq!((day(&daemon, old)[0].clone(), day(&daemon, new)), (json!(150), json!([800, 800, false, true])));
+    assert_eq!(
+        (day(&daemon, old)[0].clone(), day(&daemon, new)),
+        (json!(150), json!([800, 800, false, true]))
+    );
 }
 
 /// What comes to an old day while nobody looks is counted before anything of that day is removed.
@@ -251,20 +307,32 @@ fn nothing_is_removed_before_all_there_is_was_counted() {
 fn a_log_that_grows_all_the_time_loses_its_old_clients() {
     let daemon = Daemon::start(&KEEPS);
     let (old, new) = (ago(50), ago(0));
-    let write =
-        |name: &str, bytes: String| fs::OpenOptions::new().create(true).append(true).open(daemon.log(name)).unwrap().write_all(bytes.as_bytes()).unwrap();
+    let write = |name: &str, bytes: String| {
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(daemon.log(name))
+            .unwrap()
+            .write_all(bytes.as_bytes())
+            .unwrap()
+    };
     write("a.log", lines(old, 0..100));
     write("b.log", lines(old, 50..150));
     let mut written = 0;
     wait_until("the old clients are removed", || {
-        ["a.log", "b.log"].into_iter().for_each(|name| write(name, lines(new, written % 200..written % 200 + 1)));
+        ["a.log", "b.log"]
+            .into_iter()
+            .for_each(|name| write(name, lines(new, written % 200..written % 200 + 1)));
         written += 1;
-        let want: Vec<(String, Vec<Day>)> = ["a.log", "b.log"].map(|name| (name.to_owned(), vec![new])).to_vec();
+        let want: Vec<(String, Vec<Day>)> =
+            ["a.log", "b.log"].map(|name| (name.to_owned(), vec![new])).to_vec();
         (days_with_clients(&daemon.folder) == want).then_some(())
     });
     // Until then the old day is not complete either: they may be of any day.
     wait_until("all new lines are counted", || (day(&daemon, new)[0] == 2 * written).then_some(()));
-    wait_until("the old day is complete", || (day(&daemon, old) == json!([200, 150, false, true])).then_some(()));
+    wait_until("the old day is complete", || {
+        (day(&daemon, old) == json!([200, 150, false, true])).then_some(())
+    });
 }
 
 /// Another host's daemon removes clients too, and its partial is copied here anew: its numbers stay.
@@ -274,7 +342,14 @@ fn what_another_host_removes_leaves_its_numbers_here() {
     let other = Daemon::start(&["--host", "b", "--final-after-s", "1"]);
     fs::write(other.log("b.log"), lines(old, 0..100)).unwrap();
     wait_for_clients(&other.folder, &[("b.log", &[old])]);
-    let theirs = |folder: &Folder| folder::list(&folder.join("state")).unwrap().into_iter().find(|entry| entry.host.to_string() == "b").unwrap().path;
+    let theirs = |folder: &Folder| {
+        folder::list(&folder.join("state"))
+            .unwrap()
+            .into_iter()
+            .find(|entry| entry.host.to_string() == "b")
+            .unwrap()
+            .path
+    };
     let folder = Folder::new();
     let here = folder.join("state/partials/v1/host=b").join(theirs(&other.folder).file_name().unwrap());
     fs::create_dir_all(here.parent().unwrap()).unwrap();
@@ -286,10 +361,21 @@ fn what_another_host_removes_leaves_its_numbers_here() {
     // After a start, clients are in the store only.
     let daemon = Daemon::start_in(daemon.end(SIGTERM), &[], &[]);
     assert_eq!(day(&daemon, old), json!([200, 150, false, true]));
-    let other = Daemon::start_in(other.end(SIGTERM), &["--host", "b", "--final-after-s", "1", "--retention-days", "30"], &[]);
+    let other = Daemon::start_in(
+        other.end(SIGTERM),
+        &["--host", "b", "--final-after-s", "1", "--retention-days", "30"],
+        &[],
+    );
     wait_for_clients(&other.folder, &[("b.log", &[])]);
     fs::copy(theirs(&other.folder), here.with_extension("new")).unwrap();
     fs::rename(here.with_extension("new"), &here).unwrap();
-    fs::OpenOptions::new().append(true).open(daemon.log("a.log")).unwrap().write_all(lines(old, 150..151).as_bytes()).unwrap();
-    wait_until("the new line is there, and so is the other host", || (day(&daemon, old) == json!([201, 101, true, false])).then_some(()));
+    fs::OpenOptions::new()
+        .append(true)
+        .open(daemon.log("a.log"))
+        .unwrap()
+        .write_all(lines(old, 150..151).as_bytes())
+        .unwrap();
+    wait_until("the new line is there, and so is the other host", || {
+        (day(&daemon, old) == json!([201, 101, true, false])).then_some(())
+    });
 }

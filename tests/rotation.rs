@@ -98,22 +98,40 @@ impl Scene<'_> {
 
     fn check(&mut self, what: &str, now: &Now<'_>) {
         let start = Instant::now();
-        let (requests, unique) = (now.days.iter().map(|bytes| count(&[bytes]).total).sum::<u64>(), count(now.days).ip);
-        let mut names: Vec<(String, u64, u64)> =
-            now.names.iter().map(|(name, bytes)| (*name, count(&[bytes]))).map(|(name, truth)| (name.to_owned(), truth.total, truth.ip)).collect();
+        let (requests, unique) =
+            (now.days.iter().map(|bytes| count(&[bytes]).total).sum::<u64>(), count(now.days).ip);
+        let mut names: Vec<(String, u64, u64)> = now
+            .names
+            .iter()
+            .map(|(name, bytes)| (*name, count(&[bytes])))
+            .map(|(name, truth)| (name.to_owned(), truth.total, truth.ip))
+            .collect();
         names.sort();
         loop {
-            let (report, days, status) = (self.daemon().get("/api/v1/report"), self.daemon().get("/api/v1/days"), self.daemon().get("/api/v1/status"));
+            let (report, days, status) = (
+                self.daemon().get("/api/v1/report"),
+                self.daemon().get("/api/v1/days"),
+                self.daemon().get("/api/v1/status"),
+            );
             let mut reported: Vec<(String, u64, u64)> = report
                 .as_object()
                 .unwrap()
                 .iter()
-                .map(|(name, numbers)| (name.clone(), numbers["total"].as_u64().unwrap(), numbers["ip"].as_u64().unwrap()))
+                .map(|(name, numbers)| {
+                    (name.clone(), numbers["total"].as_u64().unwrap(), numbers["ip"].as_u64().unwrap())
+                })
                 .collect();
             reported.sort();
             let days = days["days"].as_array().unwrap().iter().filter(|day| day["requests"] != 0);
-            let counted: Vec<(u64, u64, bool)> =
-                days.map(|day| (day["requests"].as_u64().unwrap(), day["unique_ips"].as_u64().unwrap(), day["complete"].as_bool().unwrap())).collect();
+            let counted: Vec<(u64, u64, bool)> = days
+                .map(|day| {
+                    (
+                        day["requests"].as_u64().unwrap(),
+                        day["unique_ips"].as_u64().unwrap(),
+                        day["complete"].as_bool().unwrap(),
+                    )
+                })
+                .collect();
             let wanted = if requests == 0 { vec![] } else { vec![(requests, unique, true)] };
             if status["pending_bytes"] == 0 && reported == names && counted == wanted {
                 self.requests = Some(requests);
@@ -133,7 +151,10 @@ impl Scene<'_> {
         let state = self.daemon().folder.join("state");
         support::wait_until("all is stored", || {
             let entries = folder::list(&state).ok()?;
-            let metas = entries.iter().filter_map(|entry| read_meta(File::open(&entry.path).ok()?).ok()).filter(|meta| meta.state != State::Deleted);
+            let metas = entries
+                .iter()
+                .filter_map(|entry| read_meta(File::open(&entry.path).ok()?).ok())
+                .filter(|meta| meta.state != State::Deleted);
             (metas.map(|meta| meta.totals.requests()).sum::<u64>() == requests).then_some(())
         });
     }
@@ -167,7 +188,8 @@ fn in_each_mode(options: &[&str], case: impl Fn(&mut Scene<'_>) + Sync) {
 /// The requests and clients of contents.
 fn count(contents: &[&[u8]]) -> Truth {
     let lines = || contents.iter().flat_map(|bytes| bytes.split_inclusive(|byte| *byte == b'\n'));
-    let clients: HashSet<&[u8]> = lines().map(|line| line.split(|byte| *byte == b' ').next().unwrap()).collect();
+    let clients: HashSet<&[u8]> =
+        lines().map(|line| line.split(|byte| *byte == b' ').next().unwrap()).collect();
     Truth { total: lines().count() as u64, ip: clients.len() as u64 }
 }
 
@@ -176,7 +198,13 @@ fn lines(seed: u32, count: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in 0..count {
         let client = line.wrapping_mul(2_654_435_761).wrapping_add(seed) % 700;
-        writeln!(bytes, "10.1.{}.{} - - [22/Mar/2021:10:00:00 +0100] \"GET /{seed}/{line} HTTP/1.1\" 200 7", client / 256, client % 256).unwrap();
+        writeln!(
+            bytes,
+            "10.1.{}.{} - - [22/Mar/2021:10:00:00 +0100] \"GET /{seed}/{line} HTTP/1.1\" 200 7",
+            client / 256,
+            client % 256
+        )
+        .unwrap();
     }
     bytes
 }
@@ -207,14 +235,26 @@ fn halves(seed: u32) -> (Vec<u8>, Vec<u8>) {
 fn a_log_is_renamed() {
     in_each_mode(&[], |scene| {
         let (one, two) = (lines(1, 3_000), lines(2, 2));
-        scene.step("a log", |logs| fs::write(logs.join("access.log"), &one).unwrap(), Now { names: &[("access.log", &one)], days: &[&one] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join("access.log"), &one).unwrap(),
+            Now { names: &[("access.log", &one)], days: &[&one] },
+        );
         let rotate = |logs: &Path| {
             fs::rename(logs.join("access.log"), logs.join("access.log.1")).unwrap();
             fs::write(logs.join("access.log"), &two).unwrap();
         };
-        scene.step("it is rotated", rotate, Now { names: &[("access.log", &two), ("access.log.1", &one)], days: &[&one, &two] });
+        scene.step(
+            "it is rotated",
+            rotate,
+            Now { names: &[("access.log", &two), ("access.log.1", &one)], days: &[&one, &two] },
+        );
         let anything = |logs: &Path| fs::rename(logs.join("access.log.1"), logs.join("old stuff")).unwrap();
-        scene.step("it gets any name", anything, Now { names: &[("access.log", &two), ("old stuff", &one)], days: &[&one, &two] });
+        scene.step(
+            "it gets any name",
+            anything,
+            Now { names: &[("access.log", &two), ("old stuff", &one)], days: &[&one, &two] },
+        );
     });
 }
 
@@ -222,16 +262,36 @@ fn a_log_is_renamed() {
 fn a_hard_link_is_made_and_one_name_removed() {
     in_each_mode(&[], |scene| {
         let one = lines(1, 300);
-        scene.step("a log", |logs| fs::write(logs.join("access.log"), &one).unwrap(), Now { names: &[("access.log", &one)], days: &[&one] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join("access.log"), &one).unwrap(),
+            Now { names: &[("access.log", &one)], days: &[&one] },
+        );
         let link = |logs: &Path| fs::hard_link(logs.join("access.log"), logs.join("saved.log")).unwrap();
-        scene.step("a link", link, Now { names: &[("access.log", &one), ("saved.log", &one)], days: &[&one] });
+        scene.step(
+            "a link",
+            link,
+            Now { names: &[("access.log", &one), ("saved.log", &one)], days: &[&one] },
+        );
         let (first, second) = (scene.file("access.log"), scene.file("saved.log"));
-        let (duplicate, other) = if first["state"] == "duplicate" { (first, second) } else { (second, first) };
-        assert_eq!((&duplicate["state"], &duplicate["duplicate_of"]), (&Value::from("duplicate"), &other["id"]));
+        let (duplicate, other) =
+            if first["state"] == "duplicate" { (first, second) } else { (second, first) };
+        assert_eq!(
+            (&duplicate["state"], &duplicate["duplicate_of"]),
+            (&Value::from("duplicate"), &other["id"])
+        );
         let more = lines(2, 5);
         let both = join(&[&one, &more]);
-        scene.step("it grows", |logs| append(&logs.join("saved.log"), &more), Now { names: &[("access.log", &both), ("saved.log", &both)], days: &[&both] });
-        scene.step("one name goes", |logs| fs::remove_file(logs.join("access.log")).unwrap(), Now { names: &[("saved.log", &both)], days: &[&both] });
+        scene.step(
+            "it grows",
+            |logs| append(&logs.join("saved.log"), &more),
+            Now { names: &[("access.log", &both), ("saved.log", &both)], days: &[&both] },
+        );
+        scene.step(
+            "one name goes",
+            |logs| fs::remove_file(logs.join("access.log")).unwrap(),
+            Now { names: &[("saved.log", &both)], days: &[&both] },
+        );
     });
 }
 
@@ -240,19 +300,34 @@ fn a_log_is_rotated_twice_and_compressed() {
     for count in [1, 4, 3_000] {
         in_each_mode(&[], |scene| {
             let (one, two, three) = (lines(1, count), lines(2, 2), lines(3, 1));
-            scene.step("a log", |logs| fs::write(logs.join("log"), &one).unwrap(), Now { names: &[("log", &one)], days: &[&one] });
+            scene.step(
+                "a log",
+                |logs| fs::write(logs.join("log"), &one).unwrap(),
+                Now { names: &[("log", &one)], days: &[&one] },
+            );
             let rotate = |logs: &Path| {
                 fs::rename(logs.join("log"), logs.join("log.1")).unwrap();
                 fs::write(logs.join("log"), &two).unwrap();
             };
-            scene.step("it is rotated", rotate, Now { names: &[("log", &two), ("log.1", &one)], days: &[&one, &two] });
+            scene.step(
+                "it is rotated",
+                rotate,
+                Now { names: &[("log", &two), ("log.1", &one)], days: &[&one, &two] },
+            );
             let again = |logs: &Path| {
                 fs::rename(logs.join("log.1"), logs.join("log.2")).unwrap();
                 gz(&logs.join("log.2"));
                 fs::rename(logs.join("log"), logs.join("log.1")).unwrap();
                 fs::write(logs.join("log"), &three).unwrap();
             };
-            scene.step("again", again, Now { names: &[("log", &three), ("log.1", &two), ("log.2.gz", &one)], days: &[&one, &two, &three] });
+            scene.step(
+                "again",
+                again,
+                Now {
+                    names: &[("log", &three), ("log.1", &two), ("log.2.gz", &one)],
+                    days: &[&one, &two, &three],
+                },
+            );
         });
     }
 }
@@ -266,10 +341,22 @@ fn a_log_is_copied_and_truncated() {
                 fs::copy(logs.join("access.log"), logs.join("access.log.1")).unwrap();
                 File::options().write(true).open(logs.join("access.log")).unwrap().set_len(0).unwrap();
             };
-            scene.step("a log", |logs| fs::write(logs.join("access.log"), &one).unwrap(), Now { names: &[("access.log", &one)], days: &[&one] });
-            scene.step("copytruncate", copytruncate, Now { names: &[("access.log", b""), ("access.log.1", &one)], days: &[&one] });
+            scene.step(
+                "a log",
+                |logs| fs::write(logs.join("access.log"), &one).unwrap(),
+                Now { names: &[("access.log", &one)], days: &[&one] },
+            );
+            scene.step(
+                "copytruncate",
+                copytruncate,
+                Now { names: &[("access.log", b""), ("access.log.1", &one)], days: &[&one] },
+            );
             let grow = |logs: &Path| append(&logs.join("access.log"), &two);
-            scene.step("it grows", grow, Now { names: &[("access.log", &two), ("access.log.1", &one)], days: &[&one, &two] });
+            scene.step(
+                "it grows",
+                grow,
+                Now { names: &[("access.log", &two), ("access.log.1", &one)], days: &[&one, &two] },
+            );
         });
     }
 }
@@ -284,10 +371,22 @@ fn a_copy_ended_before_what_was_counted() {
                 fs::write(logs.join("access.log.1"), &short).unwrap();
                 fs::write(logs.join("access.log"), &two).unwrap();
             };
-            scene.step("a log", |logs| fs::write(logs.join("access.log"), &one).unwrap(), Now { names: &[("access.log", &one)], days: &[&one] });
-            scene.step("copytruncate", copytruncate, Now { names: &[("access.log", &two), ("access.log.1", &short)], days: &[&one, &two] });
+            scene.step(
+                "a log",
+                |logs| fs::write(logs.join("access.log"), &one).unwrap(),
+                Now { names: &[("access.log", &one)], days: &[&one] },
+            );
+            scene.step(
+                "copytruncate",
+                copytruncate,
+                Now { names: &[("access.log", &two), ("access.log.1", &short)], days: &[&one, &two] },
+            );
             let compress = |logs: &Path| gz(&logs.join("access.log.1"));
-            scene.step("it is compressed", compress, Now { names: &[("access.log", &two), ("access.log.1.gz", &short)], days: &[&one, &two] });
+            scene.step(
+                "it is compressed",
+                compress,
+                Now { names: &[("access.log", &two), ("access.log.1.gz", &short)], days: &[&one, &two] },
+            );
         });
     }
 }
@@ -296,12 +395,20 @@ fn a_copy_ended_before_what_was_counted() {
 fn dated_names_are_compressed_later() {
     in_each_mode(&[], |scene| {
         let (one, two, three) = (lines(1, 300), lines(2, 200), lines(3, 1));
-        scene.step("a log", |logs| fs::write(logs.join("access.log"), &one).unwrap(), Now { names: &[("access.log", &one)], days: &[&one] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join("access.log"), &one).unwrap(),
+            Now { names: &[("access.log", &one)], days: &[&one] },
+        );
         let rotate = |logs: &Path| {
             fs::rename(logs.join("access.log"), logs.join("access.log-20210322")).unwrap();
             fs::write(logs.join("access.log"), &two).unwrap();
         };
-        scene.step("it is rotated", rotate, Now { names: &[("access.log", &two), ("access.log-20210322", &one)], days: &[&one, &two] });
+        scene.step(
+            "it is rotated",
+            rotate,
+            Now { names: &[("access.log", &two), ("access.log-20210322", &one)], days: &[&one, &two] },
+        );
         let again = |logs: &Path| {
             fs::rename(logs.join("access.log"), logs.join("access.log-20210323")).unwrap();
             fs::write(logs.join("access.log"), &three).unwrap();
@@ -309,13 +416,27 @@ fn dated_names_are_compressed_later() {
         scene.step(
             "again",
             again,
-            Now { names: &[("access.log", &three), ("access.log-20210322", &one), ("access.log-20210323", &two)], days: &[&one, &two, &three] },
+            Now {
+                names: &[
+                    ("access.log", &three),
+                    ("access.log-20210322", &one),
+                    ("access.log-20210323", &two),
+                ],
+                days: &[&one, &two, &three],
+            },
         );
         let compress = |logs: &Path| gz(&logs.join("access.log-20210322"));
         scene.step(
             "the older one is compressed",
             compress,
-            Now { names: &[("access.log", &three), ("access.log-20210322.gz", &one), ("access.log-20210323", &two)], days: &[&one, &two, &three] },
+            Now {
+                names: &[
+                    ("access.log", &three),
+                    ("access.log-20210322.gz", &one),
+                    ("access.log-20210323", &two),
+                ],
+                days: &[&one, &two, &three],
+            },
         );
     });
 }
@@ -329,7 +450,11 @@ fn two_names_are_swapped() {
                 fs::write(logs.join(first), &one).unwrap();
                 fs::write(logs.join(second), &two).unwrap();
             };
-            scene.step("two logs", both, Now { names: &[(first, &one), (second, &two)], days: &[&one, &two] });
+            scene.step(
+                "two logs",
+                both,
+                Now { names: &[(first, &one), (second, &two)], days: &[&one, &two] },
+            );
             let swap = |logs: &Path| {
                 fs::rename(logs.join(first), logs.join("third.tmp")).unwrap();
                 fs::rename(logs.join(second), logs.join(first)).unwrap();
@@ -344,11 +469,16 @@ fn two_names_are_swapped() {
 fn thirty_rotations_with_delaycompress() {
     in_each_mode(&[], |scene| {
         let contents: Vec<Vec<u8>> = (0..=30).map(|at| lines(at, 1 + at * 37 % 100)).collect();
-        scene.step("a log", |logs| fs::write(logs.join("log"), &contents[0]).unwrap(), Now { names: &[("log", &contents[0])], days: &[&contents[0]] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join("log"), &contents[0]).unwrap(),
+            Now { names: &[("log", &contents[0])], days: &[&contents[0]] },
+        );
         for round in 1..=30 {
             let rotate = |logs: &Path| {
                 for at in (2..round).rev() {
-                    fs::rename(logs.join(format!("log.{at}.gz")), logs.join(format!("log.{}.gz", at + 1))).unwrap();
+                    fs::rename(logs.join(format!("log.{at}.gz")), logs.join(format!("log.{}.gz", at + 1)))
+                        .unwrap();
                 }
                 if round > 1 {
                     fs::rename(logs.join("log.1"), logs.join("log.2")).unwrap();
@@ -362,8 +492,10 @@ fn thirty_rotations_with_delaycompress() {
                 1 => "log.1".to_owned(),
                 _ => format!("log.{age}.gz"),
             };
-            let names: Vec<(String, &[u8])> = (0..=round).map(|at| (name(round - at), &contents[at][..])).collect();
-            let names: Vec<(&str, &[u8])> = names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+            let names: Vec<(String, &[u8])> =
+                (0..=round).map(|at| (name(round - at), &contents[at][..])).collect();
+            let names: Vec<(&str, &[u8])> =
+                names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
             let days: Vec<&[u8]> = contents[..=round].iter().map(|bytes| &bytes[..]).collect();
             if round % 5 == 0 {
                 scene.step(&format!("rotation {round}"), rotate, Now { names: &names, days: &days });
@@ -380,17 +512,40 @@ fn two_logs_with_the_same_first_64_kib_are_two() {
         let base = lines(1, 1_000);
         assert!(base.len() > 64 << 10);
         // What is kept of a log that is gone, or compressed, tells them apart where the next sample is.
-        let (one, two, three) = (join(&[&base, &lines(2, 1_100)]), join(&[&base, &lines(3, 1_200)]), join(&[&base, &lines(4, 1_300)]));
+        let (one, two, three) = (
+            join(&[&base, &lines(2, 1_100)]),
+            join(&[&base, &lines(3, 1_200)]),
+            join(&[&base, &lines(4, 1_300)]),
+        );
         let (a, b, c) = ("a.log", "b.log", "c.log");
-        scene.step("one", |logs| fs::write(logs.join(a), &one).unwrap(), Now { names: &[(a, &one)], days: &[&one] });
-        scene.step("two", |logs| fs::write(logs.join(b), &two).unwrap(), Now { names: &[(a, &one), (b, &two)], days: &[&one, &two] });
+        scene.step(
+            "one",
+            |logs| fs::write(logs.join(a), &one).unwrap(),
+            Now { names: &[(a, &one)], days: &[&one] },
+        );
+        scene.step(
+            "two",
+            |logs| fs::write(logs.join(b), &two).unwrap(),
+            Now { names: &[(a, &one), (b, &two)], days: &[&one, &two] },
+        );
         let compress = |logs: &Path| {
             gz(&logs.join(a));
             gz(&logs.join(b));
         };
-        scene.step("compressed", compress, Now { names: &[("a.log.gz", &one), ("b.log.gz", &two)], days: &[&one, &two] });
+        scene.step(
+            "compressed",
+            compress,
+            Now { names: &[("a.log.gz", &one), ("b.log.gz", &two)], days: &[&one, &two] },
+        );
         let write = |logs: &Path| fs::write(logs.join(c), &three).unwrap();
-        scene.step("three", write, Now { names: &[("a.log.gz", &one), ("b.log.gz", &two), (c, &three)], days: &[&one, &two, &three] });
+        scene.step(
+            "three",
+            write,
+            Now {
+                names: &[("a.log.gz", &one), ("b.log.gz", &two), (c, &three)],
+                days: &[&one, &two, &three],
+            },
+        );
     });
 }
 
@@ -398,7 +553,11 @@ fn two_logs_with_the_same_first_64_kib_are_two() {
 fn a_new_log_in_the_inode_of_a_deleted_one_is_a_new_log() {
     in_each_mode(&[], |scene| {
         let (one, two) = (lines(1, 300), lines(2, 400));
-        scene.step("a log", |logs| fs::write(logs.join("a.log"), &one).unwrap(), Now { names: &[("a.log", &one)], days: &[&one] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join("a.log"), &one).unwrap(),
+            Now { names: &[("a.log", &one)], days: &[&one] },
+        );
         let reuse = |logs: &Path| {
             let inode = fs::metadata(logs.join("a.log")).unwrap().ino();
             fs::remove_file(logs.join("a.log")).unwrap();
@@ -422,8 +581,16 @@ fn a_log_truncated_and_regrown_past_its_old_size_is_noticed() {
         in_each_mode(&[], |scene| {
             let (one, two) = (lines(1, before), lines(2, after));
             let name = "access.log";
-            scene.step("a log", |logs| fs::write(logs.join(name), &one).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
-            scene.step("regrown", |logs| fs::write(logs.join(name), &two).unwrap(), Now { names: &[(name, &two)], days: &[&one, &two] });
+            scene.step(
+                "a log",
+                |logs| fs::write(logs.join(name), &one).unwrap(),
+                Now { names: &[(name, &one)], days: &[&one] },
+            );
+            scene.step(
+                "regrown",
+                |logs| fs::write(logs.join(name), &two).unwrap(),
+                Now { names: &[(name, &two)], days: &[&one, &two] },
+            );
         });
     }
 }
@@ -434,12 +601,28 @@ fn new_content_under_a_dated_name_replaces_the_old() {
         in_each_mode(&[], |scene| {
             let (one, two, three) = (lines(1, before), lines(2, after), lines(3, 2));
             let name = "20210322.log";
-            scene.step("a log", |logs| fs::write(logs.join(name), &one).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
-            scene.step("rewritten", |logs| fs::write(logs.join(name), &two).unwrap(), Now { names: &[(name, &two)], days: &[&two] });
-            scene.step("deleted", |logs| fs::remove_file(logs.join(name)).unwrap(), Now { names: &[], days: &[&two] });
+            scene.step(
+                "a log",
+                |logs| fs::write(logs.join(name), &one).unwrap(),
+                Now { names: &[(name, &one)], days: &[&one] },
+            );
+            scene.step(
+                "rewritten",
+                |logs| fs::write(logs.join(name), &two).unwrap(),
+                Now { names: &[(name, &two)], days: &[&two] },
+            );
+            scene.step(
+                "deleted",
+                |logs| fs::remove_file(logs.join(name)).unwrap(),
+                Now { names: &[], days: &[&two] },
+            );
             let half = |logs: &Path| fs::write(logs.join(name), &three[..30]).unwrap();
             scene.step("half a line", half, Now { names: &[(name, b"")], days: &[&two] });
-            scene.step("a whole one", |logs| append(&logs.join(name), &three[30..]), Now { names: &[(name, &three)], days: &[&three] });
+            scene.step(
+                "a whole one",
+                |logs| append(&logs.join(name), &three[30..]),
+                Now { names: &[(name, &three)], days: &[&three] },
+            );
         });
     }
 }
@@ -449,18 +632,34 @@ fn a_copy_counts_once_until_it_goes_its_own_way() {
     in_each_mode(&[], |scene| {
         let one = lines(1, 300);
         let (more, other) = (lines(2, 5), lines(3, 7));
-        scene.step("a log", |logs| fs::write(logs.join("a.log"), &one).unwrap(), Now { names: &[("a.log", &one)], days: &[&one] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join("a.log"), &one).unwrap(),
+            Now { names: &[("a.log", &one)], days: &[&one] },
+        );
         let copy = |logs: &Path| {
             fs::copy(logs.join("a.log"), logs.join("b.log")).unwrap();
         };
         scene.step("a copy", copy, Now { names: &[("a.log", &one), ("b.log", &one)], days: &[&one] });
         let (a, b) = (scene.file("a.log"), scene.file("b.log"));
         // After a restart, either may be the copy.
-        let (duplicate, original) = if a["state"] == "duplicate" && scene.mode != Mode::Running { (&a, &b) } else { (&b, &a) };
-        assert_eq!((&duplicate["state"], &duplicate["duplicate_of"]), (&Value::from("duplicate"), &original["id"]));
+        let (duplicate, original) =
+            if a["state"] == "duplicate" && scene.mode != Mode::Running { (&a, &b) } else { (&b, &a) };
+        assert_eq!(
+            (&duplicate["state"], &duplicate["duplicate_of"]),
+            (&Value::from("duplicate"), &original["id"])
+        );
         let (a, b) = (join(&[&one, &more]), join(&[&one, &other]));
-        scene.step("the first grows", |logs| append(&logs.join("a.log"), &more), Now { names: &[("a.log", &a), ("b.log", &one)], days: &[&a] });
-        scene.step("the copy too", |logs| append(&logs.join("b.log"), &other), Now { names: &[("a.log", &a), ("b.log", &b)], days: &[&a, &b] });
+        scene.step(
+            "the first grows",
+            |logs| append(&logs.join("a.log"), &more),
+            Now { names: &[("a.log", &a), ("b.log", &one)], days: &[&a] },
+        );
+        scene.step(
+            "the copy too",
+            |logs| append(&logs.join("b.log"), &other),
+            Now { names: &[("a.log", &a), ("b.log", &b)], days: &[&a, &b] },
+        );
         for name in ["a.log", "b.log"] {
             assert_eq!(scene.file(name)["duplicate_of"], Value::Null, "{name}");
         }
@@ -481,7 +680,11 @@ fn copies_that_appear_at_one_look_count_once() {
                 fs::rename(logs.join(format!("{name}.tmp")), logs.join(name)).unwrap();
             }
         };
-        scene.step("three at once", both, Now { names: &[("a.log", &one), ("b.log", &one), ("c.log", &part)], days: &[&one] });
+        scene.step(
+            "three at once",
+            both,
+            Now { names: &[("a.log", &one), ("b.log", &one), ("c.log", &part)], days: &[&one] },
+        );
     });
 }
 
@@ -491,15 +694,35 @@ fn a_copy_within_a_replaced_log_counts_within_the_next_one_that_has_it() {
         let base = lines(1, 300);
         let (one, two) = (join(&[&base, &lines(2, 10)]), join(&[&base, &lines(3, 20)]));
         let (dated, other, copy) = ("20210322.log", "other.log", "copy.log");
-        scene.step("one", |logs| fs::write(logs.join(other), &one).unwrap(), Now { names: &[(other, &one)], days: &[&one] });
-        scene.step("two", |logs| fs::write(logs.join(dated), &two).unwrap(), Now { names: &[(dated, &two), (other, &one)], days: &[&one, &two] });
+        scene.step(
+            "one",
+            |logs| fs::write(logs.join(other), &one).unwrap(),
+            Now { names: &[(other, &one)], days: &[&one] },
+        );
+        scene.step(
+            "two",
+            |logs| fs::write(logs.join(dated), &two).unwrap(),
+            Now { names: &[(dated, &two), (other, &one)], days: &[&one, &two] },
+        );
         let write = |logs: &Path| fs::write(logs.join(copy), &base).unwrap();
-        scene.step("what both begin with", write, Now { names: &[(copy, &base), (dated, &two), (other, &one)], days: &[&one, &two] });
+        scene.step(
+            "what both begin with",
+            write,
+            Now { names: &[(copy, &base), (dated, &two), (other, &one)], days: &[&one, &two] },
+        );
         let new = lines(4, 2);
         let rewrite = |logs: &Path| fs::write(logs.join(dated), &new).unwrap();
-        scene.step("one is replaced", rewrite, Now { names: &[(copy, &base), (dated, &new), (other, &one)], days: &[&one, &new] });
+        scene.step(
+            "one is replaced",
+            rewrite,
+            Now { names: &[(copy, &base), (dated, &new), (other, &one)], days: &[&one, &new] },
+        );
         let again = |logs: &Path| fs::write(logs.join(other), b"").unwrap();
-        scene.step("the other is emptied", again, Now { names: &[(copy, &base), (dated, &new), (other, b"")], days: &[&one, &new] });
+        scene.step(
+            "the other is emptied",
+            again,
+            Now { names: &[(copy, &base), (dated, &new), (other, b"")], days: &[&one, &new] },
+        );
     });
 }
 
@@ -507,11 +730,25 @@ fn a_copy_within_a_replaced_log_counts_within_the_next_one_that_has_it() {
 fn an_emptied_log_is_nobodys_duplicate() {
     in_each_mode(&[], |scene| {
         let one = lines(1, 300);
-        scene.step("a log", |logs| fs::write(logs.join("a.log"), &one).unwrap(), Now { names: &[("a.log", &one)], days: &[&one] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join("a.log"), &one).unwrap(),
+            Now { names: &[("a.log", &one)], days: &[&one] },
+        );
         // Less than a line: nothing of it is counted.
-        scene.step("half a copy", |logs| fs::write(logs.join("b.log"), &one[..40]).unwrap(), Now { names: &[("a.log", &one), ("b.log", b"")], days: &[&one] });
-        scene.step("emptied", |logs| fs::write(logs.join("b.log"), b"").unwrap(), Now { names: &[("a.log", &one), ("b.log", b"")], days: &[&one] });
-        support::wait_until("it is no duplicate", || (scene.file("b.log")["state"] != "duplicate").then_some(()));
+        scene.step(
+            "half a copy",
+            |logs| fs::write(logs.join("b.log"), &one[..40]).unwrap(),
+            Now { names: &[("a.log", &one), ("b.log", b"")], days: &[&one] },
+        );
+        scene.step(
+            "emptied",
+            |logs| fs::write(logs.join("b.log"), b"").unwrap(),
+            Now { names: &[("a.log", &one), ("b.log", b"")], days: &[&one] },
+        );
+        support::wait_until("it is no duplicate", || {
+            (scene.file("b.log")["state"] != "duplicate").then_some(())
+        });
     });
 }
 
@@ -520,10 +757,18 @@ fn a_second_name_with_a_date_replaces_too() {
     in_each_mode(&[], |scene| {
         let (one, two) = (lines(1, 300), lines(2, 200));
         let (a, b) = ("20210322.log", "20210323.log");
-        scene.step("a log", |logs| fs::write(logs.join(a), &one).unwrap(), Now { names: &[(a, &one)], days: &[&one] });
+        scene.step(
+            "a log",
+            |logs| fs::write(logs.join(a), &one).unwrap(),
+            Now { names: &[(a, &one)], days: &[&one] },
+        );
         let link = |logs: &Path| fs::hard_link(logs.join(a), logs.join(b)).unwrap();
         scene.step("a second name", link, Now { names: &[(a, &one), (b, &one)], days: &[&one] });
-        scene.step("rewritten", |logs| fs::write(logs.join(b), &two).unwrap(), Now { names: &[(a, &two), (b, &two)], days: &[&two] });
+        scene.step(
+            "rewritten",
+            |logs| fs::write(logs.join(b), &two).unwrap(),
+            Now { names: &[(a, &two), (b, &two)], days: &[&two] },
+        );
     });
 }
 
@@ -545,7 +790,11 @@ fn the_same_content_in_two_folders_is_two_logs() {
             daemon.wait_for(name, truth);
         }
         let day = daemon.get("/api/v1/days/2021-03-22");
-        assert_eq!((&day["requests"], &day["unique_ips"]), (&Value::from(2 * truth.total), &Value::from(truth.ip)), "{day}");
+        assert_eq!(
+            (&day["requests"], &day["unique_ips"]),
+            (&Value::from(2 * truth.total), &Value::from(truth.ip)),
+            "{day}"
+        );
     }
     fs::rename(daemon.log("access.log"), daemon.folder.join("web2/moved.log")).unwrap();
     daemon.wait_for("web2/moved.log", truth);
@@ -562,8 +811,16 @@ fn half_a_line_a_restart_the_other_half() {
         let (half, rest) = halves(2);
         let whole = join(&[&one, &half, &rest]);
         let name = "access.log";
-        scene.step("half a line", |logs| fs::write(logs.join(name), join(&[&one, &half])).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
-        scene.step("the other half", |logs| append(&logs.join(name), &rest), Now { names: &[(name, &whole)], days: &[&whole] });
+        scene.step(
+            "half a line",
+            |logs| fs::write(logs.join(name), join(&[&one, &half])).unwrap(),
+            Now { names: &[(name, &one)], days: &[&one] },
+        );
+        scene.step(
+            "the other half",
+            |logs| append(&logs.join(name), &rest),
+            Now { names: &[(name, &whole)], days: &[&whole] },
+        );
     });
 }
 
@@ -573,13 +830,21 @@ fn half_a_line_and_a_rotation() {
         let (one, two) = (lines(1, 300), lines(3, 2));
         let half = join(&[&one, &halves(2).0]);
         let name = "access.log";
-        scene.step("half a line", |logs| fs::write(logs.join(name), &half).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
+        scene.step(
+            "half a line",
+            |logs| fs::write(logs.join(name), &half).unwrap(),
+            Now { names: &[(name, &one)], days: &[&one] },
+        );
         let rotate = |logs: &Path| {
             fs::rename(logs.join(name), logs.join("access.log.1")).unwrap();
             fs::write(logs.join(name), &two).unwrap();
         };
         // The rotated log is quiet: its last line counts, and is no part of the first line of the new one.
-        scene.step("a rotation", rotate, Now { names: &[(name, &two), ("access.log.1", &half)], days: &[&half, &two] });
+        scene.step(
+            "a rotation",
+            rotate,
+            Now { names: &[(name, &two), ("access.log.1", &half)], days: &[&half, &two] },
+        );
     });
 }
 
@@ -591,9 +856,17 @@ fn a_last_line_without_a_line_feed_counts_when_the_log_is_final() {
         let halfway = join(&[&one, &half]);
         let whole = join(&[&one, &half, &rest, &lines(3, 2)]);
         let name = "access.log";
-        scene.step("half a line", |logs| fs::write(logs.join(name), &halfway).unwrap(), Now { names: &[(name, &halfway)], days: &[&halfway] });
+        scene.step(
+            "half a line",
+            |logs| fs::write(logs.join(name), &halfway).unwrap(),
+            Now { names: &[(name, &halfway)], days: &[&halfway] },
+        );
         // It was counted, and is none: the log is counted again.
-        scene.step("it goes on", |logs| append(&logs.join(name), &whole[halfway.len()..]), Now { names: &[(name, &whole)], days: &[&whole] });
+        scene.step(
+            "it goes on",
+            |logs| append(&logs.join(name), &whole[halfway.len()..]),
+            Now { names: &[(name, &whole)], days: &[&whole] },
+        );
     });
 }
 
@@ -602,8 +875,16 @@ fn a_half_line_that_is_lost_does_not_keep_its_day_open() {
     in_each_mode(&[], |scene| {
         let one = lines(1, 300);
         let name = "access.log";
-        scene.step("half a line", |logs| fs::write(logs.join(name), join(&[&one, &halves(2).0])).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
-        scene.step("deleted", |logs| fs::remove_file(logs.join(name)).unwrap(), Now { names: &[], days: &[&one] });
+        scene.step(
+            "half a line",
+            |logs| fs::write(logs.join(name), join(&[&one, &halves(2).0])).unwrap(),
+            Now { names: &[(name, &one)], days: &[&one] },
+        );
+        scene.step(
+            "deleted",
+            |logs| fs::remove_file(logs.join(name)).unwrap(),
+            Now { names: &[], days: &[&one] },
+        );
     });
 }
 
@@ -612,8 +893,16 @@ fn a_log_of_which_half_a_line_was_counted_is_rewritten() {
     in_each_mode(&["--final-after-s", "1"], |scene| {
         let (one, two) = (join(&[&lines(1, 30), &halves(2).0]), lines(3, 100));
         let name = "access.log";
-        scene.step("half a line", |logs| fs::write(logs.join(name), &one).unwrap(), Now { names: &[(name, &one)], days: &[&one] });
-        scene.step("rewritten, and longer", |logs| fs::write(logs.join(name), &two).unwrap(), Now { names: &[(name, &two)], days: &[&one, &two] });
+        scene.step(
+            "half a line",
+            |logs| fs::write(logs.join(name), &one).unwrap(),
+            Now { names: &[(name, &one)], days: &[&one] },
+        );
+        scene.step(
+            "rewritten, and longer",
+            |logs| fs::write(logs.join(name), &two).unwrap(),
+            Now { names: &[(name, &two)], days: &[&one, &two] },
+        );
     });
 }
 
@@ -622,13 +911,26 @@ fn a_half_line_is_cut_off_and_the_log_goes_on() {
     in_each_mode(&[], |scene| {
         let (one, two) = (lines(1, 30), lines(2, 1));
         let name = "access.log";
-        let (half, both) = (join(&[&one, &lines(3, 1), b"10.9.9.9 - - [22/Mar/2021:10:00:00 +0100] half"]), join(&[&one, &lines(3, 1), &two]));
+        let (half, both) = (
+            join(&[&one, &lines(3, 1), b"10.9.9.9 - - [22/Mar/2021:10:00:00 +0100] half"]),
+            join(&[&one, &lines(3, 1), &two]),
+        );
         let whole = join(&[&one, &lines(3, 1)]);
-        scene.step("half a line", |logs| fs::write(logs.join(name), join(&[&half, &[b'x'; 200]])).unwrap(), Now { names: &[(name, &whole)], days: &[&whole] });
-        let cut = |logs: &Path| File::options().write(true).open(logs.join(name)).unwrap().set_len(whole.len() as u64).unwrap();
+        scene.step(
+            "half a line",
+            |logs| fs::write(logs.join(name), join(&[&half, &[b'x'; 200]])).unwrap(),
+            Now { names: &[(name, &whole)], days: &[&whole] },
+        );
+        let cut = |logs: &Path| {
+            File::options().write(true).open(logs.join(name)).unwrap().set_len(whole.len() as u64).unwrap()
+        };
         scene.step("cut off", cut, Now { names: &[(name, &whole)], days: &[&whole] });
         // Shorter than it was with the half line.
-        scene.step("it goes on", |logs| append(&logs.join(name), &two), Now { names: &[(name, &both)], days: &[&both] });
+        scene.step(
+            "it goes on",
+            |logs| append(&logs.join(name), &two),
+            Now { names: &[(name, &both)], days: &[&both] },
+        );
     });
 }
 
@@ -641,7 +943,11 @@ fn a_log_that_was_cut_in_place_and_went_its_own_way_counts_its_own_lines() {
         let own = b"203.0.113.77 - - [22/Mar/2021:06:25:24 +0100] \"GET /own HTTP/1.1\" 200 5\n".repeat(3);
         let new = join(&[&old[..cut], &own]);
         let name = "access.log";
-        scene.step("counted", |logs| fs::write(logs.join(name), &old).unwrap(), Now { names: &[(name, &old)], days: &[&old] });
+        scene.step(
+            "counted",
+            |logs| fs::write(logs.join(name), &old).unwrap(),
+            Now { names: &[(name, &old)], days: &[&old] },
+        );
         let act = |logs: &Path| {
             let file = File::options().write(true).open(logs.join(name)).unwrap();
             file.set_len(cut as u64).unwrap();

@@ -19,7 +19,11 @@ fn check(log: &[u8], rule: Rule, requests: u64, uniques: u64, malformed: u64, bl
     let shown = log.escape_ascii();
     for totals in all_ways(log, rule) {
         let got = (totals.requests(), totals.unique_clients(), totals.malformed, totals.blank);
-        assert_eq!(got, (requests, uniques, malformed, blank), "requests, uniques, malformed, blank of {shown}");
+        assert_eq!(
+            got,
+            (requests, uniques, malformed, blank),
+            "requests, uniques, malformed, blank of {shown}"
+        );
         assert_eq!(totals.lines(), blank + requests, "{shown}");
         assert_eq!(totals.requests(), totals.parsed + malformed, "{shown}");
     }
@@ -35,8 +39,13 @@ fn check_both(log: &[u8], requests: u64, uniques: u64, malformed: u64, blank: u6
 #[track_caller]
 fn check_clients(log: &[u8], first_field: &[&[u8]], before_dashes: &[&[u8]]) {
     for (rule, want) in RULES.into_iter().zip([first_field, before_dashes]) {
-        for tally in [PlainTally::from(&fast(log, rule)), PlainTally::from(&fed(log, rule, &[1])), plain::tally(log, rules(rule))] {
-            let got: BTreeSet<&[u8]> = tally.days.values().flat_map(|day| day.clients.keys()).map(Vec::as_slice).collect();
+        for tally in [
+            PlainTally::from(&fast(log, rule)),
+            PlainTally::from(&fed(log, rule, &[1])),
+            plain::tally(log, rules(rule)),
+        ] {
+            let got: BTreeSet<&[u8]> =
+                tally.days.values().flat_map(|day| day.clients.keys()).map(Vec::as_slice).collect();
             assert_eq!(got, want.iter().copied().collect(), "{rule:?} of {}", log.escape_ascii());
         }
     }
@@ -55,8 +64,16 @@ fn check_kind(client: &str, ipv4: u64, ipv6: u64, other: u64) {
 fn check_time(line: &str, want: Option<(&str, usize)>) {
     for rule in RULES {
         let log = line.as_bytes();
-        for tally in [PlainTally::from(&fast(log, rule)), PlainTally::from(&fed(log, rule, &[1])), plain::tally(log, rules(rule))] {
-            let times: Vec<_> = tally.days.iter().map(|(day, numbers)| (day.as_str(), numbers.hours.iter().position(|count| *count == 1))).collect();
+        for tally in [
+            PlainTally::from(&fast(log, rule)),
+            PlainTally::from(&fed(log, rule, &[1])),
+            plain::tally(log, rules(rule)),
+        ] {
+            let times: Vec<_> = tally
+                .days
+                .iter()
+                .map(|(day, numbers)| (day.as_str(), numbers.hours.iter().position(|count| *count == 1)))
+                .collect();
             assert_eq!(times, [want.map_or(("", None), |(day, hour)| (day, Some(hour)))], "{line}");
         }
     }
@@ -69,9 +86,15 @@ fn check_usage(log: &[u8], day: &str, client: &str, requests: u64, bytes: usize,
     let want = Usage { requests, bytes: bytes as u64, hours };
     for rule in RULES {
         let portable = feed(Counter::new(rules(rule)).portable(), log, &[usize::MAX]);
-        let engines = [fast(log, rule), fed(log, rule, &[1]), fed(log, rule, &[70]), portable].map(|tally| PlainTally::from(&tally));
+        let engines = [fast(log, rule), fed(log, rule, &[1]), fed(log, rule, &[70]), portable]
+            .map(|tally| PlainTally::from(&tally));
         for tally in engines.into_iter().chain([plain::tally(log, rules(rule))]) {
-            assert_eq!(tally.days[day].clients[client.as_bytes()], want, "{rule:?}, {client} on {day:?} of {}", log.escape_ascii());
+            assert_eq!(
+                tally.days[day].clients[client.as_bytes()],
+                want,
+                "{rule:?}, {client} on {day:?} of {}",
+                log.escape_ascii()
+            );
         }
     }
 }
@@ -127,9 +150,14 @@ fn clients_by_the_first_field_and_before_dashes() {
     same("-");
     same("203.0.113.7:8080");
     // With a user, as a list, or plain: one client by the first field.
-    let three = format!("203.0.113.7 - - {STAMP}\n203.0.113.7 - frank {STAMP}\n203.0.113.7, 10.0.0.1 - - {STAMP}\n");
+    let three =
+        format!("203.0.113.7 - - {STAMP}\n203.0.113.7 - frank {STAMP}\n203.0.113.7, 10.0.0.1 - - {STAMP}\n");
     check(three.as_bytes(), Rule::FirstField, 3, 1, 0, 0);
-    check_clients(three.as_bytes(), &[b"203.0.113.7"], &[b"203.0.113.7", format!("203.0.113.7 - frank {STAMP}").as_bytes()]);
+    check_clients(
+        three.as_bytes(),
+        &[b"203.0.113.7"],
+        &[b"203.0.113.7", format!("203.0.113.7 - frank {STAMP}").as_bytes()],
+    );
     // Leading white space is skipped, or is not.
     check_clients(b" \t\r\x0b\x0ca b\n", &[b"a"], &[b" \t\r\x0b\x0ca b"]);
     check_clients(b"  - - x\n", &[b"-"], &[b" "]);
@@ -162,7 +190,11 @@ fn clients_by_the_first_field_and_before_dashes() {
     check_clients(&[b'x'; 2000], &[&[b'x'; 1024]], &[&[b'x'; 1024]]);
     check_clients(format!("{} - -", "x".repeat(1024)).as_bytes(), &[&[b'x'; 1024]], &[&[b'x'; 1024]]);
     // The debris of a torn line is a client like any other.
-    check_clients(b".113.7 - - [22/Mar\n1.1\" 200 12\n", &[b".113.7", b"1.1\""], &[b".113.7", b"1.1\" 200 12"]);
+    check_clients(
+        b".113.7 - - [22/Mar\n1.1\" 200 12\n",
+        &[b".113.7", b"1.1\""],
+        &[b".113.7", b"1.1\" 200 12"],
+    );
 }
 
 #[test]
@@ -170,20 +202,43 @@ fn clients_are_split_by_kind() {
     for client in ["0.0.0.0", "1.2.3.4", "10.20.130.240", "255.255.255.255"] {
         check_kind(client, 1, 0, 0);
     }
-    for client in ["::", "::1", "2001:db8::1", "2001:DB8:0:0:0:0:0:1", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::"] {
+    for client in [
+        "::",
+        "::1",
+        "2001:db8::1",
+        "2001:DB8:0:0:0:0:0:1",
+        "::ffff:1.2.3.4",
+        "1:2:3:4:5:6:7:8",
+        "1:2:3:4:5:6:7::",
+    ] {
         check_kind(client, 0, 1, 0);
     }
-    for client in
-        ["-", "host", "01.2.3.4", "1.2.3.04", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4:80", "fe80::1%eth0", "[::1]", "::1/64", "12345::", "1::2::3"]
-    {
+    for client in [
+        "-",
+        "host",
+        "01.2.3.4",
+        "1.2.3.04",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "1.2.3.4:80",
+        "fe80::1%eth0",
+        "[::1]",
+        "::1/64",
+        "12345::",
+        "1::2::3",
+    ] {
         check_kind(client, 0, 0, 1);
     }
 }
 
 #[test]
 fn uniques_are_exact() {
-    let log: String = (0..30_000u32).map(|at| format!("10.{}.{}.{} - - {STAMP}\n", at % 3, at / 250 % 250, at % 250)).collect();
-    let want = (0..30_000u32).map(|at| (at % 3, at / 250 % 250, at % 250)).collect::<BTreeSet<_>>().len() as u64;
+    let log: String = (0..30_000u32)
+        .map(|at| format!("10.{}.{}.{} - - {STAMP}\n", at % 3, at / 250 % 250, at % 250))
+        .collect();
+    let want =
+        (0..30_000u32).map(|at| (at % 3, at / 250 % 250, at % 250)).collect::<BTreeSet<_>>().len() as u64;
     check_both(log.as_bytes(), 30_000, want, 0, 0);
     let log: String = (0..3_000).map(|at| format!("host-{}.example - - {STAMP}\n", at % 1_234)).collect();
     check_both(log.as_bytes(), 3_000, 1_234, 0, 0);
@@ -199,7 +254,10 @@ fn days_and_hours() {
     // Anywhere in the line, with any words before it, and the first that is real.
     check_time("[22/Mar/2021:06:25:24 +0100]", Some(("2021-03-22", 6)));
     check_time("[[22/Mar/2021:06:25:24 +0100]", Some(("2021-03-22", 6)));
-    check_time("a [x] [30/Feb/2021:06:25:24 +0100] [01/Mar/2021:07:00:00 +0000] [02/Mar/2021:08:00:00 +0000]", Some(("2021-03-01", 7)));
+    check_time(
+        "a [x] [30/Feb/2021:06:25:24 +0100] [01/Mar/2021:07:00:00 +0000] [02/Mar/2021:08:00:00 +0000]",
+        Some(("2021-03-01", 7)),
+    );
     check_time("a - frank [22/Mar/2021:06:25:24 +0100]", Some(("2021-03-22", 6)));
     // Real dates of the years 0001 to 9999, real times.
     check_time("a [01/Jan/0001:00:00:00 +0000]", Some(("0001-01-01", 0)));
@@ -281,10 +339,15 @@ fn the_day_of_a_name() {
 
 #[test]
 fn what_is_reported() {
-    let log = format!("a - - {STAMP}\r\nb - - [23/Mar/2021:07:00:00 +0000]\n\r\n\nc x\na - - [23/Mar/2021:07:00:00 +0000]");
+    let log = format!(
+        "a - - {STAMP}\r\nb - - [23/Mar/2021:07:00:00 +0000]\n\r\n\nc x\na - - [23/Mar/2021:07:00:00 +0000]"
+    );
     for totals in all_ways(log.as_bytes(), Rule::FirstField) {
         // The clients of several days are united, not added up.
-        assert_eq!((totals.requests(), totals.parsed, totals.malformed, totals.blank, totals.unique_clients()), (4, 3, 1, 2, 3));
+        assert_eq!(
+            (totals.requests(), totals.parsed, totals.malformed, totals.blank, totals.unique_clients()),
+            (4, 3, 1, 2, 3)
+        );
         // The length of the lines with their LF, where they have one.
         assert_eq!(totals.bytes, log.len() as u64);
         assert_eq!((totals.hours[6], totals.hours[7], totals.hours.iter().sum::<u64>()), (1, 2, 3));
@@ -293,16 +356,24 @@ fn what_is_reported() {
     assert_eq!(fast(b"\xef\xbb\xbfa\n", Rule::FirstField).totals().bytes, 2);
     // Each day has its own clients.
     let days = PlainTally::from(&fast(log.as_bytes(), Rule::FirstField)).days;
-    let clients = |day: &str| days[day].clients.keys().map(|client| client.escape_ascii().to_string()).collect::<BTreeSet<_>>();
+    let clients = |day: &str| {
+        days[day].clients.keys().map(|client| client.escape_ascii().to_string()).collect::<BTreeSet<_>>()
+    };
     assert_eq!(
         (clients("2021-03-22"), clients("2021-03-23"), clients("")),
-        (["a"].map(str::to_owned).into(), ["a", "b"].map(str::to_owned).into(), ["c"].map(str::to_owned).into())
+        (
+            ["a"].map(str::to_owned).into(),
+            ["a", "b"].map(str::to_owned).into(),
+            ["c"].map(str::to_owned).into()
+        )
     );
 }
 
 #[test]
 fn what_a_client_did() {
-    let at = |client: &str, day: u32, hour: u32| format!("{client} - - [{day}/Mar/2021:{hour:02}:00:00 +0000] x\n");
+    let at = |client: &str, day: u32, hour: u32| {
+        format!("{client} - - [{day}/Mar/2021:{hour:02}:00:00 +0000] x\n")
+    };
     for client in ["1.2.3.4", "host-77", "fe80::1", "0.0.0.0", "x"] {
         // Each day for itself, each hour once, the lines with their LF.
         let lines = [(22, 0), (22, 23), (22, 0), (23, 7)].map(|(day, hour)| at(client, day, hour)).concat();
@@ -313,27 +384,47 @@ fn what_a_client_did() {
         check_usage(log.as_bytes(), "2021-03-23", client, 2, length * 2, &[7]);
         check_usage(log.as_bytes(), "2021-03-22", "other", 1, at("other", 22, 5).len(), &[5]);
         // CR is part of a line, and an unterminated line has no LF.
-        let log = [&at(client, 22, 5), client, &at("", 22, 6).replace('\n', "\r\n"), at(client, 22, 7).trim_end()].concat();
+        let log =
+            [&at(client, 22, 5), client, &at("", 22, 6).replace('\n', "\r\n"), at(client, 22, 7).trim_end()]
+                .concat();
         check_usage(log.as_bytes(), "2021-03-22", client, 3, log.len(), &[5, 6, 7]);
         // Without a time stamp there is no hour.
         let log = format!("{client} - -\n{client} - - [22/Mar/2021:24:00:00 +0000]\n{client} - -");
         check_usage(log.as_bytes(), "", client, 3, log.len(), &[]);
     }
     // More than are put into the tables at once, with lines of every length.
-    let lines: Vec<String> = (0..5_000u32).map(|step| at("1.2.3.4", 22, step % 24).replace('x', &"x".repeat(step as usize % 300))).collect();
+    let lines: Vec<String> = (0..5_000u32)
+        .map(|step| at("1.2.3.4", 22, step % 24).replace('x', &"x".repeat(step as usize % 300)))
+        .collect();
     let log = lines.concat();
     check_usage(log.as_bytes(), "2021-03-22", "1.2.3.4", 5_000, log.len(), &Vec::from_iter(0..24));
-    check_usage(log.replace("1.2.3.4", "host").as_bytes(), "2021-03-22", "host", 5_000, log.len() - 3 * 5_000, &Vec::from_iter(0..24));
+    check_usage(
+        log.replace("1.2.3.4", "host").as_bytes(),
+        "2021-03-22",
+        "host",
+        5_000,
+        log.len() - 3 * 5_000,
+        &Vec::from_iter(0..24),
+    );
 }
 
 /// The samples that come with the program: what the README promises of them.
 #[test]
 fn the_samples() {
-    fn check_sample(name: &str, rule: Rule, [requests, uniques, malformed, blank]: [u64; 4], [ipv4, ipv6, other, bytes]: [u64; 4]) {
+    fn check_sample(
+        name: &str,
+        rule: Rule,
+        [requests, uniques, malformed, blank]: [u64; 4],
+        [ipv4, ipv6, other, bytes]: [u64; 4],
+    ) {
         let log = fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("files").join(name)).unwrap();
         check(&log, rule, requests, uniques, malformed, blank);
         for totals in all_ways(&log, rule) {
-            assert_eq!((totals.ipv4, totals.ipv6, totals.other, totals.bytes), (ipv4, ipv6, other, bytes), "{name}");
+            assert_eq!(
+                (totals.ipv4, totals.ipv6, totals.other, totals.bytes),
+                (ipv4, ipv6, other, bytes),
+                "{name}"
+            );
         }
     }
     check_sample("20210322.log", Rule::FirstField, [401, 61, 1, 2], [57, 3, 1, 58_917]);

@@ -20,7 +20,12 @@ const WAYS: [&str; 9] = ["open", "write", "list", "connect", "bind", "exec", "fo
 fn escaping(way: &str, wall: &str) -> (Daemon, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let variables = [("TALLYD_TOKEN", TOKEN), ("TALLYD_FAULT_ESCAPE", way), ("TALLYD_FAULT_WALL", wall), ("TALLYD_FAULT_ADDRESS", &address)];
+    let variables = [
+        ("TALLYD_TOKEN", TOKEN),
+        ("TALLYD_FAULT_ESCAPE", way),
+        ("TALLYD_FAULT_WALL", wall),
+        ("TALLYD_FAULT_ADDRESS", &address),
+    ];
     let daemon = Daemon::start_with_fault(Folder::new(), "escape", &variables, &["--sandbox", "auto"]);
     fs::write(daemon.folder.join("faults/escape"), b"").unwrap();
     (daemon, listener)
@@ -45,8 +50,9 @@ fn what_a_worker_tries_ends_it() {
         let (daemon, _listener) = escaping(way, "");
         let (bytes, truth) = block(10, 5, 1);
         fs::write(daemon.log("20210322.log"), &bytes).unwrap();
-        let quarantine =
-            wait_until("the log is given up", || daemon.get("/api/v1/status")["quarantine"].as_array().filter(|ranges| !ranges.is_empty()).cloned());
+        let quarantine = wait_until("the log is given up", || {
+            daemon.get("/api/v1/status")["quarantine"].as_array().filter(|ranges| !ranges.is_empty()).cloned()
+        });
         assert!(quarantine[0]["reason"].as_str().unwrap().contains("SIGSYS"), "{way}: {quarantine:?}");
         let journal = daemon.journal();
         assert!(!journal.contains("escape") && journal.contains("SIGSYS"), "{way}: {journal}");
@@ -74,7 +80,11 @@ fn files_signals_and_connections_are_refused_by_landlock_alone() {
     }
     for way in WAYS {
         let said = tried(way, "landlock");
-        assert!(said.contains("a worker could not escape") && (said.contains("Permission denied") || said.contains("not permitted")), "{way}: {said}");
+        assert!(
+            said.contains("a worker could not escape")
+                && (said.contains("Permission denied") || said.contains("not permitted")),
+            "{way}: {said}"
+        );
     }
 }
 
@@ -100,9 +110,13 @@ fn the_api_reads_no_log_connects_nowhere_and_starts_nothing() {
         let (bytes, truth) = block(10, 5, 1);
         let log = folder.join("logs/20210322.log");
         fs::write(&log, &bytes).unwrap();
-        let mut variables = vec![("TALLYD_FAULT_LOG", log.to_str().unwrap().to_owned()), ("TALLYD_FAULT_ADDRESS", address.clone())];
+        let mut variables = vec![
+            ("TALLYD_FAULT_LOG", log.to_str().unwrap().to_owned()),
+            ("TALLYD_FAULT_ADDRESS", address.clone()),
+        ];
         variables.extend(token.then(|| ("TALLYD_TOKEN", TOKEN.to_owned())));
-        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let daemon = Daemon::start_with_fault(folder, "escape-api", &variables, &["--sandbox", setting]);
         daemon.wait_for("20210322.log", truth);
         fs::write(daemon.folder.join("faults/escape-api"), b"").unwrap();
@@ -116,7 +130,12 @@ fn the_api_reads_no_log_connects_nowhere_and_starts_nothing() {
         assert_eq!(daemon.reported("20210322.log"), Some((truth.total, truth.ip)));
         let journal = daemon.journal();
         for (by, refused) in [("read", true), ("write", !token), ("connect", true), ("exec", true)] {
-            let line = journal.lines().find(|line| line.contains("escape") && line.split(' ').any(|word| word == format!("by={by}"))).unwrap();
+            let line = journal
+                .lines()
+                .find(|line| {
+                    line.contains("escape") && line.split(' ').any(|word| word == format!("by={by}"))
+                })
+                .unwrap();
             assert_eq!(line.contains("could not escape"), refused, "{line}");
         }
         assert_eq!(daemon.restarts("api"), 0);
@@ -129,14 +148,18 @@ fn the_api_reads_a_state_folder_that_was_made_again() {
     let daemon = Daemon::start(&[]);
     let (bytes, truth) = block(10, 5, 1);
     fs::write(daemon.log("20210322.log"), &bytes).unwrap();
-    let range = || daemon.ask("GET", "/api/v1/range", &[]).filter(|(status, ..)| *status == 200).map(|(.., body)| body);
+    let range = || {
+        daemon.ask("GET", "/api/v1/range", &[]).filter(|(status, ..)| *status == 200).map(|(.., body)| body)
+    };
     let right = || range().filter(|body| body.contains(&format!("\"requests\":{},", truth.total)));
     wait_until("the range is right", right);
     fs::rename(daemon.folder.join("state"), daemon.folder.join("old")).unwrap();
     fs::create_dir(daemon.folder.join("state")).unwrap();
     let (more, both) = block(20, 9, 2);
     fs::write(daemon.log("20210323.log"), &more).unwrap();
-    wait_until("the range has both logs", || range().filter(|body| body.contains(&format!("\"requests\":{},", truth.total + both.total))));
+    wait_until("the range has both logs", || {
+        range().filter(|body| body.contains(&format!("\"requests\":{},", truth.total + both.total)))
+    });
 }
 
 #[test]
@@ -150,9 +173,15 @@ fn workers_have_limits_whatever_the_sandbox() {
             line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
         };
         wait_until("its limits are set", || (limit("Max core file size") == "0 0").then_some(()));
-        assert_eq!((limit("Max open files"), limit("Max file size")), ("64 64".to_owned(), format!("{} {}", 1 << 30, 1 << 30)));
+        assert_eq!(
+            (limit("Max open files"), limit("Max file size")),
+            ("64 64".to_owned(), format!("{} {}", 1 << 30, 1 << 30))
+        );
         assert!(!limit("Max address space").contains("unlimited"));
-        wait_until("it goes first", || (fs::read_to_string(format!("/proc/{worker}/oom_score_adj")).unwrap().trim() == "500").then_some(()));
+        wait_until("it goes first", || {
+            (fs::read_to_string(format!("/proc/{worker}/oom_score_adj")).unwrap().trim() == "500")
+                .then_some(())
+        });
         let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
         if setting == "off" {
             assert!(status.contains("NoNewPrivs:\t0") && status.contains("Seccomp:\t0"), "{status}");
@@ -166,7 +195,8 @@ fn what_is_required_and_not_there_is_refused() {
         return;
     }
     // A system without Landlock, like an old kernel or a strict container.
-    let without = [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_restrict_self].map(|call| (call, Vec::new()));
+    let without =
+        [libc::SYS_landlock_create_ruleset, libc::SYS_landlock_restrict_self].map(|call| (call, Vec::new()));
     let filter = SeccompFilter::new(
         BTreeMap::from(without),
         SeccompAction::Allow,
@@ -179,7 +209,19 @@ fn what_is_required_and_not_there_is_refused() {
     let start = |setting: &str| {
         let filter = filter.clone();
         let mut command = tallyd();
-        command.args(["serve", "--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0", "--sandbox", setting]).current_dir(folder.path());
+        command
+            .args([
+                "serve",
+                "--logs",
+                "logs",
+                "--state",
+                "state",
+                "--listen",
+                "127.0.0.1:0",
+                "--sandbox",
+                setting,
+            ])
+            .current_dir(folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: the filter is made; to install it takes two system calls.
         unsafe { command.pre_exec(move || apply_filter(&filter).map_err(std::io::Error::other)) };
@@ -188,12 +230,20 @@ fn what_is_required_and_not_there_is_refused() {
     let refused = start("require").wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("sandbox: require, but this system does not provide Landlock; let the kernel") && said.contains("or set --sandbox auto"), "{said}");
+    assert!(
+        said.contains("sandbox: require, but this system does not provide Landlock; let the kernel")
+            && said.contains("or set --sandbox auto"),
+        "{said}"
+    );
     let mut daemon = start("auto");
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(daemon.stdout.take().unwrap()), &mut line).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(daemon.stdout.take().unwrap()), &mut line)
+        .unwrap();
     assert!(line.starts_with("tallyd listening on "), "{line}");
     support::signal(daemon.id().cast_signed(), libc::SIGTERM);
     let said = daemon.wait_with_output().unwrap();
-    assert!(String::from_utf8_lossy(&said.stderr).contains("this system does not provide Landlock: the sandbox of the processes is seccomp"));
+    assert!(
+        String::from_utf8_lossy(&said.stderr)
+            .contains("this system does not provide Landlock: the sandbox of the processes is seccomp")
+    );
 }

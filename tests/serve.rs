@@ -23,7 +23,13 @@ fn truth(total: u64, ip: u64) -> Truth {
 
 /// Runs `tallyd serve` where it cannot start.
 fn refused(folder: &Folder, options: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
-    let Output { status, stderr, stdout } = tallyd().arg("serve").args(options).envs(variables.iter().copied()).current_dir(folder.path()).output().unwrap();
+    let Output { status, stderr, stdout } = tallyd()
+        .arg("serve")
+        .args(options)
+        .envs(variables.iter().copied())
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
     assert_eq!(stdout, b"");
     (status.code().unwrap(), String::from_utf8(stderr).unwrap())
 }
@@ -52,7 +58,11 @@ fn what_cannot_be_started_says_why_in_a_sentence() {
     check_refused(&["--logs", "nowhere"], 3, &["nowhere", "--logs"]);
     check_refused(&["--logs", "file"], 3, &["file"]);
     check_refused(&["--logs", "logs", "--state", "file"], 4, &["state folder file", "--state"]);
-    check_refused(&["--logs", "logs", "--listen", "203.0.113.7:1", "--insecure-no-auth"], 5, &["203.0.113.7:1", "--listen"]);
+    check_refused(
+        &["--logs", "logs", "--listen", "203.0.113.7:1", "--insecure-no-auth"],
+        5,
+        &["203.0.113.7:1", "--listen"],
+    );
 }
 
 #[test]
@@ -65,21 +75,31 @@ fn a_mistyped_command_is_refused_with_the_nearest_one() {
         (&["hlep"], "did you mean `tallyd help`?"),
         (&["frobnicate"], "`frobnicate` is neither a command nor a folder; `tallyd help` lists the commands"),
         (&["--recursive", "status"], "put the command first: `tallyd status`"),
-        (&["access.log"], "access.log is a file, not a folder: `tallyd count access.log` counts a file once, `tallyd serve --logs DIR`"),
+        (
+            &["access.log"],
+            "access.log is a file, not a folder: `tallyd count access.log` counts a file once, `tallyd serve --logs DIR`",
+        ),
         (&["serve", "access.log"], "access.log is a file, not a folder"),
         (&["--log-format", "json"], "`--log-format` is now called `--journal-format`"),
         (&["serve", "--log-format=json"], "`--log-format` is now called `--journal-format`"),
     ] {
         let output = tallyd().args(words).current_dir(folder.path()).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.as_slice(), stderr.lines().count()), (Some(2), &b""[..], 1), "{words:?}: {stderr}");
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice(), stderr.lines().count()),
+            (Some(2), &b""[..], 1),
+            "{words:?}: {stderr}"
+        );
         assert!(stderr.starts_with("tallyd: ") && stderr.contains(said), "{words:?}: {stderr}");
     }
     // A path, or a word after `serve`, is a folder.
     for words in [&["./conut"][..], &["serve", "conut"]] {
         let output = tallyd().args(words).current_dir(folder.path()).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(3) && stderr.contains("cannot watch the log folder"), "{words:?}: {stderr}");
+        assert!(
+            output.status.code() == Some(3) && stderr.contains("cannot watch the log folder"),
+            "{words:?}: {stderr}"
+        );
     }
 }
 
@@ -88,17 +108,31 @@ fn an_old_name_of_a_setting_is_refused_with_the_new_one() {
     let folder = Folder::new();
     fs::write(folder.join("old.toml"), "workers = 2\nlog_format = \"json\"\n").unwrap();
     let (code, stderr) = refused(&folder, &["--config", "old.toml"], &[]);
-    assert_eq!((code, stderr.as_str()), (2, "tallyd: old.toml:2: `log_format` is now called `journal_format`: use the new name\n"));
+    assert_eq!(
+        (code, stderr.as_str()),
+        (2, "tallyd: old.toml:2: `log_format` is now called `journal_format`: use the new name\n")
+    );
     let (code, stderr) = refused(&folder, &[], &[("TALLYD_LOG_FORMAT", "json")]);
-    assert_eq!((code, stderr.as_str()), (2, "tallyd: `TALLYD_LOG_FORMAT` is now called `TALLYD_JOURNAL_FORMAT`: use the new name\n"));
+    assert_eq!(
+        (code, stderr.as_str()),
+        (2, "tallyd: `TALLYD_LOG_FORMAT` is now called `TALLYD_JOURNAL_FORMAT`: use the new name\n")
+    );
 }
 
 #[test]
 fn a_variable_that_is_no_setting_is_mentioned() {
     let daemon = Daemon::start_in(Folder::new(), &[], &[("TALLYD_WORKER", "3"), ("TALLYD_FROBNICATE", "1")]);
     let journal = daemon.journal();
-    assert!(journal.contains("TALLYD_WORKER is not a setting and has no effect; did you mean TALLYD_WORKERS?"), "{journal}");
-    assert!(journal.contains("TALLYD_FROBNICATE is not a setting and has no effect; `tallyd serve --help` lists the settings"), "{journal}");
+    assert!(
+        journal.contains("TALLYD_WORKER is not a setting and has no effect; did you mean TALLYD_WORKERS?"),
+        "{journal}"
+    );
+    assert!(
+        journal.contains(
+            "TALLYD_FROBNICATE is not a setting and has no effect; `tallyd serve --help` lists the settings"
+        ),
+        "{journal}"
+    );
 }
 
 /// A folder with these subfolders, each with a log of one line.
@@ -134,11 +168,18 @@ fn a_folder_on_the_command_line_is_watched() {
 fn a_folder_in_the_file_may_be_a_single_text() {
     let folder = folder_with(&["web"]);
     fs::write(folder.join("web/b.log"), LINE).unwrap();
-    fs::write(folder.join("tallyd.toml"), "logs = \"web\"\ninclude = \"a*\"\nallowed_hosts = \"stats.example.org\"\n").unwrap();
+    fs::write(
+        folder.join("tallyd.toml"),
+        "logs = \"web\"\ninclude = \"a*\"\nallowed_hosts = \"stats.example.org\"\n",
+    )
+    .unwrap();
     let daemon = Daemon::start_with_words(folder, &["--config", "tallyd.toml"], &[]);
     daemon.wait_for("a.log", truth(1, 1));
     assert_eq!(daemon.reported("b.log"), None);
-    assert_eq!(daemon.ask("GET", "/healthz", &[("host", "stats.example.org")]).map(|(status, ..)| status), Some(200));
+    assert_eq!(
+        daemon.ask("GET", "/healthz", &[("host", "stats.example.org")]).map(|(status, ..)| status),
+        Some(200)
+    );
 }
 
 #[test]
@@ -159,10 +200,12 @@ fn a_bad_variable_is_refused_too() {
 fn a_busy_port_and_a_busy_state_folder_are_named() {
     let daemon = Daemon::start(&[]);
     let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
-    let (code, stderr) = refused(&daemon.folder, &["--logs", "logs", "--state", "other", "--listen", &address], &[]);
+    let (code, stderr) =
+        refused(&daemon.folder, &["--logs", "logs", "--state", "other", "--listen", &address], &[]);
     assert_eq!(code, 5);
     assert!(stderr.contains(&address) && stderr.contains("another program listens there"), "{stderr}");
-    let (code, stderr) = refused(&daemon.folder, &["--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0"], &[]);
+    let (code, stderr) =
+        refused(&daemon.folder, &["--logs", "logs", "--state", "state", "--listen", "127.0.0.1:0"], &[]);
     assert_eq!(code, 4);
     assert!(stderr.contains(&format!("another tallyd (pid {})", daemon.pid())), "{stderr}");
 }
@@ -170,12 +213,20 @@ fn a_busy_port_and_a_busy_state_folder_are_named() {
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let folder = Folder::new();
-    fs::write(folder.join("tallyd.toml"), "workers = 5\njournal_format = \"json\"\nlog_level = \"debug\"\n").unwrap();
-    let daemon = Daemon::start_in(folder, &["--config", "tallyd.toml"], &[("TALLYD_WORKERS", "3"), ("TALLYD_LOG_LEVEL", "info")]);
+    fs::write(folder.join("tallyd.toml"), "workers = 5\njournal_format = \"json\"\nlog_level = \"debug\"\n")
+        .unwrap();
+    let daemon = Daemon::start_in(
+        folder,
+        &["--config", "tallyd.toml"],
+        &[("TALLYD_WORKERS", "3"), ("TALLYD_LOG_LEVEL", "info")],
+    );
     assert_eq!(daemon.pids("worker").len(), 2);
     let journal = daemon.journal();
     let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["role"], &first["level"], first["pid"].as_i64()), (&json!("supervisor"), &json!("info"), Some(daemon.pid().into())));
+    assert_eq!(
+        (&first["role"], &first["level"], first["pid"].as_i64()),
+        (&json!("supervisor"), &json!("info"), Some(daemon.pid().into()))
+    );
     assert!(!journal.contains("\"debug\""), "{journal}");
 }
 
@@ -184,18 +235,35 @@ fn the_first_report_of_the_samples() {
     let folder = Folder::new();
     fs::create_dir(folder.join("logs")).unwrap();
     for name in ["20210322.log", "20210323.log", "access-2021-03-24.log"] {
-        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/files/").to_owned() + name, folder.join("logs").join(name)).unwrap();
+        fs::copy(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/files/").to_owned() + name,
+            folder.join("logs").join(name),
+        )
+        .unwrap();
     }
     let daemon = Daemon::start_in(folder, &[], &[]);
     daemon.wait_for("access-2021-03-24.log", truth(250, 40));
     let report = json!({"20210322.log": {"total": 401, "ip": 61}, "20210323.log": {"total": 301, "ip": 48}, "access-2021-03-24.log": {"total": 250, "ip": 40}});
     assert_eq!(daemon.get("/api/v1/report"), report);
     let days = daemon.get("/api/v1/days");
-    let days: Vec<_> = days["days"].as_array().unwrap().iter().map(|day| (day["day"].as_str().unwrap(), day["requests"].as_u64().unwrap())).collect();
+    let days: Vec<_> = days["days"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|day| (day["day"].as_str().unwrap(), day["requests"].as_u64().unwrap()))
+        .collect();
     assert_eq!(days, [("2021-03-22", 401), ("2021-03-23", 301), ("2021-03-24", 200), ("2021-03-25", 50)]);
     let file = daemon.file("access-2021-03-24.log").unwrap();
     let whole = daemon.get(&format!("/api/v1/files/{}", file["id"].as_str().unwrap()));
-    assert_eq!(whole["days"].as_array().unwrap().iter().map(|day| day["requests"].as_u64().unwrap()).collect::<Vec<_>>(), [200, 50]);
+    assert_eq!(
+        whole["days"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|day| day["requests"].as_u64().unwrap())
+            .collect::<Vec<_>>(),
+        [200, 50]
+    );
     assert_eq!(whole["quarantine"], json!([]));
     for (name, value) in file.as_object().unwrap() {
         assert_eq!(&whole[name], value, "{name}");
@@ -205,14 +273,22 @@ fn the_first_report_of_the_samples() {
 #[test]
 fn the_processes_are_there_under_their_names() {
     let daemon = Daemon::start(&[]);
-    let title =
-        |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).unwrap().split(|byte| *byte == 0).next().map(|title| String::from_utf8_lossy(title).into_owned());
+    let title = |pid: i32| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .unwrap()
+            .split(|byte| *byte == 0)
+            .next()
+            .map(|title| String::from_utf8_lossy(title).into_owned())
+    };
     let daemon_is = format!("logs on {}", daemon.url("").trim_start_matches("http://"));
     assert_eq!(title(daemon.pid()), Some(format!("tallyd: supervisor {daemon_is}")));
     assert_eq!(title(daemon.pids("coordinator")[0]), Some(format!("tallyd: coordinator {daemon_is}")));
     assert_eq!(title(daemon.pids("api")[0]), Some(format!("tallyd: api {daemon_is}")));
     let workers = daemon.pids("worker");
-    assert_eq!([title(workers[0]), title(workers[1])].map(Option::unwrap), [0, 1].map(|number| format!("tallyd: worker {number} {daemon_is}")));
+    assert_eq!(
+        [title(workers[0]), title(workers[1])].map(Option::unwrap),
+        [0, 1].map(|number| format!("tallyd: worker {number} {daemon_is}"))
+    );
     let threads = |pid: i32| fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
     assert_eq!(threads(daemon.pid()), 1);
     let status = daemon.get("/api/v1/status");
@@ -220,7 +296,10 @@ fn the_processes_are_there_under_their_names() {
     let roles: Vec<_> = processes.iter().map(|process| process["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["supervisor", "coordinator", "api", "worker", "worker"]);
     for process in processes {
-        assert!(process["pid"].is_i64() && process["state"].is_string() && process["restarts"] == 0, "{process}");
+        assert!(
+            process["pid"].is_i64() && process["state"].is_string() && process["restarts"] == 0,
+            "{process}"
+        );
     }
 }
 
@@ -303,7 +382,10 @@ fn days_unite_the_clients_of_their_logs() {
     fs::write(daemon.log("b.log"), other).unwrap();
     daemon.wait_for("b.log", truth(one.total + 1, one.ip + 1));
     let day = daemon.get("/api/v1/days/2021-03-22");
-    assert_eq!((day["requests"].as_u64(), day["unique_ips"].as_u64(), day["ipv6"].as_u64()), (Some(one.total * 2 + 1), Some(one.ip + 1), Some(1)));
+    assert_eq!(
+        (day["requests"].as_u64(), day["unique_ips"].as_u64(), day["ipv6"].as_u64()),
+        (Some(one.total * 2 + 1), Some(one.ip + 1), Some(1))
+    );
     assert_eq!((day["files"].as_u64(), day["complete"].as_bool()), (Some(2), Some(true)));
 }
 
@@ -320,8 +402,13 @@ fn what_is_no_log_is_left_out() {
     append(&daemon, "20210322.log", LINE.as_bytes());
     daemon.wait_for("20210322.log", truth(1, 1));
     // A compressed log that holds nothing is a log, and damaged.
-    wait_until("the gz file is looked at", || daemon.file("packed.log").filter(|file| file["reason"].is_string()));
-    assert_eq!(daemon.get("/api/v1/report"), json!({"20210322.log": {"total": 1, "ip": 1}, "packed.log": {"total": 0, "ip": 0}}));
+    wait_until("the gz file is looked at", || {
+        daemon.file("packed.log").filter(|file| file["reason"].is_string())
+    });
+    assert_eq!(
+        daemon.get("/api/v1/report"),
+        json!({"20210322.log": {"total": 1, "ip": 1}, "packed.log": {"total": 0, "ip": 0}})
+    );
     let left_out = |name: &str| daemon.file(name).map(|file| (file["state"].clone(), file["reason"].clone()));
     for (name, reason) in [
         ("pipe.log", "not a regular file"),
@@ -366,7 +453,11 @@ fn more_logs_than_rows_is_said_and_days_stay_right() {
     for name in ["a.log", "b.log", "c.log"] {
         fs::write(daemon.log(name), LINE.replace('\n', &format!(" {name}\n"))).unwrap();
     }
-    wait_until("all are counted", || daemon.ask("GET", "/api/v1/days/2021-03-22", &[]).filter(|(_, _, body)| body.contains("\"requests\":3,")));
+    wait_until("all are counted", || {
+        daemon
+            .ask("GET", "/api/v1/days/2021-03-22", &[])
+            .filter(|(_, _, body)| body.contains("\"requests\":3,"))
+    });
     assert_eq!(daemon.get("/api/v1/files")["files"].as_array().unwrap().len(), 2);
     assert!(daemon.get("/api/v1/status")["degraded"][0].as_str().unwrap().contains("board_logs"));
 }
@@ -426,7 +517,12 @@ fn every_answer_has_its_headers() {
             assert_eq!(headers["content-type"], "application/problem+json", "{method} {path}");
             let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(problem["status"], want, "{problem}");
-            assert!(["code", "title", "detail"].iter().all(|field| problem[*field].as_str().is_some_and(|text| !text.is_empty())), "{problem}");
+            assert!(
+                ["code", "title", "detail"]
+                    .iter()
+                    .all(|field| problem[*field].as_str().is_some_and(|text| !text.is_empty())),
+                "{problem}"
+            );
         }
         if want == 405 {
             assert!(headers["allow"].to_str().unwrap().contains("GET"), "{method} {path}");
@@ -445,7 +541,11 @@ fn an_answer_has_a_tag_that_changes_with_the_numbers() {
             let (_, headers, _) = daemon.ask("GET", path, &[]).unwrap();
             let tag = headers["etag"].to_str().unwrap().to_owned();
             let (status, headers, body) = daemon.ask("GET", path, &[("if-none-match", &tag)]).unwrap();
-            assert_eq!((status == 304, body.is_empty()), (headers["etag"].to_str().unwrap() == tag, status == 304), "{path}");
+            assert_eq!(
+                (status == 304, body.is_empty()),
+                (headers["etag"].to_str().unwrap() == tag, status == 304),
+                "{path}"
+            );
             (status == 304).then_some(())
         });
     }
@@ -460,22 +560,33 @@ fn an_answer_has_a_tag_that_changes_with_the_numbers() {
 fn files_come_in_pages_and_by_day() {
     let daemon = Daemon::start(&[]);
     for number in 1..=5 {
-        fs::write(daemon.log(&format!("{number}.log")), LINE.replace("22/Mar", &format!("2{number}/Mar"))).unwrap();
+        fs::write(daemon.log(&format!("{number}.log")), LINE.replace("22/Mar", &format!("2{number}/Mar")))
+            .unwrap();
     }
-    wait_until("all are counted", || (daemon.get("/api/v1/days")["days"].as_array().unwrap().len() == 5).then_some(()));
+    wait_until("all are counted", || {
+        (daemon.get("/api/v1/days")["days"].as_array().unwrap().len() == 5).then_some(())
+    });
     let mut names = Vec::new();
     let mut path = "/api/v1/files?limit=2".to_owned();
     loop {
         let page = daemon.get(&path);
-        names.extend(page["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap().to_owned()));
+        names.extend(
+            page["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap().to_owned()),
+        );
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/api/v1/files?limit=2&cursor={next}");
     }
     assert_eq!(names, ["1.log", "2.log", "3.log", "4.log", "5.log"]);
     let of_day = daemon.get("/api/v1/files?day=2021-03-23");
-    assert_eq!((of_day["files"][0]["name"].as_str(), of_day["files"].as_array().unwrap().len()), (Some("3.log"), 1));
+    assert_eq!(
+        (of_day["files"][0]["name"].as_str(), of_day["files"].as_array().unwrap().len()),
+        (Some("3.log"), 1)
+    );
     let range = daemon.get("/api/v1/days?from=2021-03-22&to=2021-03-23");
-    assert_eq!(range["days"].as_array().unwrap().iter().map(|day| day["day"].as_str().unwrap()).collect::<Vec<_>>(), ["2021-03-22", "2021-03-23"]);
+    assert_eq!(
+        range["days"].as_array().unwrap().iter().map(|day| day["day"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["2021-03-22", "2021-03-23"]
+    );
 }
 
 #[test]
@@ -509,7 +620,10 @@ fn ready_stays_when_processes_die_while_a_new_log_is_counted() {
     wait_until("a new log is being counted", is_counting);
     for role in ["api", "coordinator"] {
         support::signal(daemon.pids(role)[0], libc::SIGKILL);
-        wait_until("it is there again", || (daemon.restarts(role) == 1 && daemon.get("/api/v1/status")["pending_bytes"].as_u64() > Some(0)).then_some(()));
+        wait_until("it is there again", || {
+            (daemon.restarts(role) == 1 && daemon.get("/api/v1/status")["pending_bytes"].as_u64() > Some(0))
+                .then_some(())
+        });
         wait_until("a new log is still being counted", is_counting);
         let (status, _, body) = wait_until("an answer", || daemon.ask("GET", "/readyz", &[]));
         assert_eq!((status, body.as_str()), (200, "ready\n"), "after the death of the {role}");
@@ -524,7 +638,10 @@ fn status_and_healthcheck_ask_the_running_daemon() {
     let address = daemon.url("").strip_prefix("http://").unwrap().to_owned();
     let run = |words: &[&str]| tallyd().args(words).args(["--listen", &address]).output().unwrap();
     let page = String::from_utf8(run(&["status"]).stdout).unwrap();
-    assert!(page.contains("everything is counted") && page.contains("worker 1") && page.contains(", 1 log, "), "{page}");
+    assert!(
+        page.contains("everything is counted") && page.contains("worker 1") && page.contains(", 1 log, "),
+        "{page}"
+    );
     let status: serde_json::Value = serde_json::from_slice(&run(&["status", "--json"]).stdout).unwrap();
     assert_eq!(status["pending_bytes"], 0);
     assert!(run(&["healthcheck"]).status.success());
@@ -585,7 +702,9 @@ fn a_log_that_is_rewritten_with_the_same_end_is_another_one() {
     fs::write(daemon.log("access.log"), log(b"1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] x\n")).unwrap();
     daemon.wait_for("access.log", truth(140, 2));
     fs::write(daemon.log("access.log"), log(b"9.9.9.9 - - [23/Mar/2021:06:25:24 +0100] y\n")).unwrap();
-    wait_until("it is counted", || (daemon.get("/api/v1/days")["days"].as_array().unwrap().len() == 2).then_some(()));
+    wait_until("it is counted", || {
+        (daemon.get("/api/v1/days")["days"].as_array().unwrap().len() == 2).then_some(())
+    });
     // A stream is rotated or emptied: what was counted of it was there, and stays.
     assert_eq!(daemon.get("/api/v1/days/2021-03-22")["requests"], 180);
     daemon.wait_for("access.log", truth(140, 2));
@@ -594,7 +713,10 @@ fn a_log_that_is_rewritten_with_the_same_end_is_another_one() {
     daemon.wait_for("20210401.log", truth(140, 2));
     fs::write(daemon.log("20210401.log"), log(b"9.9.9.9 - - [02/Apr/2021:06:25:24 +0100] y\n")).unwrap();
     wait_until("it is replaced", || {
-        (daemon.ask("GET", "/api/v1/days/2021-04-02", &[]).is_some_and(|(_, _, body)| body.contains("\"requests\":100,"))).then_some(())
+        (daemon
+            .ask("GET", "/api/v1/days/2021-04-02", &[])
+            .is_some_and(|(_, _, body)| body.contains("\"requests\":100,")))
+        .then_some(())
     });
     assert!(!daemon.get("/api/v1/days").to_string().contains("2021-04-01"));
 }
@@ -605,7 +727,9 @@ fn a_folder_that_cannot_be_entered_for_a_while_loses_nothing() {
     let daemon = Daemon::start_as_nobody();
     append(&daemon, "access.log", b"1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n");
     daemon.wait_for("access.log", truth(1, 1));
-    let allow = |mode| fs::set_permissions(daemon.logs(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    let allow = |mode| {
+        fs::set_permissions(daemon.logs(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+    };
     allow(0o444);
     wait_until("it is said", || (daemon.get("/api/v1/status")["degraded"][0].is_string()).then_some(()));
     assert_eq!(daemon.reported("access.log"), Some((1, 1)));
@@ -617,12 +741,21 @@ fn a_folder_that_cannot_be_entered_for_a_while_loses_nothing() {
 #[test]
 fn a_log_that_cannot_be_read_is_named_in_the_journal() {
     let daemon = Daemon::start_as_nobody();
-    let allow = |mode| fs::set_permissions(daemon.log("access.log"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    let allow = |mode| {
+        fs::set_permissions(daemon.log("access.log"), std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap()
+    };
     fs::write(daemon.log(".access.log"), "1.1.1.1 - - [22/Mar/2021:06:25:24 +0100] x\n").unwrap();
-    fs::set_permissions(daemon.log(".access.log"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    fs::set_permissions(daemon.log(".access.log"), std::os::unix::fs::PermissionsExt::from_mode(0o000))
+        .unwrap();
     fs::rename(daemon.log(".access.log"), daemon.log("access.log")).unwrap();
     if nix::unistd::geteuid().is_root() {
-        let words = ["cannot read 1 log in /", "/logs (Permission denied; tallyd runs as ", "uid 65532", "setfacl -m u:65532:r LOG"];
+        let words = [
+            "cannot read 1 log in /",
+            "/logs (Permission denied; tallyd runs as ",
+            "uid 65532",
+            "setfacl -m u:65532:r LOG",
+        ];
         wait_until("it is said", || words.iter().all(|word| daemon.journal().contains(word)).then_some(()));
     }
     wait_until("it is said", || daemon.get("/api/v1/status")["degraded"][0].is_string().then_some(()));
@@ -636,7 +769,8 @@ fn a_log_that_cannot_be_read_is_named_in_the_journal() {
 fn the_logs_of_a_day_are_found_among_many() {
     let folder = Folder::new();
     fs::create_dir_all(folder.join("logs")).unwrap();
-    let days: String = (1..=28).map(|day| format!("1.1.1.1 - - [{day:02}/Mar/2021:06:25:24 +0100] x\n")).collect();
+    let days: String =
+        (1..=28).map(|day| format!("1.1.1.1 - - [{day:02}/Mar/2021:06:25:24 +0100] x\n")).collect();
     for number in 0..4_000 {
         fs::write(folder.join(&format!("logs/{number}.log")), &days).unwrap();
     }
@@ -654,12 +788,20 @@ fn twenty_thousand_logs_are_counted() {
     fs::create_dir_all(folder.join("logs")).unwrap();
     for number in 0..20_000 {
         // Each has a line of its own; the very same line in all would be copies of one log.
-        fs::write(folder.join(&format!("logs/{number}.log")), format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256)).unwrap();
+        fs::write(
+            folder.join(&format!("logs/{number}.log")),
+            format!("10.0.{}.{} - - [22/Mar/2021:06:25:24 +0100] x\n", number / 256, number % 256),
+        )
+        .unwrap();
     }
     let daemon = Daemon::start_in(folder, &[], &[]);
     let requests = || {
         let (status, _, body) = daemon.ask("GET", "/api/v1/days/2021-03-22", &[])?;
-        if status == 200 { serde_json::from_str::<serde_json::Value>(&body).unwrap()["requests"].as_u64() } else { None }
+        if status == 200 {
+            serde_json::from_str::<serde_json::Value>(&body).unwrap()["requests"].as_u64()
+        } else {
+            None
+        }
     };
     // However busy the machine is, it goes on.
     for thousand in 1..=20 {

@@ -32,15 +32,29 @@ fn requests(from: u32, count: u32) -> u64 {
 
 /// Writes the partial of a log: by day, which numbers are its clients, from the one on so many. All is asked at six o'clock, in lines of 100 bytes.
 fn store(state: &Path, host: &str, log: u64, name: &str, days: &[(Option<Day>, u32, u32)]) {
-    let mut meta = Meta { log, name: name.into(), state: State::Final, complete: true, written_at: 1_616_394_324_000, ..Meta::default() };
+    let mut meta = Meta {
+        log,
+        name: name.into(),
+        state: State::Final,
+        complete: true,
+        written_at: 1_616_394_324_000,
+        ..Meta::default()
+    };
     let (mut sets, mut all) = (Vec::new(), Clients::default());
     for (day, from, count) in days {
         let (mut clients, sum) = (Clients::default(), requests(*from, *count));
         for number in *from..from + count {
             let (ipv6, name) = (format!("2001:db8::{number:x}"), format!("host-{number}.example"));
             let requests = requests_of(number);
-            for key in [Key::V4(number.wrapping_mul(0x9e37_79b1)), Key::Bytes(ipv6.as_bytes()), Key::Bytes(name.as_bytes())] {
-                clients.add(key, Usage { requests, bytes: 100 * requests, hours: u32::from(day.is_some()) << 6 });
+            for key in [
+                Key::V4(number.wrapping_mul(0x9e37_79b1)),
+                Key::Bytes(ipv6.as_bytes()),
+                Key::Bytes(name.as_bytes()),
+            ] {
+                clients.add(
+                    key,
+                    Usage { requests, bytes: 100 * requests, hours: u32::from(day.is_some()) << 6 },
+                );
             }
         }
         let mut totals = Totals { bytes: 100 * sum, ..Totals::default() };
@@ -88,7 +102,9 @@ print(json.dumps({
     "json": [json.loads(row[0])["name"] for row in query(f"SELECT decode(value) FROM parquet_kv_metadata('{sys.argv[1]}') WHERE decode(key) = 'tallyd'").fetchall()],
 }))
 "#;
-    let Some(found) = duckdb(program, state.join("partials/v1/**/*.parquet").to_str().unwrap()) else { return };
+    let Some(found) = duckdb(program, state.join("partials/v1/**/*.parquet").to_str().unwrap()) else {
+        return;
+    };
     let types = [
         "day DATE YES",
         "dimension VARCHAR YES",
@@ -122,8 +138,16 @@ print(json.dumps({
         for day in partial.days() {
             partial
                 .rows(day, |kind, key, usage| {
-                    let (key, kind) = (String::from_utf8(key.to_vec()).unwrap(), format!("{kind:?}").to_lowercase());
-                    let row = json!([day.map(|day| day.to_string()), kind, key, usage.requests, usage.bytes, usage.hours]);
+                    let (key, kind) =
+                        (String::from_utf8(key.to_vec()).unwrap(), format!("{kind:?}").to_lowercase());
+                    let row = json!([
+                        day.map(|day| day.to_string()),
+                        kind,
+                        key,
+                        usage.requests,
+                        usage.bytes,
+                        usage.hours
+                    ]);
                     rows.entry((day, kind, key)).or_default().push(row);
                 })
                 .unwrap();
@@ -144,7 +168,11 @@ print(json.dumps({
 #[track_caller]
 fn report(words: &[&str], state: &Path) -> Value {
     let output = tallyd().args(["report", "--json"]).args(words).arg("--state").arg(state).output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -161,7 +189,10 @@ fn a_range_is_reported_without_a_daemon() {
     });
     let range = report(&["--from", "2021-03-22", "--to", "2021-03-23"], state.path());
     assert_eq!(range, want);
-    assert_eq!(range.as_object().unwrap().keys().collect::<Vec<_>>(), want.as_object().unwrap().keys().collect::<Vec<_>>());
+    assert_eq!(
+        range.as_object().unwrap().keys().collect::<Vec<_>>(),
+        want.as_object().unwrap().keys().collect::<Vec<_>>()
+    );
     let check = |words: &[&str], unique: u64, files: u64| {
         let range = report(words, state.path());
         assert_eq!((&range["unique_ips"], &range["files"]), (&json!(unique), &json!(files)), "{words:?}");
@@ -175,7 +206,9 @@ fn a_range_is_reported_without_a_daemon() {
     check(&["--to", "1969-12"], 3, 1);
     check(&["--from", "yesterday", "--to", "month"], 0, 0);
     // The days of words are those of the moment, which may be midnight in UTC.
-    let last_week = |today| Period::parse("7d", today).map(|days| json!([days.first.to_string(), days.last.to_string()])).unwrap();
+    let last_week = |today| {
+        Period::parse("7d", today).map(|days| json!([days.first.to_string(), days.last.to_string()])).unwrap()
+    };
     let (before, range) = (today(), report(&["--from", "7d", "--to", "7d"], state.path()));
     assert!([before, today()].map(last_week).contains(&json!([range["from"], range["to"]])), "{range}");
     let output = tallyd().args(["report", "--state"]).arg(state.path()).output().unwrap();
@@ -189,11 +222,22 @@ fn a_range_is_reported_without_a_daemon() {
     for words in [["--from", "22.3.2021"], ["--from", "2021-02-30"], ["--to", "2021-13"], ["--to", "0d"]] {
         let output = tallyd().arg("report").args(words).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(2) && said.contains("write days like 2021-03-22, 2021-03, today, yesterday, 7d or month"), "{said}");
+        assert!(
+            output.status.code() == Some(2)
+                && said.contains("write days like 2021-03-22, 2021-03, today, yesterday, 7d or month"),
+            "{said}"
+        );
     }
-    let backwards = tallyd().args(["report", "--from", "2021-03-23", "--to", "2021-03-22", "--state"]).arg(state.path()).output().unwrap();
+    let backwards = tallyd()
+        .args(["report", "--from", "2021-03-23", "--to", "2021-03-22", "--state"])
+        .arg(state.path())
+        .output()
+        .unwrap();
     assert_eq!(backwards.status.code(), Some(1));
-    assert_eq!(String::from_utf8(backwards.stderr).unwrap(), "tallyd: --from 2021-03-23 is after --to 2021-03-22: give the earlier day as --from\n");
+    assert_eq!(
+        String::from_utf8(backwards.stderr).unwrap(),
+        "tallyd: --from 2021-03-23 is after --to 2021-03-22: give the earlier day as --from\n"
+    );
 }
 
 #[test]
@@ -204,9 +248,16 @@ fn a_range_leaves_out_what_is_damaged_and_says_so() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[1_000] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let output = tallyd().args(["report", "--json", "--from", "2021-03-22", "--state"]).arg(state.path()).output().unwrap();
+    let output = tallyd()
+        .args(["report", "--json", "--from", "2021-03-22", "--state"])
+        .arg(state.path())
+        .output()
+        .unwrap();
     let range: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&range["unique_ips"], &range["files"], &range["complete"]), (&json!(350 * 3), &json!(1), &json!(false)));
+    assert_eq!(
+        (&range["unique_ips"], &range["files"], &range["complete"]),
+        (&json!(350 * 3), &json!(1), &json!(false))
+    );
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("0000000000000001.parquet: damaged"));
 }
@@ -232,9 +283,22 @@ fn what_is_stored_is_listed() {
     assert_eq!((code, errors.as_str()), (0, ""));
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["partials"].as_array().unwrap().len(), 4);
-    let other = json["partials"].as_array().unwrap().iter().find(|partial| partial["id"] == "fedcba9876543210").unwrap();
-    assert_eq!((&other["host"], &other["name"], &other["state"]), (&json!("web-2"), &json!("access.log"), &json!("final")));
-    let names: Vec<&str> = json["partials"].as_array().unwrap().iter().map(|partial| partial["name"].as_str().unwrap()).collect();
+    let other = json["partials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|partial| partial["id"] == "fedcba9876543210")
+        .unwrap();
+    assert_eq!(
+        (&other["host"], &other["name"], &other["state"]),
+        (&json!("web-2"), &json!("access.log"), &json!("final"))
+    );
+    let names: Vec<&str> = json["partials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|partial| partial["name"].as_str().unwrap())
+        .collect();
     assert!(names.is_sorted(), "{names:?}");
 }
 
@@ -242,7 +306,10 @@ fn what_is_stored_is_listed() {
 fn what_is_damaged_is_said_and_what_is_newer_left_alone() {
     let state = Folder::new();
     some(state.path());
-    assert_eq!(run(&["check"], state.path()), (0, "4 partials are as they were written, with 2,583 clients by day\n".to_owned(), String::new()));
+    assert_eq!(
+        run(&["check"], state.path()),
+        (0, "4 partials are as they were written, with 2,583 clients by day\n".to_owned(), String::new())
+    );
     let path = |log| folder::path(&folder::of(state.path(), &Host::new("local").unwrap()), log);
     let mut bytes = fs::read(path(1)).unwrap();
     let version = bytes.windows(12).position(|text| text == b"{\"version\":1").unwrap() + 11;
@@ -256,7 +323,10 @@ fn what_is_damaged_is_said_and_what_is_newer_left_alone() {
     fs::write(path(2), &bytes).unwrap();
     let (code, text, errors) = run(&["check"], state.path());
     assert_eq!((code, text.starts_with("2 partials")), (1, true));
-    assert!(errors.contains("0000000000000002.parquet: damaged: the checksum of a column is wrong"), "{errors}");
+    assert!(
+        errors.contains("0000000000000002.parquet: damaged: the checksum of a column is wrong"),
+        "{errors}"
+    );
     // The footer is whole: it is listed.
     assert_eq!(run(&["ls"], state.path()).0, 0);
     // Nothing is not a store that is well.
@@ -277,8 +347,13 @@ fn partials_are_exported_whole() {
     let export = || run(&["export", to_path.to_str().unwrap()], state.path());
     assert_eq!(export(), (0, "4 partials copied, 0 were there already\n".to_owned(), String::new()));
     assert_eq!(export(), (0, "0 partials copied, 4 were there already\n".to_owned(), String::new()));
-    let contents =
-        |state: &Path| -> Vec<_> { folder::list(state).unwrap().into_iter().map(|entry| (entry.host, entry.log, fs::read(entry.path).unwrap())).collect() };
+    let contents = |state: &Path| -> Vec<_> {
+        folder::list(state)
+            .unwrap()
+            .into_iter()
+            .map(|entry| (entry.host, entry.log, fs::read(entry.path).unwrap()))
+            .collect()
+    };
     assert_eq!(contents(state.path()), contents(&to_path));
     let there = folder::path(&folder::of(&to_path, &Host::new("local").unwrap()), 1);
     fs::write(&there, "something else").unwrap();
@@ -294,11 +369,20 @@ fn partials_are_exported_whole() {
 /// What somebody puts back while the daemon runs is whole, but older than its numbers: it asked for the clients again and again, and the log stood still.
 #[test]
 fn a_partial_that_somebody_put_back_is_set_aside_and_its_log_counted_again() {
-    let line = |client: u32| format!("10.0.0.{client} - - [22/Mar/2021:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n");
+    let line =
+        |client: u32| format!("10.0.0.{client} - - [22/Mar/2021:12:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n");
     let lines = |clients: std::ops::Range<u32>| clients.map(line).collect::<String>();
     let daemon = Daemon::start(&[]);
     let (log, state) = (daemon.log("access.log"), daemon.folder.join("state"));
-    let append = |bytes: String| fs::OpenOptions::new().append(true).create(true).open(&log).unwrap().write_all(bytes.as_bytes()).unwrap();
+    let append = |bytes: String| {
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .unwrap()
+            .write_all(bytes.as_bytes())
+            .unwrap()
+    };
     let stored = |to: u64| {
         wait_until("it is stored", || {
             let [entry] = &folder::list(&state).unwrap()[..] else { return None };

@@ -39,7 +39,11 @@ impl Answer {
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Answer { status, head: head.to_lowercase(), body: serde_json::from_str(body).unwrap_or(Value::Null) })
+        Some(Answer {
+            status,
+            head: head.to_lowercase(),
+            body: serde_json::from_str(body).unwrap_or(Value::Null),
+        })
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -79,7 +83,10 @@ fn check_refused(answer: &Answer, status: u16, code: &str, word: &str) {
 
 /// All names in a folder, hidden ones too.
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -89,7 +96,9 @@ fn wait_for_draft(folder: &Path) -> PathBuf {
     wait_until("an upload has begun to be written", || {
         let is_draft = |name: &String| {
             let digits = name.strip_prefix(".tallyd-upload-").and_then(|name| name.strip_suffix(".tmp"));
-            digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            digits.is_some_and(|digits| {
+                digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+            })
         };
         let name = names(folder).into_iter().find(is_draft)?;
         let path = folder.join(name);
@@ -147,7 +156,10 @@ fn what_is_uploaded_is_counted_under_the_id_of_the_answer() {
         assert_eq!((answer.header("content-type"), answer.header("etag")), (Some("application/json"), None));
         daemon.wait_for(name, truth);
         let file = daemon.get(&url);
-        assert_eq!((&file["name"], &file["total"], &file["size"]), (&json!(name), &json!(truth.total), &json!(length)));
+        assert_eq!(
+            (&file["name"], &file["total"], &file["size"]),
+            (&json!(name), &json!(truth.total), &json!(length))
+        );
     };
     check(put(&daemon, "/api/v1/files/20210322.log", &bytes), "20210322.log", bytes.len(), truth);
     assert_eq!(fs::read(daemon.log("20210322.log")).unwrap(), bytes);
@@ -164,7 +176,10 @@ fn what_is_uploaded_is_counted_under_the_id_of_the_answer() {
     // A copy of what is there is a duplicate, under an id of its own.
     let answer = put(&daemon, "/api/v1/files/copy.log", &bytes);
     let file = daemon.get(answer.body["url"].as_str().unwrap());
-    assert_eq!((&file["state"], &file["duplicate_of"]), (&json!("duplicate"), &daemon.file("20210322.log").unwrap()["id"]));
+    assert_eq!(
+        (&file["state"], &file["duplicate_of"]),
+        (&json!("duplicate"), &daemon.file("20210322.log").unwrap()["id"])
+    );
     assert_eq!(day_requests(&daemon).0, 3_500);
     assert!(names(&daemon.logs()).iter().all(|name| !name.starts_with('.')), "{:?}", names(&daemon.logs()));
 }
@@ -172,7 +187,9 @@ fn what_is_uploaded_is_counted_under_the_id_of_the_answer() {
 #[test]
 fn without_notifications_the_answer_has_the_id_too() {
     let daemon = start(&["--no-inotify", "--scan-every-ms", "3600000"]);
-    wait_until("the folders were looked at", || (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(()));
+    wait_until("the folders were looked at", || {
+        (daemon.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
+    });
     let (bytes, truth) = block(100, 10, 1);
     let answer = put(&daemon, "/api/v1/files/a.log", &bytes);
     assert!(answer.status == 201 && answer.body["id"].is_string(), "{answer:?}");
@@ -207,7 +224,12 @@ fn names_that_would_not_be_counted_are_refused() {
         check_refused(&put(&daemon, &format!("/api/v1/files/{name}"), b"x\n"), 400, "bad-parameter", word);
     }
     for query in ["?replace=maybe", "?replace", "?x=1"] {
-        check_refused(&put(&daemon, &format!("/api/v1/files/x.log{query}"), b"x\n"), 400, "bad-parameter", "");
+        check_refused(
+            &put(&daemon, &format!("/api/v1/files/x.log{query}"), b"x\n"),
+            400,
+            "bad-parameter",
+            "",
+        );
     }
     assert_eq!(names(&daemon.logs()), [""; 0]);
     assert_eq!(put(&daemon, &format!("/api/v1/files/{}", "x".repeat(255)), b"x\n").status, 201);
@@ -218,7 +240,11 @@ fn what_asks_for_more_than_to_be_stored_is_refused() {
     let daemon = start(&[]);
     let bytes = block(10, 5, 1).0;
     let ask = |query: &str, header: &str| {
-        let fields = format!("Content-Length: {}\r\n{header}{}", bytes.len(), if header.is_empty() { "" } else { "\r\n" });
+        let fields = format!(
+            "Content-Length: {}\r\n{header}{}",
+            bytes.len(),
+            if header.is_empty() { "" } else { "\r\n" }
+        );
         let mut stream = begin(&daemon, &format!("/api/v1/files/access.log{query}"), &fields);
         stream.write_all(&bytes).unwrap();
         Answer::read(stream).unwrap()
@@ -233,9 +259,16 @@ fn what_asks_for_more_than_to_be_stored_is_refused() {
     ] {
         check_refused(&ask(query, header), status, code, "");
     }
-    check_refused(&Answer::read(begin(&daemon, "/api/v1/files/access.log", "")).unwrap(), 411, "length-required", "Content-Length");
+    check_refused(
+        &Answer::read(begin(&daemon, "/api/v1/files/access.log", "")).unwrap(),
+        411,
+        "length-required",
+        "Content-Length",
+    );
     assert!(names(&daemon.logs()).is_empty());
-    for (query, parameter) in [("?replace=1", "replace"), ("?replace=true&replace=true", "replace"), ("?x=1", "x")] {
+    for (query, parameter) in
+        [("?replace=1", "replace"), ("?replace=true&replace=true", "replace"), ("?x=1", "x")]
+    {
         let answer = ask(query, "");
         check_refused(&answer, 400, "bad-parameter", parameter);
         assert_eq!(answer.body["parameter"], parameter);
@@ -249,7 +282,9 @@ fn of_several_folders_the_name_says_which() {
     ["web1", "web2"].iter().for_each(|name| fs::create_dir(folder.join(name)).unwrap());
     let daemon = start_in(folder, &["--logs", "web1", "--logs", "web2"]);
     let (bytes, truth) = block(100, 10, 1);
-    for (path, name) in [("web1/a.log", "web1/a.log"), ("web2%2fb.log", "web2/b.log"), ("logs/c.log", "logs/c.log")] {
+    for (path, name) in
+        [("web1/a.log", "web1/a.log"), ("web2%2fb.log", "web2/b.log"), ("logs/c.log", "logs/c.log")]
+    {
         let answer = put(&daemon, &format!("/api/v1/files/{path}"), &bytes);
         assert_eq!((answer.status, &answer.body["name"]), (201, &json!(name)), "{answer:?}");
         assert_eq!(fs::read(daemon.folder.join(name)).unwrap(), bytes);
@@ -266,7 +301,11 @@ fn only_who_shows_the_token_uploads() {
     check_refused(&put(&daemon, "/api/v1/files/a.log", b"x\n"), 403, "no-token-set", "TALLYD_TOKEN");
     assert_eq!(names(&daemon.logs()), [""; 0]);
     let daemon = start(&[]);
-    for shown in [String::new(), format!("Authorization: Bearer {TOKEN}x\r\n"), "Authorization: Basic x\r\n".to_owned()] {
+    for shown in [
+        String::new(),
+        format!("Authorization: Bearer {TOKEN}x\r\n"),
+        "Authorization: Basic x\r\n".to_owned(),
+    ] {
         // What is sent all the same does not keep the answer from arriving.
         for length in [2, 3 << 20] {
             let mut stream = connect(&daemon);
@@ -356,7 +395,12 @@ fn a_link_is_not_followed_and_what_is_no_file_stays() {
     assert_eq!(fs::read(&outside).unwrap(), b"precious\n");
     assert!(!daemon.folder.join("nowhere").exists());
     for query in ["", "?replace=true"] {
-        check_refused(&put(&daemon, &format!("/api/v1/files/c.log{query}"), &bytes), 409, "conflict", "not a regular file");
+        check_refused(
+            &put(&daemon, &format!("/api/v1/files/c.log{query}"), &bytes),
+            409,
+            "conflict",
+            "not a regular file",
+        );
     }
     assert!(daemon.log("c.log").is_dir());
 }
@@ -368,7 +412,10 @@ fn an_upload_that_breaks_off_leaves_nothing() {
     let whole = chunked(&bytes);
     let length = format!("Content-Length: {}\r\n", bytes.len());
     // All but the last byte, and all but the last chunk.
-    for (headers, sent) in [(length.as_str(), &bytes[..bytes.len() - 1]), ("Transfer-Encoding: chunked\r\n", &whole[..whole.len() - 5])] {
+    for (headers, sent) in [
+        (length.as_str(), &bytes[..bytes.len() - 1]),
+        ("Transfer-Encoding: chunked\r\n", &whole[..whole.len() - 5]),
+    ] {
         let mut stream = begin(&daemon, "/api/v1/files/20210322.log", headers);
         stream.write_all(sent).unwrap();
         wait_for_draft(&daemon.logs());
@@ -419,7 +466,8 @@ fn what_a_killed_process_leaves_is_removed() {
 fn a_log_is_replaced_whole_whoever_dies() {
     let mut daemon = start(&[]);
     let path = "/api/v1/files/access.log?replace=true";
-    let contents: Vec<(Vec<u8>, Truth)> = (1..=18).map(|round| block(100 * round, 20 * round as u32, round)).collect();
+    let contents: Vec<(Vec<u8>, Truth)> =
+        (1..=18).map(|round| block(100 * round, 20 * round as u32, round)).collect();
     assert_eq!(put(&daemon, path, &contents[0].0).status, 201);
     wait_for_day(&daemon, contents[0].1);
     for (round, (bytes, truth)) in contents.iter().enumerate().skip(1) {
@@ -440,10 +488,16 @@ fn a_log_is_replaced_whole_whoever_dies() {
         }
         let there = fs::read(daemon.log("access.log")).unwrap();
         let held = contents.iter().position(|(bytes, _)| *bytes == there);
-        let held = held.unwrap_or_else(|| panic!("round {round}: {} bytes that nobody uploaded", there.len()));
-        assert!(held == round || answer.as_ref().is_none_or(|answer| answer.status >= 400), "round {round}: {answer:?}, and {held} is there");
+        let held =
+            held.unwrap_or_else(|| panic!("round {round}: {} bytes that nobody uploaded", there.len()));
+        assert!(
+            held == round || answer.as_ref().is_none_or(|answer| answer.status >= 400),
+            "round {round}: {answer:?}, and {held} is there"
+        );
         wait_for_day(&daemon, contents[held].1);
-        wait_until("the upload is done", || try_put(&daemon, path, bytes).filter(|answer| matches!(answer.status, 200 | 202)));
+        wait_until("the upload is done", || {
+            try_put(&daemon, path, bytes).filter(|answer| matches!(answer.status, 200 | 202))
+        });
         wait_for_day(&daemon, *truth);
         wait_until("no draft is left", || (names(&daemon.logs()) == ["access.log"]).then_some(()));
     }
@@ -550,7 +604,10 @@ struct Small(PathBuf);
 
 impl Small {
     fn mount(path: PathBuf) -> Option<Small> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=100m,mode=755", "tallyd-test"]).arg(&path).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=100m,mode=755", "tallyd-test"])
+            .arg(&path)
+            .output();
         match mounted {
             Ok(output) if output.status.success() => Some(Small(path)),
             other => {

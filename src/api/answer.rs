@@ -43,17 +43,22 @@ impl Format {
     }
 
     fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(if self == Format::Csv { "text/csv; charset=utf-8; header=present" } else { self.media() })
+        HeaderValue::from_static(if self == Format::Csv {
+            "text/csv; charset=utf-8; header=present"
+        } else {
+            self.media()
+        })
     }
 }
 
-const ABOUT: &str =
-    "The format of the answer. Without this parameter, the header `Accept` selects the format; if tallyd supports none of the types in it, the answer is JSON.";
+const ABOUT: &str = "The format of the answer. Without this parameter, the header `Accept` selects the format; if tallyd supports none of the types in it, the answer is JSON.";
 
 /// The parameter `format` of lists.
-pub(super) static FORMAT_OF_LIST: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv", "ndjson"]) };
+pub(super) static FORMAT_OF_LIST: Parameter =
+    Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv", "ndjson"]) };
 /// The parameter `format` of single objects.
-pub(super) static FORMAT: Parameter = Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv"]) };
+pub(super) static FORMAT: Parameter =
+    Parameter { name: "format", about: ABOUT, kind: Kind::Words(&["json", "csv"]) };
 
 /// Identifies the state of the numbers in an answer.
 #[derive(Debug)]
@@ -91,7 +96,12 @@ impl Tag {
 }
 
 /// The answer with its tag, or 304 if the client has the answer with this tag.
-pub(super) fn answer<B: Into<Bytes>>(asked: &Asked, tag: &Tag, format: Format, body: impl FnOnce() -> B) -> Response {
+pub(super) fn answer<B: Into<Bytes>>(
+    asked: &Asked,
+    tag: &Tag,
+    format: Format,
+    body: impl FnOnce() -> B,
+) -> Response {
     let tag = tag.text(format);
     let mut response = if is_known(&asked.headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -114,7 +124,10 @@ pub(super) fn fleeting(body: impl Into<Bytes>) -> Response {
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|asked| asked.to_str().ok());
     let bare = |tag: &str| tag.trim_start_matches("W/").to_owned();
-    asked.flat_map(|asked| asked.split(',')).map(str::trim).any(|asked| asked == "*" || bare(asked) == bare(tag))
+    asked
+        .flat_map(|asked| asked.split(','))
+        .map(str::trim)
+        .any(|asked| asked == "*" || bare(asked) == bare(tag))
 }
 
 #[cfg(test)]

@@ -69,7 +69,11 @@ pub(super) async fn delete(
 }
 
 /// `POST /api/v1/rescan`
-pub(super) async fn rescan(State(api): Shared, headers: HeaderMap, asked: Result<Asked, Problem>) -> Result<StatusCode, Problem> {
+pub(super) async fn rescan(
+    State(api): Shared,
+    headers: HeaderMap,
+    asked: Result<Asked, Problem>,
+) -> Result<StatusCode, Problem> {
     permit(&api.sources, &headers)?;
     asked?.only(&[])?;
     ask(&api.sources, Request::Rescan)?;
@@ -94,12 +98,17 @@ fn is_deleted(row: &LogRow) -> bool {
 
 /// True if the store has the deletion of the log, or if nobody knows the log any more.
 async fn is_stored(sources: &Sources, log: u64, is_unknown: bool) -> bool {
-    stored(sources, log, move |meta| meta.map_or(is_unknown, |meta| meta.state == store::State::Deleted)).await
+    stored(sources, log, move |meta| meta.map_or(is_unknown, |meta| meta.state == store::State::Deleted))
+        .await
 }
 
 /// True if `says` is true of the log in the store; `None` stands for a log that is not in the store. False if the store
 /// cannot be read.
-pub(super) async fn stored(sources: &Sources, log: u64, says: impl FnOnce(Option<&store::Meta>) -> bool + Send + 'static) -> bool {
+pub(super) async fn stored(
+    sources: &Sources,
+    log: u64,
+    says: impl FnOnce(Option<&store::Meta>) -> bool + Send + 'static,
+) -> bool {
     let path = store::folder::path(&sources.partials, log);
     let look = move || match File::open(path).map_err(store::Trouble::from).and_then(store::read_meta) {
         Ok(meta) => says(Some(&meta)),

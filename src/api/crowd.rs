@@ -56,7 +56,12 @@ pub(super) struct Life {
 
 impl Crowd {
     pub(super) fn new(most: usize) -> Arc<Crowd> {
-        Arc::new(Crowd { room: Arc::new(Semaphore::new(most)), members: Mutex::default(), next: AtomicU64::new(0), start: Instant::now() })
+        Arc::new(Crowd {
+            room: Arc::new(Semaphore::new(most)),
+            members: Mutex::default(),
+            next: AtomicU64::new(0),
+            start: Instant::now(),
+        })
     }
 
     /// Lets one more in. If there is no room, another one is closed for it; if none can be, that is waited for.
@@ -89,11 +94,20 @@ impl Crowd {
     pub(super) fn shed(&self) {
         let now = self.start.elapsed();
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = || members.values().filter(|life| !life.chosen.load(Relaxed)).map(|life| (life.state.load(Relaxed), life));
+        let open = || {
+            members
+                .values()
+                .filter(|life| !life.chosen.load(Relaxed))
+                .map(|life| (life.state.load(Relaxed), life))
+        };
         let kind = |state: u64| state & ((1 << BITS) - 1);
-        let longest_waiting = open().filter(|(state, _)| kind(*state) == WAITING).min_by_key(|(state, _)| *state);
-        let is_stalled = |state: u64| kind(state) == STALLING && now.saturating_sub(Duration::from_micros(state >> BITS)) >= STALLED;
-        let longest_stalled = || open().filter(|(state, _)| is_stalled(*state)).min_by_key(|(state, _)| *state);
+        let longest_waiting =
+            open().filter(|(state, _)| kind(*state) == WAITING).min_by_key(|(state, _)| *state);
+        let is_stalled = |state: u64| {
+            kind(state) == STALLING && now.saturating_sub(Duration::from_micros(state >> BITS)) >= STALLED
+        };
+        let longest_stalled =
+            || open().filter(|(state, _)| is_stalled(*state)).min_by_key(|(state, _)| *state);
         if let Some((_, life)) = longest_waiting.or_else(longest_stalled) {
             life.chosen.store(true, Relaxed);
             life.closing.notify_one();

@@ -27,9 +27,16 @@ static SORT: Parameter = Parameter {
     about: "The order of the days: `day` from the first to the last (default), `-day` from the last to the first. `undated` is last in both.",
     kind: Kind::Words(&["day", "-day"]),
 };
-static LIMIT: Parameter = Parameter { name: "limit", about: "The maximum number of days in the answer. Default: all.", kind: Kind::Count(PAGE_MAX) };
-static LIMIT_OF_TOP: Parameter =
-    Parameter { name: "limit", about: "The maximum number of clients in the answer. Default: 10.", kind: Kind::Count(Ranges::TOP_MAX) };
+static LIMIT: Parameter = Parameter {
+    name: "limit",
+    about: "The maximum number of days in the answer. Default: all.",
+    kind: Kind::Count(PAGE_MAX),
+};
+static LIMIT_OF_TOP: Parameter = Parameter {
+    name: "limit",
+    about: "The maximum number of clients in the answer. Default: 10.",
+    kind: Kind::Count(Ranges::TOP_MAX),
+};
 
 /// The parameters of the list of days.
 pub(super) static OF_LIST: &[&Parameter] = &[&FROM, &TO, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
@@ -49,7 +56,11 @@ pub(super) async fn days(State(api): Shared, asked: Asked) -> Result<Response, P
     let tag = Tag::of_board(&api).on(today);
     let mut rows = api.sources.board.days()?;
     rows.retain(|row| wanted.have(row.day));
-    let place = |row: &DayRow| Place { key: page::key(row.day.map(|day| day.number().into()), sort == "-day"), name: Vec::new(), id: 0 };
+    let place = |row: &DayRow| Place {
+        key: page::key(row.day.map(|day| day.number().into()), sort == "-day"),
+        name: Vec::new(),
+        id: 0,
+    };
     let (rows, next) = Order { word: sort, names_descend: false }.page(rows, place, limit, &asked)?;
     let days: Vec<wire::DayOfAll> = rows.iter().map(wire::DayOfAll::from).collect();
     let response = answer(&asked, &tag, format, || match format {
@@ -61,7 +72,11 @@ pub(super) async fn days(State(api): Shared, asked: Asked) -> Result<Response, P
 }
 
 /// `GET /api/v1/days/{day}`
-pub(super) async fn day(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Asked) -> Result<Response, Problem> {
+pub(super) async fn day(
+    State(api): Shared,
+    path: Result<Path<String>, PathRejection>,
+    asked: Asked,
+) -> Result<Response, Problem> {
     asked.only(&[])?;
     let today = today();
     let wanted = parse_day("day", &path_part("day", path)?, today)?;
@@ -73,24 +88,36 @@ pub(super) async fn day(State(api): Shared, path: Result<Path<String>, PathRejec
     let row = match (rows.iter().find(|row| row.day == wanted), wanted) {
         (Some(row), _) => *row,
         (None, Some(day)) => day_without_requests(board, &header, &rows, day)?,
-        (None, None) => return Err(Problem::not_found("no log has requests without a day; /api/v1/days lists the days")),
+        (None, None) => {
+            return Err(Problem::not_found("no log has requests without a day; /api/v1/days lists the days"));
+        }
     };
     Ok(answer(&asked, &tag, Format::Json, || json(&wire::DayOfAll::from(&row))))
 }
 
 /// A day of zeros, if it is between the first and the last day of these rows.
-fn day_without_requests(board: &BoardReader, header: &Header, rows: &[DayRow], day: Day) -> Result<DayRow, Problem> {
+fn day_without_requests(
+    board: &BoardReader,
+    header: &Header,
+    rows: &[DayRow],
+    day: Day,
+) -> Result<DayRow, Problem> {
     let mut dated = rows.iter().filter_map(|row| row.day);
     let Some(first) = dated.next() else {
-        return Err(Problem::not_found(format!("tallyd has counted no requests with a day yet, so none of {day}; /api/v1/status shows what is left to count")));
+        return Err(Problem::not_found(format!(
+            "tallyd has counted no requests with a day yet, so none of {day}; /api/v1/status shows what is left to count"
+        )));
     };
     let last = dated.next_back().unwrap_or(first);
     if day < first || last < day {
-        return Err(Problem::not_found(format!("{day} is outside of the days that tallyd has counted, {first} to {last}; /api/v1/days lists them")));
+        return Err(Problem::not_found(format!(
+            "{day} is outside of the days that tallyd has counted, {first} to {last}; /api/v1/days lists them"
+        )));
     }
     // A full board has no row for a new day, although there may be requests of that day.
     let may_lack = !header.scanned || header.unsettled || header.full;
-    let is_of_day = |log: &LogRow| log.day == Some(day) && log.state != LogState::Skipped && log.lacks_lines();
+    let is_of_day =
+        |log: &LogRow| log.day == Some(day) && log.state != LogState::Skipped && log.lacks_lines();
     let complete = !may_lack && !board.logs()?.iter().any(is_of_day);
     Ok(DayRow { used: true, day: Some(day), complete, ..DayRow::default() })
 }
@@ -111,11 +138,23 @@ pub(super) async fn range(State(api): Shared, asked: Asked) -> Result<Response, 
 /// The numbers over days, and the tag of the answer, which waits up to `wait` for the store. The pages have their numbers
 /// from here too.
 pub(super) async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(wire::Range, String), NotNow> {
-    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.numbers(&api.sources.board, days, wait).await?;
+    let ranges::Answer { outcome, complete, as_of, tag } =
+        api.sources.ranges.numbers(&api.sources.board, days, wait).await?;
     let bound = |day: Option<Day>| day.map(|day| day.to_string());
     let numbers = wire::Numbers::from(&outcome.numbers.totals);
     let (files, unique_ips_at_least) = (outcome.numbers.files, outcome.numbers.at_least);
-    Ok((wire::Range { from: bound(days.from), to: bound(days.to), numbers, files, complete, unique_ips_at_least, as_of }, tag))
+    Ok((
+        wire::Range {
+            from: bound(days.from),
+            to: bound(days.to),
+            numbers,
+            files,
+            complete,
+            unique_ips_at_least,
+            as_of,
+        },
+        tag,
+    ))
 }
 
 /// `GET /api/v1/top/clients`
@@ -125,7 +164,8 @@ pub(super) async fn top_clients(State(api): Shared, asked: Asked) -> Result<Resp
     let limit = asked.count(&LIMIT_OF_TOP)?.unwrap_or(TOP);
     let today = today();
     let days = asked.days(today)?;
-    let ranges::Answer { outcome, complete, as_of, tag } = api.sources.ranges.top(&api.sources.board, days, limit).await?;
+    let ranges::Answer { outcome, complete, as_of, tag } =
+        api.sources.ranges.top(&api.sources.board, days, limit).await?;
     let clients: Vec<wire::Client> = outcome.top.iter().take(limit).map(wire::Client::from).collect();
     Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
         Format::Json => json(&wire::TopClients { clients, complete, as_of }),

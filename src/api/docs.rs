@@ -62,7 +62,11 @@ enum Deed {
 }
 
 const QUESTIONS: [(&str, &str, Deed); 13] = [
-    ("How many requests and distinct clients are there today?", "/api/v1/range?from=today&to=today", Deed::Read),
+    (
+        "How many requests and distinct clients are there today?",
+        "/api/v1/range?from=today&to=today",
+        Deed::Read,
+    ),
     ("How many in the last 7 days? Each client counts once.", "/api/v1/range?from=7d", Deed::Read),
     ("How many in a month?", "/api/v1/range?from=2021-03-01&to=2021-03-31", Deed::Read),
     ("How many on each day?", "/api/v1/days?from=28d", Deed::Read),
@@ -83,8 +87,14 @@ pub(super) async fn page(State(api): Shared, asked: Asked) -> Result<Response, P
     static PAGE: OnceLock<Bytes> = OnceLock::new();
     asked.only(&[])?;
     let sources = &api.sources;
-    let here = || Here { address: sources.address.clone(), reading: sources.keys.reading(), allow_changes: sources.keys.allow_changes() };
-    let mut response = answer(&asked, &Tag::of_program(&api), Format::Json, || PAGE.get_or_init(|| render(&here(), &DOCUMENT).into()).clone());
+    let here = || Here {
+        address: sources.address.clone(),
+        reading: sources.keys.reading(),
+        allow_changes: sources.keys.allow_changes(),
+    };
+    let mut response = answer(&asked, &Tag::of_program(&api), Format::Json, || {
+        PAGE.get_or_init(|| render(&here(), &DOCUMENT).into()).clone()
+    });
     response.extensions_mut().insert(OneCopy);
     let headers = response.headers_mut();
     if headers.contains_key(header::CONTENT_TYPE) {
@@ -125,8 +135,13 @@ impl Here {
 
     fn reading_in_words(&self) -> String {
         match self.reading {
-            Reading::OpenOnLoopback => "Reading needs no token: this daemon listens on loopback only, and no read token is set.".to_owned(),
-            Reading::OpenToAll => "Reading needs no token, also from other machines: insecure_no_auth is set.".to_owned(),
+            Reading::OpenOnLoopback => {
+                "Reading needs no token: this daemon listens on loopback only, and no read token is set."
+                    .to_owned()
+            }
+            Reading::OpenToAll => {
+                "Reading needs no token, also from other machines: insecure_no_auth is set.".to_owned()
+            }
             Reading::NeedsToken => format!(
                 "Reading needs a token. Programs send the header Authorization: Bearer TOKEN, with the read token{}. A browser asks for a login: enter any user name, \
                  and the token as the password.",
@@ -138,27 +153,56 @@ impl Here {
     fn changing_in_words(&self) -> String {
         let changes = "Changes (upload, delete, rescan)";
         if self.allow_changes {
-            format!("{changes} need the admin token in the header Authorization: Bearer TOKEN. A browser's login never allows a change.")
+            format!(
+                "{changes} need the admin token in the header Authorization: Bearer TOKEN. A browser's login never allows a change."
+            )
         } else {
-            format!("{changes} are refused: no admin token is set. Set TALLYD_TOKEN or token_file, and restart tallyd.")
+            format!(
+                "{changes} are refused: no admin token is set. Set TALLYD_TOKEN or token_file, and restart tallyd."
+            )
         }
     }
 }
 
 fn put(html: &mut String, here: &Here, document: &Value) -> std::fmt::Result {
     let info = &document["info"];
-    write!(html, "<h2 id=\"rules\">What all answers have in common</h2>{}", paragraphs(&info["description"]))?;
-    write!(html, "<p>For programs: <a href=\"/openapi.json\">openapi.json</a>.</p><h2 id=\"paths\">Paths</h2><div class=\"wide\"><table>")?;
-    let operations = || members(&document["paths"]).flat_map(|(path, methods)| members(methods).map(move |(method, operation)| (path, method, operation)));
+    write!(
+        html,
+        "<h2 id=\"rules\">What all answers have in common</h2>{}",
+        paragraphs(&info["description"])
+    )?;
+    write!(
+        html,
+        "<p>For programs: <a href=\"/openapi.json\">openapi.json</a>.</p><h2 id=\"paths\">Paths</h2><div class=\"wide\"><table>"
+    )?;
+    let operations = || {
+        members(&document["paths"]).flat_map(|(path, methods)| {
+            members(methods).map(move |(method, operation)| (path, method, operation))
+        })
+    };
     for (path, method, operation) in operations() {
         let (id, summary) = (&operation["operationId"], marked(&operation["summary"]));
-        write!(html, "<tr><td class=\"method\">{method}</td><td><a href=\"#{}\"><code>{}</code></a></td><td>{summary}</td></tr>", plain(id), escaped(path))?;
+        write!(
+            html,
+            "<tr><td class=\"method\">{method}</td><td><a href=\"#{}\"><code>{}</code></a></td><td>{summary}</td></tr>",
+            plain(id),
+            escaped(path)
+        )?;
     }
     write!(html, "</table></div>")?;
     for (path, method, operation) in operations() {
         let id = plain(&operation["operationId"]);
-        write!(html, "<section class=\"path\" id=\"{id}\"><h3><span class=\"method\">{method}</span> <code>{}</code></h3>", escaped(path))?;
-        write!(html, "<p>{}.</p>{}", marked(&operation["summary"]).trim_end_matches('?'), paragraphs(&operation["description"]))?;
+        write!(
+            html,
+            "<section class=\"path\" id=\"{id}\"><h3><span class=\"method\">{method}</span> <code>{}</code></h3>",
+            escaped(path)
+        )?;
+        write!(
+            html,
+            "<p>{}.</p>{}",
+            marked(&operation["summary"]).trim_end_matches('?'),
+            paragraphs(&operation["description"])
+        )?;
         write!(html, "<p>{}</p>", token_of(here, operation))?;
         put_parameters(html, &operation["parameters"])?;
         put_responses(html, &operation["responses"])?;
@@ -166,20 +210,36 @@ fn put(html: &mut String, here: &Here, document: &Value) -> std::fmt::Result {
     }
     write!(html, "<h2 id=\"fields\">Fields</h2>")?;
     for (name, schema) in members(&document["components"]["schemas"]) {
-        write!(html, "<section class=\"path\" id=\"schema-{name}\"><h3>{name}</h3>{}", paragraphs(&schema["description"]))?;
+        write!(
+            html,
+            "<section class=\"path\" id=\"schema-{name}\"><h3>{name}</h3>{}",
+            paragraphs(&schema["description"])
+        )?;
         if schema.get("properties").is_some() {
             write!(html, "<table><tr><th>Field</th><th>Type</th><th>Meaning</th></tr>")?;
             for (field, property) in members(&schema["properties"]) {
-                write!(html, "<tr><td><code>{field}</code></td><td>{}</td><td>{}</td></tr>", kind(property), marked(&property["description"]))?;
+                write!(
+                    html,
+                    "<tr><td><code>{field}</code></td><td>{}</td><td>{}</td></tr>",
+                    kind(property),
+                    marked(&property["description"])
+                )?;
             }
             write!(html, "</table>")?;
         }
         write!(html, "</section>")?;
     }
-    write!(html, "<h2 id=\"codes\">Errors</h2><div class=\"wide\"><table><tr><th>Code</th><th>Status</th><th>When, and what to do</th></tr>")?;
+    write!(
+        html,
+        "<h2 id=\"codes\">Errors</h2><div class=\"wide\"><table><tr><th>Code</th><th>Status</th><th>When, and what to do</th></tr>"
+    )?;
     for code in CODES {
         let (word, status) = (code.word, code.status.as_u16());
-        write!(html, "<tr id=\"{word}\"><td><code>{word}</code></td><td>{status}</td><td>{}</td></tr>", mark(code.about))?;
+        write!(
+            html,
+            "<tr id=\"{word}\"><td><code>{word}</code></td><td>{status}</td><td>{}</td></tr>",
+            mark(code.about)
+        )?;
     }
     write!(html, "</table></div>")
 }
@@ -194,7 +254,9 @@ fn token_of(here: &Here, operation: &Value) -> &'static str {
         (_, true, true, _) => "Needs a token: <a href=\"#tokens\">how to send it</a>.",
         (_, true, false, _) => "Needs no token on this daemon.",
         (_, false, _, true) => "Needs the admin token: <a href=\"#tokens\">how to send it</a>.",
-        (_, false, _, false) => "Needs an admin token, and this daemon has none: <a href=\"#tokens\">how to set it</a>.",
+        (_, false, _, false) => {
+            "Needs an admin token, and this daemon has none: <a href=\"#tokens\">how to set it</a>."
+        }
     }
 }
 
@@ -207,11 +269,18 @@ fn put_parameters(html: &mut String, parameters: &Value) -> std::fmt::Result {
     for parameter in parameters {
         let schema = &parameter["schema"];
         let may_be = match (schema["enum"].as_array(), schema["maximum"].as_u64()) {
-            (Some(words), _) => words.iter().map(|word| format!("<code>{}</code>", plain(word))).collect::<Vec<_>>().join(" "),
+            (Some(words), _) => {
+                words.iter().map(|word| format!("<code>{}</code>", plain(word))).collect::<Vec<_>>().join(" ")
+            }
             (None, Some(most)) => format!("1 to {most}"),
             (None, None) => "text".to_owned(),
         };
-        write!(html, "<tr><td><code>{}</code></td><td>{may_be}</td><td>{}</td></tr>", plain(&parameter["name"]), marked(&parameter["description"]))?;
+        write!(
+            html,
+            "<tr><td><code>{}</code></td><td>{may_be}</td><td>{}</td></tr>",
+            plain(&parameter["name"]),
+            marked(&parameter["description"])
+        )?;
     }
     write!(html, "</table>")
 }
@@ -219,14 +288,25 @@ fn put_parameters(html: &mut String, parameters: &Value) -> std::fmt::Result {
 fn put_responses(html: &mut String, responses: &Value) -> std::fmt::Result {
     write!(html, "<table><tr><th>Status</th><th>Answer</th></tr>")?;
     for (status, response) in members(responses) {
-        let contents = members(&response["content"]).map(|(media, content)| format!("<code>{media}</code> {}", kind(&content["schema"])));
+        let contents = members(&response["content"])
+            .map(|(media, content)| format!("<code>{media}</code> {}", kind(&content["schema"])));
         let contents: Vec<String> = contents.collect();
-        write!(html, "<tr><td>{status}</td><td>{}{}</td></tr>", paragraphs(&response["description"]), contents.join(", "))?;
+        write!(
+            html,
+            "<tr><td>{status}</td><td>{}{}</td></tr>",
+            paragraphs(&response["description"]),
+            contents.join(", ")
+        )?;
     }
     write!(html, "</table>")?;
-    for (_, example) in members(responses).flat_map(|(_, response)| members(&response["content"])).flat_map(|(_, content)| members(&content["examples"])) {
+    for (_, example) in members(responses)
+        .flat_map(|(_, response)| members(&response["content"]))
+        .flat_map(|(_, content)| members(&content["examples"]))
+    {
         let value = &example["value"];
-        let text = value.as_str().map_or_else(|| serde_json::to_string_pretty(value).unwrap_or_default(), str::to_owned);
+        let text = value
+            .as_str()
+            .map_or_else(|| serde_json::to_string_pretty(value).unwrap_or_default(), str::to_owned);
         write!(html, "<p><code>{}</code></p><pre>{}</pre>", plain(&example["summary"]), escaped(&text))?;
     }
     Ok(())
@@ -258,13 +338,20 @@ fn marked(value: &Value) -> String {
 }
 
 fn paragraphs(value: &Value) -> String {
-    value.as_str().into_iter().flat_map(|text| text.split("\n\n")).map(|text| format!("<p>{}</p>", mark(text))).collect()
+    value
+        .as_str()
+        .into_iter()
+        .flat_map(|text| text.split("\n\n"))
+        .map(|text| format!("<p>{}</p>", mark(text)))
+        .collect()
 }
 
 /// Text in which `words` between backticks are code.
 fn mark(text: &str) -> String {
     let parts = text.split('`').enumerate();
-    parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) }).collect()
+    parts
+        .map(|(at, part)| if at % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) })
+        .collect()
 }
 
 fn escaped(text: &str) -> String {
@@ -316,13 +403,34 @@ mod tests {
     fn the_page_says_which_tokens_this_daemon_needs() {
         let page = |reading, allow_changes| render(&here(reading, allow_changes), &DOCUMENT);
         let open = page(Reading::OpenOnLoopback, false);
-        assert!(open.contains("Reading needs no token: this daemon listens on loopback only") && open.contains("are refused: no admin token is set"));
-        assert!(open.contains("Needs no token on this daemon.") && !open.contains("Needs a token:") && !open.contains("Needs the admin token"));
-        assert!(open.contains("curl -s &#39;127.0.0.1:8080/api/v1/range?from=today&#38;to=today&#39;"), "{open}");
+        assert!(
+            open.contains("Reading needs no token: this daemon listens on loopback only")
+                && open.contains("are refused: no admin token is set")
+        );
+        assert!(
+            open.contains("Needs no token on this daemon.")
+                && !open.contains("Needs a token:")
+                && !open.contains("Needs the admin token")
+        );
+        assert!(
+            open.contains("curl -s &#39;127.0.0.1:8080/api/v1/range?from=today&#38;to=today&#39;"),
+            "{open}"
+        );
         let guarded = page(Reading::NeedsToken, true);
-        assert!(guarded.contains("Reading needs a token.") && guarded.contains("with the read token or the admin token"));
-        assert!(guarded.contains("Needs a token:") && guarded.contains("Needs the admin token") && !guarded.contains("Needs no token on this daemon."));
-        assert!(guarded.contains("curl -s -H &#34;Authorization: Bearer $TOKEN&#34; &#39;127.0.0.1:8080/api/v1/range"));
+        assert!(
+            guarded.contains("Reading needs a token.")
+                && guarded.contains("with the read token or the admin token")
+        );
+        assert!(
+            guarded.contains("Needs a token:")
+                && guarded.contains("Needs the admin token")
+                && !guarded.contains("Needs no token on this daemon.")
+        );
+        assert!(
+            guarded.contains(
+                "curl -s -H &#34;Authorization: Bearer $TOKEN&#34; &#39;127.0.0.1:8080/api/v1/range"
+            )
+        );
         assert!(page(Reading::OpenToAll, true).contains("also from other machines: insecure_no_auth is set"));
         // Questions come before errors.
         assert!(open.find("id=\"questions\"").unwrap() < open.find("id=\"codes\"").unwrap());

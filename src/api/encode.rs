@@ -48,7 +48,9 @@ impl Coding {
 
 /// Adds the header Vary to an answer, and returns the coding that the client wants if compression is worthwhile.
 pub(super) fn chosen(wanted: Option<Coding>, response: &mut Response) -> Option<Coding> {
-    if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED) || response.headers().contains_key(header::CONTENT_ENCODING) {
+    if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED)
+        || response.headers().contains_key(header::CONTENT_ENCODING)
+    {
         return None;
     }
     // Answers to HEAD still have their body here.
@@ -82,7 +84,9 @@ async fn pack(coding: Coding, bytes: Bytes) -> io::Result<Vec<u8>> {
     if bytes.len() <= AT_ONCE_MAX {
         return coding.pack(&bytes);
     }
-    tokio::task::spawn_blocking(move || coding.pack(&bytes)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    tokio::task::spawn_blocking(move || coding.pack(&bytes))
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// Adds `accept-encoding` to the header Vary.
@@ -110,7 +114,10 @@ pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
     let weight = |coding: Coding| weight_of(coding.word()).or_else(|| weight_of("*")).unwrap_or(0);
     // Without a weight of its own, `identity` is less preferred than any named coding.
     let least = weight_of("identity").unwrap_or(0).max(1);
-    [Coding::Gzip, Coding::Zstd].into_iter().max_by_key(|coding| weight(*coding)).filter(|coding| weight(*coding) >= least)
+    [Coding::Gzip, Coding::Zstd]
+        .into_iter()
+        .max_by_key(|coding| weight(*coding))
+        .filter(|coding| weight(*coding) >= least)
 }
 
 #[cfg(test)]

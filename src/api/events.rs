@@ -61,7 +61,11 @@ impl Events {
     /// without a reserve listeners could keep all other clients out.
     pub(super) fn new(connections_max: usize) -> Events {
         let places = connections_max.saturating_sub(LEFT_MIN.max(connections_max / 8)).max(1);
-        Events { last: watch::Sender::new(Told::Nothing), wanted: Notify::new(), places: Arc::new(Semaphore::new(places)) }
+        Events {
+            last: watch::Sender::new(Told::Nothing),
+            wanted: Notify::new(),
+            places: Arc::new(Semaphore::new(places)),
+        }
     }
 
     /// Reads the board for ever.
@@ -99,7 +103,9 @@ impl Events {
 fn change(sources: &Sources) -> Result<Change, Busy> {
     let header = sources.board.header();
     // Only the states of the logs are read: this runs four times per second.
-    let add = |files: usize, log: Result<LogBrief, Busy>| log.map(|log| files + usize::from(log.state.is_present()));
+    let add = |files: usize, log: Result<LogBrief, Busy>| {
+        log.map(|log| files + usize::from(log.state.is_present()))
+    };
     let data = wire::Change {
         generation: header.generation,
         pending_bytes: header.scanned.then_some(header.pending),
@@ -108,7 +114,10 @@ fn change(sources: &Sources) -> Result<Change, Busy> {
     };
     let text = String::from_utf8_lossy(&json(&data)).into_owned();
     let id = id(sources, header.generation);
-    Ok(Change { generation: header.generation, bytes: format!("event: change\nid: {id}\ndata: {text}\n\n").into() })
+    Ok(Change {
+        generation: header.generation,
+        bytes: format!("event: change\nid: {id}\ndata: {text}\n\n").into(),
+    })
 }
 
 /// The id of an event. It contains the start of the daemon, since generations restart with the daemon.
@@ -120,12 +129,16 @@ fn id(sources: &Sources, generation: u64) -> String {
 pub(super) async fn events(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
     let sources = &api.sources;
-    let place = Arc::clone(&sources.events.places).try_acquire_owned().map_err(|_| Problem::too_many_listeners())?;
+    let place =
+        Arc::clone(&sources.events.places).try_acquire_owned().map_err(|_| Problem::too_many_listeners())?;
     // Before the board is read: later changes become events.
     let listener = sources.events.last.subscribe();
     sources.events.wanted.notify_one();
     let now = change(sources)?;
-    let has = asked.headers.get("last-event-id").is_some_and(|has| has.as_bytes() == id(sources, now.generation).as_bytes());
+    let has = asked
+        .headers
+        .get("last-event-id")
+        .is_some_and(|has| has.as_bytes() == id(sources, now.generation).as_bytes());
     let first = if has { Bytes::from_static(BEGINNING) } else { [BEGINNING, &now.bytes].concat().into() };
     let listener = Listener { told: listener, first: Some(first), generation: now.generation, _place: place };
     let stream = futures_util::stream::unfold(listener, async |mut listener| {

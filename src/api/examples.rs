@@ -16,7 +16,11 @@ pub(super) struct Example {
 impl Example {
     /// The answer as JSON, or as text for other formats.
     pub(super) fn value(&self) -> Value {
-        if self.media == "application/json" { serde_json::from_str(self.text).unwrap_or_default() } else { self.text.into() }
+        if self.media == "application/json" {
+            serde_json::from_str(self.text).unwrap_or_default()
+        } else {
+            self.text.into()
+        }
     }
 }
 

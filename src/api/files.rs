@@ -32,15 +32,19 @@ const MATCHING_MAX: Duration = Duration::from_secs(1);
 /// The default number of logs on a page.
 const PAGE: usize = 1_000;
 
-static DAY: Parameter =
-    Parameter { name: "day", about: "Only logs that have requests of this day: a date, `today` or `yesterday` (in UTC), or `undated`.", kind: Kind::Day };
+static DAY: Parameter = Parameter {
+    name: "day",
+    about: "Only logs that have requests of this day: a date, `today` or `yesterday` (in UTC), or `undated`.",
+    kind: Kind::Day,
+};
 static NAME: Parameter = Parameter {
     name: "name",
     about: "Only logs whose name matches this pattern: `*` matches any characters but `/`, `**` any characters, `?` one character, `[ab]` one of these characters, `{a,b}` one \
             of these words. `\\` before a special character matches the character itself.",
     kind: Kind::Text,
 };
-static STATE: Parameter = Parameter { name: "state", about: "Only logs in this state.", kind: Kind::Words(&LogState::NAMES) };
+static STATE: Parameter =
+    Parameter { name: "state", about: "Only logs in this state.", kind: Kind::Words(&LogState::NAMES) };
 static SORT: Parameter = Parameter {
     name: "sort",
     about: "The field that the list is sorted by; a `-` reverses the order. Default: `name`. `state` sorts by the order of the allowed words of the parameter `state`. Logs \
@@ -64,10 +68,15 @@ static SORT: Parameter = Parameter {
         "-state",
     ]),
 };
-static LIMIT: Parameter = Parameter { name: "limit", about: "The maximum number of logs in the answer. Default: 1000.", kind: Kind::Count(PAGE_MAX) };
+static LIMIT: Parameter = Parameter {
+    name: "limit",
+    about: "The maximum number of logs in the answer. Default: 1000.",
+    kind: Kind::Count(PAGE_MAX),
+};
 
 /// The parameters of the list.
-pub(super) static OF_LIST: &[&Parameter] = &[&DAY, &FROM, &TO, &NAME, &STATE, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
+pub(super) static OF_LIST: &[&Parameter] =
+    &[&DAY, &FROM, &TO, &NAME, &STATE, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
 
 /// `GET /api/v1/files`
 pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
@@ -119,11 +128,18 @@ fn sort(asked: &Asked) -> Result<&'static str, Problem> {
 async fn named(mut logs: Vec<LogRow>, name: GlobMatcher) -> Result<Vec<LogRow>, Problem> {
     let matching = move || {
         let start = Instant::now();
-        logs.retain(|log| start.elapsed() < MATCHING_MAX && name.is_match(FilePath::new(OsStr::from_bytes(&log.name))));
+        logs.retain(|log| {
+            start.elapsed() < MATCHING_MAX && name.is_match(FilePath::new(OsStr::from_bytes(&log.name)))
+        });
         (start.elapsed() < MATCHING_MAX).then_some(logs)
     };
     let matched = spawn_blocking(matching).await.ok().flatten();
-    matched.ok_or_else(|| Problem::bad_parameter("name: matching this pattern takes too long; use a simpler pattern, such as 2021*.log").of("name"))
+    matched.ok_or_else(|| {
+        Problem::bad_parameter(
+            "name: matching this pattern takes too long; use a simpler pattern, such as 2021*.log",
+        )
+        .of("name")
+    })
 }
 
 fn pattern(pattern: &str) -> Result<GlobMatcher, Problem> {
@@ -133,11 +149,18 @@ fn pattern(pattern: &str) -> Result<GlobMatcher, Problem> {
         );
     }
     let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build();
-    glob.map(|glob| glob.compile_matcher()).map_err(|error| Problem::bad_parameter(format!("name: {error}; use a pattern such as 2021*.log")).of("name"))
+    glob.map(|glob| glob.compile_matcher()).map_err(|error| {
+        Problem::bad_parameter(format!("name: {error}; use a pattern such as 2021*.log")).of("name")
+    })
 }
 
 /// The ids of the logs that have requests of this day, if one is given, and of these days.
-fn of_days(board: &BoardReader, logs: &[LogRow], day: Option<Option<Day>>, days: ranges::Days) -> Result<HashSet<u64>, Busy> {
+fn of_days(
+    board: &BoardReader,
+    logs: &[LogRow],
+    day: Option<Option<Day>>,
+    days: ranges::Days,
+) -> Result<HashSet<u64>, Busy> {
     // One pass over all shares: many logs may have many shares each.
     let name_days: HashMap<u64, Option<Day>> = logs.iter().map(|log| (log.id, log.day)).collect();
     let (mut of_day, mut of_days) = (HashSet::new(), HashSet::new());
@@ -173,14 +196,20 @@ fn place(log: &LogRow, sort: &str) -> Place {
 }
 
 /// `GET /api/v1/files/{id}`
-pub(super) async fn file(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Asked) -> Result<Response, Problem> {
+pub(super) async fn file(
+    State(api): Shared,
+    path: Result<Path<String>, PathRejection>,
+    asked: Asked,
+) -> Result<Response, Problem> {
     asked.only(&[])?;
     let id = path_part("id", path)?;
     let tag = Tag::of_board(&api);
     let log = find(&api, &id)?;
     let days = api.sources.board.shares(log.id)?.iter().map(|share| wire::Share::new(share, &log)).collect();
     let quarantine = quarantine(&api.sources, &log).await;
-    Ok(answer(&asked, &tag, Format::Json, || json(&wire::FileWithDays { file: wire::File::from(&log), days, quarantine })))
+    Ok(answer(&asked, &tag, Format::Json, || {
+        json(&wire::FileWithDays { file: wire::File::from(&log), days, quarantine })
+    }))
 }
 
 /// The log with this id.
@@ -197,10 +226,22 @@ async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
         return vec![all];
     }
     let path = store::folder::path(&sources.partials, log.id);
-    let stored = spawn_blocking(move || File::open(path).map_err(store::Trouble::from).and_then(store::read_meta)).await;
+    let stored =
+        spawn_blocking(move || File::open(path).map_err(store::Trouble::from).and_then(store::read_meta))
+            .await;
     match stored {
-        Ok(Ok(meta)) if meta.state != StoreState::Deleted && meta.holes.iter().map(|hole| hole.range.len()).sum::<u64>() == log.quarantine.bytes => {
-            let range = |hole: &store::Hole| wire::Quarantined::range(log, hole.range.from(), hole.range.to(), Reason::from_word(hole.reason));
+        Ok(Ok(meta))
+            if meta.state != StoreState::Deleted
+                && meta.holes.iter().map(|hole| hole.range.len()).sum::<u64>() == log.quarantine.bytes =>
+        {
+            let range = |hole: &store::Hole| {
+                wire::Quarantined::range(
+                    log,
+                    hole.range.from(),
+                    hole.range.to(),
+                    Reason::from_word(hole.reason),
+                )
+            };
             meta.holes.iter().map(range).collect()
         }
         _ => vec![all],

@@ -186,7 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     }
 
     /// Reads a body straight through, at most so much of it.
-    fn poll_body(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>, most: usize) -> Poll<io::Result<usize>> {
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         let mut room = [std::mem::MaybeUninit::uninit(); BODY_READ_BYTES];
         let most = most.min(buffer.remaining()).min(BODY_READ_BYTES);
         let mut part = ReadBuf::uninit(&mut room[..most]);
@@ -196,13 +201,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 self.reading.is_over();
                 Poll::Ready(Ok(part.filled().len()))
             }
-            Poll::Pending if self.reading.lasts(BODY_STALL, cx) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending if self.reading.lasts(BODY_STALL, cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
 
     /// Watches over a client that takes its answer too slowly.
-    fn watch(&mut self, cx: &mut Context<'_>, asked: usize, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn watch(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: usize,
+        wrote: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         match wrote {
             Poll::Ready(Ok(length)) => {
                 self.taken += length;
@@ -215,7 +227,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 Poll::Ready(Ok(length))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending if self.writing.lasts(WRITE_STALL, cx) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending if self.writing.lasts(WRITE_STALL, cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
             Poll::Pending => {
                 self.life.stalls(true);
                 Poll::Pending
@@ -235,7 +249,11 @@ fn head_due(begun: Option<Instant>, since: Instant, is_nothing_there: bool) -> I
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
         loop {
             if gate.cleared > 0 {
@@ -257,7 +275,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
                     gate.phase = Phase::Length(length - gate.cleared as u64);
                 }
                 Phase::Length(length) => {
-                    let read = ready!(gate.poll_body(cx, buffer, usize::try_from(length).unwrap_or(usize::MAX)))?;
+                    let read =
+                        ready!(gate.poll_body(cx, buffer, usize::try_from(length).unwrap_or(usize::MAX)))?;
                     gate.phase = Phase::Length(length - read as u64);
                     return Poll::Ready(Ok(()));
                 }
@@ -277,7 +296,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         gate.watch(cx, bytes.len(), wrote)
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
         let wrote = Pin::new(&mut gate.inner).poll_write_vectored(cx, parts);
         gate.watch(cx, parts.iter().map(|part| part.len()).sum(), wrote)

@@ -30,7 +30,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = HEAD_TIMEOUT;
 
 /// Paths that need no token: they show no numbers. The page that asks for a login has the stylesheet.
-pub(super) const OPEN_PATHS: [&str; 8] = ["/healthz", "/health", "/livez", "/-/healthy", "/readyz", "/ready", "/-/ready", pages::STYLE_PATH];
+pub(super) const OPEN_PATHS: [&str; 8] =
+    ["/healthz", "/health", "/livez", "/-/healthy", "/readyz", "/ready", "/-/ready", pages::STYLE_PATH];
 
 /// The other end of a connection.
 #[derive(Clone, Copy)]
@@ -55,7 +56,8 @@ pub(super) fn put_headers(headers: &mut HeaderMap) {
 pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let is_login_missing = !request.headers().contains_key(header::AUTHORIZATION);
-    let is_read_by_browser = matches!(*request.method(), Method::GET | Method::HEAD) && pages::wants_html(request.headers());
+    let is_read_by_browser =
+        matches!(*request.method(), Method::GET | Method::HEAD) && pages::wants_html(request.headers());
     let response = pass(api, request, next).await;
     if response.status() != StatusCode::UNAUTHORIZED {
         return response;
@@ -157,11 +159,15 @@ fn is_allowed(host: &str, allowed: &[String]) -> bool {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     if let Some(rest) = host.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else { return false };
-        return address.parse::<Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+        return address.parse::<Ipv6Addr>().is_ok()
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
     let name = name.strip_suffix('.').unwrap_or(name);
-    let known = || name.eq_ignore_ascii_case("localhost") || allowed.iter().any(|allowed| name.eq_ignore_ascii_case(allowed));
+    let known = || {
+        name.eq_ignore_ascii_case("localhost")
+            || allowed.iter().any(|allowed| name.eq_ignore_ascii_case(allowed))
+    };
     is_port(port) && (name.parse::<Ipv4Addr>().is_ok() || known())
 }
 
@@ -172,9 +178,17 @@ mod tests {
     #[test]
     fn hosts_that_pass_and_hosts_that_do_not() {
         let allowed = ["stats.example.org".to_owned()];
-        for host in
-            ["127.0.0.1", "127.0.0.1:8080", "192.0.2.7:", "[::1]", "[::1]:8080", "localhost", "LocalHost.:80", "stats.example.org", "STATS.Example.ORG.:443"]
-        {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "192.0.2.7:",
+            "[::1]",
+            "[::1]:8080",
+            "localhost",
+            "LocalHost.:80",
+            "stats.example.org",
+            "STATS.Example.ORG.:443",
+        ] {
             assert!(is_allowed(host, &allowed), "{host}");
         }
         for host in [
@@ -203,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_target_counts_before_the_header() {
-        let headers = |host: &'static str| HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+        let headers =
+            |host: &'static str| HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
         let check = |uri: &'static str, host| is_host_allowed(&Uri::from_static(uri), &headers(host), &[]);
         assert!(check("/", "localhost") && !check("/", "evil.example"));
         assert!(check("http://localhost/", "evil.example") && !check("http://evil.example/", "localhost"));

@@ -51,18 +51,29 @@ impl Refusal {
     }
 
     /// The head of a request did not arrive in time.
-    pub(super) const TOO_SLOW: Refusal =
-        Refusal::new(&problem::REQUEST_TIMEOUT, "the head of the request did not arrive within 10 s; send all of it in that time");
+    pub(super) const TOO_SLOW: Refusal = Refusal::new(
+        &problem::REQUEST_TIMEOUT,
+        "the head of the request did not arrive within 10 s; send all of it in that time",
+    );
 
     /// A body that the request does not need did not arrive in time.
-    pub(super) const BODY_TOO_SLOW: Refusal =
-        Refusal::new(&problem::REQUEST_TIMEOUT, "this request needs no body, and its body did not arrive within 10 s; send the request without a body");
+    pub(super) const BODY_TOO_SLOW: Refusal = Refusal::new(
+        &problem::REQUEST_TIMEOUT,
+        "this request needs no body, and its body did not arrive within 10 s; send the request without a body",
+    );
 
-    const TARGET: Refusal = Refusal::new(&problem::URI_TOO_LONG, "the path and the query may have 8,192 bytes; shorten them");
+    const TARGET: Refusal =
+        Refusal::new(&problem::URI_TOO_LONG, "the path and the query may have 8,192 bytes; shorten them");
 
-    const HEAD: Refusal = Refusal::new(&problem::HEAD_TOO_LARGE, "the head may have 16,384 bytes and 100 fields; send fewer or shorter fields");
+    const HEAD: Refusal = Refusal::new(
+        &problem::HEAD_TOO_LARGE,
+        "the head may have 16,384 bytes and 100 fields; send fewer or shorter fields",
+    );
 
-    const METHOD: Refusal = Refusal::new(&problem::METHOD_NOT_ALLOWED, "tallyd is not a proxy; send a GET request for a path of tallyd");
+    const METHOD: Refusal = Refusal::new(
+        &problem::METHOD_NOT_ALLOWED,
+        "tallyd is not a proxy; send a GET request for a path of tallyd",
+    );
 }
 
 impl From<Refusal> for Problem {
@@ -109,11 +120,17 @@ pub(super) fn look(bytes: &[u8]) -> Look {
         Ok(httparse::Status::Complete(length)) if length == end => {}
         Ok(_) => return bad("the end of the head is ambiguous; end the head with one empty line"),
         Err(httparse::Error::TooManyHeaders) => return Look::Bad(Refusal::HEAD),
-        Err(httparse::Error::Version) => return bad("the HTTP version is not supported; use HTTP/1.1 or HTTP/1.0"),
-        Err(httparse::Error::HeaderName) => {
-            return bad("a header field has an invalid name, or continues on a second line; send each field on one line, as Name: value");
+        Err(httparse::Error::Version) => {
+            return bad("the HTTP version is not supported; use HTTP/1.1 or HTTP/1.0");
         }
-        Err(httparse::Error::HeaderValue) => return bad("the value of a header field contains control characters; remove them"),
+        Err(httparse::Error::HeaderName) => {
+            return bad(
+                "a header field has an invalid name, or continues on a second line; send each field on one line, as Name: value",
+            );
+        }
+        Err(httparse::Error::HeaderValue) => {
+            return bad("the value of a header field contains control characters; remove them");
+        }
         Err(_) => return bad("the first line must be like: GET /api/v1/report HTTP/1.1"),
     }
     match judge(&request) {
@@ -130,16 +147,26 @@ fn judge(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
     if method == "CONNECT" {
         return Err(Refusal::METHOD);
     }
-    let uri: Uri = target.parse().map_err(|_| Refusal::bad("the target has characters that must be percent-encoded"))?;
-    let absolute = uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme)) && uri.authority().is_some();
+    let uri: Uri =
+        target.parse().map_err(|_| Refusal::bad("the target has characters that must be percent-encoded"))?;
+    let absolute = uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme))
+        && uri.authority().is_some();
     let is_right = target.starts_with('/') || absolute || (target == "*" && method == "OPTIONS");
     if !is_right {
         return Err(Refusal::bad("the target must begin with a slash"));
     }
     if target.contains('#') {
-        return Err(Refusal::bad("the target contains a #; send %23 for a # in the path or the query, and no fragment"));
+        return Err(Refusal::bad(
+            "the target contains a #; send %23 for a # in the path or the query, and no fragment",
+        ));
     }
-    let values = |name: &'static str| request.headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
+    let values = |name: &'static str| {
+        request
+            .headers
+            .iter()
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    };
     let is_1_1 = request.version == Some(1);
     match values("host").count() {
         0 if is_1_1 => return Err(Refusal::bad("the request has no Host; HTTP/1.1 requires one")),
@@ -150,16 +177,29 @@ fn judge(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
     let mut lengths = values("content-length");
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Body::Length(0)),
-        (Some(_), Some(_)) => Err(Refusal::bad("the request has both Content-Length and Transfer-Encoding; send one of them")),
-        (Some(coding), None) if is_1_1 && coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() => Ok(Body::Chunked),
-        (Some(_), None) => Err(Refusal::bad("the only Transfer-Encoding that tallyd supports is chunked, in HTTP/1.1")),
-        (None, Some(_)) if lengths.next().is_some() => Err(Refusal::bad("the request has several fields Content-Length; send one")),
+        (Some(_), Some(_)) => {
+            Err(Refusal::bad("the request has both Content-Length and Transfer-Encoding; send one of them"))
+        }
+        (Some(coding), None)
+            if is_1_1 && coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() =>
+        {
+            Ok(Body::Chunked)
+        }
+        (Some(_), None) => {
+            Err(Refusal::bad("the only Transfer-Encoding that tallyd supports is chunked, in HTTP/1.1"))
+        }
+        (None, Some(_)) if lengths.next().is_some() => {
+            Err(Refusal::bad("the request has several fields Content-Length; send one"))
+        }
         (None, Some(length)) => {
             let digits = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
-            let length = std::str::from_utf8(length).ok().filter(|_| digits).and_then(|length| length.parse().ok());
+            let length =
+                std::str::from_utf8(length).ok().filter(|_| digits).and_then(|length| length.parse().ok());
             // Above this, the library would have no number for it.
             let length = length.filter(|length: &u64| *length <= u64::MAX / 2);
-            length.map(Body::Length).ok_or(Refusal::bad("the Content-Length is no number of bytes; send decimal digits only"))
+            length
+                .map(Body::Length)
+                .ok_or(Refusal::bad("the Content-Length is no number of bytes; send decimal digits only"))
         }
     }
 }
@@ -207,9 +247,12 @@ mod tests {
             let head = head(fields);
             check(&head, Look::Whole(head.len(), body));
         }
-        for line in
-            ["GET / HTTP/1.0\r\n\r\n", "GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "ODD /%00 HTTP/1.0\r\n\r\n"]
-        {
+        for line in [
+            "GET / HTTP/1.0\r\n\r\n",
+            "GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+            "ODD /%00 HTTP/1.0\r\n\r\n",
+        ] {
             check(line, Look::Whole(line.len(), Body::Length(0)));
         }
     }
@@ -235,7 +278,11 @@ mod tests {
         for coding in ["gzip", "gzip, chunked", "chunked, chunked", "identity", "xchunked"] {
             check_bad(head(&format!("Transfer-Encoding: {coding}\r\n")), 400, "only Transfer-Encoding");
         }
-        check_bad(head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400, "only Transfer-Encoding");
+        check_bad(
+            head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+            400,
+            "only Transfer-Encoding",
+        );
         check_bad("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "only Transfer-Encoding");
     }
 

@@ -41,7 +41,10 @@ pub(super) async fn readyz(State(api): Shared) -> Result<&'static str, Problem> 
         Some(Unreadable::Folders(sentence)) => Err(Problem::not_ready(sentence)),
         Some(Unreadable::Logs) => Err(Problem::not_ready(of_logs()?.unwrap_or_default())),
         None if sources.board.is_ready() => Ok("ready\n"),
-        None => Err(Problem::not_ready(format!("tallyd is counting the logs that it found when it started: {} bytes are left", thousands(header.pending)))),
+        None => Err(Problem::not_ready(format!(
+            "tallyd is counting the logs that it found when it started: {} bytes are left",
+            thousands(header.pending)
+        ))),
     }
 }
 
@@ -83,7 +86,11 @@ fn unreadable(header: &Header, logs: Logs, folders: u64, is_ready: bool) -> Opti
     const REMEDY: &str = "give this user access, for example by `usermod -aG adm tallyd`, and restart tallyd";
     let (uid, troubled) = (uid(), header.troubled);
     if troubled > 0 && (logs.readable == 0 || troubled >= folders || !is_ready) {
-        let which = if folders == 1 { "the watched folder".to_owned() } else { format!("{troubled} of the {folders} watched folders") };
+        let which = if folders == 1 {
+            "the watched folder".to_owned()
+        } else {
+            format!("{troubled} of the {folders} watched folders")
+        };
         return Some(Unreadable::Folders(format!(
             "tallyd (uid {uid}) cannot read {which}: mount what is missing, or {REMEDY}; the journal has the error of the operating system"
         )));

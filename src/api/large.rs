@@ -137,7 +137,10 @@ impl HttpBody for Holding {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let holding = self.get_mut();
         if holding.rest.is_empty() {
             match ready!(Pin::new(&mut holding.body).poll_frame(cx)) {
@@ -230,7 +233,9 @@ mod tests {
             .route("/flat", get(async || vec![b'x'; ROOM_KIB * 1024 / 3]))
             .layer(axum::middleware::from_fn_with_state(Room::new(), bounded));
         let service = TowerToHyperService::new(router);
-        let ask = |path: &'static str, coding| service.call(Request::get(path).header("accept-encoding", coding).body(Body::empty()).unwrap());
+        let ask = |path: &'static str, coding| {
+            service.call(Request::get(path).header("accept-encoding", coding).body(Body::empty()).unwrap())
+        };
         for path in ["/noise", "/one"] {
             let (one, two) = (ask(path, "gzip").await.unwrap(), ask(path, "gzip").await.unwrap());
             assert_eq!((one.status().as_u16(), two.status().as_u16()), (200, 200), "{path}");

@@ -107,8 +107,16 @@ mod tests {
         check(&["application/openmetrics-text"], true);
         check(&["APPLICATION/OpenMetrics-Text;Q=0.5"], true);
         check(&["application/openmetrics-text;q=0.5, application/*, text/*;q=0.6"], false);
-        check(&["application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"], true);
-        check(&["text/plain;version=0.0.4;q=0.5", "application/openmetrics-text; version=1.0.0; q=0.6"], true);
+        check(
+            &[
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            ],
+            true,
+        );
+        check(
+            &["text/plain;version=0.0.4;q=0.5", "application/openmetrics-text; version=1.0.0; q=0.6"],
+            true,
+        );
         check(&["text/plain, application/openmetrics-text;q=0.9"], false);
         check(&["application/openmetrics-text;q=0"], false);
         check(&["application/openmetrics-text;q=much"], false);

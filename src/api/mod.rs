@@ -156,14 +156,21 @@ struct Sources {
 
 fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) -> io::Result<()> {
     let settings = &heritage.settings;
-    let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
+    let host =
+        Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
     let lifeline = heritage.lifeline.try_clone()?;
     let listener = heritage.listener.try_clone()?;
     let connections_max = serve::connections_max(settings.connections_max)?;
     let sources = Arc::new(Sources {
         board: Arc::new(BoardReader::open(&heritage.board, heritage.board_size)?),
         partials: folder::of(&settings.state, &host),
-        ranges: Arc::new(Ranges::new(&settings.state, host, settings.cache, settings.question, heritage.started)),
+        ranges: Arc::new(Ranges::new(
+            &settings.state,
+            host,
+            settings.cache,
+            settings.question,
+            heritage.started,
+        )),
         events: Events::new(connections_max),
         keys,
         address: address(listener.local_addr()?, tls.is_some()),
@@ -176,8 +183,17 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         own,
         traffic: Traffic::default(),
         started: heritage.started,
-        sandbox: wire::Sandbox { setting: settings.sandbox.name(), landlock: heritage.walls.landlock, seccomp: heritage.walls.seccomp },
-        memory: wire::Memory { limit: settings.memory_limit, budget: settings.memory_budget, cache: settings.cache, worker: settings.worker_memory },
+        sandbox: wire::Sandbox {
+            setting: settings.sandbox.name(),
+            landlock: heritage.walls.landlock,
+            seccomp: heritage.walls.seccomp,
+        },
+        memory: wire::Memory {
+            limit: settings.memory_limit,
+            budget: settings.memory_budget,
+            cache: settings.cache,
+            worker: settings.worker_memory,
+        },
     });
     std::thread::spawn(move || {
         while let Ok(ready) = wait(&[lifeline.as_fd()], Duration::from_secs(3600)) {
@@ -187,7 +203,11 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         }
     });
     shut_in::watch(heritage);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("tallyd-api").enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("tallyd-api")
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -207,10 +227,17 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         tokio::task::spawn_blocking(move || upload::clear(&clearing));
         events::spawn(&sources);
         let ending = Arc::clone(&sources);
-        let serving = serve::serve(listener, routes::router(Arc::clone(&sources)), tls, connections_max, &sources.traffic, async move {
-            stop.recv().await;
-            ending.events.end();
-        });
+        let serving = serve::serve(
+            listener,
+            routes::router(Arc::clone(&sources)),
+            tls,
+            connections_max,
+            &sources.traffic,
+            async move {
+                stop.recv().await;
+                ending.events.end();
+            },
+        );
         tokio::select! {
             () = beats => {}
             () = serving => {}

@@ -16,7 +16,8 @@ use super::examples::EXAMPLES;
 use super::guard::OPEN_PATHS;
 use super::large::OneCopy;
 use super::problem::{
-    BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem, READ_ONLY_LOGIN, READ_ONLY_TOKEN, UNAUTHORIZED,
+    BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem,
+    READ_ONLY_LOGIN, READ_ONLY_TOKEN, UNAUTHORIZED,
 };
 use super::query::{Asked, Kind, Parameter};
 use super::routes::Shared;
@@ -64,7 +65,10 @@ static ROUTES: &[Route] = &[
         summary: "The logs that are in the folders now, with the requests and clients of each",
         about: "The numbers are those counted so far. `complete` in `/api/v1/files` is true once a log is counted to its end; `/readyz` answers 200 once all logs that were there at the start are.",
         parameters: report::OF_REPORT,
-        answers: &[(200, "An object with an entry for each log, by name.", &[(JSON, Some("Report")), CSV]), UNCHANGED],
+        answers: &[
+            (200, "An object with an entry for each log, by name.", &[(JSON, Some("Report")), CSV]),
+            UNCHANGED,
+        ],
         codes: &[&NOT_READY],
     },
     Route {
@@ -73,7 +77,14 @@ static ROUTES: &[Route] = &[
         summary: "All logs, also those that are no longer in the folders",
         about: "The list comes in pages: `next` and the header `Link` lead to the next page. A log whose position changes between two pages may be listed twice or not at all.",
         parameters: files::OF_LIST,
-        answers: &[(200, "A page of logs. CSV and JSON lines contain the logs only.", &[(JSON, Some("Files")), CSV, NDJSON]), UNCHANGED],
+        answers: &[
+            (
+                200,
+                "A page of logs. CSV and JSON lines contain the logs only.",
+                &[(JSON, Some("Files")), CSV, NDJSON],
+            ),
+            UNCHANGED,
+        ],
         codes: &[&NOT_READY],
     },
     Route {
@@ -95,7 +106,15 @@ static ROUTES: &[Route] = &[
             (204, "The numbers are deleted, and the deletion is stored.", &[]),
             (202, "The request is accepted; the deletion takes more than 5 s.", &[]),
         ],
-        codes: &[&UNAUTHORIZED, &NO_TOKEN_SET, &READ_ONLY_TOKEN, &READ_ONLY_LOGIN, &NOT_FOUND, &CONFLICT, &NOT_READY],
+        codes: &[
+            &UNAUTHORIZED,
+            &NO_TOKEN_SET,
+            &READ_ONLY_TOKEN,
+            &READ_ONLY_LOGIN,
+            &NOT_FOUND,
+            &CONFLICT,
+            &NOT_READY,
+        ],
     },
     Route {
         method: "put",
@@ -106,8 +125,16 @@ static ROUTES: &[Route] = &[
         parameters: upload::OF_UPLOAD,
         answers: &[
             (201, "The log is stored, and tallyd has found it.", &[(JSON, Some("Uploaded"))]),
-            (200, "The log is stored, and has replaced the log of the same name.", &[(JSON, Some("Uploaded"))]),
-            (202, "The log is stored, and tallyd has not found it yet: `id` may be null.", &[(JSON, Some("Uploaded"))]),
+            (
+                200,
+                "The log is stored, and has replaced the log of the same name.",
+                &[(JSON, Some("Uploaded"))],
+            ),
+            (
+                202,
+                "The log is stored, and tallyd has not found it yet: `id` may be null.",
+                &[(JSON, Some("Uploaded"))],
+            ),
         ],
         codes: &[
             &UNAUTHORIZED,
@@ -131,7 +158,14 @@ static ROUTES: &[Route] = &[
         summary: "The numbers of each day over all logs",
         about: "The list contains the days that have requests. With `from` or `to`, it leaves out `undated`.",
         parameters: days::OF_LIST,
-        answers: &[(200, "The days. CSV and JSON lines contain the days only.", &[(JSON, Some("Days")), CSV, NDJSON]), UNCHANGED],
+        answers: &[
+            (
+                200,
+                "The days. CSV and JSON lines contain the days only.",
+                &[(JSON, Some("Days")), CSV, NDJSON],
+            ),
+            UNCHANGED,
+        ],
         codes: &[&NOT_READY],
     },
     Route {
@@ -150,7 +184,14 @@ static ROUTES: &[Route] = &[
         about: "`unique_ips` is the exact number of distinct clients over all these days and logs. Without `from` and `to`, the range is all dated days; `undated` requests are in no \
                 range. tallyd answers from the store, which follows the logs within about 1 s; an answer waits up to 1.5 s for the store.",
         parameters: days::OF_RANGE,
-        answers: &[(200, "The numbers of the range; zeros if these days have no requests.", &[(JSON, Some("Range")), CSV]), UNCHANGED],
+        answers: &[
+            (
+                200,
+                "The numbers of the range; zeros if these days have no requests.",
+                &[(JSON, Some("Range")), CSV],
+            ),
+            UNCHANGED,
+        ],
         codes: &[&NOT_READY],
     },
     Route {
@@ -159,7 +200,14 @@ static ROUTES: &[Route] = &[
         summary: "The clients with the most requests",
         about: "The numbers are those of the days from `from` to `to`, or of all dated days. tallyd answers from the store, as for a range.",
         parameters: days::OF_TOP,
-        answers: &[(200, "The clients. CSV and JSON lines contain the clients only.", &[(JSON, Some("TopClients")), CSV, NDJSON]), UNCHANGED],
+        answers: &[
+            (
+                200,
+                "The clients. CSV and JSON lines contain the clients only.",
+                &[(JSON, Some("TopClients")), CSV, NDJSON],
+            ),
+            UNCHANGED,
+        ],
         codes: &[&NOT_READY],
     },
     Route {
@@ -251,7 +299,10 @@ static ROUTES: &[Route] = &[
         summary: "This document as a page for people",
         about: "",
         parameters: &[],
-        answers: &[(200, "An HTML page that loads nothing from other addresses.", &[("text/html", None)]), UNCHANGED],
+        answers: &[
+            (200, "An HTML page that loads nothing from other addresses.", &[("text/html", None)]),
+            UNCHANGED,
+        ],
         codes: &[],
     },
 ];
@@ -259,7 +310,11 @@ static ROUTES: &[Route] = &[
 /// The parts of paths.
 static PATH_PARTS: &[Parameter] = &[
     Parameter { name: "id", about: "The `id` of a log.", kind: Kind::FileId },
-    Parameter { name: "day", about: "A date like 2021-03-22, `today` or `yesterday` (in UTC), or `undated`.", kind: Kind::Day },
+    Parameter {
+        name: "day",
+        about: "A date like 2021-03-22, `today` or `yesterday` (in UTC), or `undated`.",
+        kind: Kind::Day,
+    },
 ];
 
 /// The allowed words of a field.
@@ -315,7 +370,8 @@ fn operation(route: &Route) -> Value {
     let Route { method, path, summary, about, parameters, answers, codes } = route;
     let named = [upload::NAME];
     let parts: &[Parameter] = if *method == "put" { &named } else { PATH_PARTS };
-    let in_path = parts.iter().filter(|part| path.contains(&format!("{{{}}}", part.name))).map(|part| (part, "path"));
+    let in_path =
+        parts.iter().filter(|part| path.contains(&format!("{{{}}}", part.name))).map(|part| (part, "path"));
     let in_query = parameters.iter().map(|parameter| (*parameter, "query"));
     let parameters: Vec<Value> = in_path
         .chain(in_query)
@@ -323,7 +379,8 @@ fn operation(route: &Route) -> Value {
             json!({ "name": parameter.name, "in": place, "required": place == "path", "description": parameter.about, "schema": schema_of(parameter) })
         })
         .collect();
-    let mut responses: BTreeMap<String, Value> = answers.iter().map(|answer| (answer.0.to_string(), response(path, answer))).collect();
+    let mut responses: BTreeMap<String, Value> =
+        answers.iter().map(|answer| (answer.0.to_string(), response(path, answer))).collect();
     let mut by_status: BTreeMap<StatusCode, Vec<&Code>> = BTreeMap::new();
     // Reading needs a token only if a token for reading is set, or other machines can reach the API.
     let changes = codes.iter().any(|code| code.word == UNAUTHORIZED.word);
@@ -332,11 +389,16 @@ fn operation(route: &Route) -> Value {
         by_status.entry(code.status).or_default().push(code);
     }
     for (status, codes) in by_status {
-        let about: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.word, code.about)).collect();
+        let about: Vec<String> =
+            codes.iter().map(|code| format!("`{}`: {}", code.word, code.about)).collect();
         let content = json!({ "application/problem+json": { "schema": reference("Problem") } });
-        responses.insert(status.as_u16().to_string(), json!({ "description": about.join("\n\n"), "content": content }));
+        responses.insert(
+            status.as_u16().to_string(),
+            json!({ "description": about.join("\n\n"), "content": content }),
+        );
     }
-    let mut words: Vec<&str> = path.split(['/', '{', '}', '.']).filter(|word| !matches!(*word, "" | "api" | "v1")).collect();
+    let mut words: Vec<&str> =
+        path.split(['/', '{', '}', '.']).filter(|word| !matches!(*word, "" | "api" | "v1")).collect();
     if words.is_empty() {
         words.push("home");
     }
@@ -360,7 +422,12 @@ fn response(path: &str, (status, about, media): &Answer) -> Value {
             .iter()
             .filter(|example| *status == 200 && example.path == path && example.media == *media)
             .enumerate()
-            .map(|(at, example)| (format!("example_{at}"), json!({ "summary": format!("GET {}", example.asked), "value": example.value() })))
+            .map(|(at, example)| {
+                (
+                    format!("example_{at}"),
+                    json!({ "summary": format!("GET {}", example.asked), "value": example.value() }),
+                )
+            })
             .collect();
         let mut entry = json!({ "schema": schema });
         if !examples.is_empty() {
@@ -385,7 +452,9 @@ fn schema_of(parameter: &Parameter) -> Value {
         Kind::FileId => json!({ "type": "string", "pattern": "^[0-9a-f]{16}$" }),
         Kind::Text => json!({ "type": "string" }),
         Kind::Day => json!({ "type": "string", "pattern": format!("^({DATE}|today|yesterday|undated)$") }),
-        Kind::Bound => json!({ "type": "string", "pattern": format!("^({DATE}|{MONTH}|today|yesterday|month|({LAST_DAYS})d)$") }),
+        Kind::Bound => {
+            json!({ "type": "string", "pattern": format!("^({DATE}|{MONTH}|today|yesterday|month|({LAST_DAYS})d)$") })
+        }
         Kind::Words(words) => json!({ "type": "string", "enum": words }),
         Kind::Count(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
     }
@@ -408,16 +477,21 @@ fn schemas() -> Map<String, Value> {
     add::<wire::Status>(&mut found);
     add::<wire::Uploaded>(&mut found);
     add::<wire::Problem>(&mut found);
-    let found: BTreeMap<String, Value> =
-        found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).expect("a schema has text keys"))).collect();
-    let mut schemas: Map<String, Value> = found.keys().map(|name| (name.clone(), flat(name, &found))).collect();
+    let found: BTreeMap<String, Value> = found
+        .into_iter()
+        .map(|(name, schema)| (name, serde_json::to_value(schema).expect("a schema has text keys")))
+        .collect();
+    let mut schemas: Map<String, Value> =
+        found.keys().map(|name| (name.clone(), flat(name, &found))).collect();
     // No answer consists of `Numbers` alone: the schemas that contain it have its fields.
     schemas.remove("Numbers");
     schemas.insert("Report".to_owned(), json!({ "type": "object", "description": "The logs by name.", "additionalProperties": reference("Reported") }));
     schemas.insert("Document".to_owned(), json!({ "type": "object", "description": "An OpenAPI document.", "required": ["openapi", "info", "paths"] }));
     schemas["Problem"]["properties"]["code"]["enum"] = CODES.iter().map(|code| code.word).collect();
     for (name, schema) in &mut schemas {
-        for (field, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        for (field, property) in
+            schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten()
+        {
             if let Some(words) = words(name, field) {
                 property["enum"] = json!(words);
             }
@@ -464,9 +538,15 @@ mod tests {
         let mut routed = BTreeSet::new();
         for (path, rest) in table {
             let handlers = rest.lines().next().unwrap();
-            routed.extend(methods.iter().filter(|method| handlers.contains(&format!("{method}("))).map(|method| format!("{method} {path}")));
+            routed.extend(
+                methods
+                    .iter()
+                    .filter(|method| handlers.contains(&format!("{method}(")))
+                    .map(|method| format!("{method} {path}")),
+            );
         }
-        let described: BTreeSet<String> = ROUTES.iter().map(|Route { method, path, .. }| format!("{method} {path}")).collect();
+        let described: BTreeSet<String> =
+            ROUTES.iter().map(|Route { method, path, .. }| format!("{method} {path}")).collect();
         assert_eq!(routed, described);
         assert_eq!(described.len(), ROUTES.len());
     }
@@ -483,8 +563,22 @@ mod tests {
         }
         for (path, operations) in DOCUMENT["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
-                assert!(operation["parameters"].as_array().unwrap().iter().all(|parameter| text(&parameter["description"])), "{method} {path}");
-                assert!(operation["responses"].as_object().unwrap().values().all(|response| text(&response["description"])), "{method} {path}");
+                assert!(
+                    operation["parameters"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .all(|parameter| text(&parameter["description"])),
+                    "{method} {path}"
+                );
+                assert!(
+                    operation["responses"]
+                        .as_object()
+                        .unwrap()
+                        .values()
+                        .all(|response| text(&response["description"])),
+                    "{method} {path}"
+                );
             }
         }
     }
@@ -493,7 +587,9 @@ mod tests {
     #[test]
     fn references_lead_somewhere() {
         let text = DOCUMENT.to_string();
-        for (_, rest) in text.match_indices("#/components/schemas/").map(|(at, prefix)| text.split_at(at + prefix.len())) {
+        for (_, rest) in
+            text.match_indices("#/components/schemas/").map(|(at, prefix)| text.split_at(at + prefix.len()))
+        {
             let name = rest.split('"').next().unwrap();
             assert!(DOCUMENT["components"]["schemas"].get(name).is_some(), "{name}");
         }

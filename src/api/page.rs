@@ -47,7 +47,13 @@ impl Order<'_> {
     }
 
     /// A page of at most `limit` rows, and the cursor of the next page if there are more rows.
-    pub(super) fn page<T>(self, rows: Vec<T>, place: impl Fn(&T) -> Place, limit: usize, asked: &Asked) -> Result<(Vec<T>, Option<String>), Problem> {
+    pub(super) fn page<T>(
+        self,
+        rows: Vec<T>,
+        place: impl Fn(&T) -> Place,
+        limit: usize,
+        asked: &Asked,
+    ) -> Result<(Vec<T>, Option<String>), Problem> {
         let after = asked.text(&CURSOR).map(|cursor| self.parse(cursor)).transpose()?;
         let mut rows: Vec<(Place, T)> = rows.into_iter().map(|row| (place(&row), row)).collect();
         rows.retain(|(place, _)| after.as_ref().is_none_or(|after| self.compare(place, after).is_gt()));
@@ -65,17 +71,28 @@ impl Order<'_> {
     }
 
     fn parse(self, cursor: &str) -> Result<Place, Problem> {
-        let wrong = |why| Problem::bad_parameter(format!("cursor: {why}; use the `next` of an earlier answer, or start again without a cursor")).of("cursor");
+        let wrong = |why| {
+            Problem::bad_parameter(format!(
+                "cursor: {why}; use the `next` of an earlier answer, or start again without a cursor"
+            ))
+            .of("cursor")
+        };
         let digit = |byte: u8| char::from(byte).to_digit(16);
-        let pairs = cursor.as_bytes().chunks(2).map(|pair| if let [one, two] = *pair { Some((digit(one)? << 4 | digit(two)?) as u8) } else { None });
+        let pairs = cursor.as_bytes().chunks(2).map(|pair| {
+            if let [one, two] = *pair { Some((digit(one)? << 4 | digit(two)?) as u8) } else { None }
+        });
         let plain: Vec<u8> = pairs.collect::<Option<_>>().ok_or_else(|| wrong("the cursor is not valid"))?;
         let mut parts = plain.splitn(4, |byte| *byte == b'/');
         let mut part = || parts.next().ok_or_else(|| wrong("the cursor is not valid"));
         if part()? != self.word.as_bytes() {
             return Err(wrong("the cursor is of an answer with another sort"));
         }
-        let number =
-            |part: &[u8]| str::from_utf8(part).ok().and_then(|part| u64::from_str_radix(part, 16).ok()).ok_or_else(|| wrong("the cursor is not valid"));
+        let number = |part: &[u8]| {
+            str::from_utf8(part)
+                .ok()
+                .and_then(|part| u64::from_str_radix(part, 16).ok())
+                .ok_or_else(|| wrong("the cursor is not valid"))
+        };
         Ok(Place { key: number(part()?)?, id: number(part()?)?, name: part()?.to_vec() })
     }
 }
@@ -107,7 +124,17 @@ mod tests {
             assert_eq!(order.parse(&order.cursor(&place)).unwrap(), place);
             assert!(Order { word: "name", ..order }.parse(&order.cursor(&place)).is_err());
         }
-        for cursor in ["", "x", "0", "00", "zz", "é", "2d72657175657374732f", "2d72657175657374732f2f2f", "2d72657175657374732f782f782f"] {
+        for cursor in [
+            "",
+            "x",
+            "0",
+            "00",
+            "zz",
+            "é",
+            "2d72657175657374732f",
+            "2d72657175657374732f2f2f",
+            "2d72657175657374732f782f782f",
+        ] {
             assert!(order.parse(cursor).is_err(), "{cursor}");
         }
     }
@@ -117,7 +144,11 @@ mod tests {
         for descends in [false, true] {
             let mut numbers = [Some(3), None, Some(0), Some(u64::MAX), Some(7)];
             numbers.sort_by_key(|number| key(*number, descends));
-            let sorted = if descends { [Some(u64::MAX), Some(7), Some(3), Some(0), None] } else { [Some(0), Some(3), Some(7), Some(u64::MAX), None] };
+            let sorted = if descends {
+                [Some(u64::MAX), Some(7), Some(3), Some(0), None]
+            } else {
+                [Some(0), Some(3), Some(7), Some(u64::MAX), None]
+            };
             assert_eq!(numbers, sorted);
         }
     }

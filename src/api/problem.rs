@@ -119,7 +119,10 @@ impl Problem {
 
     /// No token is set, so nobody may change anything.
     pub(super) fn no_token_set() -> Problem {
-        Problem::new(&NO_TOKEN_SET, "requests that change anything need the admin token: set TALLYD_TOKEN or token_file and restart tallyd")
+        Problem::new(
+            &NO_TOKEN_SET,
+            "requests that change anything need the admin token: set TALLYD_TOKEN or token_file and restart tallyd",
+        )
     }
 
     pub(super) fn unauthorized() -> Problem {
@@ -128,16 +131,25 @@ impl Problem {
 
     /// The token is for reading only.
     pub(super) fn read_only_token() -> Problem {
-        Problem::new(&READ_ONLY_TOKEN, "this token is for reading only; requests that change anything need the token that TALLYD_TOKEN or token_file sets")
+        Problem::new(
+            &READ_ONLY_TOKEN,
+            "this token is for reading only; requests that change anything need the token that TALLYD_TOKEN or token_file sets",
+        )
     }
 
     /// A token came by Basic, which allows reading only.
     pub(super) fn read_only_login() -> Problem {
-        Problem::new(&READ_ONLY_LOGIN, "a browser's login (Basic) allows reading only; send changes with the header Authorization: Bearer TOKEN")
+        Problem::new(
+            &READ_ONLY_LOGIN,
+            "a browser's login (Basic) allows reading only; send changes with the header Authorization: Bearer TOKEN",
+        )
     }
 
     pub(super) fn host_not_allowed() -> Problem {
-        Problem::new(&HOST_NOT_ALLOWED, "use an IP address, localhost, or a name in the setting allowed_hosts")
+        Problem::new(
+            &HOST_NOT_ALLOWED,
+            "use an IP address, localhost, or a name in the setting allowed_hosts",
+        )
     }
 
     pub(super) fn bad_body() -> Problem {
@@ -150,12 +162,18 @@ impl Problem {
 
     /// Large answers that are being sent take all memory that answers may take.
     pub(super) fn too_busy() -> Problem {
-        Problem::new(&TOO_BUSY, "too many large answers are being sent to other clients; try again, or ask for less (limit=)")
+        Problem::new(
+            &TOO_BUSY,
+            "too many large answers are being sent to other clients; try again, or ask for less (limit=)",
+        )
     }
 
     /// The maximum number of clients listens to events.
     pub(super) fn too_many_listeners() -> Problem {
-        Problem::new(&TOO_BUSY, "too many clients listen to events; try again, poll the numbers instead, or raise connections_max")
+        Problem::new(
+            &TOO_BUSY,
+            "too many clients listen to events; try again, poll the numbers instead, or raise connections_max",
+        )
     }
 
     pub(super) fn conflict(detail: impl Into<String>) -> Problem {
@@ -164,22 +182,42 @@ impl Problem {
 
     /// The client did not send all of what it began to upload.
     pub(super) fn incomplete() -> Problem {
-        Problem::new(&INCOMPLETE, "the connection ended before the body did, so tallyd stored nothing; send the log again")
+        Problem::new(
+            &INCOMPLETE,
+            "the connection ended before the body did, so tallyd stored nothing; send the log again",
+        )
     }
 
     /// Too little of an upload arrived within `limit`.
     pub(super) fn stalled(limit: Duration) -> Problem {
-        Problem::new(&STALLED, format!("less than 64 KiB of the body arrived within {} s, so tallyd stored nothing; send the log again", limit.as_secs()))
+        Problem::new(
+            &STALLED,
+            format!(
+                "less than 64 KiB of the body arrived within {} s, so tallyd stored nothing; send the log again",
+                limit.as_secs()
+            ),
+        )
     }
 
     /// An upload has more than `max` bytes.
     pub(super) fn too_large(max: u64) -> Problem {
-        Problem::new(&TOO_LARGE, format!("an upload may have {} MiB; compress the log, split the log, or raise upload_max_mib", thousands(max >> 20)))
+        Problem::new(
+            &TOO_LARGE,
+            format!(
+                "an upload may have {} MiB; compress the log, split the log, or raise upload_max_mib",
+                thousands(max >> 20)
+            ),
+        )
     }
 
     /// `max` uploads are in progress already.
     pub(super) fn too_many(max: usize) -> Problem {
-        Problem::new(&TOO_MANY_UPLOADS, format!("{max} uploads are in progress, which is the maximum; try again when one of them is done"))
+        Problem::new(
+            &TOO_MANY_UPLOADS,
+            format!(
+                "{max} uploads are in progress, which is the maximum; try again when one of them is done"
+            ),
+        )
     }
 
     /// tallyd has no permission to write to a watched folder.
@@ -203,7 +241,9 @@ impl Problem {
 
     /// A bug of tallyd, which the journal has under this id.
     pub(super) fn internal(id: String) -> Problem {
-        let detail = format!("tallyd failed to make this answer because of a bug; its journal has the cause under the id {id}: please report it");
+        let detail = format!(
+            "tallyd failed to make this answer because of a bug; its journal has the cause under the id {id}: please report it"
+        );
         Problem { id: Some(id), ..Problem::new(&INTERNAL, detail) }
     }
 
@@ -232,8 +272,17 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Problem { code, parameter, detail, id } = self;
         let (status, title) = (code.status, code.title.to_owned());
-        let body = wire::Problem { kind: format!("/docs#{}", code.word), title, status: status.as_u16(), code: code.word, detail, parameter, id };
-        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
+        let body = wire::Problem {
+            kind: format!("/docs#{}", code.word),
+            title,
+            status: status.as_u16(),
+            code: code.word,
+            detail,
+            parameter,
+            id,
+        };
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], wire::json(&body)).into_response();
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -67,8 +67,13 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked, Problem> {
-        let pairs = Query::try_from_uri(&parts.uri).map_err(|error| Problem::bad_parameter(error.body_text()))?;
-        Ok(Asked { query: parts.uri.query().unwrap_or_default().to_owned(), pairs: pairs.0, headers: parts.headers.clone() })
+        let pairs =
+            Query::try_from_uri(&parts.uri).map_err(|error| Problem::bad_parameter(error.body_text()))?;
+        Ok(Asked {
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            pairs: pairs.0,
+            headers: parts.headers.clone(),
+        })
     }
 }
 
@@ -78,12 +83,21 @@ impl Asked {
         for (at, (name, _)) in self.pairs.iter().enumerate() {
             if !known.iter().any(|parameter| parameter.name == name) {
                 let names: Vec<&str> = known.iter().map(|parameter| parameter.name).collect();
-                let remedy =
-                    if names.is_empty() { "this path has no parameters".to_owned() } else { format!("the parameters of this path are {}", names.join(", ")) };
-                return Err(Problem::bad_parameter(format!("{name}: this parameter does not exist; {remedy}")).of(name));
+                let remedy = if names.is_empty() {
+                    "this path has no parameters".to_owned()
+                } else {
+                    format!("the parameters of this path are {}", names.join(", "))
+                };
+                return Err(Problem::bad_parameter(format!(
+                    "{name}: this parameter does not exist; {remedy}"
+                ))
+                .of(name));
             }
             if self.pairs.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(Problem::bad_parameter(format!("{name}: this parameter is given twice; give it once")).of(name));
+                return Err(Problem::bad_parameter(format!(
+                    "{name}: this parameter is given twice; give it once"
+                ))
+                .of(name));
             }
         }
         Ok(())
@@ -106,18 +120,34 @@ impl Asked {
     pub(super) fn count(&self, parameter: &Parameter) -> Result<Option<usize>, Problem> {
         let Parameter { name, kind, .. } = parameter;
         let most = if let Kind::Count(most) = kind { *most } else { usize::MAX };
-        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is not allowed; give a whole number from 1 to {most}")).of(name);
+        let wrong = |text| {
+            Problem::bad_parameter(format!(
+                "{name}: {text:?} is not allowed; give a whole number from 1 to {most}"
+            ))
+            .of(name)
+        };
         // `+5` would be a number to Rust.
-        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-        self.text(parameter).map(|text| number(text).filter(|count| (1..=most).contains(count)).ok_or_else(|| wrong(text))).transpose()
+        let number =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        self.text(parameter)
+            .map(|text| number(text).filter(|count| (1..=most).contains(count)).ok_or_else(|| wrong(text)))
+            .transpose()
     }
 
     /// The word, if the parameter allows it.
     pub(super) fn word(&self, parameter: &Parameter) -> Result<Option<&'static str>, Problem> {
         let Parameter { name, kind, .. } = parameter;
         let words = if let Kind::Words(words) = *kind { words } else { &[] };
-        let wrong = |text| Problem::bad_parameter(format!("{name}: {text:?} is not allowed; use one of {}", words.join(", "))).of(name);
-        self.text(parameter).map(|text| words.iter().find(|word| **word == text).copied().ok_or_else(|| wrong(text))).transpose()
+        let wrong = |text| {
+            Problem::bad_parameter(format!(
+                "{name}: {text:?} is not allowed; use one of {}",
+                words.join(", ")
+            ))
+            .of(name)
+        };
+        self.text(parameter)
+            .map(|text| words.iter().find(|word| **word == text).copied().ok_or_else(|| wrong(text)))
+            .transpose()
     }
 
     /// The day, or none for [`UNDATED`].
@@ -139,7 +169,10 @@ impl Asked {
         };
         let (from, to) = (period(&FROM)?.map(|period| period.first), period(&TO)?.map(|period| period.last));
         match (from, to) {
-            (Some(from), Some(to)) if from > to => Err(Problem::bad_parameter(format!("from: {from} is after to: {to}; swap the two days")).of("from")),
+            (Some(from), Some(to)) if from > to => {
+                Err(Problem::bad_parameter(format!("from: {from} is after to: {to}; swap the two days"))
+                    .of("from"))
+            }
             _ => Ok(Days { from, to }),
         }
     }
@@ -147,13 +180,18 @@ impl Asked {
     /// The format of the answer: the value of `parameter`, or else the format that the header Accept prefers, or else JSON.
     pub(super) fn format(&self, parameter: &Parameter) -> Result<Format, Problem> {
         let words = if let Kind::Words(words) = parameter.kind { words } else { &[] };
-        let of_word = |word| Format::ALL.into_iter().find(|format| format.word() == word).unwrap_or(Format::Json);
+        let of_word =
+            |word| Format::ALL.into_iter().find(|format| format.word() == word).unwrap_or(Format::Json);
         if let Some(word) = self.word(parameter)? {
             return Ok(of_word(word));
         }
         let accept = list(&self.headers, header::ACCEPT);
         // The first format wins a tie, which is JSON.
-        let wanted = words.iter().map(|word| of_word(word)).rev().max_by_key(|format| preference(&accept, format.media()));
+        let wanted = words
+            .iter()
+            .map(|word| of_word(word))
+            .rev()
+            .max_by_key(|format| preference(&accept, format.media()));
         Ok(wanted.filter(|format| preference(&accept, format.media()) > 0).unwrap_or(Format::Json))
     }
 }
@@ -187,7 +225,8 @@ pub(super) fn preference(accept: &str, media: &str) -> u32 {
 /// The weight in the parameters of an element of a header, in thousandths: 1000 without a weight, 0 if the weight is not
 /// valid.
 pub(super) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
-    let weight = parameters.find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
+    let weight = parameters
+        .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
     let number = |weight: &str| weight.parse().ok().filter(|weight| (0.0..=1.0).contains(weight));
     weight.map_or(1000, |weight| number(weight).map_or(0, |weight: f64| (weight * 1000.0) as u32))
 }
@@ -198,24 +237,36 @@ pub(super) fn parse_day(name: &str, text: &str, today: Day) -> Result<Option<Day
         return Ok(None);
     }
     let one = Period::parse(text, today).filter(|period| period.first == period.last);
-    one.map(|period| Some(period.first))
-        .ok_or_else(|| Problem::bad_parameter(format!("{name}: {text:?} is not a day; give a date such as 2021-03-22, or today, yesterday")).of(name))
+    one.map(|period| Some(period.first)).ok_or_else(|| {
+        Problem::bad_parameter(format!(
+            "{name}: {text:?} is not a day; give a date such as 2021-03-22, or today, yesterday"
+        ))
+        .of(name)
+    })
 }
 
 /// The variable part of the path.
 pub(super) fn path_part(name: &str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    path.map(|Path(part)| part).map_err(|_| Problem::bad_parameter(format!("{name}: the percent-decoded value must be UTF-8")).of(name))
+    path.map(|Path(part)| part).map_err(|_| {
+        Problem::bad_parameter(format!("{name}: the percent-decoded value must be UTF-8")).of(name)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    static FORMAT: Parameter = Parameter { name: "format", about: "", kind: Kind::Words(&["json", "csv", "ndjson"]) };
+    static FORMAT: Parameter =
+        Parameter { name: "format", about: "", kind: Kind::Words(&["json", "csv", "ndjson"]) };
     static LIMIT: Parameter = Parameter { name: "limit", about: "", kind: Kind::Count(10) };
 
     fn asked(query: &str, accept: &str) -> Asked {
-        let (mut parts, ()) = axum::http::Request::builder().uri(format!("/x?{query}")).header("accept", accept).body(()).unwrap().into_parts();
+        let (mut parts, ()) = axum::http::Request::builder()
+            .uri(format!("/x?{query}"))
+            .header("accept", accept)
+            .body(())
+            .unwrap()
+            .into_parts();
         let pairs = Query::try_from_uri(&parts.uri).unwrap().0;
         Asked { query: query.to_owned(), pairs, headers: std::mem::take(&mut parts.headers) }
     }

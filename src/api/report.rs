@@ -73,8 +73,10 @@ fn rows(api: &Api) -> Result<BTreeMap<String, wire::Reported>, Busy> {
 fn by_name<'a, T>(logs: impl Iterator<Item = (&'a [u8], T)>) -> BTreeMap<String, T> {
     // Names that are no text come first and keep their form. Of logs with the same name, the last one wins.
     let logs: BTreeMap<&[u8], T> = logs.collect();
-    let (texts, others): (Vec<_>, Vec<_>) = logs.into_iter().partition(|(name, _)| str::from_utf8(name).is_ok());
-    let mut shown_by: BTreeMap<String, T> = others.into_iter().map(|(name, said)| (shown(name), said)).collect();
+    let (texts, others): (Vec<_>, Vec<_>) =
+        logs.into_iter().partition(|(name, _)| str::from_utf8(name).is_ok());
+    let mut shown_by: BTreeMap<String, T> =
+        others.into_iter().map(|(name, said)| (shown(name), said)).collect();
     for (name, said) in texts {
         let mut text = shown(name);
         while shown_by.contains_key(&text) {
@@ -96,7 +98,9 @@ mod tests {
         let shown_by = by_name(names.iter().map(|name| (*name, *name)));
         assert_eq!(shown_by.len(), names.len(), "{:?}", shown_by.keys());
         assert_eq!(shown_by.values().collect::<std::collections::BTreeSet<_>>().len(), names.len());
-        for (text, name) in [("a.log", &b"a.log"[..]), (r"a\xff", b"a\xff"), (r"b\xff", b"b\xff"), (r"c\xff", br"c\xff")] {
+        for (text, name) in
+            [("a.log", &b"a.log"[..]), (r"a\xff", b"a\xff"), (r"b\xff", b"b\xff"), (r"c\xff", br"c\xff")]
+        {
             assert_eq!(shown_by[text], name, "{text}");
         }
     }

@@ -12,7 +12,10 @@ use axum::routing::{get, post};
 
 use super::large::{self, Room, Turns};
 use super::problem::Problem;
-use super::{Sources, caught, changes, days, docs, events, files, guard, health, metrics, openapi, pages, report, status, upload};
+use super::{
+    Sources, caught, changes, days, docs, events, files, guard, health, metrics, openapi, pages, report,
+    status, upload,
+};
 
 /// What the routes share.
 pub(super) struct Api {

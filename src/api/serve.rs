@@ -59,13 +59,23 @@ pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
     // Where there are few, most are for connections: a question that has too few waits, but in a crowd those who ask need places.
     let most = allowed.saturating_sub(used + kept.min(allowed / 4)).clamp(4, wanted as u64) as usize;
     if most < wanted {
-        warn!(allowed, "fewer descriptors are allowed than connections_max needs: at most {most} connections are held; raise the limit (ulimit -n)");
+        warn!(
+            allowed,
+            "fewer descriptors are allowed than connections_max needs: at most {most} connections are held; raise the limit (ulimit -n)"
+        );
     }
     Ok(most)
 }
 
 /// Serves until `stop` comes, then finishes the answers that have begun.
-pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls>, connections_max: usize, traffic: &Traffic, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Tls>,
+    connections_max: usize,
+    traffic: &Traffic,
+    stop: impl Future<Output = ()>,
+) {
     let crowd = Crowd::new(connections_max);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
@@ -79,13 +89,15 @@ pub(super) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
             match listener.accept().await {
                 Ok((stream, address)) => {
                     let member = crowd.enter().await;
-                    let (http, router, tls, watcher) = (http.clone(), router.clone(), tls.clone(), connections.watcher());
+                    let (http, router, tls, watcher) =
+                        (http.clone(), router.clone(), tls.clone(), connections.watcher());
                     let (open, crowd) = (traffic.connection(), Arc::clone(&crowd));
                     tokio::spawn(async move {
                         let life = Arc::clone(&member.life);
                         // It is open as long as it is attended to.
                         let descriptor = stream.as_raw_fd();
-                        let mut attending = Box::pin(attend(stream, address, Arc::clone(&life), http, router, tls, watcher));
+                        let mut attending =
+                            Box::pin(attend(stream, address, Arc::clone(&life), http, router, tls, watcher));
                         loop {
                             tokio::select! {
                                 () = &mut attending => break,
@@ -131,15 +143,29 @@ fn has_unread(descriptor: RawFd) -> bool {
 }
 
 /// Serves one connection.
-async fn attend(stream: TcpStream, address: SocketAddr, life: Arc<Life>, http: http1::Builder, router: Router, tls: Option<Tls>, watcher: Watcher) {
+async fn attend(
+    stream: TcpStream,
+    address: SocketAddr,
+    life: Arc<Life>,
+    http: http1::Builder,
+    router: Router,
+    tls: Option<Tls>,
+    watcher: Watcher,
+) {
     let since = Instant::now();
     if let Err(error) = set_options(&stream) {
         debug!(%error, "a connection is gone");
         return;
     }
-    let Some(tls) = tls else { return talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher).await };
+    let Some(tls) = tls else {
+        return talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher)
+            .await;
+    };
     match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher).await,
+        Ok(Ok(stream)) => {
+            talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher)
+                .await
+        }
         Ok(Err(error)) => debug!(%error, "a connection does not come about"),
         Err(_) => debug!("a handshake takes too long"),
     }
@@ -151,8 +177,14 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     Ok(nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER)?)
 }
 
-async fn talk<S>(gate: Gate<S>, life: Arc<Life>, peer: Peer, http: http1::Builder, router: Router, watcher: Watcher)
-where
+async fn talk<S>(
+    gate: Gate<S>,
+    life: Arc<Life>,
+    peer: Peer,
+    http: http1::Builder,
+    router: Router,
+    watcher: Watcher,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let routes = TowerToHyperService::new(router);
@@ -194,7 +226,10 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.get_mut().body).poll_frame(cx)
     }
 

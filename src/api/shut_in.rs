@@ -38,7 +38,10 @@ pub(super) fn watch(heritage: &Heritage) {
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(LOOK_EVERY);
-            let other = folders.iter().zip(&before).find(|(folder, before)| place(folder).is_some_and(|now| Some(now) != **before));
+            let other = folders
+                .iter()
+                .zip(&before)
+                .find(|(folder, before)| place(folder).is_some_and(|now| Some(now) != **before));
             if let Some((folder, _)) = other {
                 info!(folder = %folder.display(), "a folder was replaced; the api restarts to get the right to use the new one");
                 return terminate(pid());
@@ -73,8 +76,14 @@ fn rights(heritage: &Heritage) -> Vec<(PathBuf, Right)> {
     for file in settings.tls.iter().flat_map(|(cert, key)| [cert, key]) {
         // New files replace the certificate and the key under their names, which may be links.
         let real = fs::canonicalize(file).ok();
-        let folders = [Some(file.as_path()), real.as_deref()].map(|file| file.and_then(Path::parent).map(Path::to_owned));
-        read.extend(folders.into_iter().flatten().map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }));
+        let folders = [Some(file.as_path()), real.as_deref()]
+            .map(|file| file.and_then(Path::parent).map(Path::to_owned));
+        read.extend(
+            folders
+                .into_iter()
+                .flatten()
+                .map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }),
+        );
     }
     let mut rights: Vec<(PathBuf, Right)> = read.into_iter().map(|path| (path, Right::Read)).collect();
     if takes_uploads(heritage) {

@@ -61,7 +61,8 @@ fn columns(row: &impl Serialize) -> Vec<(String, Value)> {
     let mut columns = Vec::new();
     for (name, value) in members {
         match value {
-            Value::Array(values) => columns.extend(values.into_iter().enumerate().map(|(at, value)| (format!("{name}_{at:02}"), value))),
+            Value::Array(values) => columns
+                .extend(values.into_iter().enumerate().map(|(at, value)| (format!("{name}_{at:02}"), value))),
             value => columns.push((name, value)),
         }
     }
@@ -84,7 +85,12 @@ fn put_line(text: &mut String, cells: impl Iterator<Item = Value>) {
 }
 
 fn put_text(text: &mut String, cell: &str) {
-    let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{b}', '＝', '＋', '－', '＠']) { "'" } else { "" };
+    let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{b}', '＝', '＋', '－', '＠'])
+    {
+        "'"
+    } else {
+        ""
+    };
     if cell.contains([',', '"', '\r', '\n']) {
         let _ = write!(text, "\"{guard}{}\"", cell.replace('"', "\"\""));
     } else {
@@ -111,7 +117,10 @@ mod tests {
     #[track_caller]
     fn check(name: &'static str, cell: &str) {
         let csv = csv(&[Row { name, ..ROW }], &ROW);
-        assert_eq!(str::from_utf8(&csv).unwrap(), format!("name,count,why,whole,by_hour_00,by_hour_01,a\r\n{cell},0,,true,3,4,5\r\n"));
+        assert_eq!(
+            str::from_utf8(&csv).unwrap(),
+            format!("name,count,why,whole,by_hour_00,by_hour_01,a\r\n{cell},0,,true,3,4,5\r\n")
+        );
     }
 
     #[test]

@@ -82,17 +82,34 @@ fn mark(path: &Path) -> Mark {
 
 fn config(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
     let read = |setting: &str, path: &Path| {
-        fs::read(path).map_err(|error| format!("cannot read {setting} {}: {error}; let uid {} read the file, or set another one", path.display(), uid()))
+        fs::read(path).map_err(|error| {
+            format!(
+                "cannot read {setting} {}: {error}; let uid {} read the file, or set another one",
+                path.display(),
+                uid()
+            )
+        })
     };
     let (cert_pem, key_pem) = (read("tls_cert", cert)?, read("tls_key", key)?);
     let mode = fs::metadata(key).map_or(0, |data| data.permissions().mode());
     if mode & 0o007 != 0 {
         warn!(key = %key.display(), "every user of this machine can read the private key: run chmod 600 on the file");
     }
-    let bad_cert =
-        |why: &dyn std::fmt::Display| format!("tls_cert {}: {why}; the file must contain certificates in PEM, the one of this server first", cert.display());
-    let bad_key = |why: &dyn std::fmt::Display| format!("tls_key {}: {why}; the file must contain one private key in PEM, without a password", key.display());
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert_pem).collect::<Result<_, _>>().map_err(|error| bad_cert(&error))?;
+    let bad_cert = |why: &dyn std::fmt::Display| {
+        format!(
+            "tls_cert {}: {why}; the file must contain certificates in PEM, the one of this server first",
+            cert.display()
+        )
+    };
+    let bad_key = |why: &dyn std::fmt::Display| {
+        format!(
+            "tls_key {}: {why}; the file must contain one private key in PEM, without a password",
+            key.display()
+        )
+    };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert_pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad_cert(&error))?;
     if chain.is_empty() {
         return Err(bad_cert(&"the file contains no certificate"));
     }
@@ -100,10 +117,16 @@ fn config(cert: &Path, key: &Path) -> Result<ServerConfig, String> {
         PemError::NoItemsFound => bad_key(&"the file contains no key that tallyd can use"),
         error => bad_key(&error),
     })?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions();
     let built = builder.and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
-    let mut config =
-        built.map_err(|error| format!("tls_cert {} and tls_key {}: {error}; check that the two files belong together", cert.display(), key.display()))?;
+    let mut config = built.map_err(|error| {
+        format!(
+            "tls_cert {} and tls_key {}: {error}; check that the two files belong together",
+            cert.display(),
+            key.display()
+        )
+    })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -25,7 +25,18 @@ const BYTES_MAX: u64 = 4_096;
 /// Tokens with fewer distinct bytes can be guessed. Of a million random tokens of 16 hexadecimal digits, fewer than one has so few.
 const DISTINCT_MIN: usize = 5;
 /// Parts of tokens in documents and examples, in small letters, without `-` and `_`.
-const EXAMPLES: [&str; 10] = ["0123456789", "1234567890", "abcdefgh", "qwerty", "changeme", "replaceme", "password", "secret", "example", "yourtoken"];
+const EXAMPLES: [&str; 10] = [
+    "0123456789",
+    "1234567890",
+    "abcdefgh",
+    "qwerty",
+    "changeme",
+    "replaceme",
+    "password",
+    "secret",
+    "example",
+    "yourtoken",
+];
 
 /// The tokens, and the requests that need one.
 pub(super) struct Keys {
@@ -52,14 +63,25 @@ impl Keys {
     /// With a sentence for the person who set them.
     pub(super) fn read(heritage: &Heritage) -> Result<Keys, String> {
         let settings = &heritage.settings;
-        let admin = Token::read(heritage.token.as_ref(), settings.token_file.as_deref(), "TALLYD_TOKEN", "token_file")?;
-        let read = Token::read(heritage.read_token.as_ref(), settings.read_token_file.as_deref(), "TALLYD_READ_TOKEN", "read_token_file")?;
+        let admin = Token::read(
+            heritage.token.as_ref(),
+            settings.token_file.as_deref(),
+            "TALLYD_TOKEN",
+            "token_file",
+        )?;
+        let read = Token::read(
+            heritage.read_token.as_ref(),
+            settings.read_token_file.as_deref(),
+            "TALLYD_READ_TOKEN",
+            "read_token_file",
+        )?;
         if let (Some(admin), Some(read)) = (&admin, &read)
             && admin.is(read)
         {
             return Err("the read token and the admin token are the same: set two different ones, or only one of them".to_owned());
         }
-        let reading = Reading::of(read.is_some(), settings.insecure_no_auth, settings.listen.ip().is_loopback())?;
+        let reading =
+            Reading::of(read.is_some(), settings.insecure_no_auth, settings.listen.ip().is_loopback())?;
         Ok(Keys { admin, read, reading })
     }
 
@@ -75,7 +97,8 @@ impl Keys {
 
     /// The sentence of the status about reading without a token.
     pub(super) fn trouble(&self) -> Option<&'static str> {
-        (self.reading == Reading::OpenToAll).then_some("other machines can reach the API, and reading needs no token (insecure_no_auth)")
+        (self.reading == Reading::OpenToAll)
+            .then_some("other machines can reach the API, and reading needs no token (insecure_no_auth)")
     }
 
     /// Lets a request with these headers read, or says why not.
@@ -139,7 +162,9 @@ impl Shown {
         let one = fields.next().filter(|_| fields.next().is_none()).map(|field| field.as_bytes());
         let parts = one.and_then(|field| field.split_at_checked(memchr::memchr(b' ', field)?));
         match parts {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer") => Shown::Bearer(Token::of(token.trim_ascii())),
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer") => {
+                Shown::Bearer(Token::of(token.trim_ascii()))
+            }
             Some((scheme, login)) if scheme.eq_ignore_ascii_case(b"basic") => {
                 password(login.trim_ascii()).map_or(Shown::Nothing, |token| Shown::Basic(Token::of(&token)))
             }
@@ -185,7 +210,12 @@ impl Token {
     ///
     /// # Errors
     /// With a sentence for the person who set it.
-    fn read(variable: Option<&File>, file: Option<&Path>, variable_name: &str, setting: &str) -> Result<Option<Token>, String> {
+    fn read(
+        variable: Option<&File>,
+        file: Option<&Path>,
+        variable_name: &str,
+        setting: &str,
+    ) -> Result<Option<Token>, String> {
         if let Some(variable) = variable {
             let bytes = read_variable(variable).map_err(|error| format!("{variable_name}: {error}"))?;
             return Token::new(&bytes, variable_name).map(Some);
@@ -194,13 +224,20 @@ impl Token {
         let origin = format!("{setting} {}", path.display());
         let mut text = Vec::new();
         let read = File::open(path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
-        read.map_err(|error| format!("cannot read the {origin}: {error}; let uid {} read it, or name another file", crate::sys::process::uid()))?;
+        read.map_err(|error| {
+            format!(
+                "cannot read the {origin}: {error}; let uid {} read it, or name another file",
+                crate::sys::process::uid()
+            )
+        })?;
         let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         Token::new(line.trim_ascii(), &origin).map(Some)
     }
 
     fn new(token: &[u8], origin: &str) -> Result<Token, String> {
-        let remedy = format!("set a token of at least {BYTES_MIN} bytes, for example the output of `openssl rand -hex 32`");
+        let remedy = format!(
+            "set a token of at least {BYTES_MIN} bytes, for example the output of `openssl rand -hex 32`"
+        );
         if token.is_empty() {
             return Err(format!("{origin}: the token is empty; {remedy}"));
         }
@@ -209,10 +246,14 @@ impl Token {
         }
         // A token must fit into a header.
         if token.iter().any(|byte| !(0x21..=0x7e).contains(byte)) {
-            return Err(format!("{origin}: a token may only have visible ASCII characters, without spaces; {remedy}"));
+            return Err(format!(
+                "{origin}: a token may only have visible ASCII characters, without spaces; {remedy}"
+            ));
         }
         if is_weak(token) {
-            return Err(format!("{origin}: this token is an example or a repeated pattern, and can be guessed; {remedy}"));
+            return Err(format!(
+                "{origin}: this token is an example or a repeated pattern, and can be guessed; {remedy}"
+            ));
         }
         Ok(Token::of(token))
     }
@@ -223,7 +264,12 @@ impl Token {
 
     fn is(&self, other: &Token) -> bool {
         // The comparison reads all bytes, whatever the first ones are.
-        self.0.as_ref().iter().zip(other.0.as_ref()).fold(0, |differ, (one, two)| black_box(differ | (one ^ two))) == 0
+        self.0
+            .as_ref()
+            .iter()
+            .zip(other.0.as_ref())
+            .fold(0, |differ, (one, two)| black_box(differ | (one ^ two)))
+            == 0
     }
 }
 
@@ -232,10 +278,13 @@ fn is_weak(token: &[u8]) -> bool {
     let mut distinct = token.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
-    let is_repeated = (1..=token.len() / 2).any(|length| token.iter().zip(&token[length..]).all(|(one, two)| one == two));
+    let is_repeated =
+        (1..=token.len() / 2).any(|length| token.iter().zip(&token[length..]).all(|(one, two)| one == two));
     // `change-me` is `changeme`.
-    let small: Vec<u8> = token.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(u8::to_ascii_lowercase).collect();
-    let is_example = EXAMPLES.iter().any(|example| memchr::memmem::find(&small, example.as_bytes()).is_some());
+    let small: Vec<u8> =
+        token.iter().filter(|byte| !matches!(byte, b'-' | b'_')).map(u8::to_ascii_lowercase).collect();
+    let is_example =
+        EXAMPLES.iter().any(|example| memchr::memmem::find(&small, example.as_bytes()).is_some());
     distinct.len() < DISTINCT_MIN || is_repeated || is_example
 }
 
@@ -263,8 +312,11 @@ mod tests {
     #[test]
     fn only_the_token_is_the_token() {
         let token = token(ADMIN).unwrap();
-        let is_shown = |field: &[u8]| matches!(Shown::of(&headers(&[field])), Shown::Bearer(shown) if token.is(&shown));
-        for shown in [&b"Bearer Ahm4oo7aiqu9Eiph"[..], b"bearer Ahm4oo7aiqu9Eiph", b"Bearer  Ahm4oo7aiqu9Eiph "] {
+        let is_shown =
+            |field: &[u8]| matches!(Shown::of(&headers(&[field])), Shown::Bearer(shown) if token.is(&shown));
+        for shown in
+            [&b"Bearer Ahm4oo7aiqu9Eiph"[..], b"bearer Ahm4oo7aiqu9Eiph", b"Bearer  Ahm4oo7aiqu9Eiph "]
+        {
             assert!(is_shown(shown), "{}", shown.escape_ascii());
         }
         for shown in [
@@ -302,14 +354,16 @@ mod tests {
 
     #[test]
     fn who_may_do_what() {
-        let code = |answer: Result<(), Problem>| answer.map_or_else(|problem| problem.status().as_u16(), |()| 200);
+        let code =
+            |answer: Result<(), Problem>| answer.map_or_else(|problem| problem.status().as_u16(), |()| 200);
         let both = |keys: &Keys, shown: &[&str]| {
             let shown: Vec<&[u8]> = shown.iter().map(|field| field.as_bytes()).collect();
             (code(keys.may_read(&headers(&shown))), code(keys.may_change(&headers(&shown))))
         };
         let (admin, read) = ("Bearer Ahm4oo7aiqu9Eiph", "Bearer ooPh3eizuu1Ohqu5");
         // The user of both is `any`.
-        let (admin_login, read_login) = ("Basic YW55OkFobTRvbzdhaXF1OUVpcGg=", "Basic YW55Om9vUGgzZWl6dXUxT2hxdTU=");
+        let (admin_login, read_login) =
+            ("Basic YW55OkFobTRvbzdhaXF1OUVpcGg=", "Basic YW55Om9vUGgzZWl6dXUxT2hxdTU=");
         let keys = Keys { admin: token(ADMIN), read: token(READ), reading: Reading::NeedsToken };
         assert_eq!(both(&keys, &[]), (401, 401));
         assert_eq!(both(&keys, &["Bearer wrong"]), (401, 401));
@@ -317,9 +371,15 @@ mod tests {
         assert_eq!(both(&keys, &[read]), (200, 403));
         assert_eq!(both(&keys, &[read, admin]), (401, 401));
         assert_eq!((both(&keys, &[admin_login]), both(&keys, &[read_login])), ((200, 403), (200, 403)));
-        assert_eq!((both(&keys, &["Basic YW55Ondyb25n"]), both(&keys, &["Basic ?"])), ((401, 401), (401, 401)));
+        assert_eq!(
+            (both(&keys, &["Basic YW55Ondyb25n"]), both(&keys, &["Basic ?"])),
+            ((401, 401), (401, 401))
+        );
         let keys = Keys { admin: token(ADMIN), read: None, reading: Reading::OpenOnLoopback };
-        assert_eq!((both(&keys, &[]), both(&keys, &[read]), both(&keys, &[admin])), ((200, 401), (200, 401), (200, 200)));
+        assert_eq!(
+            (both(&keys, &[]), both(&keys, &[read]), both(&keys, &[admin])),
+            ((200, 401), (200, 401), (200, 200))
+        );
         assert_eq!(both(&keys, &[admin_login]), (200, 403));
         let keys = Keys { admin: None, read: token(READ), reading: Reading::NeedsToken };
         assert_eq!((both(&keys, &[]), both(&keys, &[read])), ((401, 403), (200, 403)));
@@ -337,15 +397,27 @@ mod tests {
             (true, true, true, Err(())),
             (true, true, false, Err(())),
         ] {
-            assert_eq!(Reading::of(has_read_token, insecure_no_auth, is_loopback).map_err(drop), want, "{has_read_token} {insecure_no_auth} {is_loopback}");
+            assert_eq!(
+                Reading::of(has_read_token, insecure_no_auth, is_loopback).map_err(drop),
+                want,
+                "{has_read_token} {insecure_no_auth} {is_loopback}"
+            );
         }
     }
 
     #[test]
     fn a_token_that_cannot_be_is_refused_with_the_remedy() {
-        for (token, word) in [(&b""[..], "is empty"), (b"Ahm4oo7aiqu9Eip", "15 bytes"), (b"Ahm4oo7aiqu9Ei g", "visible"), (b"Ahm4oo7aiqu9Eip\xff", "visible")] {
+        for (token, word) in [
+            (&b""[..], "is empty"),
+            (b"Ahm4oo7aiqu9Eip", "15 bytes"),
+            (b"Ahm4oo7aiqu9Ei g", "visible"),
+            (b"Ahm4oo7aiqu9Eip\xff", "visible"),
+        ] {
             let Err(error) = Token::new(token, "token_file x") else { panic!("{}", token.escape_ascii()) };
-            assert!(error.starts_with("token_file x: ") && error.contains(word) && error.contains("openssl rand"), "{error}");
+            assert!(
+                error.starts_with("token_file x: ") && error.contains(word) && error.contains("openssl rand"),
+                "{error}"
+            );
         }
     }
 
@@ -364,11 +436,22 @@ mod tests {
             "token-of-an-example",
             "replace-me-by-openssl-rand-hex-32",
         ] {
-            let error = Token::new(token.as_bytes(), "TALLYD_TOKEN").err().unwrap_or_else(|| panic!("{token} is taken"));
-            assert!(error.contains("can be guessed") && error.contains("openssl rand -hex 32") && !error.contains(token), "{error}");
+            let error = Token::new(token.as_bytes(), "TALLYD_TOKEN")
+                .err()
+                .unwrap_or_else(|| panic!("{token} is taken"));
+            assert!(
+                error.contains("can be guessed")
+                    && error.contains("openssl rand -hex 32")
+                    && !error.contains(token),
+                "{error}"
+            );
         }
         // As `openssl rand -hex 32`, `openssl rand -base64 18`, `pwgen 16` make them.
-        for token in ["6b0c4ef5ef4bf2a9c86f5f1d7f3c57a2e8d19bb04b7c11f3d2a0ce65e7a9f014", "mV8t3oYcF1+gk2ZQbZP0rTj7", "Ahm4oo7aiqu9Eiph"] {
+        for token in [
+            "6b0c4ef5ef4bf2a9c86f5f1d7f3c57a2e8d19bb04b7c11f3d2a0ce65e7a9f014",
+            "mV8t3oYcF1+gk2ZQbZP0rTj7",
+            "Ahm4oo7aiqu9Eiph",
+        ] {
             assert!(Token::new(token.as_bytes(), "x").is_ok(), "{token}");
         }
     }
@@ -377,7 +460,10 @@ mod tests {
     #[test]
     fn the_tokens_that_we_show_are_refused() {
         let secret = include_str!("../../deploy/kubernetes/secret.yaml");
-        let shown = secret.lines().find_map(|line| line.trim().strip_prefix("read-token: ")).expect("the secret has a token");
+        let shown = secret
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("read-token: "))
+            .expect("the secret has a token");
         assert!(Token::new(shown.as_bytes(), "x").is_err(), "{shown}");
     }
 }

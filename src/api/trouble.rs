@@ -39,9 +39,17 @@ pub(super) fn all(header: &Header, logs: OfLogs, keys: &Keys) -> [Trouble; 7] {
     let Header { full, troubled, watching, state_error, .. } = *header;
     let state = || {
         let error = io::Error::from_raw_os_error(state_error);
-        format!("tallyd cannot write to the state folder: {error}; counting continues, and tallyd tries to write again")
+        format!(
+            "tallyd cannot write to the state folder: {error}; counting continues, and tallyd tries to write again"
+        )
     };
-    let folders = || format!("cannot read {} of the watched folders (tallyd runs as uid {}); the journal names them", thousands(troubled), uid());
+    let folders = || {
+        format!(
+            "cannot read {} of the watched folders (tallyd runs as uid {}); the journal names them",
+            thousands(troubled),
+            uid()
+        )
+    };
     [
         ("board", full.then(|| "there are more logs or days than the board has rows; raise board_logs and restart tallyd".to_owned())),
         ("folders", (troubled > 0).then(folders)),
@@ -72,7 +80,8 @@ fn unreadable(rows: &[LogRow], sources: &Sources) -> Option<String> {
     let sentences: Vec<String> = counts
         .iter()
         .map(|((folder, why), count)| {
-            let folder = settings.logs.get(*folder).map_or(String::new(), |folder| folder.display().to_string());
+            let folder =
+                settings.logs.get(*folder).map_or(String::new(), |folder| folder.display().to_string());
             why.sentence(*count, &folder, uid(), &sources.accounts)
         })
         .collect();

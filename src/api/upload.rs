@@ -76,7 +76,12 @@ pub(super) struct Uploads {
 
 impl Uploads {
     pub(super) fn new(settings: &Settings) -> Uploads {
-        Uploads { settings: settings.clone(), permits: Semaphore::new(UPLOADS_MAX), under_way: Mutex::default(), ending: AtomicBool::new(false) }
+        Uploads {
+            settings: settings.clone(),
+            permits: Semaphore::new(UPLOADS_MAX),
+            under_way: Mutex::default(),
+            ending: AtomicBool::new(false),
+        }
     }
 
     /// The settings that uploads follow.
@@ -106,7 +111,9 @@ pub(super) fn clear(sources: &Sources) {
 
 pub(super) fn routes() -> Router<Arc<Api>> {
     // The slash behind the folder may be percent-encoded.
-    Router::new().route("/api/v1/files/{id}", put(put_file)).route("/api/v1/files/{id}/{*rest}", put(put_in_folder))
+    Router::new()
+        .route("/api/v1/files/{id}", put(put_file))
+        .route("/api/v1/files/{id}/{*rest}", put(put_in_folder))
 }
 
 /// The name of the log in the path.
@@ -125,17 +132,38 @@ static REPLACE: Parameter = Parameter {
 /// The parameters of an upload.
 pub(super) static OF_UPLOAD: &[&Parameter] = &[&REPLACE];
 
-async fn put_file(State(api): Shared, path: Result<Path<String>, PathRejection>, asked: Result<Asked, Problem>, request: Request) -> Response {
+async fn put_file(
+    State(api): Shared,
+    path: Result<Path<String>, PathRejection>,
+    asked: Result<Asked, Problem>,
+    request: Request,
+) -> Response {
     upload(&api, path_part("name", path), asked, request).await
 }
 
-async fn put_in_folder(State(api): Shared, path: Result<Path<(String, String)>, PathRejection>, asked: Result<Asked, Problem>, request: Request) -> Response {
-    upload(&api, path_part("name", path.map(|Path((folder, rest))| Path(format!("{folder}/{rest}")))), asked, request).await
+async fn put_in_folder(
+    State(api): Shared,
+    path: Result<Path<(String, String)>, PathRejection>,
+    asked: Result<Asked, Problem>,
+    request: Request,
+) -> Response {
+    upload(
+        &api,
+        path_part("name", path.map(|Path((folder, rest))| Path(format!("{folder}/{rest}")))),
+        asked,
+        request,
+    )
+    .await
 }
 
 /// Stores an upload. The rest of a refused upload is read for a while: without this, the client would see a broken connection
 /// instead of the answer.
-async fn upload(api: &Api, name: Result<String, Problem>, asked: Result<Asked, Problem>, request: Request) -> Response {
+async fn upload(
+    api: &Api,
+    name: Result<String, Problem>,
+    asked: Result<Asked, Problem>,
+    request: Request,
+) -> Response {
     let (head, body) = request.into_parts();
     // A client that waits for `100 Continue` has sent nothing.
     let waits = head.headers.contains_key(header::EXPECT);
@@ -146,7 +174,9 @@ async fn upload(api: &Api, name: Result<String, Problem>, asked: Result<Asked, P
             if !waits || incoming.taken > 0 {
                 tokio::spawn(tokio::time::timeout(REFUSED, async move {
                     let before = incoming.taken;
-                    while incoming.taken - before < REFUSED_BYTES_MAX && matches!(incoming.next().await, Ok(Some(_))) {}
+                    while incoming.taken - before < REFUSED_BYTES_MAX
+                        && matches!(incoming.next().await, Ok(Some(_)))
+                    {}
                 }));
             }
             problem.into_response()
@@ -167,7 +197,8 @@ async fn take(
     let replace = asked.word(&REPLACE)? == Some("true");
     check_meaning(headers, replace)?;
     let uploads = &sources.uploads;
-    let target = Target::new(&name?, &uploads.settings).map_err(|wrong| Problem::bad_parameter(format!("name: {wrong}")).of("name"))?;
+    let target = Target::new(&name?, &uploads.settings)
+        .map_err(|wrong| Problem::bad_parameter(format!("name: {wrong}")).of("name"))?;
     let max = uploads.settings.upload_max;
     let length = incoming.body.size_hint().exact();
     if length.is_some_and(|length| length > max) {
@@ -178,7 +209,11 @@ async fn take(
         let (sources, target) = (Arc::clone(sources), target.clone());
         move || {
             // Refuses at once what would be refused at the end.
-            if draft::is_taken(&target.path)? && !replace { Err(draft::taken()) } else { Draft::begin(sources, target, length) }
+            if draft::is_taken(&target.path)? && !replace {
+                Err(draft::taken())
+            } else {
+                Draft::begin(sources, target, length)
+            }
         }
     };
     let draft = blocking(begin).await?;
@@ -191,7 +226,8 @@ async fn take(
     if promises {
         promise(sources, &mut draft, &target.name).await?;
     }
-    let (mut draft, replaced) = blocking(move || draft.place(replace).map(|replaced| (draft, replaced))).await?;
+    let (mut draft, replaced) =
+        blocking(move || draft.place(replace).map(|replaced| (draft, replaced))).await?;
     // The waiting below must not keep other uploads out.
     drop(permit);
     let log = seen(sources, draft.id, &target.name).await;
@@ -206,29 +242,46 @@ async fn take(
 /// Refuses headers that ask for more than storing the body: RFC 9110 forbids ignoring them.
 fn check_meaning(headers: &HeaderMap, replace: bool) -> Result<(), Problem> {
     if headers.contains_key(header::CONTENT_RANGE) {
-        return Err(Problem::new(&BAD_REQUEST, "an upload must be a whole log; leave out Content-Range and send all of the log"));
+        return Err(Problem::new(
+            &BAD_REQUEST,
+            "an upload must be a whole log; leave out Content-Range and send all of the log",
+        ));
     }
     if !headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Problem::new(&LENGTH_REQUIRED, "send Content-Length, or send the body in chunks; for an empty log, send Content-Length: 0"));
+        return Err(Problem::new(
+            &LENGTH_REQUIRED,
+            "send Content-Length, or send the body in chunks; for an empty log, send Content-Length: 0",
+        ));
     }
     // `If-None-Match: *` means the same as an upload without replace=true.
     let is_new = |value: &HeaderValue| value == "*" && !replace;
     let conditions = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
-    if conditions.iter().any(|name| headers.contains_key(name)) || !headers.get_all(header::IF_NONE_MATCH).iter().all(is_new) {
+    if conditions.iter().any(|name| headers.contains_key(name))
+        || !headers.get_all(header::IF_NONE_MATCH).iter().all(is_new)
+    {
         return Err(Problem::new(
             &BAD_REQUEST,
             "uploads do not support conditions such as If-Match: leave them out; an upload replaces a log of the same name only with ?replace=true",
         ));
     }
-    let is_known = |value: &HeaderValue| value.to_str().is_ok_and(|coding| CODINGS.iter().any(|known| coding.trim().eq_ignore_ascii_case(known)));
+    let is_known = |value: &HeaderValue| {
+        value
+            .to_str()
+            .is_ok_and(|coding| CODINGS.iter().any(|known| coding.trim().eq_ignore_ascii_case(known)))
+    };
     if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_known) {
-        return Err(Problem::new(&UNKNOWN_CODING, format!("the body must be uncompressed, or compressed by one of {}", CODINGS.join(", "))));
+        return Err(Problem::new(
+            &UNKNOWN_CODING,
+            format!("the body must be uncompressed, or compressed by one of {}", CODINGS.join(", ")),
+        ));
     }
     Ok(())
 }
 
 /// Runs work that may wait for a disk.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     spawn_blocking(work).await.unwrap_or_else(|_| Err(Problem::disk(GIVEN_UP)))
 }
 
@@ -251,7 +304,9 @@ impl Incoming {
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let start = Instant::now();
         let body = &mut self.body;
-        let frame = tokio::time::timeout(self.left, poll_fn(|context| Pin::new(&mut *body).poll_frame(context))).await;
+        let frame =
+            tokio::time::timeout(self.left, poll_fn(|context| Pin::new(&mut *body).poll_frame(context)))
+                .await;
         self.left = self.left.saturating_sub(start.elapsed());
         match frame {
             Err(_) => Err(Problem::stalled(STALL)),
@@ -306,7 +361,11 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
             let (file, log) = (draft.id, row.id);
             // The store has no log of which nothing is counted, unless the log is being counted again by other rules.
             let is_nothing = row.counted_to == 0 && asked.contains_key(&log);
-            if !stored(sources, log, move |meta| meta.map_or(is_nothing, |meta| meta.successors.contains(&file))).await {
+            if !stored(sources, log, move |meta| {
+                meta.map_or(is_nothing, |meta| meta.successors.contains(&file))
+            })
+            .await
+            {
                 left.push(log);
             }
         }
@@ -349,7 +408,9 @@ async fn seen(sources: &Sources, file: (u64, u64), name: &[u8]) -> Option<u64> {
             Some(row) if row.state != LogState::Counting || late => return Some(row.id),
             None if late => return None,
             // Without notifications of changes, the next scan may be far away.
-            None if !asked && (start.elapsed() >= LOOK || sources.board.header().watching != Watching::Notified) => {
+            None if !asked
+                && (start.elapsed() >= LOOK || sources.board.header().watching != Watching::Notified) =>
+            {
                 asked = ask(sources, job::Request::Look).is_ok();
             }
             _ => {}
@@ -365,7 +426,12 @@ fn answer(target: &Target, bytes: u64, log: Option<u64>, replaced: bool) -> Resp
         Some(_) if replaced => StatusCode::OK,
         Some(_) => StatusCode::CREATED,
     };
-    let body = json(&wire::Uploaded { id: log.map(wire::file_id), name: shown(&target.name), bytes, url: url.clone() });
+    let body = json(&wire::Uploaded {
+        id: log.map(wire::file_id),
+        name: shown(&target.name),
+        bytes,
+        url: url.clone(),
+    });
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
     if let Some(url) = url.and_then(|url| url.parse().ok()) {
         response.headers_mut().insert(header::LOCATION, url);

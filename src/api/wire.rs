@@ -160,7 +160,8 @@ pub(super) fn file_id(id: u64) -> String {
 
 /// The log with this id.
 pub(super) fn log_of(file_id: &str) -> Option<u64> {
-    let is_written_so = file_id.len() == 16 && file_id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_written_so =
+        file_id.len() == 16 && file_id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_written_so.then(|| u64::from_str_radix(file_id, 16).ok()).flatten()
 }
 
@@ -229,7 +230,14 @@ impl Quarantined {
 
     /// A quarantined range of a log.
     pub(super) fn range(log: &LogRow, from: u64, to: u64, why: Reason) -> Quarantined {
-        Quarantined { file: file_id(log.id), name: shown(&log.name), from, to, bytes: to.saturating_sub(from), reason: reason(why) }
+        Quarantined {
+            file: file_id(log.id),
+            name: shown(&log.name),
+            from,
+            to,
+            bytes: to.saturating_sub(from),
+            reason: reason(why),
+        }
     }
 }
 
@@ -252,7 +260,13 @@ pub(super) struct DayOfAll {
 
 impl From<&DayRow> for DayOfAll {
     fn from(row: &DayRow) -> DayOfAll {
-        DayOfAll { day: day_name(row.day), numbers: Numbers::from(&row.totals), files: row.files, complete: row.complete, unique_ips_at_least: row.at_least }
+        DayOfAll {
+            day: day_name(row.day),
+            numbers: Numbers::from(&row.totals),
+            files: row.files,
+            complete: row.complete,
+            unique_ips_at_least: row.at_least,
+        }
     }
 }
 
@@ -450,7 +464,10 @@ fn unreadable(errno: i32) -> String {
 pub(super) fn reason(reason: Reason) -> Option<String> {
     Some(match reason {
         Reason::Nothing => return None,
-        Reason::Signal(number) => format!("every worker that counted this range died of {}", crate::sys::process::Death::Signal(number)),
+        Reason::Signal(number) => format!(
+            "every worker that counted this range died of {}",
+            crate::sys::process::Death::Signal(number)
+        ),
         Reason::Exit(code) => format!("every worker that counted this range ended with code {code}"),
         Reason::Hang => "every worker that counted this range hung".to_owned(),
         Reason::Unreadable(errno) => unreadable(errno),

@@ -27,7 +27,12 @@ impl DayRow {
     /// As the words of a row.
     pub(super) fn to_words(self) -> [u64; DAY_WORDS] {
         let mut data = [0; DAY_WORDS];
-        data[..4].copy_from_slice(&[u64::from(self.used), self.day.map_or(0, |day| day.number().into()), self.files, flags(self.complete, self.at_least)]);
+        data[..4].copy_from_slice(&[
+            u64::from(self.used),
+            self.day.map_or(0, |day| day.number().into()),
+            self.files,
+            flags(self.complete, self.at_least),
+        ]);
         data[4..].copy_from_slice(&self.totals.to_words());
         data
     }

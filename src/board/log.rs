@@ -38,8 +38,15 @@ pub enum LogState {
 
 impl LogState {
     /// All states, each at its number.
-    pub const ALL: [LogState; 7] =
-        [LogState::Counting, LogState::Live, LogState::Final, LogState::Gone, LogState::Duplicate, LogState::Quarantined, LogState::Skipped];
+    pub const ALL: [LogState; 7] = [
+        LogState::Counting,
+        LogState::Live,
+        LogState::Final,
+        LogState::Gone,
+        LogState::Duplicate,
+        LogState::Quarantined,
+        LogState::Skipped,
+    ];
 
     /// Their words, in the same order.
     pub const NAMES: [&str; 7] = ["counting", "live", "final", "gone", "duplicate", "quarantined", "skipped"];
@@ -110,11 +117,20 @@ impl LogRow {
         let name = &self.name[..self.name.len().min(NAME_BYTES_MAX)];
         let day = self.day.map_or(0, |day| day.number().into());
         let flags = flags(self.complete, self.at_least) | if self.doubt().is_some() { DOUBTFUL } else { 0 };
-        let first = [self.id, day, self.state as u64, flags, self.size, self.counted_to, self.file.0, self.file.1];
+        let first =
+            [self.id, day, self.state as u64, flags, self.size, self.counted_to, self.file.0, self.file.1];
         data[..8].copy_from_slice(&first);
         let Quarantine { bytes, from, to } = self.quarantine;
         let group = self.group.map_or(NO_GROUP, u64::from);
-        data[8..LOG_NUMBERS].copy_from_slice(&[bytes, from, to, self.reason.to_word(), name.len() as u64, self.duplicate_of, group]);
+        data[8..LOG_NUMBERS].copy_from_slice(&[
+            bytes,
+            from,
+            to,
+            self.reason.to_word(),
+            name.len() as u64,
+            self.duplicate_of,
+            group,
+        ]);
         data[LOG_NUMBERS..LOG_NUMBERS + Totals::WORDS].copy_from_slice(&self.totals.to_words());
         for (word, bytes) in data[LOG_NUMBERS + Totals::WORDS..].iter_mut().zip(name.chunks(8)) {
             let mut eight = [0; 8];
@@ -126,7 +142,24 @@ impl LogRow {
 
     /// The row of these words.
     pub(super) fn from_words(data: &[u64; LOG_WORDS]) -> LogRow {
-        let [id, day, state, flags, size, counted_to, device, inode, bytes, from, to, reason, name_length, duplicate_of, group, ..] = *data;
+        let [
+            id,
+            day,
+            state,
+            flags,
+            size,
+            counted_to,
+            device,
+            inode,
+            bytes,
+            from,
+            to,
+            reason,
+            name_length,
+            duplicate_of,
+            group,
+            ..,
+        ] = *data;
         let name = data[LOG_NUMBERS + Totals::WORDS..].iter().flat_map(|word| word.to_le_bytes());
         let (complete, at_least) = of_flags(flags);
         LogRow {
@@ -156,7 +189,12 @@ impl LogRow {
 
     /// What is short of it.
     pub fn brief(&self) -> LogBrief {
-        LogBrief { state: self.state, quarantined_bytes: self.quarantine.bytes, reason: self.reason, has_doubt: self.doubt().is_some() }
+        LogBrief {
+            state: self.state,
+            quarantined_bytes: self.quarantine.bytes,
+            reason: self.reason,
+            has_doubt: self.doubt().is_some(),
+        }
     }
 
     /// Why the numbers of the log are doubtful.
@@ -167,7 +205,9 @@ impl LogRow {
     /// Why the log cannot be read, if that is so.
     pub fn unreadable(&self) -> Option<Unreadable> {
         match self.reason {
-            Reason::Unreadable(errno) if self.brief().is_unreadable() => Some(Unreadable { errno, group: self.group }),
+            Reason::Unreadable(errno) if self.brief().is_unreadable() => {
+                Some(Unreadable { errno, group: self.group })
+            }
             _ => None,
         }
     }
@@ -188,7 +228,9 @@ pub struct LogBrief {
 
 impl LogBrief {
     /// What the first words of a row say; nothing if it is not used.
-    pub(super) fn from_words([id, _, state, flags, _, _, _, _, quarantined_bytes, _, _, reason]: &[u64; 12]) -> Option<LogBrief> {
+    pub(super) fn from_words(
+        [id, _, state, flags, _, _, _, _, quarantined_bytes, _, _, reason]: &[u64; 12],
+    ) -> Option<LogBrief> {
         (*id != 0).then(|| LogBrief {
             state: LogState::from_word(*state),
             quarantined_bytes: *quarantined_bytes,

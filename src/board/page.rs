@@ -163,7 +163,10 @@ impl Roster {
     /// Reads a line.
     pub fn get(&self, line: usize) -> RosterEntry {
         let pid = self.0[line * 2].load(Relaxed);
-        RosterEntry { pid: u32::try_from(pid).ok().filter(|pid| *pid > 0).map(u32::cast_signed), restarts: self.0[line * 2 + 1].load(Relaxed) }
+        RosterEntry {
+            pid: u32::try_from(pid).ok().filter(|pid| *pid > 0).map(u32::cast_signed),
+            restarts: self.0[line * 2 + 1].load(Relaxed),
+        }
     }
 }
 

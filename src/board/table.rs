@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::counters::Counters;
 use super::day::{DAY_WORDS, DayRow, SHARE_WORDS, ShareRow};
-use super::header::{ANNOUNCED, COUNTERS, DAYS_USED, GENERATION, HEADER_WORDS, Header, LOGS_USED, LOOKED_AT, READY, SHARES_USED};
+use super::header::{
+    ANNOUNCED, COUNTERS, DAYS_USED, GENERATION, HEADER_WORDS, Header, LOGS_USED, LOOKED_AT, READY,
+    SHARES_USED,
+};
 use super::log::{LOG_WORDS, LogBrief, LogRow};
 use super::row::{publish, read, row_words};
 use crate::sys::memory::{SharedMemory, SharedWords};
@@ -29,7 +32,10 @@ impl BoardSize {
     }
 
     fn words(self) -> usize {
-        HEADER_WORDS + self.logs * row_words(LOG_WORDS) + self.days * row_words(DAY_WORDS) + self.shares * row_words(SHARE_WORDS)
+        HEADER_WORDS
+            + self.logs * row_words(LOG_WORDS)
+            + self.days * row_words(DAY_WORDS)
+            + self.shares * row_words(SHARE_WORDS)
     }
 }
 
@@ -73,8 +79,10 @@ impl Board {
     pub fn found(&self) -> (Vec<LogRow>, Vec<DayRow>, Vec<ShareRow>) {
         let View { size, .. } = self.0;
         let logs = (0..self.0.logs_used()).map(|at| self.0.log(at).unwrap_or_default());
-        let days = (0..size.days.min(self.0.header(DAYS_USED) as usize)).map(|at| self.0.day(at).unwrap_or_default());
-        let shares = (0..size.shares.min(self.0.header(SHARES_USED) as usize)).map(|at| self.0.share(at).unwrap_or_default());
+        let days = (0..size.days.min(self.0.header(DAYS_USED) as usize))
+            .map(|at| self.0.day(at).unwrap_or_default());
+        let shares = (0..size.shares.min(self.0.header(SHARES_USED) as usize))
+            .map(|at| self.0.share(at).unwrap_or_default());
         (logs.collect(), days.collect(), shares.collect())
     }
 
@@ -201,7 +209,10 @@ impl BoardReader {
     /// # Errors
     /// If a row changes each time it is looked at.
     pub fn logs(&self) -> Result<Vec<LogRow>, Busy> {
-        (0..self.0.logs_used()).map(|at| self.0.log(at)).filter(|row| row.as_ref().map_or(true, |row| row.id != 0)).collect()
+        (0..self.0.logs_used())
+            .map(|at| self.0.log(at))
+            .filter(|row| row.as_ref().map_or(true, |row| row.id != 0))
+            .collect()
     }
 
     /// All days, ascending; the one without a date first.
@@ -221,7 +232,10 @@ impl BoardReader {
     /// # Errors
     /// If a row changes each time it is looked at.
     pub fn shares(&self, log: u64) -> Result<Vec<ShareRow>, Busy> {
-        let mut shares = self.all_shares().filter(|row| row.as_ref().map_or(true, |row| row.log == log)).collect::<Result<Vec<_>, Busy>>()?;
+        let mut shares = self
+            .all_shares()
+            .filter(|row| row.as_ref().map_or(true, |row| row.log == log))
+            .collect::<Result<Vec<_>, Busy>>()?;
         shares.sort_by_key(|row| row.day);
         Ok(shares)
     }
@@ -261,7 +275,8 @@ impl View {
     }
 
     fn share_row(&self, at: usize) -> &[AtomicU64] {
-        let start = HEADER_WORDS + self.size.logs * row_words(LOG_WORDS) + self.size.days * row_words(DAY_WORDS);
+        let start =
+            HEADER_WORDS + self.size.logs * row_words(LOG_WORDS) + self.size.days * row_words(DAY_WORDS);
         self.row(start, at, row_words(SHARE_WORDS))
     }
 
@@ -310,7 +325,8 @@ mod tests {
     fn rows_read_back() {
         let size = BoardSize { logs: 4, days: 3, shares: 5 };
         let memory = Board::memory(size).unwrap();
-        let (board, reader) = (Board::open(&memory, size).unwrap(), BoardReader::open(&memory, size).unwrap());
+        let (board, reader) =
+            (Board::open(&memory, size).unwrap(), BoardReader::open(&memory, size).unwrap());
         assert_eq!(reader.header(), Header::default());
         let totals = Totals { parsed: 7, hours: [3; 24], ipv6: 9, ..Totals::default() };
         let day = Day::new(2021, 3, 22);
@@ -333,12 +349,20 @@ mod tests {
         for name in [&b"a\xff.log"[..], b"", &[b'x'; NAME_BYTES_MAX]] {
             let log = LogRow { name: name.to_vec(), ..log.clone() };
             board.set_log(2, &log);
-            let brief = LogBrief { state: log.state, quarantined_bytes: 4096, reason: log.reason, has_doubt: false };
-            assert_eq!((reader.log(9).unwrap(), reader.log(8).unwrap(), reader.log(0).unwrap()), (Some(log.clone()), None, None));
+            let brief =
+                LogBrief { state: log.state, quarantined_bytes: 4096, reason: log.reason, has_doubt: false };
+            assert_eq!(
+                (reader.log(9).unwrap(), reader.log(8).unwrap(), reader.log(0).unwrap()),
+                (Some(log.clone()), None, None)
+            );
             assert_eq!(log.brief(), brief);
-            assert_eq!((reader.logs().unwrap(), reader.briefs().collect::<Result<Vec<_>, _>>().unwrap()), (vec![log], vec![brief]));
+            assert_eq!(
+                (reader.logs().unwrap(), reader.briefs().collect::<Result<Vec<_>, _>>().unwrap()),
+                (vec![log], vec![brief])
+            );
         }
-        let doubtful = LogRow { totals: Totals { malformed: 10, other: 1, ..Totals::default() }, group: None, ..log };
+        let doubtful =
+            LogRow { totals: Totals { malformed: 10, other: 1, ..Totals::default() }, group: None, ..log };
         board.set_log(2, &doubtful);
         assert_eq!(reader.log(9).unwrap(), Some(doubtful.clone()));
         let briefs: Vec<LogBrief> = reader.briefs().collect::<Result<_, _>>().unwrap();
@@ -372,10 +396,14 @@ mod tests {
             board.set_header(&header, false);
         }
         assert_eq!(reader.header(), Header { generation: 1, ..header });
-        let counters = Counters { parsed: 1, malformed: 2, blank: 3, bytes: 4, ranges: 5, writes: 6, write_failures: 7 };
+        let counters =
+            Counters { parsed: 1, malformed: 2, blank: 3, bytes: 4, ranges: 5, writes: 6, write_failures: 7 };
         for times in 1..3 {
             board.add(&counters);
-            assert_eq!(reader.counters(), Counters::from_words(counters.to_words().map(|number| number * times)));
+            assert_eq!(
+                reader.counters(),
+                Counters::from_words(counters.to_words().map(|number| number * times))
+            );
         }
         board.set_looked_at(8);
         assert_eq!((reader.looked_at(), reader.header()), (8, Header { generation: 1, ..header }));

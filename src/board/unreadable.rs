@@ -23,13 +23,18 @@ pub struct Unreadable {
 impl Unreadable {
     /// Returns why the log at `path` could not be read, which the system refused with `errno`.
     pub fn of(errno: i32, path: &Path) -> Unreadable {
-        let about = fs::metadata(path).ok().filter(|about| about.mode() & GROUP_READS != 0 && about.gid() != 0);
+        let about =
+            fs::metadata(path).ok().filter(|about| about.mode() & GROUP_READS != 0 && about.gid() != 0);
         Unreadable { errno, group: about.map(|about| about.gid()) }
     }
 
     /// The sentence on `count` logs of a folder: what cannot be read, why, and the remedy. `uid`: the user that tallyd runs as.
     pub fn sentence(self, count: u64, folder: &str, uid: u32, accounts: &Accounts) -> String {
-        let (logs, they, their) = if count == 1 { ("1 log".to_owned(), "it", "its") } else { (format!("{count} logs"), "them", "their") };
+        let (logs, they, their) = if count == 1 {
+            ("1 log".to_owned(), "it", "its")
+        } else {
+            (format!("{count} logs"), "them", "their")
+        };
         let user = accounts.user(uid);
         let runs_as = user.map_or(format!("uid {uid}"), |user| format!("{user}, uid {uid}"));
         let why = Errno::from_raw(self.errno).desc();
@@ -41,7 +46,8 @@ impl Unreadable {
                 format!("add this user to {their} group, `usermod -aG {group} {user}`, and restart tallyd")
             }
             (Some(gid), None) => {
-                let group = accounts.group(gid).map_or(format!("gid {gid}"), |group| format!("{group}, gid {gid}"));
+                let group =
+                    accounts.group(gid).map_or(format!("gid {gid}"), |group| format!("{group}, gid {gid}"));
                 format!("run tallyd with {their} group ({group}), for example `docker run --group-add {gid}`")
             }
             (None, _) => format!("let uid {uid} read {they}, for example `setfacl -m u:{uid}:r LOG`"),

@@ -77,7 +77,10 @@ impl Logs {
     }
 
     fn patterns(&self) -> Result<Patterns, BadSetting> {
-        Ok(Patterns { include: Globs::new(self.include.clone(), "--include: ")?, exclude: Globs::new(self.exclude.clone(), "--exclude: ")? })
+        Ok(Patterns {
+            include: Globs::new(self.include.clone(), "--include: ")?,
+            exclude: Globs::new(self.exclude.clone(), "--exclude: ")?,
+        })
     }
 
     /// Runs `act` with the paths and the patterns, unless they are refused.
@@ -133,15 +136,21 @@ fn rows(counts: &Counts) -> Vec<Row> {
 
 impl Verify {
     pub(super) fn run(&self) -> ExitCode {
-        let names = self.client_rule.map_or(vec![RuleName::FirstField, RuleName::BeforeDashes], |rule| vec![rule]);
+        let names =
+            self.client_rule.map_or(vec![RuleName::FirstField, RuleName::BeforeDashes], |rule| vec![rule]);
         let rules: Vec<Rules> = names.iter().map(|name| Rules { client: (*name).into() }).collect();
         self.logs.with("verify", |paths, patterns| {
             let verdicts = verify(paths, patterns, &rules);
-            let of_rules = names.iter().zip(&verdicts.by_rule).flat_map(|(rule, logs)| logs.iter().map(move |(path, agree)| (rule, path, *agree)));
-            let text: String = of_rules.clone().map(|(rule, path, agree)| verdict(*rule, path, agree)).collect();
+            let of_rules = names
+                .iter()
+                .zip(&verdicts.by_rule)
+                .flat_map(|(rule, logs)| logs.iter().map(move |(path, agree)| (rule, path, *agree)));
+            let text: String =
+                of_rules.clone().map(|(rule, path, agree)| verdict(*rule, path, agree)).collect();
             print(text.as_bytes());
             verdicts.notes.iter().for_each(|note| complain(note));
-            let (code, differ) = (fail_if_any(&verdicts.errors), of_rules.clone().any(|(_, _, agree)| !agree));
+            let (code, differ) =
+                (fail_if_any(&verdicts.errors), of_rules.clone().any(|(_, _, agree)| !agree));
             if differ { ExitCode::FAILURE } else { code }
         })
     }

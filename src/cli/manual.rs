@@ -35,13 +35,17 @@ impl Man {
         for name in &self.command {
             let Some(found) = page.find_subcommand(name) else {
                 let command = self.command.join(" ");
-                return fail_if_any(&[format!("tallyd has no command `{command}`; `tallyd help` lists the commands")]);
+                return fail_if_any(&[format!(
+                    "tallyd has no command `{command}`; `tallyd help` lists the commands"
+                )]);
             };
             page = found.clone();
         }
         let mut text = Vec::new();
         // Writing to memory does not fail.
-        let _ = clap_mangen::Man::new(page).source(concat!("tallyd ", env!("CARGO_PKG_VERSION"))).render(&mut text);
+        let _ = clap_mangen::Man::new(page)
+            .source(concat!("tallyd ", env!("CARGO_PKG_VERSION")))
+            .render(&mut text);
         print(&text);
         ExitCode::SUCCESS
     }

@@ -4,8 +4,14 @@
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // In a short word, two errors make another word.
     let errors_max = if word.chars().count() < 5 { 1 } else { 2 };
-    let errors = |name: &str| if word.len() >= 3 && name.starts_with(word) { 1 } else { distance(word, name) };
-    names.into_iter().map(|name| (errors(name), name)).filter(|(errors, _)| *errors <= errors_max).min().map(|(_, name)| name)
+    let errors =
+        |name: &str| if word.len() >= 3 && name.starts_with(word) { 1 } else { distance(word, name) };
+    names
+        .into_iter()
+        .map(|name| (errors(name), name))
+        .filter(|(errors, _)| *errors <= errors_max)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// The number of typing errors between two words: letters that are missing, added, wrong, or swapped with a neighbour
@@ -34,7 +40,14 @@ mod tests {
 
     #[test]
     fn typing_errors_are_counted() {
-        for (one, two, errors) in [("", "", 0), ("a", "", 1), ("conut", "count", 1), ("staus", "status", 1), ("verfiy", "verify", 1), ("abc", "xyz", 3)] {
+        for (one, two, errors) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("conut", "count", 1),
+            ("staus", "status", 1),
+            ("verfiy", "verify", 1),
+            ("abc", "xyz", 3),
+        ] {
             assert_eq!((distance(one, two), distance(two, one)), (errors, errors), "{one} {two}");
         }
     }
@@ -42,7 +55,14 @@ mod tests {
     #[test]
     fn the_nearest_name_is_found_and_others_are_not() {
         let names = ["serve", "count", "verify", "status", "report", "store", "healthcheck", "man"];
-        for (word, name) in [("conut", "count"), ("staus", "status"), ("reprot", "report"), ("health", "healthcheck"), ("mna", "man"), ("Count", "count")] {
+        for (word, name) in [
+            ("conut", "count"),
+            ("staus", "status"),
+            ("reprot", "report"),
+            ("health", "healthcheck"),
+            ("mna", "man"),
+            ("Count", "count"),
+        ] {
             assert_eq!(nearest(word, names), Some(name), "{word}");
         }
         for word in ["logs", "files", "frobnicate", "nginx", "", "s", "mn x"] {

@@ -58,7 +58,10 @@ impl Status {
 impl Daemon {
     pub(super) fn healthcheck(&self) -> ExitCode {
         // This path never needs a token.
-        match self.find().and_then(|daemon| ask(daemon.listen(), daemon.tls_cert.as_deref(), None, "/healthz")) {
+        match self
+            .find()
+            .and_then(|daemon| ask(daemon.listen(), daemon.tls_cert.as_deref(), None, "/healthz"))
+        {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => fail_if_any(&[error]),
         }
@@ -67,7 +70,8 @@ impl Daemon {
     /// The address of the daemon, from flags, environment and its configuration file.
     fn find(&self) -> Result<Whereabouts, String> {
         let Daemon { listen, tls_cert, read_token_file, token_file, config } = self;
-        let (listen, tls_cert, read_token_file, token_file) = (listen.clone(), tls_cert.clone(), read_token_file.clone(), token_file.clone());
+        let (listen, tls_cert, read_token_file, token_file) =
+            (listen.clone(), tls_cert.clone(), read_token_file.clone(), token_file.clone());
         let given = Whereabouts { listen, tls_cert, read_token_file, token_file, state: None };
         given.or_of(config.as_deref()).map_err(|error| error.to_string())
     }
@@ -79,7 +83,9 @@ fn token(daemon: &Whereabouts) -> Result<Option<String>, String> {
     let token = variable("TALLYD_READ_TOKEN").or_else(|| variable("TALLYD_TOKEN"));
     let token = match (token, daemon.read_token_file.as_ref().or(daemon.token_file.as_ref())) {
         (None, Some(file)) => {
-            let cannot = |error| format!("cannot read the token file {}: {error}; let this user read the file", file.display());
+            let cannot = |error| {
+                format!("cannot read the token file {}: {error}; let this user read the file", file.display())
+            };
             std::fs::read_to_string(file).map_err(cannot)?.lines().next().map(str::to_owned)
         }
         (token, _) => token,

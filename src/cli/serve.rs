@@ -44,7 +44,9 @@ pub(super) fn run_unnamed(serve: Serve, matches: &ArgMatches) -> ExitCode {
 pub(super) fn run(mut serve: Serve, matches: &ArgMatches) -> ExitCode {
     if let Some(file) = serve.folders.iter().find(|path| path.is_file()) {
         let file = file.display();
-        return bad_usage(&format!("{file} is a file, not a folder: `tallyd count {file}` counts a file once, `tallyd serve --logs DIR` watches a folder"));
+        return bad_usage(&format!(
+            "{file} is a file, not a folder: `tallyd count {file}` counts a file once, `tallyd serve --logs DIR` watches a folder"
+        ));
     }
     if !serve.folders.is_empty() {
         // A folder on the command line replaces those of the environment, as the flag does.
@@ -56,7 +58,9 @@ pub(super) fn run(mut serve: Serve, matches: &ArgMatches) -> ExitCode {
             return bad_usage(&sentence);
         }
         if let Err(remedy) = check_variable(&name) {
-            complain(&format!("the environment variable {name} is not a setting and has no effect; {remedy}"));
+            complain(&format!(
+                "the environment variable {name} is not a setting and has no effect; {remedy}"
+            ));
         }
     }
     let settle = move || Settings::settle(serve.given.clone(), serve.config.as_deref());
@@ -87,8 +91,12 @@ fn check_variable(name: &str) -> Result<(), String> {
     let is_of_service = rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_");
     let is_of_tests = cfg!(debug_assertions) && rest.starts_with("FAULT");
     let command = command_line();
-    let arguments = std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
-    let mut known: Vec<&str> = arguments.filter_map(clap::Arg::get_env).filter_map(|name| name.to_str()?.strip_prefix("TALLYD_")).collect();
+    let arguments =
+        std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
+    let mut known: Vec<&str> = arguments
+        .filter_map(clap::Arg::get_env)
+        .filter_map(|name| name.to_str()?.strip_prefix("TALLYD_"))
+        .collect();
     known.extend(["TOKEN", "READ_TOKEN"]);
     if is_of_service || is_of_tests || known.contains(&rest) {
         return Ok(());

@@ -91,7 +91,9 @@ impl Report {
     pub(super) fn run(&self) -> ExitCode {
         let (from, to) = (self.from.map(|days| days.first), self.to.map(|days| days.last));
         match from.zip(to) {
-            Some((from, to)) if from > to => fail_if_any(&[format!("--from {from} is after --to {to}: give the earlier day as --from")]),
+            Some((from, to)) if from > to => {
+                fail_if_any(&[format!("--from {from} is after --to {to}: give the earlier day as --from")])
+            }
             _ => self.state.with(|state| stored::report(state, from, to, self.json)),
         }
     }

@@ -38,6 +38,11 @@ const fn bounds(name: &'static str, least: u64, most: u64, unit: &'static str) -
 
 /// Returns the value of the setting `name` if it is within the setting's bounds; `origin` starts the error.
 pub(super) fn within(name: &str, value: u64, origin: &str) -> Result<u64, BadSetting> {
-    let Bounds { least, most, .. } = BOUNDS.iter().find(|bounds| bounds.name == name).expect("each setting that is a number has bounds");
-    if (least..=most).contains(&&value) { Ok(value) } else { Err(BadSetting(format!("{origin}{value} is not within {least} to {most}"))) }
+    let Bounds { least, most, .. } =
+        BOUNDS.iter().find(|bounds| bounds.name == name).expect("each setting that is a number has bounds");
+    if (least..=most).contains(&&value) {
+        Ok(value)
+    } else {
+        Err(BadSetting(format!("{origin}{value} is not within {least} to {most}")))
+    }
 }

@@ -23,16 +23,22 @@ pub(super) fn read_file(path: &Path) -> Result<Given, BadSetting> {
     })?;
     // The message of the parser lists the settings that are known.
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
+        let line = error
+            .span()
+            .map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
         let unknown = error.message().strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
         let sentence = unknown.and_then(refuse_renamed);
-        let sentence = sentence.unwrap_or_else(|| format!("{}; config/tallyd.toml in tallyd's sources lists every setting", error.message()));
+        let sentence = sentence.unwrap_or_else(|| {
+            format!("{}; config/tallyd.toml in tallyd's sources lists every setting", error.message())
+        });
         BadSetting(format!("{}:{line}: {sentence}", path.display()))
     })
 }
 
 /// Reads a list, or a single text as a list of one: `logs = "/var/log/nginx"`.
-pub(super) fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<T>>, D::Error> {
+pub(super) fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    input: D,
+) -> Result<Option<Vec<T>>, D::Error> {
     struct OneOrMany<T>(PhantomData<T>);
 
     impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {

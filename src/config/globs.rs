@@ -30,7 +30,9 @@ impl Globs {
             GlobBuilder::new(&whole).literal_separator(true).backslash_escape(true).build()
         };
         let wrong = |pattern: &str, why: &dyn std::fmt::Display| {
-            BadSetting(format!("{origin}{pattern:?} is not a valid pattern: {why}; examples: access.log*, 2021*.log.gz, old/**, and [*] for a literal star"))
+            BadSetting(format!(
+                "{origin}{pattern:?} is not a valid pattern: {why}; examples: access.log*, 2021*.log.gz, old/**, and [*] for a literal star"
+            ))
         };
         let mut set = GlobSet::builder();
         for pattern in &patterns {
@@ -80,7 +82,8 @@ mod tests {
     fn patterns_match_names_relative_to_the_folder() {
         let check = |pattern: &str, yes: &[&str], no: &[&str]| {
             let globs = Globs::new(vec![pattern.to_owned()], "").unwrap();
-            yes.iter().for_each(|name| assert!(globs.set().is_match(name), "{pattern} does not match {name}"));
+            yes.iter()
+                .for_each(|name| assert!(globs.set().is_match(name), "{pattern} does not match {name}"));
             no.iter().for_each(|name| assert!(!globs.set().is_match(name), "{pattern} matches {name}"));
         };
         check("*.log", &["a.log", "sub/a.log", "a/b/c.log", ".log"], &["a.log.1", "a.log/b"]);

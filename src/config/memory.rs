@@ -15,7 +15,13 @@ pub(super) struct Defaults {
 
 impl Defaults {
     /// The defaults without a memory limit.
-    const FREE: Defaults = Defaults { memory_budget_mib: 256, cache_mib: 256, worker_memory_mib: 1024, range_mib: 32, question: u64::MAX };
+    const FREE: Defaults = Defaults {
+        memory_budget_mib: 256,
+        cache_mib: 256,
+        worker_memory_mib: 1024,
+        range_mib: 32,
+        question: u64::MAX,
+    };
 
     /// The defaults for a limit of all processes together, in bytes, of which `workers` are workers: never more than
     /// without a limit.
@@ -61,7 +67,8 @@ mod tests {
     #[test]
     fn a_limit_is_shared_out() {
         let shares = |mib: u64, workers| {
-            let Defaults { memory_budget_mib, cache_mib, worker_memory_mib, range_mib, question } = Defaults::within(Some(mib << 20), workers);
+            let Defaults { memory_budget_mib, cache_mib, worker_memory_mib, range_mib, question } =
+                Defaults::within(Some(mib << 20), workers);
             [memory_budget_mib, cache_mib, worker_memory_mib, range_mib, question >> 20]
         };
         assert_eq!(shares(1024, 2), [256, 128, 256, 16, 128]);
@@ -75,7 +82,10 @@ mod tests {
     #[test]
     fn what_is_given_beyond_the_limit_is_named() {
         let excess = |limit: Option<u64>, budget, cache, worker| {
-            super::excess(limit.map(|mib| mib << 20), &[("memory_budget_mib", budget), ("cache_mib", cache), ("worker_memory_mib", worker)])
+            super::excess(
+                limit.map(|mib| mib << 20),
+                &[("memory_budget_mib", budget), ("cache_mib", cache), ("worker_memory_mib", worker)],
+            )
         };
         assert_eq!(excess(None, Some(1_000_000), None, None), None);
         assert_eq!(excess(Some(256), None, None, None), None);

@@ -7,7 +7,9 @@ const RENAMED: [(&str, &str); 2] = [("log_format", "journal_format"), ("rule", "
 /// (`TALLYD_LOG_FORMAT`) or a line of the configuration file (`log_format`), in the same form.
 pub fn renamed(given: &str) -> Option<String> {
     let forms: [fn(&str) -> String; 3] = [flag, variable, str::to_owned];
-    forms.into_iter().find_map(|form| RENAMED.iter().find(|(old, _)| form(old) == given).map(|(_, new)| form(new)))
+    forms
+        .into_iter()
+        .find_map(|form| RENAMED.iter().find(|(old, _)| form(old) == given).map(|(_, new)| form(new)))
 }
 
 /// Returns the sentence that refuses the old name `given`, if it is one.

@@ -30,7 +30,8 @@ impl Whereabouts {
     /// # Errors
     /// For a file that cannot be read or parsed, with a remedy.
     pub fn or_of(self, file: Option<&Path>) -> Result<Whereabouts, BadSetting> {
-        let Given { state, listen, tls_cert, read_token_file, token_file, .. } = file.map_or(Ok(Given::default()), read_file)?;
+        let Given { state, listen, tls_cert, read_token_file, token_file, .. } =
+            file.map_or(Ok(Given::default()), read_file)?;
         // Either token is enough, so a token from a flag wins over both tokens of the file.
         let no_token = self.read_token_file.is_none() && self.token_file.is_none();
         Ok(Whereabouts {

@@ -78,11 +78,7 @@ impl Content {
         }
         match (self.anchor, other.anchor) {
             (Some(one), Some(two)) if (one.at, one.length) == (two.at, two.length) => {
-                if one.hash == two.hash {
-                    Shown::Same
-                } else {
-                    Shown::Other
-                }
+                if one.hash == two.hash { Shown::Same } else { Shown::Other }
             }
             _ => Shown::Likely,
         }
@@ -102,7 +98,13 @@ impl Content {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn begins_file(&self, place: &Place, size: u64, closely: bool, look: &mut impl Look) -> io::Result<bool> {
+    pub fn begins_file(
+        &self,
+        place: &Place,
+        size: u64,
+        closely: bool,
+        look: &mut impl Look,
+    ) -> io::Result<bool> {
         let is_known = self.anchor.is_some() || self.blocks.iter().any(|hash| *hash != UNSEEN);
         if size < self.to || (closely && !is_known) {
             return Ok(false);
@@ -119,7 +121,13 @@ impl Content {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn begins_with_file(&self, place: &Place, size: u64, own: Option<&Place>, look: &mut impl Look) -> io::Result<bool> {
+    pub fn begins_with_file(
+        &self,
+        place: &Place,
+        size: u64,
+        own: Option<&Place>,
+        look: &mut impl Look,
+    ) -> io::Result<bool> {
         let count = blocks_within(size).min(self.blocks.len());
         if size > self.to || !self.has_blocks_of(place, count, look)? {
             return Ok(false);
@@ -163,13 +171,19 @@ mod tests {
             Sample::of(at, &bytes[at as usize..][..length as usize]).hash
         });
         let start = bytes.len().saturating_sub(1024);
-        Content { to, blocks: blocks.collect(), anchor: (to > 0).then(|| Sample::of(start as u64, &bytes[start..])) }
+        Content {
+            to,
+            blocks: blocks.collect(),
+            anchor: (to > 0).then(|| Sample::of(start as u64, &bytes[start..])),
+        }
     }
 
     #[test]
     fn what_was_not_seen_is_like_nothing() {
         let hole = Content { to: 64, blocks: vec![UNSEEN; 4], anchor: None };
-        assert!(!hole.shares_blocks(&content(&[7; 64])) && content(&[7; 64]).shares_blocks(&content(&[8; 64])));
+        assert!(
+            !hole.shares_blocks(&content(&[7; 64])) && content(&[7; 64]).shares_blocks(&content(&[8; 64]))
+        );
     }
 
     #[test]
@@ -177,7 +191,9 @@ mod tests {
         let text: Vec<u8> = (0..200_000u32).map(|at| (at % 251) as u8 ^ (at >> 8) as u8).collect();
         let mut other = text.clone();
         other[70_000] ^= 1; // within no block but that of its own anchor
-        for (length, shown) in [(0, Shown::Likely), (10, Shown::Likely), (70_500, Shown::Likely), (200_000, Shown::Same)] {
+        for (length, shown) in
+            [(0, Shown::Likely), (10, Shown::Likely), (70_500, Shown::Likely), (200_000, Shown::Same)]
+        {
             assert_eq!(content(&text[..length]).begins(&content(&text)), shown, "{length}");
         }
         assert_eq!(content(&text).begins(&content(&text[..100])), Shown::Other);

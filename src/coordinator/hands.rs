@@ -80,7 +80,10 @@ impl Coordinator<'_> {
                             self.take(answer, &job, file, result);
                         }
                         (_, flight) => {
-                            warn!(worker, "a worker sent an answer that is not valid; the worker is replaced");
+                            warn!(
+                                worker,
+                                "a worker sent an answer that is not valid; the worker is replaced"
+                            );
                             *hand = Hand { channel: None, flight };
                         }
                     }
@@ -123,7 +126,11 @@ impl Coordinator<'_> {
                 let Some(next) = next_job(&mut self.ledger, pressed, &mut self.let_through) else { return };
                 let opened = scan::open(&next.path, next.file).and_then(|file| {
                     let same = all_hold(&next.samples, &file)?;
-                    let raw = if next.job.stream.is_some() { peek::raw_samples(&file, next.job.range.to())? } else { Vec::new() };
+                    let raw = if next.job.stream.is_some() {
+                        peek::raw_samples(&file, next.job.range.to())?
+                    } else {
+                        Vec::new()
+                    };
                     Ok((file, same, raw))
                 });
                 self.inflight.note(self.ledger.suspects());
@@ -145,7 +152,8 @@ impl Coordinator<'_> {
                         if error.kind() == io::ErrorKind::NotFound {
                             self.scan_soon();
                         }
-                        self.ledger.cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
+                        self.ledger
+                            .cannot_open(next.job.number, error.raw_os_error().unwrap_or(libc::ENOENT));
                     }
                 }
                 self.stale = true;

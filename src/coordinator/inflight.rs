@@ -16,7 +16,8 @@ use super::scan::FileId;
 use crate::range::Range;
 use crate::sys::private;
 
-const HEAD: &str = concat!("tallyd ", env!("CARGO_PKG_VERSION"), " inflight: device inode from to strikes kills flying");
+const HEAD: &str =
+    concat!("tallyd ", env!("CARGO_PKG_VERSION"), " inflight: device inode from to strikes kills flying");
 
 /// A range that was or is in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,13 +60,19 @@ impl Inflight {
     /// Notes what is in flight now.
     pub fn note(&mut self, flights: impl Iterator<Item = Suspect>) {
         let lines = flights.map(|Suspect { file: (device, inode), range, strikes, kills, flying }| {
-            format!("{device} {inode} {} {} {strikes} {kills} {}\n", range.from(), range.to(), u8::from(flying))
+            format!(
+                "{device} {inode} {} {} {strikes} {kills} {}\n",
+                range.from(),
+                range.to(),
+                u8::from(flying)
+            )
         });
         let text = [format!("{HEAD}\n")].into_iter().chain(lines).collect::<String>();
         let Some(file) = &self.file else { return };
         if text != self.written {
             // A death between the two leaves a line that is cut, or one too many: both only tell of a range that was in flight.
-            let written = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
+            let written =
+                file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
             self.written = text;
             match written {
                 Ok(()) => self.failing = false,
@@ -96,7 +103,13 @@ fn parse(text: &str) -> Vec<Suspect> {
         let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
         let [device, inode, from, to, strikes, kills, flying] = numbers[..] else { return None };
         let range = Range::new(from, to)?;
-        Some(Suspect { file: (device, inode), range, strikes: u32::try_from(strikes).ok()?, kills: u32::try_from(kills).ok()?, flying: flying == 1 })
+        Some(Suspect {
+            file: (device, inode),
+            range,
+            strikes: u32::try_from(strikes).ok()?,
+            kills: u32::try_from(kills).ok()?,
+            flying: flying == 1,
+        })
     };
     lines.lines().filter_map(suspect).collect()
 }
@@ -109,7 +122,13 @@ mod tests {
     fn what_was_in_flight_is_known_after_a_death_and_not_after_a_stop() {
         let state = std::env::temp_dir().join(format!("tallyd-inflight-{}", std::process::id()));
         fs::create_dir_all(&state).unwrap();
-        let suspect = |from, kills| Suspect { file: (1, 2), range: Range::new(from, from + 9).unwrap(), strikes: 1, kills, flying: kills > 0 };
+        let suspect = |from, kills| Suspect {
+            file: (1, 2),
+            range: Range::new(from, from + 9).unwrap(),
+            strikes: 1,
+            kills,
+            flying: kills > 0,
+        };
         let (mut inflight, left) = Inflight::open(&state);
         assert_eq!(left, []);
         inflight.note([suspect(0, 0), suspect(100, 3)].into_iter());
@@ -118,11 +137,17 @@ mod tests {
         assert_eq!(left, [suspect(100, 3)]);
         inflight.forget();
         assert_eq!(Inflight::open(&state).1, []);
-        for text in ["", "x", "tallyd 0.0.0 inflight: device inode from to strikes kills flying\n1 2 3 4 5 6 1\n"] {
+        for text in
+            ["", "x", "tallyd 0.0.0 inflight: device inode from to strikes kills flying\n1 2 3 4 5 6 1\n"]
+        {
             fs::write(state.join("inflight"), text).unwrap();
             assert_eq!(Inflight::open(&state).1, [], "{text:?}");
         }
-        fs::write(state.join("inflight"), format!("{HEAD}\n1 2 3\n1 2 9 9 0 0 1\n1 2 3 4 5 x 1\n1 2 0 9 1 7 1\n")).unwrap();
+        fs::write(
+            state.join("inflight"),
+            format!("{HEAD}\n1 2 3\n1 2 9 9 0 0 1\n1 2 3 4 5 x 1\n1 2 0 9 1 7 1\n"),
+        )
+        .unwrap();
         assert_eq!(Inflight::open(&state).1, [suspect(0, 7)]);
         fs::remove_dir_all(&state).unwrap();
     }

@@ -99,7 +99,8 @@ impl Keeper {
     /// # Errors
     /// If the system has no thread or no descriptors for it.
     pub fn start(state: &Path, host: &Host, lock: StateLock) -> io::Result<Keeper> {
-        let mut shelf = Shelf { state: state.to_owned(), host: host.clone(), folder: folder::of(state, host), lock };
+        let mut shelf =
+            Shelf { state: state.to_owned(), host: host.clone(), folder: folder::of(state, host), lock };
         let (tasks, todo) = channel();
         let (done, reports) = channel();
         let (wake, waker) = lifeline()?;
@@ -210,12 +211,18 @@ impl Shelf {
                 let made = self.make();
                 Report::Wrote { made: matches!(made, Ok(true)), logs: self.write(snapshots, made.map(drop)) }
             }
-            Task::Remove(log) => Report::Removed(log, keep_locked(&mut self.lock).and_then(|_| folder::remove(&self.folder, log))),
+            Task::Remove(log) => Report::Removed(
+                log,
+                keep_locked(&mut self.lock).and_then(|_| folder::remove(&self.folder, log)),
+            ),
             Task::Look => Report::Looked { made: self.make().unwrap_or(false) },
             Task::Load(path, log, day) => Report::Loaded(log, day, load(&path, day).map_err(unusable)),
             Task::Unite(wanted, present) => {
                 let United { days, wrong } = unite_days(&wanted, &present);
-                Report::United(days, wrong.into_iter().map(|(log, trouble)| (log, unusable(trouble))).collect())
+                Report::United(
+                    days,
+                    wrong.into_iter().map(|(log, trouble)| (log, unusable(trouble))).collect(),
+                )
             }
         }
     }
@@ -226,11 +233,17 @@ impl Shelf {
         if self.folder.is_dir() { Ok(is_new) } else { folder::make(&self.state, &self.host).map(|_| true) }
     }
 
-    fn write(&self, snapshots: Vec<(Meta, Option<DayClients>)>, made: io::Result<()>) -> Vec<(u64, Duration, Result<(), Unusable>)> {
+    fn write(
+        &self,
+        snapshots: Vec<(Meta, Option<DayClients>)>,
+        made: io::Result<()>,
+    ) -> Vec<(u64, Duration, Result<(), Unusable>)> {
         let (mut files, mut reports) = (Vec::new(), Vec::new());
         for (meta, clients) in snapshots {
             let (log, start) = (meta.log, Instant::now());
-            let encoded = clients.map_or_else(|| self.stored(&meta), Ok).and_then(|clients| bytes_of(&meta, &clients).map_err(Unusable::Failed));
+            let encoded = clients
+                .map_or_else(|| self.stored(&meta), Ok)
+                .and_then(|clients| bytes_of(&meta, &clients).map_err(Unusable::Failed));
             match encoded {
                 Ok(bytes) => files.push((log, bytes, start.elapsed())),
                 Err(error) => reports.push((log, start.elapsed(), Err(error))),
@@ -243,25 +256,36 @@ impl Shelf {
             Err(error) => all.iter().map(|_| Err(again(&error))).collect(),
         };
         let each = start.elapsed() / u32::try_from(files.len().max(1)).unwrap_or(1);
-        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| (*log, *took + each, written.map_err(Unusable::Failed))));
+        reports.extend(
+            files
+                .iter()
+                .zip(written)
+                .map(|((log, _, took), written)| (*log, *took + each, written.map_err(Unusable::Failed))),
+        );
         reports
     }
 
     /// The clients that a log's partial has, but those that are to be removed.
     fn stored(&self, meta: &Meta) -> Result<DayClients, Unusable> {
         let days = load(&folder::path(&self.folder, meta.log), None).map_err(unusable)?;
-        Ok(days.into_iter().filter(|(day, _)| !meta.is_removed(*day)).map(|(day, clients)| (day, Arc::new(clients))).collect())
+        Ok(days
+            .into_iter()
+            .filter(|(day, _)| !meta.is_removed(*day))
+            .map(|(day, clients)| (day, Arc::new(clients)))
+            .collect())
     }
 }
 
 fn bytes_of(meta: &Meta, clients: &[(Option<Day>, Arc<Clients>)]) -> io::Result<Vec<u8>> {
-    let days: Vec<(Option<Day>, &Clients)> = clients.iter().map(|(day, clients)| (*day, &**clients)).collect();
+    let days: Vec<(Option<Day>, &Clients)> =
+        clients.iter().map(|(day, clients)| (*day, &**clients)).collect();
     encode(meta, &days).map_err(io::Error::other)
 }
 
 fn load(path: &Path, day: Option<Option<Day>>) -> Result<LoadedDays, Trouble> {
     let partial = File::open(path).map_err(Trouble::from).and_then(Partial::open)?;
-    let days: Vec<Option<Day>> = day.map_or_else(|| partial.meta().days.keys().copied().collect(), |day| vec![day]);
+    let days: Vec<Option<Day>> =
+        day.map_or_else(|| partial.meta().days.keys().copied().collect(), |day| vec![day]);
     days.into_iter().map(|day| partial.to_clients(day).map(|clients| (day, clients))).collect()
 }
 

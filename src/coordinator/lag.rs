@@ -66,7 +66,12 @@ mod tests {
     fn look(lag: &mut Lag, logs: &[(u64, u64, u64)], now: u64) -> u64 {
         lag.look(
             logs.iter().map(|(_, known, counted)| known - counted).sum(),
-            logs.iter().map(|(log, known_to, counted_to)| Behind { log: *log, pending: known_to - counted_to, known_to: *known_to, counted_to: *counted_to }),
+            logs.iter().map(|(log, known_to, counted_to)| Behind {
+                log: *log,
+                pending: known_to - counted_to,
+                known_to: *known_to,
+                counted_to: *counted_to,
+            }),
             now,
         )
     }

@@ -52,7 +52,11 @@ impl Coordinator<'_> {
         self.unseen = false;
         let contents = self.watcher.contents();
         let troubled: Vec<usize> = contents.troubled.iter().map(|(folder, _)| *folder).collect();
-        self.ledger.see(View { found: &contents.found, full, troubled: &troubled }, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
+        self.ledger.see(
+            View { found: &contents.found, full, troubled: &troubled },
+            now(),
+            &mut Eyes { peek: &mut self.peek, sums: &self.sums },
+        );
         self.peek.forget();
         self.scanned |= full && troubled.is_empty();
         self.note();
@@ -70,13 +74,16 @@ impl Coordinator<'_> {
     /// Shows what is skipped, and writes to the journal what is new: skipped entries, folders that cannot be read, and how changes are found.
     pub(super) fn note(&mut self) {
         let contents = self.watcher.contents();
-        let mut shown: BTreeMap<Vec<u8>, Skip> = contents.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason)).collect();
-        let mut skipped: HashMap<PathBuf, Skip> = contents.skipped.iter().map(|skipped| (skipped.path.clone(), skipped.reason)).collect();
+        let mut shown: BTreeMap<Vec<u8>, Skip> =
+            contents.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason)).collect();
+        let mut skipped: HashMap<PathBuf, Skip> =
+            contents.skipped.iter().map(|skipped| (skipped.path.clone(), skipped.reason)).collect();
         for (name, path, kind) in self.ledger.foreigners() {
             shown.insert(name.to_vec(), Skip::Foreign(kind));
             skipped.insert(path.to_owned(), Skip::Foreign(kind));
         }
-        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason)) {
+        for (path, reason) in skipped.iter().filter(|(path, reason)| self.skipped.get(*path) != Some(*reason))
+        {
             // Of hidden files there are many that nobody takes for logs; error logs have a line of their own.
             if !matches!(reason, Skip::Hidden | Skip::ErrorLog) {
                 info!(path = shown_to_people(path.as_os_str().as_encoded_bytes()), %reason, "skipped");
@@ -89,10 +96,15 @@ impl Coordinator<'_> {
         {
             self.said_error_logs = true;
             let (first, logs) = (shown_to_people(first), 1 + error_logs.count());
-            info!(logs, first, "skipped error logs, known by their names; to count them too, set --include '*'");
+            info!(
+                logs,
+                first, "skipped error logs, known by their names; to count them too, set --include '*'"
+            );
         }
         self.publisher.show_skipped(&shown);
-        let folder = |at: &usize| self.heritage.settings.logs.get(*at).map_or(String::new(), |folder| folder.display().to_string());
+        let folder = |at: &usize| {
+            self.heritage.settings.logs.get(*at).map_or(String::new(), |folder| folder.display().to_string())
+        };
         for (at, error) in contents.troubled.iter().filter(|(at, _)| !self.troubled.contains(at)) {
             warn!(folder = folder(at), %error, uid = crate::sys::process::uid(), "cannot read a watched folder; the numbers of its logs stay as they are");
         }
@@ -106,7 +118,10 @@ impl Coordinator<'_> {
             Err(_) if !self.heritage.settings.inotify => Watching::Unwanted,
             Err(why) => {
                 if self.watching != Watching::Unable {
-                    warn!(why, "the operating system reports no changes in the folders; tallyd finds changes at each scan");
+                    warn!(
+                        why,
+                        "the operating system reports no changes in the folders; tallyd finds changes at each scan"
+                    );
                 }
                 Watching::Unable
             }

@@ -62,7 +62,9 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Runs the coordinator until it is told to stop or the supervisor is gone. `alone`: its predecessor died, and the supervisor did not. Says its exit code.
 pub fn run(heritage: &Heritage, supervisor: &Channel, alone: bool) -> i32 {
     let own = Some(supervisor.as_fd().as_raw_fd());
-    let entered = heritage.enter(Role::Coordinator, own).and_then(|page| heritage.walls.keep_from_programs().map(|()| page));
+    let entered = heritage
+        .enter(Role::Coordinator, own)
+        .and_then(|page| heritage.walls.keep_from_programs().map(|()| page));
     match entered.and_then(|page| Coordinator::new(heritage, supervisor, page, alone)?.run()) {
         Ok(()) => 0,
         Err(error) => {
@@ -123,13 +125,26 @@ enum Next {
 }
 
 impl<'a> Coordinator<'a> {
-    fn new(heritage: &'a Heritage, supervisor: &'a Channel, page: StatusPage, alone: bool) -> io::Result<Coordinator<'a>> {
+    fn new(
+        heritage: &'a Heritage,
+        supervisor: &'a Channel,
+        page: StatusPage,
+        alone: bool,
+    ) -> io::Result<Coordinator<'a>> {
         let settings = &heritage.settings;
         let publisher = Publisher::new(Board::open(&heritage.board, heritage.board_size)?);
         let (inflight, left) = Inflight::open(&settings.state);
-        let absolute = |folder: &PathBuf| std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder)).unwrap_or_else(|_| folder.clone());
+        let absolute = |folder: &PathBuf| {
+            std::fs::canonicalize(folder)
+                .or_else(|_| std::path::absolute(folder))
+                .unwrap_or_else(|_| folder.clone())
+        };
         let mut ledger = Ledger::new(Policy {
-            folders: settings.logs.iter().map(|folder| absolute(folder).as_os_str().as_bytes().to_vec()).collect(),
+            folders: settings
+                .logs
+                .iter()
+                .map(|folder| absolute(folder).as_os_str().as_bytes().to_vec())
+                .collect(),
             range_bytes: settings.range_bytes,
             io: settings.io,
             final_after: settings.final_after,
@@ -137,7 +152,8 @@ impl<'a> Coordinator<'a> {
         });
         ledger.suspect(left, alone);
         let mut sums = Sums::default();
-        let storing = Storing::open(settings, heritage.lock.share()?, &mut ledger, &mut sums, || page.beat())?;
+        let storing =
+            Storing::open(settings, heritage.lock.share()?, &mut ledger, &mut sums, || page.beat())?;
         let scope = Scope {
             folders: settings.logs.clone(),
             recursive: settings.recursive,
@@ -218,7 +234,13 @@ impl<'a> Coordinator<'a> {
 
     /// Waits until there is something to do. Says what.
     fn wait(&self) -> io::Result<Next> {
-        let mut fds = vec![self.heritage.lifeline.as_fd(), self.notices.as_fd(), self.supervisor.as_fd(), self.storing.fd(), self.heritage.requests.1.as_fd()];
+        let mut fds = vec![
+            self.heritage.lifeline.as_fd(),
+            self.notices.as_fd(),
+            self.supervisor.as_fd(),
+            self.storing.fd(),
+            self.heritage.requests.1.as_fd(),
+        ];
         fds.extend(self.watcher.fd());
         fds.extend(self.hands.iter().flatten().filter_map(|hand| hand.channel.as_ref()).map(AsFd::as_fd));
         let now = Instant::now();
@@ -226,7 +248,8 @@ impl<'a> Coordinator<'a> {
         let see = if self.unseen { self.next_see.saturating_duration_since(now) } else { BEAT };
         let tick = if self.ledger.waits() { self.next_tick.saturating_duration_since(now) } else { BEAT };
         let save = self.storing.next_due().map_or(BEAT, |due| due.saturating_duration_since(now));
-        let timeout = self.next_scan.saturating_duration_since(now).min(publish).min(see).min(tick).min(save).min(BEAT);
+        let timeout =
+            self.next_scan.saturating_duration_since(now).min(publish).min(see).min(tick).min(save).min(BEAT);
         let ready = wait(&fds, timeout)?;
         let notices: Vec<Notice> = std::iter::from_fn(|| self.notices.next()).collect();
         for notice in &notices {
@@ -279,7 +302,10 @@ impl<'a> Coordinator<'a> {
                     self.sums.remove(id);
                     self.sums.rename(id, day(id));
                     self.sums.set_counts(id, counts);
-                    info!(log = self.name(id), "dropped the numbers of a log: it was deleted, or is counted from its start");
+                    info!(
+                        log = self.name(id),
+                        "dropped the numbers of a log: it was deleted, or is counted from its start"
+                    );
                 }
                 Event::Dropped(id) => self.sums.remove(id),
                 Event::Again(id) => {
@@ -356,7 +382,9 @@ impl<'a> Coordinator<'a> {
         for id in changed {
             let log = self.ledger.log(*id);
             is_other |= match log.and_then(|log| Some((log, log.unreadable?))) {
-                Some((_, errno)) if self.unreadable.get(id).is_some_and(|known| known.errno == errno) => false,
+                Some((_, errno)) if self.unreadable.get(id).is_some_and(|known| known.errno == errno) => {
+                    false
+                }
                 Some((log, errno)) => {
                     self.unreadable.insert(*id, Unreadable::of(errno, &log.path));
                     true
@@ -372,8 +400,15 @@ impl<'a> Coordinator<'a> {
             let folder = self.ledger.log(*id).map_or(Vec::new(), |log| log.folder.clone());
             *counts.entry((folder, *why)).or_default() += 1;
         }
-        for ((folder, why), count) in counts.iter().filter(|(complaint, _)| !self.complaints.contains(complaint)) {
-            let sentence = why.sentence(*count, &shown_to_people(folder), crate::sys::process::uid(), &self.heritage.accounts);
+        for ((folder, why), count) in
+            counts.iter().filter(|(complaint, _)| !self.complaints.contains(complaint))
+        {
+            let sentence = why.sentence(
+                *count,
+                &shown_to_people(folder),
+                crate::sys::process::uid(),
+                &self.heritage.accounts,
+            );
             warn!("{sentence}");
         }
         self.complaints = counts.into_keys().collect();
@@ -383,9 +418,13 @@ impl<'a> Coordinator<'a> {
     fn announce(&mut self) {
         let all_counted = self.scanned && self.ledger.logs().all(|(_, log)| log.pending() == 0);
         if all_counted && io::stderr().is_terminal() && self.publisher.announce() {
-            let mut logs: Vec<(u64, &Log)> = self.ledger.logs().filter(|(_, log)| !log.gone && !log.deleted).collect();
+            let mut logs: Vec<(u64, &Log)> =
+                self.ledger.logs().filter(|(_, log)| !log.gone && !log.deleted).collect();
             logs.sort_by(|one, two| one.1.name.cmp(&two.1.name));
-            let rows: Vec<Row> = logs.into_iter().map(|(id, log)| Row { name: log.name.clone(), totals: self.sums.log(id) }).collect();
+            let rows: Vec<Row> = logs
+                .into_iter()
+                .map(|(id, log)| Row { name: log.name.clone(), totals: self.sums.log(id) })
+                .collect();
             journal::say(&(table(&rows, self.sums.all().as_ref()) + &doubts(&rows)));
         }
     }

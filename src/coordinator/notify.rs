@@ -54,7 +54,14 @@ impl Notify {
     /// A new instance, with no more watches than this.
     pub fn open(watches_max: usize) -> io::Result<Notify> {
         let inotify = Inotify::init()?;
-        Ok(Notify { inotify, watches: HashMap::new(), places: BTreeMap::new(), round: 0, watches_max, buffer: vec![0; BUFFER_BYTES] })
+        Ok(Notify {
+            inotify,
+            watches: HashMap::new(),
+            places: BTreeMap::new(),
+            round: 0,
+            watches_max,
+            buffer: vec![0; BUFFER_BYTES],
+        })
     }
 
     /// Watches a folder from now on, or still.
@@ -97,14 +104,20 @@ impl Notify {
 
     /// Forgets what was not watched since [`Notify::begin_round`].
     pub fn end_round(&mut self) {
-        let old: Vec<Place> = self.places.iter().filter(|(_, (_, round))| *round != self.round).map(|(place, _)| place.clone()).collect();
+        let old: Vec<Place> = self
+            .places
+            .iter()
+            .filter(|(_, (_, round))| *round != self.round)
+            .map(|(place, _)| place.clone())
+            .collect();
         old.iter().for_each(|place| self.forget(place));
     }
 
     /// Forgets a subfolder and those in it.
     pub fn forget_under(&mut self, top: &Place) {
         let inside = |place: &Place| place.folder == top.folder && place.relative.starts_with(&top.relative);
-        let old: Vec<Place> = self.places.range(top..).map(|(place, _)| place.clone()).take_while(inside).collect();
+        let old: Vec<Place> =
+            self.places.range(top..).map(|(place, _)| place.clone()).take_while(inside).collect();
         old.iter().for_each(|place| self.forget(place));
     }
 
@@ -182,6 +195,7 @@ impl AsFd for Notify {
 /// Is the folder on a file system where others can write unseen by this kernel?
 pub fn is_remote(path: &Path) -> bool {
     // NFS, SMB (two of them), CIFS, FUSE, 9P, Ceph, AFS: the numbers of linux/magic.h and statfs(2).
-    const REMOTE: [u32; 8] = [0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
+    const REMOTE: [u32; 8] =
+        [0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
     statfs(path).is_ok_and(|about| REMOTE.contains(&(about.filesystem_type().0 as u32)))
 }

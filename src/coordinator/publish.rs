@@ -9,7 +9,9 @@ use std::hash::Hash;
 use super::lag::{Behind, Lag};
 use super::ledger::{Ledger, Log};
 use super::sums::{DayNumbers, Sums};
-use crate::board::{Board, Counters, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip, Unreadable};
+use crate::board::{
+    Board, Counters, DayRow, Header, LogRow, LogState, Quarantine, Reason, ShareRow, Skip, Unreadable,
+};
 use crate::log::Day;
 use crate::sys::clock::monotonic_ms;
 use crate::tally::Totals;
@@ -105,14 +107,25 @@ impl Publisher {
         let publisher = Publisher {
             logs: Rows::found(logs.iter().map(|row| (row.id != 0).then_some(row.id)), size.logs),
             days: Rows::found(days.iter().map(|row| row.used.then_some(row.day)), size.days),
-            shares: Rows::found(shares.iter().map(|row| (row.log != 0).then_some((row.log, row.day))), size.shares),
-            shown_days: days.iter().filter(|row| row.used).map(|row| (row.day, DayRow { complete: false, ..*row })).collect(),
+            shares: Rows::found(
+                shares.iter().map(|row| (row.log != 0).then_some((row.log, row.day))),
+                size.shares,
+            ),
+            shown_days: days
+                .iter()
+                .filter(|row| row.used)
+                .map(|row| (row.day, DayRow { complete: false, ..*row }))
+                .collect(),
             shown_shares,
             open_days: BTreeSet::new(),
             shown_links: HashMap::new(),
             shown_skipped: BTreeMap::new(),
             inherited_logs: logs.iter().map(|row| row.id).filter(|id| *id != 0).collect(),
-            behind: logs.iter().filter(|row| row.id != 0 && row.state != LogState::Gone).map(|row| (row.id, row.counted_to)).collect(),
+            behind: logs
+                .iter()
+                .filter(|row| row.id != 0 && row.state != LogState::Gone)
+                .map(|row| (row.id, row.counted_to))
+                .collect(),
             wrote: false,
             lag: Lag::default(),
             inherited: logs.iter().any(|row| row.id != 0),
@@ -131,7 +144,14 @@ impl Publisher {
     /// Shows the logs that changed, and what `header` says beside that.
     ///
     /// `unreadable` has the logs that cannot be read.
-    pub fn publish(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger, sums: &mut Sums, unreadable: &HashMap<u64, Unreadable>, header: Header) {
+    pub fn publish(
+        &mut self,
+        changed: &BTreeSet<u64>,
+        ledger: &Ledger,
+        sums: &mut Sums,
+        unreadable: &HashMap<u64, Unreadable>,
+        header: Header,
+    ) {
         let scanned = header.scanned;
         // One walk: there may be many logs, and this is done many times a second.
         let (mut of_logs, mut quarantined_ranges) = (0, 0);
@@ -143,7 +163,8 @@ impl Publisher {
             match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
                 Some(log) => {
                     // A copy of what was taken back counts nowhere either.
-                    let is_void = log.within.and_then(|outer| ledger.log(outer)).is_some_and(|outer| outer.deleted);
+                    let is_void =
+                        log.within.and_then(|outer| ledger.log(outer)).is_some_and(|outer| outer.deleted);
                     let group = unreadable.get(id).and_then(|why| why.group);
                     self.show_log(*id, log, is_void, group, sums);
                 }
@@ -167,7 +188,8 @@ impl Publisher {
         let full = self.logs.full || self.days.full || self.shares.full;
         let pending = if self.behind.is_empty() { of_logs.max(header.pending) } else { of_logs.max(1) };
         // What is pending of no log that is known is a log by itself.
-        let of_none = Behind { log: 0, pending: if of_logs > 0 { 0 } else { pending }, known_to: 1, counted_to: 0 };
+        let of_none =
+            Behind { log: 0, pending: if of_logs > 0 { 0 } else { pending }, known_to: 1, counted_to: 0 };
         let behind_since = self.lag.look(pending, ledger.logs().map(behind).chain([of_none]), monotonic_ms());
         let header = Header { pending, full, behind_since, quarantined_ranges, unsettled, ..header };
         self.board.set_header(&header, std::mem::take(&mut self.wrote));
@@ -200,7 +222,8 @@ impl Publisher {
 
     /// Is this the row of a second name, or of something that is left out?
     fn shows(&self, id: u64) -> bool {
-        let mut links = self.shown_links.iter().flat_map(|(log, names)| names.iter().map(|name| row_id(name, *log)));
+        let mut links =
+            self.shown_links.iter().flat_map(|(log, names)| names.iter().map(|name| row_id(name, *log)));
         links.any(|row| row == id) || self.shown_skipped.keys().any(|name| row_id(name, 0) == id)
     }
 
@@ -264,8 +287,17 @@ impl Publisher {
             let Some(row) = self.logs.of(link) else { continue };
             let (day, totals) = (crate::log::day_of_name(name), sums.log(id));
             let (size, counted_to, at_least) = (log.size, log.counted_content().to, sums.is_at_least(id));
-            let like =
-                LogRow { id: link, name: name.clone(), day, state: LogState::Duplicate, duplicate_of: id, size, counted_to, at_least, ..LogRow::default() };
+            let like = LogRow {
+                id: link,
+                name: name.clone(),
+                day,
+                state: LogState::Duplicate,
+                duplicate_of: id,
+                size,
+                counted_to,
+                at_least,
+                ..LogRow::default()
+            };
             let like = LogRow { complete: log.is_complete() && !at_least, ..like };
             self.board.set_log(row, &LogRow { file: log.file, totals, ..like });
         }
@@ -278,7 +310,8 @@ impl Publisher {
 
     /// Shows what is left out of the folders, and why.
     pub fn show_skipped(&mut self, skipped: &BTreeMap<Vec<u8>, Skip>) {
-        let old: Vec<Vec<u8>> = self.shown_skipped.keys().filter(|name| !skipped.contains_key(*name)).cloned().collect();
+        let old: Vec<Vec<u8>> =
+            self.shown_skipped.keys().filter(|name| !skipped.contains_key(*name)).cloned().collect();
         for name in old {
             self.shown_skipped.remove(&name);
             self.hide_row(row_id(&name, 0));
@@ -289,7 +322,17 @@ impl Publisher {
                 let Some(row) = self.logs.of(id) else { continue };
                 self.wrote = true;
                 let state = LogState::Skipped;
-                self.board.set_log(row, &LogRow { id, name: name.clone(), state, reason: Reason::Skipped(*skip), complete: true, ..LogRow::default() });
+                self.board.set_log(
+                    row,
+                    &LogRow {
+                        id,
+                        name: name.clone(),
+                        state,
+                        reason: Reason::Skipped(*skip),
+                        complete: true,
+                        ..LogRow::default()
+                    },
+                );
             }
         }
     }
@@ -339,7 +382,14 @@ impl Publisher {
                     } else {
                         self.open_days.insert(day)
                     };
-                    self.show_day(DayRow { used: true, day, files, complete: whole && unsettled.settles(day), at_least, totals });
+                    self.show_day(DayRow {
+                        used: true,
+                        day,
+                        files,
+                        complete: whole && unsettled.settles(day),
+                        at_least,
+                        totals,
+                    });
                 }
                 None => {
                     self.shown_days.remove(&day);
@@ -350,7 +400,8 @@ impl Publisher {
             }
         }
         let settled = |day| unsettled.settles(day) && !self.open_days.contains(&day);
-        let turned: Vec<DayRow> = self.shown_days.values().filter(|row| row.complete != settled(row.day)).copied().collect();
+        let turned: Vec<DayRow> =
+            self.shown_days.values().filter(|row| row.complete != settled(row.day)).copied().collect();
         for row in turned {
             self.show_day(DayRow { complete: !row.complete, ..row });
         }
@@ -368,7 +419,12 @@ impl Publisher {
 
 fn behind((id, log): (u64, &Log)) -> Behind {
     // Of a compressed log, what is counted is not measured in the bytes of its file.
-    Behind { log: id, pending: log.pending(), known_to: log.size, counted_to: if log.format.is_some() { 0 } else { log.counted_content().to } }
+    Behind {
+        log: id,
+        pending: log.pending(),
+        known_to: log.size,
+        counted_to: if log.format.is_some() { 0 } else { log.counted_content().to },
+    }
 }
 
 /// The number of a row that is no log's: of a second name of one, or of something that is left out.
@@ -388,7 +444,8 @@ impl Unsettled {
     fn of(ledger: &Ledger, sums: &Sums) -> Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
         for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
-            let is_new = !log.is_counted_again() && (log.content.to == 0 || log.state() == LogState::Counting);
+            let is_new =
+                !log.is_counted_again() && (log.content.to == 0 || log.state() == LogState::Counting);
             // Not `pending()`: the bytes of a log that cannot be read are not pending, and their days are unknown.
             unsettled.all |= (is_new || log.unreadable.is_some()) && !log.gone && log.uncounted() > 0;
             let known: Vec<Option<Day>> = sums.days_of(id).into_iter().chain(log.day.map(Some)).collect();

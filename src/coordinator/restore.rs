@@ -45,7 +45,14 @@ impl Before {
 }
 
 /// Takes over what the store has. Calls `beat` now and then.
-pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut Sums, saves: &mut Saves, beat: impl Fn()) -> Restored {
+pub fn restore(
+    settings: &Settings,
+    host: &Host,
+    ledger: &mut Ledger,
+    sums: &mut Sums,
+    saves: &mut Saves,
+    beat: impl Fn(),
+) -> Restored {
     let (mut foreign, mut before) = (HashMap::new(), HashMap::new());
     let entries = match folder::list(&settings.state) {
         Ok(entries) => entries,
@@ -54,7 +61,8 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
             return Restored::default();
         }
     };
-    let watched: Vec<PathBuf> = settings.logs.iter().filter_map(|folder| std::fs::canonicalize(folder).ok()).collect();
+    let watched: Vec<PathBuf> =
+        settings.logs.iter().filter_map(|folder| std::fs::canonicalize(folder).ok()).collect();
     let (mut logs, mut elsewhere, now) = (0, None, Instant::now());
     for entry in &entries {
         beat();
@@ -97,7 +105,9 @@ pub fn restore(settings: &Settings, host: &Host, ledger: &mut Ledger, sums: &mut
             }
             Ok(_) => set_aside(&entry.path, "the partial of another log has its name"),
             Err(trouble) if own => set_aside(&entry.path, &trouble.to_string()),
-            Err(trouble) => warn!(path = %entry.path.display(), %trouble, "cannot use a partial of another host"),
+            Err(trouble) => {
+                warn!(path = %entry.path.display(), %trouble, "cannot use a partial of another host")
+            }
         }
     }
     ledger.restored();
@@ -117,7 +127,9 @@ pub fn set_aside(path: &Path, why: &str) {
         Ok(()) => {
             warn!(path = %path.display(), why, aside = %aside.display(), "a partial cannot be used: it is set aside, and its log is counted again if it exists")
         }
-        Err(error) => warn!(path = %path.display(), why, %error, "a partial cannot be used, and cannot be set aside"),
+        Err(error) => {
+            warn!(path = %path.display(), why, %error, "a partial cannot be used, and cannot be set aside")
+        }
     }
 }
 
@@ -129,7 +141,14 @@ fn foreign_id(entry: &Entry) -> u64 {
 /// What a partial tells of the numbers of its log.
 pub fn kept_of(meta: &Meta) -> Kept {
     let (days, removals) = (meta.days.clone(), meta.removals.clone());
-    Kept { totals: Totals { blank: meta.blank, ..meta.totals }, at_least: meta.at_least, blank_bytes: meta.blank_bytes, days, removals, clients: None }
+    Kept {
+        totals: Totals { blank: meta.blank, ..meta.totals },
+        at_least: meta.at_least,
+        blank_bytes: meta.blank_bytes,
+        days,
+        removals,
+        clients: None,
+    }
 }
 
 /// The log that a partial tells of.
@@ -141,7 +160,8 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     let content = Content { to: meta.counted_to, blocks: blocks.clone(), anchor: *anchor };
     // What was given up may count by now: a new version may have learned it.
     let old = meta.rules != rules || (!meta.holes.is_empty() && meta.writer != env!("CARGO_PKG_VERSION"));
-    let mut log = Log::counted(meta.folder.clone(), meta.name.clone(), *file, format, *size, *changed, content);
+    let mut log =
+        Log::counted(meta.folder.clone(), meta.name.clone(), *file, format, *size, *changed, content);
     (log.gone, log.deleted) = (meta.state == State::Gone, meta.state == State::Deleted);
     log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
     (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
@@ -168,7 +188,8 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         crate::board::LogState::Counting => State::Counting,
         _ => State::Live,
     };
-    let (days, removals) = if log.deleted { Default::default() } else { (kept.days.clone(), kept.removals.clone()) };
+    let (days, removals) =
+        if log.deleted { Default::default() } else { (kept.days.clone(), kept.removals.clone()) };
     Meta {
         log: id,
         writer: by.writer,
@@ -186,7 +207,11 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         },
         generation: log.generation,
         counted_to: log.content.to,
-        holes: log.quarantine.iter().map(|(range, reason)| Hole { range: *range, reason: reason.to_word() }).collect(),
+        holes: log
+            .quarantine
+            .iter()
+            .map(|(range, reason)| Hole { range: *range, reason: reason.to_word() })
+            .collect(),
         blank: kept.totals.blank,
         blank_bytes: kept.blank_bytes,
         days,

@@ -79,7 +79,9 @@ impl Coordinator<'_> {
             let about = file.metadata()?;
             Ok(match job.stream {
                 Some(_) => about.len() == log.size && changed(&about) == log.changed,
-                None => about.len() >= view.tail.reach() && view.head.holds(file)? && view.tail.holds(file)?,
+                None => {
+                    about.len() >= view.tail.reach() && view.head.holds(file)? && view.tail.holds(file)?
+                }
             } && all_hold(&ends, file)?)
         };
         // What cannot be looked at is not known to hold.
@@ -122,7 +124,10 @@ impl Coordinator<'_> {
     pub(super) fn lose_content(&mut self, job: &Job) {
         self.ledger.put_back(job.number);
         if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.generation == job.generation) {
-            info!(log = self.name(job.log), "the log was truncated or rewritten: its file does not hold the counted lines any more; their numbers stay");
+            info!(
+                log = self.name(job.log),
+                "the log was truncated or rewritten: its file does not hold the counted lines any more; their numbers stay"
+            );
             self.ledger.lose_content(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
             self.follow_events();
         }

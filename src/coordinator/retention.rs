@@ -64,7 +64,11 @@ impl Retention {
     pub fn apply(&mut self, now: Duration, ledger: &Ledger, sums: &mut Sums, storing: &mut Storing) -> bool {
         let start = Instant::now();
         let Some(days) = self.days.filter(|_| self.next <= start) else { return false };
-        let Some(first) = day_of(now.as_millis() as u64).and_then(|today| later(today, -i32::try_from(days).ok()?)) else { return false };
+        let Some(first) =
+            day_of(now.as_millis() as u64).and_then(|today| later(today, -i32::try_from(days).ok()?))
+        else {
+            return false;
+        };
         self.next = start + EVERY;
         if ledger.logs().any(|(_, log)| log.state() == LogState::Counting && log.unreadable.is_none()) {
             return false;
@@ -101,7 +105,8 @@ impl Retention {
 
 impl View<'_> {
     fn todo(&self, day: Option<Day>, parts: &BTreeSet<PartKey>) -> Todo {
-        let (own, foreign): (Vec<PartKey>, Vec<PartKey>) = parts.iter().partition(|(log, _)| !self.storing.is_foreign(*log));
+        let (own, foreign): (Vec<PartKey>, Vec<PartKey>) =
+            parts.iter().partition(|(log, _)| !self.storing.is_foreign(*log));
         let mut due: Vec<PartKey> = own.into_iter().filter(|key| !self.sums.is_removed(*key)).collect();
         if day.is_none() {
             // What has no date is as old as its log.
@@ -116,7 +121,9 @@ impl View<'_> {
             () if parts.len() == 1 || !can_be_known => Todo::Remove(due),
             () if !self.sums.is_noted(day) => Todo::Note,
             () => match self.noted.get(&day) {
-                Some(then) if !due.iter().all(|(log, _)| self.storing.is_written_since(*log, *then)) => Todo::Wait,
+                Some(then) if !due.iter().all(|(log, _)| self.storing.is_written_since(*log, *then)) => {
+                    Todo::Wait
+                }
                 // It is stored: it was noted in an earlier life, or has been written since.
                 _ => Todo::Remove(due),
             },
@@ -126,7 +133,11 @@ impl View<'_> {
     /// Will a log get no more lines of old days, as far as is known? It is final, or has come to days that are kept: there it may grow all the time.
     fn is_at_rest(&self, log: u64) -> bool {
         let latest = || self.sums.days_of(log).into_iter().flatten().max();
-        self.ledger.log(log).is_some_and(|log| log.gone || (log.is_final() && log.pending() == 0) || latest().is_some_and(|day| day >= self.first))
+        self.ledger.log(log).is_some_and(|log| {
+            log.gone
+                || (log.is_final() && log.pending() == 0)
+                || latest().is_some_and(|day| day >= self.first)
+        })
     }
 
     fn is_old(&self, log: u64) -> bool {

@@ -65,7 +65,17 @@ impl Saves {
     pub fn found(&mut self, id: u64, mark: Option<Mark>, now: Instant) {
         self.logs.insert(
             id,
-            Save { wanted: mark, stored: Some(mark.unwrap_or(0)), writing: None, due: now, not_before: now, failures: 0, grown: now, begun: now, held: None },
+            Save {
+                wanted: mark,
+                stored: Some(mark.unwrap_or(0)),
+                writing: None,
+                due: now,
+                not_before: now,
+                failures: 0,
+                grown: now,
+                begun: now,
+                held: None,
+            },
         );
     }
 
@@ -76,7 +86,17 @@ impl Saves {
         if wanted.is_none() && !self.logs.contains_key(&id) {
             return;
         }
-        let fresh = Save { wanted: None, stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now, begun: now, held: None };
+        let fresh = Save {
+            wanted: None,
+            stored: None,
+            writing: None,
+            due: now,
+            not_before: now,
+            failures: 0,
+            grown: now,
+            begun: now,
+            held: None,
+        };
         let save = self.logs.entry(id).or_insert(fresh);
         if save.wanted != wanted {
             self.waiting.remove(&(save.when(), id));
@@ -106,7 +126,13 @@ impl Saves {
     }
 
     /// What is due now, the longest due first, as long as it has not more than `bytes_max` bytes. It is being done from now on.
-    pub fn take_due(&mut self, now: Instant, all: bool, bytes_max: usize, bytes: impl Fn(u64) -> usize) -> Vec<(u64, Todo)> {
+    pub fn take_due(
+        &mut self,
+        now: Instant,
+        all: bool,
+        bytes_max: usize,
+        bytes: impl Fn(u64) -> usize,
+    ) -> Vec<(u64, Todo)> {
         let (mut todo, mut sum) = (Vec::new(), 0);
         while let Some((when, id)) = self.waiting.first().copied()
             && (all || when <= now)
@@ -142,7 +168,12 @@ impl Saves {
 
     /// Nothing is in the store any more, but what `kept` says was written just now. Everything is to be written again.
     pub fn lost_all(&mut self, kept: impl Fn(u64) -> bool, now: Instant) {
-        let ids: Vec<u64> = self.logs.iter().filter(|(id, save)| save.stored.is_some() && save.writing.is_none() && !kept(**id)).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = self
+            .logs
+            .iter()
+            .filter(|(id, save)| save.stored.is_some() && save.writing.is_none() && !kept(**id))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             let Some(save) = self.logs.get_mut(&id) else { continue };
             self.waiting.remove(&(save.when(), id));
@@ -197,7 +228,9 @@ impl Saves {
 
     /// Is a log in the store as it is?
     pub fn is_stored(&self, id: u64) -> bool {
-        self.logs.get(&id).is_some_and(|save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none())
+        self.logs
+            .get(&id)
+            .is_some_and(|save| save.stored.is_some() && !save.is_dirty() && save.writing.is_none())
     }
 
     /// Has a log been written since then, with all that was known of it then?
@@ -232,7 +265,23 @@ fn is_kept(log: &Log) -> bool {
 
 /// See [`Mark`].
 pub fn mark(log: &Log) -> Mark {
-    let Log { folder, name, file, gone, generation, content, quarantine, damage, deleted, unterminated, rotated, raw, successors, unsure, .. } = log;
+    let Log {
+        folder,
+        name,
+        file,
+        gone,
+        generation,
+        content,
+        quarantine,
+        damage,
+        deleted,
+        unterminated,
+        rotated,
+        raw,
+        successors,
+        unsure,
+        ..
+    } = log;
     let text = format!(
         "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {unsure} {} {:?}",
         content.to,
@@ -252,7 +301,20 @@ mod tests {
 
     fn save(now: Instant) -> Saves {
         let mut saves = Saves::default();
-        saves.logs.insert(1, Save { wanted: Some(5), stored: None, writing: None, due: now, not_before: now, failures: 0, grown: now, begun: now, held: None });
+        saves.logs.insert(
+            1,
+            Save {
+                wanted: Some(5),
+                stored: None,
+                writing: None,
+                due: now,
+                not_before: now,
+                failures: 0,
+                grown: now,
+                begun: now,
+                held: None,
+            },
+        );
         saves.settle(1);
         saves
     }

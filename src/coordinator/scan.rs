@@ -112,7 +112,8 @@ impl Contents {
         let first = self.skipped.partition_point(|skipped| &skipped.name[..] < beginning);
         let count = self.skipped[first..].partition_point(|skipped| skipped.name.starts_with(beginning));
         self.skipped.drain(first..first + count);
-        if !self.found.range(beginning.to_vec()..).next().is_some_and(|(name, _)| name.starts_with(beginning)) {
+        if !self.found.range(beginning.to_vec()..).next().is_some_and(|(name, _)| name.starts_with(beginning))
+        {
             return BTreeMap::new();
         }
         let mut taken = self.found.split_off(beginning);
@@ -167,7 +168,8 @@ impl Scope {
 
     fn takes(&self, relative: &[u8], kind: FileType) -> bool {
         let candidate = Candidate::from_bytes(relative);
-        !self.exclude.is_match_candidate(&candidate) && (kind.is_dir() || self.include.is_empty() || self.include.is_match_candidate(&candidate))
+        !self.exclude.is_match_candidate(&candidate)
+            && (kind.is_dir() || self.include.is_empty() || self.include.is_match_candidate(&candidate))
     }
 }
 
@@ -223,13 +225,22 @@ impl<'a> Look<'a> {
             Err(error) if is_gone(&error) => return Ok(Entry::Gone),
             Err(error) => return Err(error),
         };
-        Ok(self.scope.at_sight(relative, about.file_type()).unwrap_or_else(|| self.closely(relative, path, about)))
+        Ok(self
+            .scope
+            .at_sight(relative, about.file_type())
+            .unwrap_or_else(|| self.closely(relative, path, about)))
     }
 
     /// Looks at all entries of a subfolder (`sub/`) or the folder itself (empty), and of the subfolders in it. Before a folder is looked into, `before` is called.
     ///
     /// What is in a folder that cannot be read is not in the contents, and the first such error is given back.
-    pub fn walk(&self, from: Vec<u8>, contents: &mut Contents, shared: &mut Vec<FileId>, mut before: impl FnMut(&Path, &[u8])) -> Option<io::Error> {
+    pub fn walk(
+        &self,
+        from: Vec<u8>,
+        contents: &mut Contents,
+        shared: &mut Vec<FileId>,
+        mut before: impl FnMut(&Path, &[u8]),
+    ) -> Option<io::Error> {
         let (mut left, mut trouble) = (vec![from], None);
         while let Some(relative) = left.pop() {
             let path = self.path(&relative);
@@ -240,14 +251,25 @@ impl<'a> Look<'a> {
             left.retain(|other| !other.starts_with(&relative));
             // A subfolder that is gone is gone; the watched folder is to be there.
             if relative.is_empty() || !is_gone(&error) {
-                let error = if relative.is_empty() { error } else { io::Error::new(error.kind(), format!("{}: {error}", path.display())) };
+                let error = if relative.is_empty() {
+                    error
+                } else {
+                    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+                };
                 trouble = trouble.or(Some(error));
             }
         }
         trouble
     }
 
-    fn walk_one(&self, path: &Path, relative: &[u8], contents: &mut Contents, shared: &mut Vec<FileId>, left: &mut Vec<Vec<u8>>) -> io::Result<()> {
+    fn walk_one(
+        &self,
+        path: &Path,
+        relative: &[u8],
+        contents: &mut Contents,
+        shared: &mut Vec<FileId>,
+        left: &mut Vec<Vec<u8>>,
+    ) -> io::Result<()> {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             let relative = [relative, entry.file_name().as_bytes()].concat();
@@ -290,7 +312,10 @@ impl<'a> Look<'a> {
             path,
             file: (about.dev(), about.ino()),
             size: about.len(),
-            changed: Duration::new(about.mtime().max(0).cast_unsigned(), about.mtime_nsec().clamp(0, 999_999_999) as u32),
+            changed: Duration::new(
+                about.mtime().max(0).cast_unsigned(),
+                about.mtime_nsec().clamp(0, 999_999_999) as u32,
+            ),
             closed: false,
         };
         Entry::File(found, is_link || about.nlink() > 1)
@@ -302,7 +327,8 @@ impl<'a> Look<'a> {
         let root = match self.root.get() {
             Some(root) => root,
             None => {
-                let root = fs::canonicalize(&self.scope.folders[self.folder]).map_err(|_| Skip::LinkNowhere)?;
+                let root =
+                    fs::canonicalize(&self.scope.folders[self.folder]).map_err(|_| Skip::LinkNowhere)?;
                 self.root.get_or_init(|| root)
             }
         };

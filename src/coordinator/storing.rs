@@ -95,8 +95,15 @@ impl Storing {
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn open(settings: &Settings, mut lock: StateLock, ledger: &mut Ledger, sums: &mut Sums, beat: impl Fn()) -> io::Result<Storing> {
-        let host = Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
+    pub fn open(
+        settings: &Settings,
+        mut lock: StateLock,
+        ledger: &mut Ledger,
+        sums: &mut Sums,
+        beat: impl Fn(),
+    ) -> io::Result<Storing> {
+        let host =
+            Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
         if let Err(error) = keep_locked(&mut lock).and_then(|_| folder::open_own(&settings.state, &host)) {
             warn!(%error, "cannot use the store; tallyd tries again with each write");
         }
@@ -229,7 +236,12 @@ impl Storing {
         for key in self.unread.extract_if(|(log, _), _| !sums.is_absent(*log)).map(|(key, _)| key) {
             self.loading.remove(&key);
         }
-        let due: Vec<_> = self.unread.iter().filter(|(_, due)| due.is_some_and(|due| due <= now)).map(|(key, _)| *key).collect();
+        let due: Vec<_> = self
+            .unread
+            .iter()
+            .filter(|(_, due)| due.is_some_and(|due| due <= now))
+            .map(|(key, _)| *key)
+            .collect();
         for (log, day) in due {
             self.unread.insert((log, day), None);
             self.give_load(log, day);
@@ -243,7 +255,9 @@ impl Storing {
         self.count_apart(&mut quiet, sums);
         // What is loaded waits in memory until it is taken: so not all at once.
         let free = LOADS_MAX.saturating_sub(self.loading.len() - self.unread.len());
-        let wants = |(log, day): &PartKey| !self.loading.contains(&(*log, None)) && !self.loading.contains(&(*log, Some(*day)));
+        let wants = |(log, day): &PartKey| {
+            !self.loading.contains(&(*log, None)) && !self.loading.contains(&(*log, Some(*day)))
+        };
         let wants: Vec<PartKey> = sums.wants().filter(wants).take(free).collect();
         wants.into_iter().for_each(|(log, day)| self.load(log, Some(day)));
     }
@@ -275,7 +289,12 @@ impl Storing {
     }
 
     /// Takes what the keeper has counted of days that are apart. Says which logs are damaged.
-    fn take_unions(&mut self, days: &BTreeMap<Option<Day>, Sizes>, wrong: Vec<(u64, Unusable)>, sums: &mut Sums) -> Vec<u64> {
+    fn take_unions(
+        &mut self,
+        days: &BTreeMap<Option<Day>, Sizes>,
+        wrong: Vec<(u64, Unusable)>,
+        sums: &mut Sums,
+    ) -> Vec<u64> {
         let (mut unread, mut damaged) = (Vec::new(), Vec::new());
         for (log, error) in wrong {
             match error {
@@ -340,12 +359,22 @@ impl Storing {
                 }
                 Vec::new()
             }
-            Report::United(days, wrong) => self.take_unions(&days, wrong, sums).into_iter().map(|log| (log, Outcome::Damaged)).collect(),
-            Report::Loaded(log, day, loaded) => self.take_clients(log, day, loaded, sums).into_iter().map(|outcome| (log, outcome)).collect(),
+            Report::United(days, wrong) => {
+                self.take_unions(&days, wrong, sums).into_iter().map(|log| (log, Outcome::Damaged)).collect()
+            }
+            Report::Loaded(log, day, loaded) => {
+                self.take_clients(log, day, loaded, sums).into_iter().map(|outcome| (log, outcome)).collect()
+            }
         }
     }
 
-    fn take_clients(&mut self, log: u64, day: Option<Option<Day>>, loaded: Result<LoadedDays, Unusable>, sums: &mut Sums) -> Option<Outcome> {
+    fn take_clients(
+        &mut self,
+        log: u64,
+        day: Option<Option<Day>>,
+        loaded: Result<LoadedDays, Unusable>,
+        sums: &mut Sums,
+    ) -> Option<Outcome> {
         if let Err(Unusable::Failed(error)) = loaded {
             // What is in it is not known to be wrong.
             if self.unread.insert((log, day), Some(Instant::now() + AGAIN_AFTER)).is_none() {
@@ -362,7 +391,9 @@ impl Storing {
             // Of the union that they are for, nothing but a day's row changes.
             Some(_) => days.into_iter().try_for_each(|(day, clients)| sums.fill((log, day), &clients)),
         };
-        let loaded = loaded.map_err(|error| error.to_string()).and_then(|days| taken(days, sums).map_err(|error| error.to_string()));
+        let loaded = loaded
+            .map_err(|error| error.to_string())
+            .and_then(|days| taken(days, sums).map_err(|error| error.to_string()));
         Some(match loaded {
             Ok(()) => Outcome::Loaded,
             Err(why) if self.lose(log, &why, sums) => Outcome::Damaged,
@@ -463,7 +494,10 @@ impl Storing {
             self.pressed = memory > self.budget && self.saves.is_writing();
         }
         // Small unions have room even where logs fill the budget.
-        let room = self.budget.saturating_sub(memory).max((self.budget / UNIONS_SHARE).saturating_sub(sums.unions_memory()));
+        let room = self
+            .budget
+            .saturating_sub(memory)
+            .max((self.budget / UNIONS_SHARE).saturating_sub(sums.unions_memory()));
         sums.set_room(((room / UNITED_CLIENT_BYTES) as u64).saturating_sub(sums.lacking()));
     }
 
@@ -475,7 +509,11 @@ impl Storing {
                     let (log, kept) = (&*log.known(), sums.keep(id));
                     let clients = if log.deleted { Some(Vec::new()) } else { kept.clients.clone() };
                     // Until a log is counted again, its numbers are those of the old way, whatever else changes of it.
-                    let before = if log.old { self.before.get(&id).cloned() } else { self.before.remove(&id).and(None) };
+                    let before = if log.old {
+                        self.before.get(&id).cloned()
+                    } else {
+                        self.before.remove(&id).and(None)
+                    };
                     let by = before.unwrap_or_else(|| Before::now(self.rules));
                     let mut meta = meta_of(id, log, &kept, by, milliseconds());
                     meta.absorbed.retain(|inner, _| self.saves.may_be_stored(*inner));

@@ -136,7 +136,10 @@ impl Sums {
         sum.blank_bytes += result.blank_bytes;
         sum.union.sizes = None;
         for view in &result.days {
-            sum.parts.entry(view.day).or_insert_with(|| Box::new(Part { clients: Some(Arc::default()), ..Part::default() })).add(view);
+            sum.parts
+                .entry(view.day)
+                .or_insert_with(|| Box::new(Part { clients: Some(Arc::default()), ..Part::default() }))
+                .add(view);
             if let Some(union) = &mut sum.union.clients {
                 add_clients(union, view);
             }
@@ -158,13 +161,31 @@ impl Sums {
 
     /// Takes over the numbers of a log, its clients being absent.
     pub fn restore(&mut self, log: u64, name_day: Option<Day>, kept: &Kept) {
-        let part = |(day, totals): (&Option<Day>, &Totals)| (*day, Box::new(Part { totals: *totals, clients: None, removal: kept.removals.get(day).copied() }));
+        let part = |(day, totals): (&Option<Day>, &Totals)| {
+            (
+                *day,
+                Box::new(Part { totals: *totals, clients: None, removal: kept.removals.get(day).copied() }),
+            )
+        };
         let sizes = kept.totals.sizes();
         let union = Union { sizes: Some(sizes), ..Union::default() };
         let floor = if kept.removals.values().any(|removal| removal.done) { sizes } else { Sizes::default() };
         let (parts, at_least) = (kept.days.iter().map(part).collect(), kept.at_least);
         let (blank, blank_bytes) = (kept.totals.blank, kept.blank_bytes);
-        self.logs.insert(log, LogSum { name_day, counts: false, fresh: false, blank, blank_bytes, parts, union, floor, at_least });
+        self.logs.insert(
+            log,
+            LogSum {
+                name_day,
+                counts: false,
+                fresh: false,
+                blank,
+                blank_bytes,
+                parts,
+                union,
+                floor,
+                at_least,
+            },
+        );
     }
 
     /// Is what is known of a log what is stored of it?
@@ -253,7 +274,8 @@ impl Sums {
 
     fn put_part(&mut self, key: PartKey, day: Option<Day>) {
         self.changed_days.insert(day);
-        let (clients, is_removed) = self.part(key).map_or((None, false), |part| (part.clients.clone(), part.is_removed()));
+        let (clients, is_removed) =
+            self.part(key).map_or((None, false), |part| (part.clients.clone(), part.is_removed()));
         let sum = self.days.entry(day).or_default();
         self.moment += 1;
         sum.changed = self.moment;
@@ -294,19 +316,24 @@ impl Sums {
 
     /// The numbers of a log by the day that its lines say.
     pub fn shares(&self, log: u64) -> Vec<(Option<Day>, Totals)> {
-        self.logs.get(&log).map_or(Vec::new(), |sum| sum.parts.iter().map(|(day, part)| (*day, part.totals)).collect())
+        self.logs
+            .get(&log)
+            .map_or(Vec::new(), |sum| sum.parts.iter().map(|(day, part)| (*day, part.totals)).collect())
     }
 
     /// The days a log's requests are reported under.
     pub fn days_of(&self, log: u64) -> Vec<Option<Day>> {
-        self.logs.get(&log).map_or(Vec::new(), |sum| sum.parts.keys().map(|day| day.or(sum.name_day)).collect())
+        self.logs
+            .get(&log)
+            .map_or(Vec::new(), |sum| sum.parts.keys().map(|day| day.or(sum.name_day)).collect())
     }
 
     /// The numbers of a day, or `None` if no log has lines of it.
     pub fn day(&mut self, day: Option<Day>) -> Option<DayNumbers> {
         let DaySum { parts, union, lacks, .. } = self.days.get_mut(&day)?;
         let files = parts.iter().map(|(log, _)| *log).collect::<BTreeSet<_>>().len() as u64;
-        let found: Vec<&Part> = parts.iter().filter_map(|(log, part)| Some(&**self.logs.get(log)?.parts.get(part)?)).collect();
+        let found: Vec<&Part> =
+            parts.iter().filter_map(|(log, part)| Some(&**self.logs.get(log)?.parts.get(part)?)).collect();
         let mut totals = found.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
         if found.iter().any(|part| part.is_removed()) {
             let of_parts: Vec<_> = found.iter().map(|part| (part.totals.sizes(), part.removal)).collect();
@@ -321,8 +348,11 @@ impl Sums {
         }
         if union.sizes.is_none() {
             if union.clients.is_none() {
-                let clients: Option<Vec<&Clients>> = found.iter().map(|part| part.clients.as_deref()).collect();
-                match clients.filter(|clients| self.room.take(clients.iter().map(|clients| clients.len() as u64).sum())) {
+                let clients: Option<Vec<&Clients>> =
+                    found.iter().map(|part| part.clients.as_deref()).collect();
+                match clients.filter(|clients| {
+                    self.room.take(clients.iter().map(|clients| clients.len() as u64).sum())
+                }) {
                     Some(clients) => union.clients = Some(unite(clients.into_iter())),
                     None => drop(self.apart.insert(day)),
                 }
@@ -354,7 +384,12 @@ impl Sums {
     pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) -> Result<(), Strangers> {
         for (day, clients) in days {
             self.fill((log, day), &clients)?;
-            if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&day)).filter(|part| part.is_absent()) {
+            if let Some(part) = self
+                .logs
+                .get_mut(&log)
+                .and_then(|sum| sum.parts.get_mut(&day))
+                .filter(|part| part.is_absent())
+            {
                 part.clients = Some(Arc::new(clients));
             }
         }
@@ -389,13 +424,18 @@ impl Sums {
     /// How much memory the clients of a log take when they are there, in bytes; of those that are absent, about.
     pub fn weight_of(&self, log: u64) -> usize {
         const ABSENT_BYTES: u64 = 16;
-        let weight = |part: &Part| part.clients.as_deref().map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory);
+        let weight = |part: &Part| {
+            part.clients
+                .as_deref()
+                .map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory)
+        };
         self.logs.get(&log).map_or(0, |sum| sum.parts.values().map(|part| weight(part)).sum())
     }
 
     /// How much memory all clients take, in bytes, but for pinned unions.
     pub fn memory(&self) -> usize {
-        self.logs.values().chain(self.again.values()).map(LogSum::memory).sum::<usize>() + self.unions_memory()
+        self.logs.values().chain(self.again.values()).map(LogSum::memory).sum::<usize>()
+            + self.unions_memory()
     }
 
     /// How much of it is that of the unions of days.
@@ -417,9 +457,13 @@ impl Sums {
                 let (one, two) = (&part.totals, &other.totals);
                 let hours = one.hours.iter().zip(two.hours).all(|(one, two)| *one <= two);
                 // Of a part that got requests after its clients were removed, nobody knows how many there are.
-                let sizes = !by_clients || other.is_late() || (one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other);
+                let sizes = !by_clients
+                    || other.is_late()
+                    || (one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other);
                 let clients = match (&part.clients, &other.clients) {
-                    (Some(clients), Some(others)) if by_clients => unite([&**clients, &**others].into_iter()).len() == others.len(),
+                    (Some(clients), Some(others)) if by_clients => {
+                        unite([&**clients, &**others].into_iter()).len() == others.len()
+                    }
                     _ => true,
                 };
                 hours && sizes && one.malformed <= two.malformed && one.bytes <= two.bytes && clients
@@ -435,10 +479,12 @@ impl Sums {
     pub fn all(&self) -> Option<Totals> {
         let logs: Vec<&LogSum> = self.logs.values().filter(|log| log.counts).collect();
         let parts: Vec<&Part> = logs.iter().flat_map(|log| log.parts.values().map(|part| &**part)).collect();
-        let clients: Vec<&Clients> = parts.iter().map(|part| part.clients.as_deref()).collect::<Option<_>>()?;
+        let clients: Vec<&Clients> =
+            parts.iter().map(|part| part.clients.as_deref()).collect::<Option<_>>()?;
         let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
         totals.set_sizes(unite(clients.into_iter()).sizes());
-        let (blank, blank_bytes) = logs.iter().fold((0, 0), |(blank, bytes), log| (blank + log.blank, bytes + log.blank_bytes));
+        let (blank, blank_bytes) =
+            logs.iter().fold((0, 0), |(blank, bytes), log| (blank + log.blank, bytes + log.blank_bytes));
         Some(Totals { blank, bytes: totals.bytes + blank_bytes, ..totals })
     }
 }
@@ -450,12 +496,21 @@ impl LogSum {
         let floor = self.floor;
         let sizes = match self.union.sizes {
             // One part is its own union, and stays so until there are two.
-            _ if parts.len() < 2 => parts.values().next().map_or(Sizes::default(), |part| part.totals.sizes()),
+            _ if parts.len() < 2 => {
+                parts.values().next().map_or(Sizes::default(), |part| part.totals.sizes())
+            }
             Some(sizes) => sizes,
             None => {
-                let union = self.union.clients.get_or_insert_with(|| unite(parts.values().filter_map(|part| part.clients.as_deref())));
+                let union = self
+                    .union
+                    .clients
+                    .get_or_insert_with(|| unite(parts.values().filter_map(|part| part.clients.as_deref())));
                 // Of what was removed, there were so many; of each part by itself too.
-                let removed = parts.values().filter(|part| part.is_removed()).map(|part| part.totals.sizes()).fold(floor, Sizes::max);
+                let removed = parts
+                    .values()
+                    .filter(|part| part.is_removed())
+                    .map(|part| part.totals.sizes())
+                    .fold(floor, Sizes::max);
                 *self.union.sizes.insert(union.sizes().max(removed))
             }
         };
@@ -464,7 +519,8 @@ impl LogSum {
     }
 
     fn memory(&self) -> usize {
-        self.parts.values().filter_map(|part| part.clients.as_deref()).map(Clients::memory).sum::<usize>() + self.union.memory()
+        self.parts.values().filter_map(|part| part.clients.as_deref()).map(Clients::memory).sum::<usize>()
+            + self.union.memory()
     }
 }
 

@@ -83,7 +83,9 @@ impl Watcher {
         } else if self.notify.is_none() {
             match Notify::open(self.watches_max) {
                 Ok(notify) => self.notify = Some(notify),
-                Err(error) => self.unnotified = Some(cannot("inotify cannot be used", "max_user_instances", &error)),
+                Err(error) => {
+                    self.unnotified = Some(cannot("inotify cannot be used", "max_user_instances", &error))
+                }
             }
         }
         if let Some(notify) = &mut self.notify {
@@ -119,7 +121,8 @@ impl Watcher {
             }
         };
         let Named { mut names, mut anew, overflow } = named;
-        let others: Vec<Place> = names.keys().filter_map(|place| self.others(place)).flatten().cloned().collect();
+        let others: Vec<Place> =
+            names.keys().filter_map(|place| self.others(place)).flatten().cloned().collect();
         for place in others {
             names.entry(place).or_default();
         }
@@ -173,7 +176,10 @@ impl Watcher {
         match entry {
             Entry::File(found, is_shared) => {
                 let old = self.contents.found.get(&name);
-                let found = Found { closed: closed.unwrap_or_else(|| old.is_some_and(|old| old.closed && same(old, &found))), ..found };
+                let found = Found {
+                    closed: closed.unwrap_or_else(|| old.is_some_and(|old| old.closed && same(old, &found))),
+                    ..found
+                };
                 let is_other = old != Some(&found);
                 if is_shared {
                     self.share(found.file, place);
@@ -208,7 +214,12 @@ impl Watcher {
         let places = shared.entry(file).or_insert_with(|| {
             // When it got its second name, nobody told of the first.
             let names = contents.found.values().filter(|found| found.file == file);
-            names.map(|found| Place { folder: found.folder, relative: found.name[prefixes[found.folder].len()..].to_vec() }).collect()
+            names
+                .map(|found| Place {
+                    folder: found.folder,
+                    relative: found.name[prefixes[found.folder].len()..].to_vec(),
+                })
+                .collect()
         });
         places.insert(place);
     }
@@ -221,9 +232,16 @@ impl Watcher {
         let trouble = look.walk(from, &mut contents, &mut shared, |path, relative| {
             let Some(notify) = notify else { return };
             if let Err(error) = notify.watch(path, Place { folder, relative: relative.to_vec() }) {
-                failed.get_or_insert_with(|| cannot(&format!("{} cannot be watched", path.display()), "max_user_watches", &error));
+                failed.get_or_insert_with(|| {
+                    cannot(&format!("{} cannot be watched", path.display()), "max_user_watches", &error)
+                });
             } else if relative.is_empty() && is_remote(path) {
-                failed.get_or_insert_with(|| format!("{} is on a file system that does not report what other machines write", path.display()));
+                failed.get_or_insert_with(|| {
+                    format!(
+                        "{} is on a file system that does not report what other machines write",
+                        path.display()
+                    )
+                });
             }
         });
         let shared: BTreeSet<FileId> = shared.into_iter().collect();
@@ -239,7 +257,12 @@ impl Watcher {
     }
 
     /// A folder that is suddenly empty, and another one, is troubled: what was mounted there is not gone. Gives what trouble there is.
-    fn check_home(&mut self, folder: usize, contents: &Contents, trouble: Option<io::Error>) -> Option<io::Error> {
+    fn check_home(
+        &mut self,
+        folder: usize,
+        contents: &Contents,
+        trouble: Option<io::Error>,
+    ) -> Option<io::Error> {
         let (home, empty) = (&mut self.homes[folder], contents.found.is_empty());
         if trouble.is_some() && empty {
             return trouble;
@@ -258,7 +281,8 @@ impl Watcher {
 
     /// Is the folder there, and where it was?
     fn is_home(&self, folder: usize) -> bool {
-        fs::metadata(&self.scope.folders[folder]).is_ok_and(|about| self.homes[folder].device.is_none_or(|device| device == about.dev()))
+        fs::metadata(&self.scope.folders[folder])
+            .is_ok_and(|about| self.homes[folder].device.is_none_or(|device| device == about.dev()))
     }
 
     /// The first reason is kept.
@@ -285,14 +309,17 @@ fn same(one: &Found, two: &Found) -> bool {
 /// What was closed and has not changed since is closed still.
 fn carry_closed(old: &BTreeMap<Vec<u8>, Found>, found: &mut BTreeMap<Vec<u8>, Found>) {
     for (name, found) in found {
-        found.closed = old.get(name).is_some_and(|old| old.closed && same(old, found) && old.changed == found.changed);
+        found.closed =
+            old.get(name).is_some_and(|old| old.closed && same(old, found) && old.changed == found.changed);
     }
 }
 
 /// What failed, and which limit to raise if it was one.
 fn cannot(what: &str, limit: &str, error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::ENOSPC | libc::EMFILE) => format!("{what}: the limit is reached; raise fs.inotify.{limit}"),
+        Some(libc::ENOSPC | libc::EMFILE) => {
+            format!("{what}: the limit is reached; raise fs.inotify.{limit}")
+        }
         _ => format!("{what}: {error}"),
     }
 }

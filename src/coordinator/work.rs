@@ -64,8 +64,20 @@ impl Work {
 
 /// A range as work, cut so that a suspect in it is work of its own, with what is known of it. A stream is not cut: what is suspected of a part of its file, that held when it was
 /// another log's.
-pub(super) fn set_apart(range: Range, is_stream: bool, file: FileId, suspects: &mut Vec<Suspect>, given_up: &mut Vec<Work>) -> Vec<Work> {
-    let within = |suspect: Range| if is_stream { suspect == range } else { range.from() <= suspect.from() && suspect.to() <= range.to() };
+pub(super) fn set_apart(
+    range: Range,
+    is_stream: bool,
+    file: FileId,
+    suspects: &mut Vec<Suspect>,
+    given_up: &mut Vec<Work>,
+) -> Vec<Work> {
+    let within = |suspect: Range| {
+        if is_stream {
+            suspect == range
+        } else {
+            range.from() <= suspect.from() && suspect.to() <= range.to()
+        }
+    };
     let inside = |suspect: &Suspect| suspect.file == file && within(suspect.range);
     let Some(at) = suspects.iter().position(inside) else { return vec![Work::new(range)] };
     let Suspect { range: middle, strikes, kills, .. } = suspects.swap_remove(at);
@@ -100,7 +112,12 @@ pub(super) fn blame(death: Death, hung: Option<Hang>) -> Blame {
         (Some(Hang::Busy), _) => Blame::Range(Reason::Hang),
         // It was stopped, or waited for a disk.
         (Some(Hang::Still), _) => Blame::Nobody,
-        (None, Death::Signal(libc::SIGSEGV | libc::SIGBUS | libc::SIGABRT | libc::SIGSYS | libc::SIGILL | libc::SIGFPE)) => Blame::Range(crash(death)),
+        (
+            None,
+            Death::Signal(
+                libc::SIGSEGV | libc::SIGBUS | libc::SIGABRT | libc::SIGSYS | libc::SIGILL | libc::SIGFPE,
+            ),
+        ) => Blame::Range(crash(death)),
         // The exit code of a panic.
         (None, Death::Exit(101)) => Blame::Range(crash(death)),
         // From outside, or for want of memory.

@@ -65,7 +65,12 @@ impl Report {
         if count == 0 {
             return Vec::new();
         }
-        let named: Vec<String> = self.skipped.iter().take(NAMED_MAX).map(|(path, reason)| format!("{} ({reason})", shown(path))).collect();
+        let named: Vec<String> = self
+            .skipped
+            .iter()
+            .take(NAMED_MAX)
+            .map(|(path, reason)| format!("{} ({reason})", shown(path)))
+            .collect();
         let files = if count == 1 { "file" } else { "files" };
         let more = if count > NAMED_MAX { format!(" and {} more", count - NAMED_MAX) } else { String::new() };
         let has_error_log = self.skipped.iter().any(|(_, reason)| *reason == ERROR_LOG);

@@ -40,7 +40,10 @@ pub(super) fn open(candidate: Candidate, report: &mut Report) -> Option<(PathBuf
         (Ok(Ok(source)), _) => return Some((path, source)),
         (Ok(Err(kind)), Origin::Folder) => report.skip(path, kind),
         (Ok(Err(kind)), Origin::Named) => {
-            report.errors.push(format!("cannot count {}: the file is {kind}, not a plain, gz, zst, bz2 or xz log", shown(&path)));
+            report.errors.push(format!(
+                "cannot count {}: the file is {kind}, not a plain, gz, zst, bz2 or xz log",
+                shown(&path)
+            ));
         }
         (Err(error), _) => report.errors.push(cannot_read(&path, &error.into())),
     }
@@ -74,7 +77,8 @@ fn stream(mut input: impl Read + Send + 'static) -> io::Result<Result<Source, &'
     (&mut input).take(FileKind::HEAD_BYTES as u64).read_to_end(&mut head)?;
     let (kind, has_ended) = (FileKind::of(b"", &head), head.len() < FileKind::HEAD_BYTES);
     // A terminal would have to report its end a second time.
-    let whole: Box<dyn Read + Send> = if has_ended { Box::new(Cursor::new(head)) } else { Box::new(Cursor::new(head).chain(input)) };
+    let whole: Box<dyn Read + Send> =
+        if has_ended { Box::new(Cursor::new(head)) } else { Box::new(Cursor::new(head).chain(input)) };
     Ok(match kind {
         FileKind::Log(Some(format)) => Ok(Source::Compressed(whole, format, 0)),
         FileKind::Log(None) => Ok(Source::Stream(whole)),
@@ -87,7 +91,10 @@ pub(super) fn cannot_read(path: &Path, error: &range::Trouble) -> String {
     let path = shown(path);
     match error {
         range::Trouble::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            format!("cannot read {path}: permission denied (tallyd runs as uid {})", crate::sys::process::uid())
+            format!(
+                "cannot read {path}: permission denied (tallyd runs as uid {})",
+                crate::sys::process::uid()
+            )
         }
         _ => format!("cannot read {path}: {error}"),
     }
@@ -100,5 +107,9 @@ pub(super) fn damaged(path: &Path, damage: Damage) -> String {
 
 /// A path in a sentence.
 pub(super) fn shown(path: &Path) -> String {
-    if path.as_os_str() == STDIN { "standard input".to_owned() } else { shown_to_people(path.as_os_str().as_bytes()) }
+    if path.as_os_str() == STDIN {
+        "standard input".to_owned()
+    } else {
+        shown_to_people(path.as_os_str().as_bytes())
+    }
 }

@@ -7,7 +7,9 @@ use std::io;
 
 use flate2::FlushDecompress;
 use liblzma::stream::Action;
-use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::{ZSTD_error_frameParameter_windowTooLarge, ZSTD_error_memory_allocation};
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::{
+    ZSTD_error_frameParameter_windowTooLarge, ZSTD_error_memory_allocation,
+};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, is_error_kind};
 
 use super::{Damage, Format};
@@ -52,7 +54,9 @@ impl Codec {
             Format::Gz => Codec::Gz(flate2::Decompress::new_gzip(GZ_WINDOW_LOG)),
             Format::Zst => {
                 let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
-                context.set_parameter(DParameter::WindowLogMax(ZST_WINDOW_LOG_MAX)).expect("26 is a window that zstd knows");
+                context
+                    .set_parameter(DParameter::WindowLogMax(ZST_WINDOW_LOG_MAX))
+                    .expect("26 is a window that zstd knows");
                 Codec::Zst { context, want: ZST_START_BYTES }
             }
             Format::Bz2 => Codec::Bz2(bzip2::Decompress::new(false)),
@@ -85,7 +89,8 @@ impl Codec {
             Codec::Gz(decoder) => {
                 let before = (decoder.total_in(), decoder.total_out());
                 let result = decoder.decompress(input, output, FlushDecompress::None);
-                let ended = result.map(|status| status == flate2::Status::StreamEnd).map_err(|_| Damage::Corrupt);
+                let ended =
+                    result.map(|status| status == flate2::Status::StreamEnd).map_err(|_| Damage::Corrupt);
                 Step::between(before, (decoder.total_in(), decoder.total_out()), ended)
             }
             Codec::Zst { context, want } => {
@@ -93,11 +98,13 @@ impl Codec {
                 // step, each step is given one block, or one block's header.
                 let mut input = InBuffer::around(input.get(..*want).unwrap_or(input));
                 let mut output = OutBuffer::around(output);
-                let ended = context.decompress_stream(&mut output, &mut input).map_err(zst_damage).map(|hint| {
-                    // The hint is for a block and the header behind it.
-                    *want = if hint > ZST_BLOCK_HEADER_BYTES { hint - ZST_BLOCK_HEADER_BYTES } else { hint };
-                    hint == 0
-                });
+                let ended =
+                    context.decompress_stream(&mut output, &mut input).map_err(zst_damage).map(|hint| {
+                        // The hint is for a block and the header behind it.
+                        *want =
+                            if hint > ZST_BLOCK_HEADER_BYTES { hint - ZST_BLOCK_HEADER_BYTES } else { hint };
+                        hint == 0
+                    });
                 Step { taken: input.pos(), given: output.pos(), ended }
             }
             Codec::Bz2(decoder) => {
@@ -114,7 +121,9 @@ impl Codec {
                 let before = (decoder.total_in(), decoder.total_out());
                 let ended = match decoder.process(input, output, Action::Run) {
                     Ok(status) => Ok(status == liblzma::stream::Status::StreamEnd),
-                    Err(liblzma::stream::Error::MemLimit | liblzma::stream::Error::Mem) => Err(Damage::Memory),
+                    Err(liblzma::stream::Error::MemLimit | liblzma::stream::Error::Mem) => {
+                        Err(Damage::Memory)
+                    }
                     Err(_) => Err(Damage::Corrupt),
                 };
                 Step::between(before, (decoder.total_in(), decoder.total_out()), ended)

@@ -96,7 +96,9 @@ fn format_of(head: &[u8]) -> Option<Format> {
         // A frame to be skipped may come first: pzstd writes one.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::Zst),
         // A block follows, or the end of an empty stream.
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => Some(Format::Bz2),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => {
+            Some(Format::Bz2)
+        }
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
         _ => None,
     }

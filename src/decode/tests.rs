@@ -8,10 +8,20 @@ const EIO: i32 = 5;
 /// One member.
 fn pack(format: Format, bytes: &[u8]) -> Vec<u8> {
     match format {
-        Format::Gz => written(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()), bytes, flate2::write::GzEncoder::finish),
+        Format::Gz => written(
+            flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()),
+            bytes,
+            flate2::write::GzEncoder::finish,
+        ),
         Format::Zst => zst(bytes, 20),
-        Format::Bz2 => written(bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best()), bytes, bzip2::write::BzEncoder::finish),
-        Format::Xz => written(liblzma::write::XzEncoder::new(Vec::new(), 1), bytes, liblzma::write::XzEncoder::finish),
+        Format::Bz2 => written(
+            bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best()),
+            bytes,
+            bzip2::write::BzEncoder::finish,
+        ),
+        Format::Xz => {
+            written(liblzma::write::XzEncoder::new(Vec::new(), 1), bytes, liblzma::write::XzEncoder::finish)
+        }
     }
 }
 
@@ -42,7 +52,12 @@ fn xz_with_dictionary(bytes: &[u8], code: u8) -> Vec<u8> {
 }
 
 fn log(lines: u32) -> Vec<u8> {
-    (0..lines).flat_map(|at| format!("client-{} - - [22/Mar/2021:06:25:24 +0100] x\n", at.wrapping_mul(2_654_435_761)).into_bytes()).collect()
+    (0..lines)
+        .flat_map(|at| {
+            format!("client-{} - - [22/Mar/2021:06:25:24 +0100] x\n", at.wrapping_mul(2_654_435_761))
+                .into_bytes()
+        })
+        .collect()
 }
 
 /// All that comes out, and why it ended early.
@@ -93,10 +108,18 @@ fn members_one_after_another_are_one_stream() {
     for format in FORMATS {
         check(format, &pack(format, &text), &text, None);
         check(format, &pack(format, b""), b"", None);
-        let members: Vec<u8> = [&text[..7], b"", &text[7..100_000], &text[100_000..]].into_iter().flat_map(|part| pack(format, part)).collect();
+        let members: Vec<u8> = [&text[..7], b"", &text[7..100_000], &text[100_000..]]
+            .into_iter()
+            .flat_map(|part| pack(format, part))
+            .collect();
         check(format, &members, &text, None);
         // Read in small pieces, and given in small pieces.
-        let mut decoder = Decoder::open(Trickle { bytes: &members, piece: 7, breaks: false, calls: 0 }, format, Limits::default()).unwrap();
+        let mut decoder = Decoder::open(
+            Trickle { bytes: &members, piece: 7, breaks: false, calls: 0 },
+            format,
+            Limits::default(),
+        )
+        .unwrap();
         let (mut whole, mut out) = (Vec::new(), [0; 13]);
         loop {
             match decoder.read(&mut out).unwrap() {
@@ -126,9 +149,16 @@ fn zeros_behind_are_padding_and_all_else_is_damage() {
         check(format, b"", b"", Some(Damage::Cut));
     }
     // Frames to be skipped, one of them longer than a buffer.
-    let skip = |length: u32| [&[0x5a, 0x2a, 0x4d, 0x18], &length.to_le_bytes()[..], &vec![1; length as usize]].concat();
+    let skip = |length: u32| {
+        [&[0x5a, 0x2a, 0x4d, 0x18], &length.to_le_bytes()[..], &vec![1; length as usize]].concat()
+    };
     let member = pack(Format::Zst, &text);
-    check(Format::Zst, &[&skip(3)[..], &member, &skip(0), &skip(700_000), &member].concat(), &text.repeat(2), None);
+    check(
+        Format::Zst,
+        &[&skip(3)[..], &member, &skip(0), &skip(700_000), &member].concat(),
+        &text.repeat(2),
+        None,
+    );
     check(Format::Zst, &[&member[..], &skip(9)[..16]].concat(), &text, Some(Damage::Cut));
 }
 
@@ -145,12 +175,18 @@ fn a_file_cut_anywhere_gives_the_beginning() {
         let member = pack(format, &text);
         for length in 0..member.len() {
             let (out, damage) = unpack(&member[..length], format);
-            assert!(text.starts_with(&out) && damage == Some(Damage::Cut), "{format:?} at {length}: {damage:?}");
+            assert!(
+                text.starts_with(&out) && damage == Some(Damage::Cut),
+                "{format:?} at {length}: {damage:?}"
+            );
         }
         let two = member.repeat(2);
         for length in member.len() + 1..two.len() {
             let (out, damage) = unpack(&two[..length], format);
-            assert!(out.starts_with(&text) && text.repeat(2).starts_with(&out) && damage == Some(Damage::Cut), "{format:?} at {length}: {damage:?}");
+            assert!(
+                out.starts_with(&text) && text.repeat(2).starts_with(&out) && damage == Some(Damage::Cut),
+                "{format:?} at {length}: {damage:?}"
+            );
         }
     }
 }
@@ -221,7 +257,8 @@ fn a_log_becomes_no_larger_than_the_limit() {
     let text = log(5_000);
     for format in FORMATS {
         let member = pack(format, &text);
-        let within = |bytes: usize| unpack_within(&member[..], format, Limits { bytes: bytes as u64, ratio: 1000 });
+        let within =
+            |bytes: usize| unpack_within(&member[..], format, Limits { bytes: bytes as u64, ratio: 1000 });
         assert!(within(text.len()) == (text.clone(), None), "{format:?}");
         for bytes in [0, 1, 70_000, text.len() - 1] {
             assert!(within(bytes) == (text[..bytes].to_vec(), Some(Damage::TooLarge)), "{format:?}");
@@ -260,7 +297,8 @@ fn more_memory_than_there_is_for_it_is_damage() {
 fn members_without_end_are_no_standstill() {
     for format in FORMATS {
         let empty = pack(format, b"");
-        let members = [empty.repeat(3 * TAKE_BYTES_MAX as usize / empty.len()), pack(format, b"x\n")].concat();
+        let members =
+            [empty.repeat(3 * TAKE_BYTES_MAX as usize / empty.len()), pack(format, b"x\n")].concat();
         let mut decoder = Decoder::open(&members[..], format, Limits::default()).unwrap();
         let (mut out, mut signs) = ([0; 9], 0);
         while decoder.read(&mut out).is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {

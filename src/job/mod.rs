@@ -151,7 +151,18 @@ impl Job {
         let last = u64::from(self.last == LastLine::Count);
         let format = self.stream.map_or(0, |stream| stream.format.code());
         let (at, length) = self.stream.and_then(|stream| stream.probe).unwrap_or((0, 0));
-        write(&[self.number, self.log, self.generation, self.range.from(), self.range.to(), io, last, format, at, length.into()])
+        write(&[
+            self.number,
+            self.log,
+            self.generation,
+            self.range.from(),
+            self.range.to(),
+            io,
+            last,
+            format,
+            at,
+            length.into(),
+        ])
     }
 
     /// The job of a message, or `None` if it is none.
@@ -162,7 +173,8 @@ impl Job {
         let length = u32::try_from(length).ok().filter(|length| *length as usize <= SAMPLE_BYTES)?;
         at.checked_add(length.into())?;
         let probe = (length > 0).then_some((at, length));
-        let stream = if format == 0 { None } else { Some(Stream { format: Format::from_code(format)?, probe }) };
+        let stream =
+            if format == 0 { None } else { Some(Stream { format: Format::from_code(format)?, probe }) };
         Some(Job { number, log, generation, range: Range::new(from, to)?, io, last, stream })
     }
 }
@@ -265,7 +277,11 @@ mod tests {
         let range = Range::new(5, 1 << 40).unwrap();
         for io in [Io::Auto, Io::Map, Io::Read] {
             for last in [LastLine::Hold, LastLine::Count] {
-                let streams = [None, Some(Stream { format: Format::Xz, probe: None }), Some(Stream { format: Format::Gz, probe: Some((7, 1024)) })];
+                let streams = [
+                    None,
+                    Some(Stream { format: Format::Xz, probe: None }),
+                    Some(Stream { format: Format::Gz, probe: Some((7, 1024)) }),
+                ];
                 for stream in streams {
                     let job = Job { number: 1, log: u64::MAX, generation: 3, range, io, last, stream };
                     assert_eq!(Job::from_bytes(&job.to_bytes()), Some(job));
@@ -273,7 +289,9 @@ mod tests {
                 }
             }
         }
-        for answer in [Answer::Counted { job: 7 }, Answer::Shorter { job: 7 }, Answer::Failed { job: 7, errno: 5 }] {
+        for answer in
+            [Answer::Counted { job: 7 }, Answer::Shorter { job: 7 }, Answer::Failed { job: 7, errno: 5 }]
+        {
             assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
         }
         for death in [Death::Exit(101), Death::Signal(9)] {
@@ -283,7 +301,13 @@ mod tests {
             }
         }
         let file = (u64::MAX, 7);
-        for request in [Request::Delete { log: u64::MAX }, Request::Rescan, Request::Look, Request::Replace { log: 1, file }, Request::Withdraw { file }] {
+        for request in [
+            Request::Delete { log: u64::MAX },
+            Request::Rescan,
+            Request::Look,
+            Request::Replace { log: 1, file },
+            Request::Withdraw { file },
+        ] {
             assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
         }
         assert_eq!(News::from_bytes(&News::Born { worker: 9 }.to_bytes()), Some(News::Born { worker: 9 }));

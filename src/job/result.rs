@@ -121,7 +121,8 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
             }
         }
         let mut words = [0; DAY_WORDS];
-        (words[0], words[1], words[2], words[3], words[4]) = (day.map_or(0, |day| day.number().into()), tally.bytes, tally.malformed, v4, rest);
+        (words[0], words[1], words[2], words[3], words[4]) =
+            (day.map_or(0, |day| day.number().into()), tally.bytes, tally.malformed, v4, rest);
         words[5..29].copy_from_slice(&tally.hours);
         bytes[start..start + DAY_WORDS * 8].copy_from_slice(&super::write(&words));
     }
@@ -142,34 +143,73 @@ impl<'a> ResultView<'a> {
         }
         let mut bytes = bytes;
         let header: [u64; HEADER_WORDS] = take_words(&mut bytes)?;
-        let [magic, number, log, generation, from, to, end, flags, head_at, head_hash, tail_at, tail_hash, lengths, blank, blank_bytes, day_count, rest @ ..] =
-            header;
+        let [
+            magic,
+            number,
+            log,
+            generation,
+            from,
+            to,
+            end,
+            flags,
+            head_at,
+            head_hash,
+            tail_at,
+            tail_hash,
+            lengths,
+            blank,
+            blank_bytes,
+            day_count,
+            rest @ ..,
+        ] = header;
         let [block_count, probe_hash, probed, damage] = rest;
         if magic != MAGIC {
             return Err(Refused("another version of tallyd wrote the result"));
         }
-        if (number, log, generation, from, to) != (job.number, job.log, job.generation, job.range.from(), job.range.to()) {
+        if (number, log, generation, from, to)
+            != (job.number, job.log, job.generation, job.range.from(), job.range.to())
+        {
             return Err(Refused("the result is for another job"));
         }
         let head = Sample { at: head_at, length: lengths as u32, hash: head_hash };
         let tail = Sample { at: tail_at, length: (lengths >> 32) as u32, hash: tail_hash };
         let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("a sample is not possible"))?;
-        let (wanted, refused) = (job.stream.and_then(|stream| stream.probe), Refused("the end or the samples are not possible"));
+        let (wanted, refused) =
+            (job.stream.and_then(|stream| stream.probe), Refused("the end or the samples are not possible"));
         let possible = match job.stream {
             // Of a stream, the file does not tell how long it is.
             Some(_) => head_at == 0 && tail_end == end && flags & 1 == 0,
-            None => head_at == from.saturating_sub(1) && head.length > 0 && tail.length > 0 && tail_end >= to && from <= end && end <= tail_end && damage == 0,
+            None => {
+                head_at == from.saturating_sub(1)
+                    && head.length > 0
+                    && tail.length > 0
+                    && tail_end >= to
+                    && from <= end
+                    && end <= tail_end
+                    && damage == 0
+            }
         };
-        if flags > 3 || !possible || head.length > 1024 || tail.length > 1024 || (probed != 0 && wanted.is_none()) {
+        if flags > 3
+            || !possible
+            || head.length > 1024
+            || tail.length > 1024
+            || (probed != 0 && wanted.is_none())
+        {
             return Err(refused);
         }
         let damage = if damage == 0 { None } else { Some(Damage::from_code(damage).ok_or(refused)?) };
-        let probe = wanted.filter(|_| probed != 0).map(|(at, length)| Sample { at, length, hash: probe_hash });
+        let probe =
+            wanted.filter(|_| probed != 0).map(|(at, length)| Sample { at, length, hash: probe_hash });
         let first = blocks_within(from);
         if block_count > (blocks_within(tail_end).saturating_sub(first)) as u64 {
             return Err(refused);
         }
-        let hashes = take(&mut bytes, block_count * 8)?.as_chunks().0.iter().map(|hash| u64::from_le_bytes(*hash)).collect();
+        let hashes = take(&mut bytes, block_count * 8)?
+            .as_chunks()
+            .0
+            .iter()
+            .map(|hash| u64::from_le_bytes(*hash))
+            .collect();
         let mut days: Vec<DayView<'_>> = Vec::new();
         let mut all_bytes = blank_bytes;
         for _ in 0..day_count {
@@ -184,7 +224,19 @@ impl<'a> ResultView<'a> {
             return Err(Refused("the sums are not possible"));
         }
         let (held, unterminated) = (flags & 1 != 0, flags & 2 != 0);
-        Ok(ResultView { blank, blank_bytes, end, held, unterminated, head, tail, blocks: (first, hashes), probe, damage, days })
+        Ok(ResultView {
+            blank,
+            blank_bytes,
+            end,
+            held,
+            unterminated,
+            head,
+            tail,
+            blocks: (first, hashes),
+            probe,
+            damage,
+            days,
+        })
     }
 }
 
@@ -236,14 +288,19 @@ fn write_usage(usage: Usage) -> [u8; USAGE_BYTES] {
 
 fn read_usage(bytes: &[u8; USAGE_BYTES]) -> Usage {
     let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));
-    Usage { requests: word(0), bytes: word(8), hours: u32::from_le_bytes(*bytes.last_chunk().expect("4 is less than 20")) }
+    Usage {
+        requests: word(0),
+        bytes: word(8),
+        hours: u32::from_le_bytes(*bytes.last_chunk().expect("4 is less than 20")),
+    }
 }
 
 fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, Usage)>, Refused> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let [a, b, usage @ ..]: &[u8; 2 + USAGE_BYTES] = take(bytes, 2 + USAGE_BYTES as u64)?.first_chunk().ok_or(Refused("a length is wrong"))?;
+    let [a, b, usage @ ..]: &[u8; 2 + USAGE_BYTES] =
+        take(bytes, 2 + USAGE_BYTES as u64)?.first_chunk().ok_or(Refused("a length is wrong"))?;
     let length = u16::from_le_bytes([*a, *b]);
     Ok(Some((Key::Bytes(take(bytes, length.into())?), read_usage(usage))))
 }
@@ -270,7 +327,9 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     let (mut left, mut rest_clients) = (rest, 0);
     while let Some((client, _)) = take_client(&mut left)? {
         let Key::Bytes(client) = client else { continue };
-        if client.len() > CLIENT_BYTES_MAX || leading_ipv4(client).is_some_and(|(_, length)| length == client.len()) {
+        if client.len() > CLIENT_BYTES_MAX
+            || leading_ipv4(client).is_some_and(|(_, length)| length == client.len())
+        {
             return Err(Refused("a client is not valid"));
         }
         rest_clients += 1;
@@ -279,10 +338,18 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     // And what the clients did must be all that there was on the day.
     let all = view.clients().try_fold(Usage::default(), |all, (_, Usage { requests, bytes, hours })| {
         // A line has at least one byte, and an hour is that of a request; only on no day a request has none.
-        if requests == 0 || bytes < requests || u64::from(hours.count_ones()) > requests || (hours == 0) != day.is_none() {
+        if requests == 0
+            || bytes < requests
+            || u64::from(hours.count_ones()) > requests
+            || (hours == 0) != day.is_none()
+        {
             return Err(Refused("the numbers of a client are not possible"));
         }
-        Ok(Usage { requests: sum([all.requests, requests])?, bytes: sum([all.bytes, bytes])?, hours: all.hours | hours })
+        Ok(Usage {
+            requests: sum([all.requests, requests])?,
+            bytes: sum([all.bytes, bytes])?,
+            hours: all.hours | hours,
+        })
     })?;
     let hours = (0..24).filter(|hour| view.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
     if all != (Usage { requests: sum([parsed, malformed])?, bytes: length, hours }) {
@@ -300,13 +367,26 @@ mod tests {
     const LOG: &[u8] = b"1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] x\n::1 - - [23/Mar/2021:07:25:24 +0100] x\n\n\xff\xfe junk\n1.2.3.4 - -\n9.9.9.9";
 
     fn counted() -> (Job, Counted) {
-        let path = std::env::temp_dir().join(format!("tallyd-result-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let path = std::env::temp_dir().join(format!(
+            "tallyd-result-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         std::fs::write(&path, LOG).unwrap();
         let file = std::fs::File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let range = Range::new(0, LOG.len() as u64).unwrap();
-        let counted = crate::range::count(&file, range, How { rules: Rules::default(), io: Io::Read, last: LastLine::Hold }, |_| ()).unwrap();
-        (Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold, stream: None }, counted)
+        let counted = crate::range::count(
+            &file,
+            range,
+            How { rules: Rules::default(), io: Io::Read, last: LastLine::Hold },
+            |_| (),
+        )
+        .unwrap();
+        (
+            Job { number: 5, log: 6, generation: 7, range, io: Io::Auto, last: LastLine::Hold, stream: None },
+            counted,
+        )
     }
 
     fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -325,7 +405,12 @@ mod tests {
         assert_eq!((view.head, view.tail, &view.blocks), (counted.head, counted.tail, &counted.blocks));
         let mut tally = Tally { blank: view.blank, blank_bytes: view.blank_bytes, ..Tally::default() };
         for day in &view.days {
-            let mut sum = DayTally { bytes: day.bytes, hours: day.hours, malformed: day.malformed, ..DayTally::default() };
+            let mut sum = DayTally {
+                bytes: day.bytes,
+                hours: day.hours,
+                malformed: day.malformed,
+                ..DayTally::default()
+            };
             day.clients().for_each(|(client, usage)| sum.clients.add(client, usage));
             tally.days.insert(day.day, sum);
         }
@@ -336,7 +421,12 @@ mod tests {
     fn a_result_for_another_job_is_refused() {
         let (job, counted) = counted();
         let bytes = encode(&job, &counted, None);
-        for other in [Job { number: 0, ..job }, Job { log: 0, ..job }, Job { generation: 0, ..job }, Job { range: Range::new(0, 9).unwrap(), ..job }] {
+        for other in [
+            Job { number: 0, ..job },
+            Job { log: 0, ..job },
+            Job { generation: 0, ..job },
+            Job { range: Range::new(0, 9).unwrap(), ..job },
+        ] {
             assert!(ResultView::check(&bytes, &other).is_err());
         }
     }
@@ -347,7 +437,11 @@ mod tests {
         let (job, mut counted) = counted();
         change(counted.tally.days.get_mut(&day).unwrap());
         let Refused(why) = ResultView::check(&encode(&job, &counted, None), &job).unwrap_err();
-        assert!(["the numbers of a client are not possible", "the clients do not add up to the requests"].contains(&why), "{why}");
+        assert!(
+            ["the numbers of a client are not possible", "the clients do not add up to the requests"]
+                .contains(&why),
+            "{why}"
+        );
     }
 
     /// The 22nd has one request of 1.2.3.4 at six, of 43 bytes; no day has two, the longer one of `\xff\xfe`, of 8 bytes.
@@ -371,13 +465,25 @@ mod tests {
         let only = |usages: &'static [Usage]| {
             move |day: &mut DayTally| {
                 day.clients = crate::tally::Clients::default();
-                usages.iter().zip(0..).for_each(|(usage, at)| day.clients.add(Key::Bytes(&[b'a' + at]), *usage));
+                usages
+                    .iter()
+                    .zip(0..)
+                    .for_each(|(usage, at)| day.clients.add(Key::Bytes(&[b'a' + at]), *usage));
             }
         };
         check_refused(day, only(&[Usage { requests: 1, bytes: 43, hours: 0 }]));
         check_refused(day, only(&[Usage { requests: 1, bytes: 43, hours: 1 << 6 | 1 << 24 }]));
-        check_refused(day, only(&[Usage { requests: 1, bytes: 20, hours: 1 << 6 }, Usage { requests: 0, bytes: 23, hours: 1 << 6 }]));
-        check_refused(None, only(&[Usage { requests: 1, bytes: 0, hours: 0 }, Usage { requests: 1, bytes: 19, hours: 0 }]));
+        check_refused(
+            day,
+            only(&[
+                Usage { requests: 1, bytes: 20, hours: 1 << 6 },
+                Usage { requests: 0, bytes: 23, hours: 1 << 6 },
+            ]),
+        );
+        check_refused(
+            None,
+            only(&[Usage { requests: 1, bytes: 0, hours: 0 }, Usage { requests: 1, bytes: 19, hours: 0 }]),
+        );
     }
 
     /// No byte can be changed, with the checksum or with a checksum made to fit, so that the reader panics; without it nothing is taken.
@@ -399,7 +505,8 @@ mod tests {
                         let mut all = Usage::default();
                         day.clients().for_each(|(_, usage)| all += usage);
                         assert_eq!((all.requests, all.bytes), (day.parsed() + day.malformed, day.bytes));
-                        assert!((0..32).all(|hour| (all.hours >> hour & 1 > 0) == day.hours.get(hour).is_some_and(|count| *count > 0)));
+                        assert!((0..32).all(|hour| (all.hours >> hour & 1 > 0)
+                            == day.hours.get(hour).is_some_and(|count| *count > 0)));
                     }
                 }
             }

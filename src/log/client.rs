@@ -179,7 +179,16 @@ mod tests {
         for text in ["0.0.0.0", "1.2.3.4", "255.255.255.255"] {
             assert_eq!(kind(text.as_bytes()), Kind::Ipv4, "{text}");
         }
-        for text in ["::", "::1", "2001:db8::1", "2001:DB8::1", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "1:2:3:4:5:6:1.2.3.4"] {
+        for text in [
+            "::",
+            "::1",
+            "2001:db8::1",
+            "2001:DB8::1",
+            "::ffff:1.2.3.4",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "1:2:3:4:5:6:1.2.3.4",
+        ] {
             assert_eq!(kind(text.as_bytes()), Kind::Ipv6, "{text}");
         }
         for text in [
@@ -217,7 +226,12 @@ mod tests {
             // Up to 15 pieces, made to be addresses often.
             for _ in 0..bits % 16 {
                 bits = bits.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                text.push_str(["1:", "1:", "f:", "ab:", "0:", "12:", ":", "::", "1.2.3.4", "1.", "255", "00001", "DEAD", "g", "%", " "][(bits >> 60) as usize]);
+                text.push_str(
+                    [
+                        "1:", "1:", "f:", "ab:", "0:", "12:", ":", "::", "1.2.3.4", "1.", "255", "00001",
+                        "DEAD", "g", "%", " ",
+                    ][(bits >> 60) as usize],
+                );
             }
             let want = match (text.parse::<Ipv4Addr>(), text.parse::<Ipv6Addr>()) {
                 (Ok(_), _) => Kind::Ipv4,

@@ -52,7 +52,9 @@ impl fmt::Display for Day {
 
 /// The number that ASCII digits write, or `None` if one of the bytes is none. At most nine digits.
 pub(crate) fn digits(bytes: &[u8]) -> Option<u32> {
-    bytes.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
+    bytes
+        .iter()
+        .try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
 }
 
 #[cfg(test)]
@@ -66,7 +68,16 @@ mod tests {
         assert!(Day::new(9999, 12, 31).is_some());
         assert!(Day::new(2020, 2, 29).is_some());
         assert!(Day::new(2000, 2, 29).is_some());
-        for (year, month, day) in [(0, 1, 1), (10_000, 1, 1), (2021, 2, 29), (1900, 2, 29), (2021, 4, 31), (2021, 13, 1), (2021, 0, 1), (2021, 1, 0)] {
+        for (year, month, day) in [
+            (0, 1, 1),
+            (10_000, 1, 1),
+            (2021, 2, 29),
+            (1900, 2, 29),
+            (2021, 4, 31),
+            (2021, 13, 1),
+            (2021, 0, 1),
+            (2021, 1, 0),
+        ] {
             assert_eq!(Day::new(year, month, day), None, "{year}-{month}-{day}");
         }
     }

@@ -12,7 +12,9 @@ pub const FOREIGN_HEAD_BYTES: usize = 262;
 /// These are the default names of nginx and of Apache (`ErrorLog`) in Debian's and Red Hat's packages.
 pub fn is_error_log(name: &[u8]) -> bool {
     let starts = |at: usize| at == 0 || matches!(name[at - 1], b'.' | b'_' | b'-');
-    (0..name.len()).any(|at| starts(at) && [&b"error.log"[..], b"error_log"].iter().any(|stem| name[at..].starts_with(stem)))
+    (0..name.len()).any(|at| {
+        starts(at) && [&b"error.log"[..], b"error_log"].iter().any(|stem| name[at..].starts_with(stem))
+    })
 }
 
 /// A kind of file that is no access log: an archive, another compression than tallyd reads, a program.
@@ -94,10 +96,20 @@ mod tests {
 
     #[test]
     fn error_logs_by_name() {
-        for name in ["error.log", "error.log.1", "error.log-20210322.gz", "site.error.log", "site_error.log.2.gz", "a-error_log", "ssl_error_log-20210322"] {
+        for name in [
+            "error.log",
+            "error.log.1",
+            "error.log-20210322.gz",
+            "site.error.log",
+            "site_error.log.2.gz",
+            "a-error_log",
+            "ssl_error_log-20210322",
+        ] {
             assert!(is_error_log(name.as_bytes()), "{name}");
         }
-        for name in ["access.log", "errors.log", "terror.log", "error", "error-log", "access_error_codes.log", ""] {
+        for name in
+            ["access.log", "errors.log", "terror.log", "error", "error-log", "access_error_codes.log", ""]
+        {
             assert!(!is_error_log(name.as_bytes()), "{name}");
         }
     }
@@ -107,15 +119,30 @@ mod tests {
         let of = |head: &[u8]| Foreign::of(b"", head).map(Foreign::name);
         let mut tar = vec![b'a'; 257];
         tar.extend(b"ustar\x0000");
-        for (head, kind) in
-            [(&b"PK\x03\x04rest"[..], "a zip archive"), (&tar, "a tar archive"), (b"\x7fELF\x02", "a program (ELF)"), (b"LZIP\x01", "compressed by lzip")]
-        {
+        for (head, kind) in [
+            (&b"PK\x03\x04rest"[..], "a zip archive"),
+            (&tar, "a tar archive"),
+            (b"\x7fELF\x02", "a program (ELF)"),
+            (b"LZIP\x01", "compressed by lzip"),
+        ] {
             assert_eq!(of(head), Some(kind));
         }
-        for head in [&b""[..], b"203.0.113.7 - - [", b"PK", b"PKI.example.org - - [22/Mar/2021", b"\x1f\x8b\x08", b"{\"a\":1}", b"\xef\xbb\xbf1.2.3.4"] {
+        for head in [
+            &b""[..],
+            b"203.0.113.7 - - [",
+            b"PK",
+            b"PKI.example.org - - [22/Mar/2021",
+            b"\x1f\x8b\x08",
+            b"{\"a\":1}",
+            b"\xef\xbb\xbf1.2.3.4",
+        ] {
             assert_eq!(of(head), None, "{}", head.escape_ascii());
         }
-        for (head, kind) in [(&b"PAR1 - - [22/Mar/2021"[..], None), (b"PAR1\x15\x04", Some("a Parquet file")), (b"LZIP - - [22/Mar/2021", None)] {
+        for (head, kind) in [
+            (&b"PAR1 - - [22/Mar/2021"[..], None),
+            (b"PAR1\x15\x04", Some("a Parquet file")),
+            (b"LZIP - - [22/Mar/2021", None),
+        ] {
             assert_eq!(of(head), kind, "{}", head.escape_ascii());
         }
     }

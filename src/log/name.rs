@@ -17,7 +17,11 @@ pub fn day_of_name(name: &[u8]) -> Option<Day> {
         if at > 0 && digit_at(at - 1) {
             return None;
         }
-        if name.get(at + 4) == Some(&b'-') && name.get(at + 7) == Some(&b'-') { date(10, 5, 8) } else { date(8, 4, 6) }
+        if name.get(at + 4) == Some(&b'-') && name.get(at + 7) == Some(&b'-') {
+            date(10, 5, 8)
+        } else {
+            date(8, 4, 6)
+        }
     })
 }
 
@@ -46,7 +50,11 @@ pub fn shown(bytes: &[u8]) -> String {
 pub fn shown_to_people(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for character in shown(bytes).chars() {
-        if character.is_control() || is_direction(character) { text.extend(character.escape_default()) } else { text.push(character) }
+        if character.is_control() || is_direction(character) {
+            text.extend(character.escape_default())
+        } else {
+            text.push(character)
+        }
     }
     text
 }

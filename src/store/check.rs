@@ -38,7 +38,8 @@ impl Partial {
             let mut before: Option<(Kind, Vec<u8>)> = None;
             self.rows(day.day, |listed, key, usage| {
                 right &= kind(key) == listed;
-                right &= before.as_ref().is_none_or(|(kind, before)| *kind != listed || before.as_slice() < key);
+                right &=
+                    before.as_ref().is_none_or(|(kind, before)| *kind != listed || before.as_slice() < key);
                 match &mut before {
                     Some((kind, before)) => {
                         *kind = listed;
@@ -60,7 +61,11 @@ impl Partial {
                 return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
             }
         }
-        if data.finish() != self.data { Err(Trouble::Damaged("the checksum of its rows is wrong")) } else { Ok(()) }
+        if data.finish() != self.data {
+            Err(Trouble::Damaged("the checksum of its rows is wrong"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Compares the columns that say the same in every row of a day, or of a kind, with what the JSON says.
@@ -71,30 +76,48 @@ impl Partial {
         let days = days[first..].iter().take_while(|day| day.from < rows.end);
         let (mut day_runs, mut kind_runs) = (Vec::new(), Vec::new());
         for day in days {
-            let inside = |range: Range<u64>| (range.end.min(rows.end).saturating_sub(range.start.max(rows.start))) as usize;
+            let inside = |range: Range<u64>| {
+                (range.end.min(rows.end).saturating_sub(range.start.max(rows.start))) as usize
+            };
             day_runs.push((day.day.map(date::since_1970), inside(day.from..day.to())));
-            kind_runs.extend(day.kinds().map(|(kind, range)| (Some(ByteArray::from(rows::word(kind))), inside(range))));
+            kind_runs.extend(
+                day.kinds().map(|(kind, range)| (Some(ByteArray::from(rows::word(kind))), inside(range))),
+            );
         }
         self.check_runs::<Int32Type>(group, DAY, day_runs)?;
-        self.check_runs::<ByteArrayType>(group, DIMENSION, vec![(Some(ByteArray::from(rows::DIMENSION)), group.rows)])?;
+        self.check_runs::<ByteArrayType>(
+            group,
+            DIMENSION,
+            vec![(Some(ByteArray::from(rows::DIMENSION)), group.rows)],
+        )?;
         self.check_runs::<ByteArrayType>(group, KIND, kind_runs)
     }
 
     /// Are the values of a column these, each so many times?
-    fn check_runs<T: DataType>(&self, group: &Group, column: usize, runs: Vec<(Option<T::T>, usize)>) -> Result<(), Trouble> {
+    fn check_runs<T: DataType>(
+        &self,
+        group: &Group,
+        column: usize,
+        runs: Vec<(Option<T::T>, usize)>,
+    ) -> Result<(), Trouble> {
         let wrong = || Trouble::Damaged("a derived column does not match the others");
         let pages = Box::new(Constant { pages: self.reader(group, column)?, rows: group.rows });
         let descriptor = self.column(group, column);
-        let mut reader: ColumnReaderImpl<T> = without_panic(|| Ok(get_typed_column_reader(get_column_reader(descriptor, pages))))?;
+        let mut reader: ColumnReaderImpl<T> =
+            without_panic(|| Ok(get_typed_column_reader(get_column_reader(descriptor, pages))))?;
         let (mut levels, mut values) = (Vec::new(), Vec::new());
         for (value, mut left) in runs {
             while left > 0 {
                 levels.clear();
                 values.clear();
                 let nullable = (column == DAY).then_some(&mut levels);
-                let (count, ..) = without_panic(|| reader.read_records(left.min(BATCH), nullable, None, &mut values))?;
+                let (count, ..) =
+                    without_panic(|| reader.read_records(left.min(BATCH), nullable, None, &mut values))?;
                 let present = if value.is_some() { count } else { 0 };
-                if count == 0 || values.len() != present || values.iter().any(|there| Some(there) != value.as_ref()) {
+                if count == 0
+                    || values.len() != present
+                    || values.iter().any(|there| Some(there) != value.as_ref())
+                {
                     return Err(wrong());
                 }
                 left -= count;
@@ -122,10 +145,15 @@ impl PageReader for Constant {
     fn get_next_page(&mut self) -> Parquet<Option<Page>> {
         let page = self.pages.get_next_page()?;
         let right = page.as_ref().is_none_or(|page| {
-            let encoded = page.is_dictionary_page() || matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+            let encoded = page.is_dictionary_page()
+                || matches!(page.encoding(), Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
             encoded && page.num_values() as usize <= self.rows
         });
-        if right { Ok(page) } else { Err(ParquetError::General("the page is not encoded as tallyd encodes pages".to_owned())) }
+        if right {
+            Ok(page)
+        } else {
+            Err(ParquetError::General("the page is not encoded as tallyd encodes pages".to_owned()))
+        }
     }
 
     fn peek_next_page(&mut self) -> Parquet<Option<PageMetadata>> {

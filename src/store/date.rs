@@ -54,9 +54,14 @@ mod tests {
 
     #[test]
     fn known_days() {
-        for (text, days) in
-            [("1970-01-01", 0), ("1969-12-31", -1), ("2000-03-01", 11_017), ("2021-03-22", 18_708), ("0001-01-01", -719_162), ("9999-12-31", 2_932_896)]
-        {
+        for (text, days) in [
+            ("1970-01-01", 0),
+            ("1969-12-31", -1),
+            ("2000-03-01", 11_017),
+            ("2021-03-22", 18_708),
+            ("0001-01-01", -719_162),
+            ("9999-12-31", 2_932_896),
+        ] {
             let day = Day::parse(text).unwrap();
             assert_eq!(since_1970(day), days, "{text}");
         }
@@ -72,11 +77,17 @@ mod tests {
     #[test]
     fn days_are_reckoned_from_moments_and_days() {
         let day = |text| Day::parse(text).unwrap();
-        assert_eq!((day_of(0), day_of(86_399_999), day_of(86_400_000)), (Some(day("1970-01-01")), Some(day("1970-01-01")), Some(day("1970-01-02"))));
+        assert_eq!(
+            (day_of(0), day_of(86_399_999), day_of(86_400_000)),
+            (Some(day("1970-01-01")), Some(day("1970-01-01")), Some(day("1970-01-02")))
+        );
         assert_eq!(day_of(u64::MAX), None);
         assert_eq!(later(day("2021-03-01"), -1), Some(day("2021-02-28")));
         assert_eq!(later(day("2020-02-28"), 1), Some(day("2020-02-29")));
-        assert_eq!((later(day("9999-12-31"), 1), later(day("0001-01-01"), -1), later(day("2021-03-01"), i32::MAX)), (None, None, None));
+        assert_eq!(
+            (later(day("9999-12-31"), 1), later(day("0001-01-01"), -1), later(day("2021-03-01"), i32::MAX)),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -10,7 +10,13 @@ const BLOCK_MAX: u64 = 1 << 16;
 pub(super) fn unpack(bytes: &mut &[u8], count: usize, mut take: impl FnMut(u64)) -> Option<()> {
     let (block, miniblocks, total) = (varint(bytes)?, varint(bytes)?, varint(bytes)?);
     let mut number = zigzag(bytes)?;
-    if total != count as u64 || block == 0 || block > BLOCK_MAX || miniblocks == 0 || block % miniblocks != 0 || block / miniblocks % 32 != 0 {
+    if total != count as u64
+        || block == 0
+        || block > BLOCK_MAX
+        || miniblocks == 0
+        || block % miniblocks != 0
+        || block / miniblocks % 32 != 0
+    {
         return None;
     }
     let (miniblocks, values) = (usize::try_from(miniblocks).ok()?, usize::try_from(block / miniblocks).ok()?);
@@ -71,7 +77,12 @@ fn bits(packed: &[u8], at: usize, width: usize) -> u64 {
 }
 
 /// Reads the `count` keys of a page, none longer than `longest`. Each is shown with how many of its first bytes it has from the one before.
-pub(super) fn keys(mut bytes: &[u8], count: usize, longest: usize, mut take: impl FnMut(usize, &[u8]) -> Option<()>) -> Option<()> {
+pub(super) fn keys(
+    mut bytes: &[u8],
+    count: usize,
+    longest: usize,
+    mut take: impl FnMut(usize, &[u8]) -> Option<()>,
+) -> Option<()> {
     // Most suffixes are short: they are copied as if they all had this length, which takes no call.
     const COPIED: usize = 16;
     let (mut prefixes, mut suffixes) = (Vec::<u32>::new(), Vec::<u32>::new());

@@ -58,14 +58,21 @@ pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, 
     if !days.is_sorted_by(|one, two| one.0 < two.0) {
         return Err(Unfit::Disagrees);
     }
-    let given = days.iter().filter(|(_, clients)| !clients.is_empty()).map(|(day, clients)| (*day, clients.sizes()));
-    let said = meta.days_with_clients().map(|(day, totals)| (day, Sizes { ipv4: totals.ipv4, ipv6: totals.ipv6, other: totals.other }));
+    let given =
+        days.iter().filter(|(_, clients)| !clients.is_empty()).map(|(day, clients)| (*day, clients.sizes()));
+    let said = meta
+        .days_with_clients()
+        .map(|(day, totals)| (day, Sizes { ipv4: totals.ipv4, ipv6: totals.ipv6, other: totals.other }));
     if !given.eq(said) {
         return Err(Unfit::Disagrees);
     }
     // As many, and with as many requests: else these are the clients of another moment.
-    let requests = |clients: &Clients| clients.iter().fold(0u64, |sum, (_, usage)| sum.saturating_add(usage.requests));
-    if days.iter().any(|(day, clients)| meta.days.get(day).is_some_and(|totals| totals.requests() != requests(clients))) {
+    let requests =
+        |clients: &Clients| clients.iter().fold(0u64, |sum, (_, usage)| sum.saturating_add(usage.requests));
+    if days
+        .iter()
+        .any(|(day, clients)| meta.days.get(day).is_some_and(|totals| totals.requests() != requests(clients)))
+    {
         return Err(Unfit::Disagrees);
     }
     let mut writer = Writer::new(meta.days.len())?;
@@ -109,10 +116,22 @@ struct Group {
 impl Writer {
     pub(super) fn new(days: usize) -> Result<Writer, Unfit> {
         let file = SerializedFileWriter::new(Vec::new(), Arc::clone(&SCHEMA), Arc::clone(&PROPERTIES))?;
-        Ok(Writer { file, group: Group::default(), day: None, days_alone: days <= DAYS_ALONE_MAX, data: DataHash::default() })
+        Ok(Writer {
+            file,
+            group: Group::default(),
+            day: None,
+            days_alone: days <= DAYS_ALONE_MAX,
+            data: DataHash::default(),
+        })
     }
 
-    pub(super) fn add(&mut self, day: Option<Day>, kind: Kind, key: &[u8], usage: Usage) -> Result<(), Unfit> {
+    pub(super) fn add(
+        &mut self,
+        day: Option<Day>,
+        kind: Kind,
+        key: &[u8],
+        usage: Usage,
+    ) -> Result<(), Unfit> {
         let group = &self.group;
         let rows = group.ends.len();
         let parts = self.day != day && (self.days_alone || rows >= SHARED_GROUP_ROWS);
@@ -140,8 +159,10 @@ impl Writer {
         }
         let keys = Bytes::from(rows.keys);
         let starts = std::iter::once(0).chain(rows.ends.iter().copied());
-        let keys: Vec<ByteArray> = starts.zip(&rows.ends).map(|(start, end)| keys.slice(start..*end).into()).collect();
-        let [ipv4, ipv6, other] = [Kind::Ipv4, Kind::Ipv6, Kind::Other].map(|kind| ByteArray::from(rows::word(kind)));
+        let keys: Vec<ByteArray> =
+            starts.zip(&rows.ends).map(|(start, end)| keys.slice(start..*end).into()).collect();
+        let [ipv4, ipv6, other] =
+            [Kind::Ipv4, Kind::Ipv6, Kind::Other].map(|kind| ByteArray::from(rows::word(kind)));
         let kinds: Vec<ByteArray> = rows
             .kinds
             .iter()
@@ -168,7 +189,11 @@ impl Writer {
         self.file.flush().map_err(ParquetError::from)?;
         let written = self.file.inner();
         let hash = |(at, length): (u64, u64)| written.get(at as usize..(at + length) as usize).map(xxh3_64);
-        let chunks = self.file.flushed_row_groups().iter().map(|group| group.columns().iter().map(|column| hash(column.byte_range())).collect());
+        let chunks = self
+            .file
+            .flushed_row_groups()
+            .iter()
+            .map(|group| group.columns().iter().map(|column| hash(column.byte_range())).collect());
         let chunks = chunks.collect::<Option<_>>().ok_or(Unfit::TooLarge)?;
         let checks = Checks { footer: 0, data: self.data.finish(), chunks };
         let text = json::write(meta, &checks).ok_or(Unfit::TooLarge)?;
@@ -179,8 +204,13 @@ impl Writer {
     }
 }
 
-fn column<T: DataType>(group: &mut SerializedRowGroupWriter<'_, Vec<u8>>, values: &[T::T], levels: Option<&[i16]>) -> Result<(), ParquetError> {
-    let mut column = group.next_column()?.ok_or_else(|| ParquetError::General("a column too many".to_owned()))?;
+fn column<T: DataType>(
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    values: &[T::T],
+    levels: Option<&[i16]>,
+) -> Result<(), ParquetError> {
+    let mut column =
+        group.next_column()?.ok_or_else(|| ParquetError::General("a column too many".to_owned()))?;
     column.typed::<T>().write_batch(values, levels, None)?;
     column.close()
 }
@@ -188,7 +218,9 @@ fn column<T: DataType>(group: &mut SerializedRowGroupWriter<'_, Vec<u8>>, values
 static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
     let column = |name: &str, physical, logical| {
         let repetition = if name == "day" { Repetition::OPTIONAL } else { Repetition::REQUIRED };
-        let column = Type::primitive_type_builder(name, physical).with_repetition(repetition).with_logical_type(logical);
+        let column = Type::primitive_type_builder(name, physical)
+            .with_repetition(repetition)
+            .with_logical_type(logical);
         Arc::new(column.build().expect("a column of these types can be"))
     };
     let fields = COLUMNS.map(|name| match name {
@@ -198,12 +230,18 @@ static SCHEMA: LazyLock<TypePtr> = LazyLock::new(|| {
         "hours" => column(name, Physical::INT32, None),
         _ => column(name, Physical::INT64, None),
     });
-    Arc::new(Type::group_type_builder("partial").with_fields(fields.to_vec()).build().expect("a group of columns can be"))
+    Arc::new(
+        Type::group_type_builder("partial")
+            .with_fields(fields.to_vec())
+            .build()
+            .expect("a group of columns can be"),
+    )
 });
 
 static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
     let sorted_by = |name: &str| SortingColumn {
-        column_idx: COLUMNS.iter().position(|column| *column == name).expect("it is one of the columns") as i32,
+        column_idx: COLUMNS.iter().position(|column| *column == name).expect("it is one of the columns")
+            as i32,
         descending: false,
         nulls_first: true,
     };
@@ -217,10 +255,15 @@ static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
         .set_offset_index_disabled(true)
         .set_sorting_columns(Some(["dimension", "day", "kind", "key"].map(sorted_by).to_vec()))
         .set_column_statistics_enabled("key".into(), EnabledStatistics::None);
-    for (name, encoding) in
-        [("key", Encoding::DELTA_BYTE_ARRAY), ("requests", Encoding::DELTA_BINARY_PACKED), ("bytes", Encoding::DELTA_BINARY_PACKED), ("hours", Encoding::PLAIN)]
-    {
-        properties = properties.set_column_dictionary_enabled(name.into(), false).set_column_encoding(name.into(), encoding);
+    for (name, encoding) in [
+        ("key", Encoding::DELTA_BYTE_ARRAY),
+        ("requests", Encoding::DELTA_BINARY_PACKED),
+        ("bytes", Encoding::DELTA_BINARY_PACKED),
+        ("hours", Encoding::PLAIN),
+    ] {
+        properties = properties
+            .set_column_dictionary_enabled(name.into(), false)
+            .set_column_encoding(name.into(), encoding);
     }
     Arc::new(properties.build())
 });

@@ -92,7 +92,8 @@ pub fn write(folder: &Path, log: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// Replaces the partials of several logs, and syncs the folder once. Says of each whether it went, as [`write()`] does.
 pub fn write_all(folder: &Path, partials: &[(u64, &[u8])]) -> Vec<io::Result<()>> {
-    let mut results: Vec<io::Result<()>> = partials.iter().map(|(log, bytes)| replace(folder, *log, bytes)).collect();
+    let mut results: Vec<io::Result<()>> =
+        partials.iter().map(|(log, bytes)| replace(folder, *log, bytes)).collect();
     if results.iter().any(Result::is_ok)
         && let Err(error) = sync(folder)
     {
@@ -132,7 +133,10 @@ pub fn list(state: &Path) -> io::Result<Vec<Entry>> {
 /// # Errors
 /// If the folder of them cannot be read.
 pub fn hosts(state: &Path) -> io::Result<Vec<Host>> {
-    let mut hosts: Vec<Host> = names(&state.join(PARTIALS))?.iter().filter_map(|name| name.strip_prefix(HOST).and_then(Host::new)).collect();
+    let mut hosts: Vec<Host> = names(&state.join(PARTIALS))?
+        .iter()
+        .filter_map(|name| name.strip_prefix(HOST).and_then(Host::new))
+        .collect();
     hosts.retain(|host| of(state, host).is_dir());
     hosts.sort();
     Ok(hosts)
@@ -144,8 +148,10 @@ pub fn hosts(state: &Path) -> io::Result<Vec<Host>> {
 /// If the folder cannot be read.
 pub fn list_of(state: &Path, host: &Host) -> io::Result<Vec<Entry>> {
     let folder = of(state, host);
-    let ids = names(&folder)?.into_iter().filter_map(|name| Some((name.strip_suffix(SUFFIX).and_then(id)?, name)));
-    let mut entries: Vec<Entry> = ids.map(|(log, name)| Entry { host: host.clone(), log, path: folder.join(name) }).collect();
+    let ids =
+        names(&folder)?.into_iter().filter_map(|name| Some((name.strip_suffix(SUFFIX).and_then(id)?, name)));
+    let mut entries: Vec<Entry> =
+        ids.map(|(log, name)| Entry { host: host.clone(), log, path: folder.join(name) }).collect();
     // What is no file is no partial: to open a pipe would be to wait for whoever writes it.
     entries.retain(|entry| entry.path.is_file());
     entries.sort();
@@ -174,7 +180,9 @@ fn sync(folder: &Path) -> io::Result<()> {
 /// The names in a folder that are texts. One that is not there has none.
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(folder) {
-        Ok(entries) => entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect(),
+        Ok(entries) => entries
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
@@ -219,14 +227,19 @@ mod tests {
         assert!(write_all(&own, &[(2, b"two"), (1, b"one")]).iter().all(Result::is_ok));
         write(&other, u64::MAX, b"other").unwrap();
         write(&own, 2, b"two again").unwrap();
-        for name in ["x.parquet", "00000000000000FF.parquet", "0000000000000003.tmp", ".0000000000000004.tmp"] {
+        for name in ["x.parquet", "00000000000000FF.parquet", "0000000000000003.tmp", ".0000000000000004.tmp"]
+        {
             fs::write(own.join(name), "no partial").unwrap();
         }
         fs::create_dir_all(state.join("partials/v1/nohost/x")).unwrap();
         fs::write(state.join("partials/v1/host=file"), "").unwrap();
         fs::create_dir(own.join("0000000000000005.parquet")).unwrap();
         nix::unistd::mkfifo(&own.join("0000000000000006.parquet"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let found: Vec<_> = list(&state).unwrap().into_iter().map(|entry| (entry.host.to_string(), entry.log, fs::read(entry.path).unwrap())).collect();
+        let found: Vec<_> = list(&state)
+            .unwrap()
+            .into_iter()
+            .map(|entry| (entry.host.to_string(), entry.log, fs::read(entry.path).unwrap()))
+            .collect();
         let want = [("a", u64::MAX, &b"other"[..]), ("local", 1, b"one"), ("local", 2, b"two again")];
         assert_eq!(found, want.map(|(host, log, bytes)| (host.to_owned(), log, bytes.to_vec())));
         remove(&own, 2).unwrap();

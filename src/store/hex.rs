@@ -49,7 +49,14 @@ mod tests {
         assert_eq!(number(&hex(u64::MAX - 1)), Some(u64::MAX - 1));
         assert_eq!(numbers(&all_hex(&[1, u64::MAX, 0])), Some(vec![1, u64::MAX, 0]));
         assert_eq!((numbers(""), bytes("00ff")), (Some(vec![]), Some(vec![0, 255])));
-        for text in ["", "1", "00000000000000FE", "00000000000000fe0", "0x000000000000fe", "00000000000000fe00000000000000fe"] {
+        for text in [
+            "",
+            "1",
+            "00000000000000FE",
+            "00000000000000fe0",
+            "0x000000000000fe",
+            "00000000000000fe00000000000000fe",
+        ] {
             assert_eq!(number(text), None, "{text}");
         }
     }

@@ -196,7 +196,10 @@ pub(super) fn write(meta: &Meta, checks: &Checks) -> Option<String> {
     let text = body.strip_suffix('}')?;
     let chunks: Vec<String> = checks.chunks.iter().map(|group| format!("\"{}\"", all_hex(group))).collect();
     let (metadata, footer, data) = (hex(xxh3_64(body.as_bytes())), hex(checks.footer), hex(checks.data));
-    Some(format!("{text}{CHECKSUMS}\"metadata\":\"{metadata}\",\"footer\":\"{footer}\",\"data\":\"{data}\",\"chunks\":[{}]}}}}", chunks.join(",")))
+    Some(format!(
+        "{text}{CHECKSUMS}\"metadata\":\"{metadata}\",\"footer\":\"{footer}\",\"data\":\"{data}\",\"chunks\":[{}]}}}}",
+        chunks.join(",")
+    ))
 }
 
 /// Where in the text the digits of the footer's checksum stand.
@@ -216,9 +219,13 @@ pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
         Ok(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
         _ => return Err(Trouble::Damaged("the JSON is not readable")),
     }
-    let body = text.rfind(CHECKSUMS).and_then(|at| text.get(..at)).ok_or(Trouble::Damaged("the JSON has no checksums"))?;
+    let body = text
+        .rfind(CHECKSUMS)
+        .and_then(|at| text.get(..at))
+        .ok_or(Trouble::Damaged("the JSON has no checksums"))?;
     let body = format!("{body}}}");
-    let wire: WireChecks = serde_json::from_str(text).map_err(|_| Trouble::Damaged("the checksums are not readable"))?;
+    let wire: WireChecks =
+        serde_json::from_str(text).map_err(|_| Trouble::Damaged("the checksums are not readable"))?;
     let wire = wire.checksums;
     if number(&wire.metadata) != Some(xxh3_64(body.as_bytes())) {
         return Err(Trouble::Damaged("the checksum of its JSON is wrong"));
@@ -242,7 +249,9 @@ impl TryFrom<&Meta> for Wire<'_> {
     type Error = Misfit;
 
     fn try_from(meta: &Meta) -> Result<Self, Misfit> {
-        let hex_of = |bytes: &[u8]| str::from_utf8(bytes).is_err().then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        let hex_of = |bytes: &[u8]| {
+            str::from_utf8(bytes).is_err().then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        };
         let identity = &meta.identity;
         let wire = Wire {
             version: if meta.removals.values().any(|removal| removal.done) { REMOVALS } else { 1 },
@@ -266,7 +275,11 @@ impl TryFrom<&Meta> for Wire<'_> {
             generation: sane(meta.generation)?,
             done: meta.done().iter().map(|range| (range.from(), range.to())).collect(),
             counted_to: sane(meta.counted_to)?,
-            holes: meta.holes.iter().map(|hole| WireHole { from: hole.range.from(), to: hole.range.to(), reason: hole.reason }).collect(),
+            holes: meta
+                .holes
+                .iter()
+                .map(|hole| WireHole { from: hole.range.from(), to: hole.range.to(), reason: hole.reason })
+                .collect(),
             lines: sane(meta.totals.requests())? + sane(meta.blank)?,
             blank: meta.blank,
             blank_bytes: sane(meta.blank_bytes)?,
@@ -287,7 +300,11 @@ impl TryFrom<&Meta> for Wire<'_> {
             reason: sane(meta.reason)?,
             duplicate_of: hex(meta.duplicate_of),
             absorbed: meta.absorbed.iter().map(|(log, to)| (hex(*log), *to)).collect(),
-            successors: meta.successors.iter().map(|(device, inode)| WireFile { device: hex(*device), inode: hex(*inode) }).collect(),
+            successors: meta
+                .successors
+                .iter()
+                .map(|(device, inode)| WireFile { device: hex(*device), inode: hex(*inode) })
+                .collect(),
             written_at: sane(meta.written_at)?,
         };
         Ok(wire)
@@ -298,7 +315,9 @@ impl TryFrom<Wire<'_>> for Meta {
     type Error = Misfit;
 
     fn try_from(wire: Wire<'_>) -> Result<Meta, Misfit> {
-        let bytes_of = |text: String, hex: Option<String>| hex.map_or(Some(text.into_bytes()), |hex| bytes(&hex)).ok_or(Misfit);
+        let bytes_of = |text: String, hex: Option<String>| {
+            hex.map_or(Some(text.into_bytes()), |hex| bytes(&hex)).ok_or(Misfit)
+        };
         let identity = wire.identity;
         let (mut days, mut removals) = (BTreeMap::new(), BTreeMap::new());
         for WireDay { day, totals, removal } in wire.days {
@@ -311,7 +330,9 @@ impl TryFrom<Wire<'_>> for Meta {
         if wire.rules.version != RULES {
             return Err(Misfit);
         }
-        let holes = wire.holes.iter().map(|hole| Some(Hole { range: Range::new(sane(hole.from).ok()?, sane(hole.to).ok()?)?, reason: hole.reason }));
+        let holes = wire.holes.iter().map(|hole| {
+            Some(Hole { range: Range::new(sane(hole.from).ok()?, sane(hole.to).ok()?)?, reason: hole.reason })
+        });
         Ok(Meta {
             log: number(&wire.log).ok_or(Misfit)?,
             writer: wire.writer,
@@ -321,7 +342,11 @@ impl TryFrom<Wire<'_>> for Meta {
             identity: Identity {
                 file: (number(&identity.device).ok_or(Misfit)?, number(&identity.inode).ok_or(Misfit)?),
                 size: sane(identity.size)?,
-                changed: if identity.changed.1 < 1_000_000_000 { Duration::new(identity.changed.0, identity.changed.1) } else { return Err(Misfit) },
+                changed: if identity.changed.1 < 1_000_000_000 {
+                    Duration::new(identity.changed.0, identity.changed.1)
+                } else {
+                    return Err(Misfit);
+                },
                 encoding: identity.encoding,
                 blocks: numbers(&identity.blocks).ok_or(Misfit)?,
                 anchor: identity.anchor.map(Sample::try_from).transpose()?,
@@ -342,8 +367,18 @@ impl TryFrom<Wire<'_>> for Meta {
             rotated: wire.rotated,
             reason: wire.reason,
             duplicate_of: number(&wire.duplicate_of).ok_or(Misfit)?,
-            absorbed: wire.absorbed.iter().map(|(log, to)| Some((number(log)?, *to))).collect::<Option<_>>().ok_or(Misfit)?,
-            successors: wire.successors.iter().map(|file| number(&file.device).zip(number(&file.inode))).collect::<Option<_>>().ok_or(Misfit)?,
+            absorbed: wire
+                .absorbed
+                .iter()
+                .map(|(log, to)| Some((number(log)?, *to)))
+                .collect::<Option<_>>()
+                .ok_or(Misfit)?,
+            successors: wire
+                .successors
+                .iter()
+                .map(|file| number(&file.device).zip(number(&file.inode)))
+                .collect::<Option<_>>()
+                .ok_or(Misfit)?,
             written_at: wire.written_at,
         })
     }
@@ -358,7 +393,18 @@ impl TryFrom<&Totals> for WireTotals {
             sane(number)?;
         }
         let (requests, unique_ips) = (totals.requests(), totals.unique_clients());
-        Ok(WireTotals { requests, parsed, malformed, unique_ips, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank })
+        Ok(WireTotals {
+            requests,
+            parsed,
+            malformed,
+            unique_ips,
+            ipv4,
+            ipv6,
+            other,
+            bytes,
+            requests_by_hour: hours,
+            blank,
+        })
     }
 }
 
@@ -366,7 +412,9 @@ impl TryFrom<WireTotals> for Totals {
     type Error = Misfit;
 
     fn try_from(wire: WireTotals) -> Result<Totals, Misfit> {
-        let WireTotals { parsed, malformed, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank, .. } = wire;
+        let WireTotals {
+            parsed, malformed, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank, ..
+        } = wire;
         let totals = Totals { blank, parsed, malformed, bytes, ipv4, ipv6, other, hours };
         WireTotals::try_from(&totals).map(|_| totals)
     }
@@ -377,9 +425,19 @@ impl TryFrom<Removal> for WireRemoval {
 
     fn try_from(removal: Removal) -> Result<WireRemoval, Misfit> {
         let union = |DayUnion { id, parts, sizes: Sizes { ipv4, ipv6, other } }| {
-            Ok(WireUnion { id: hex(id), parts: sane(parts)?, ipv4: sane(ipv4)?, ipv6: sane(ipv6)?, other: sane(other)? })
+            Ok(WireUnion {
+                id: hex(id),
+                parts: sane(parts)?,
+                ipv4: sane(ipv4)?,
+                ipv6: sane(ipv6)?,
+                other: sane(other)?,
+            })
         };
-        Ok(WireRemoval { done: removal.done, at_least: removal.late, union: removal.union.map(union).transpose()? })
+        Ok(WireRemoval {
+            done: removal.done,
+            at_least: removal.late,
+            union: removal.union.map(union).transpose()?,
+        })
     }
 }
 

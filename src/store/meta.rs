@@ -112,7 +112,8 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [State; 6] = [State::Counting, State::Live, State::Final, State::Gone, State::Duplicate, State::Deleted];
+    pub const ALL: [State; 6] =
+        [State::Counting, State::Live, State::Final, State::Gone, State::Duplicate, State::Deleted];
 
     /// The state as a word.
     pub fn word(self) -> &'static str {
@@ -152,7 +153,10 @@ impl Meta {
 
     /// The days that have clients in the rows, with their numbers.
     pub fn days_with_clients(&self) -> impl Iterator<Item = (Option<Day>, &Totals)> {
-        self.days.iter().filter(|(day, totals)| totals.unique_clients() > 0 && !self.is_removed(**day)).map(|(day, totals)| (*day, totals))
+        self.days
+            .iter()
+            .filter(|(day, totals)| totals.unique_clients() > 0 && !self.is_removed(**day))
+            .map(|(day, totals)| (*day, totals))
     }
 
     /// Does it take part in days and ranges? A duplicate counts within another log, and what was taken back nowhere.

@@ -77,12 +77,19 @@ impl Folder {
         let folder = std::env::temp_dir().join(format!("tallyd-unite-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let write = |(at, log): (usize, &Log)| {
-            let mut meta = Meta { log: at as u64, name: log.name.into(), state: log.state, complete: log.complete, ..Meta::default() };
+            let mut meta = Meta {
+                log: at as u64,
+                name: log.name.into(),
+                state: log.state,
+                complete: log.complete,
+                ..Meta::default()
+            };
             let mut writer = Writer::new(log.days.len()).unwrap();
             for (day, clients) in &log.days {
                 meta.days.insert(*day, totals(*day, clients));
                 meta.totals = meta.totals.plus(&meta.days[day]);
-                let mut rows: Vec<_> = clients.iter().map(|(key, requests)| (rows::word(kind(key)), key, *requests)).collect();
+                let mut rows: Vec<_> =
+                    clients.iter().map(|(key, requests)| (rows::word(kind(key)), key, *requests)).collect();
                 rows.sort();
                 for (_, key, requests) in rows {
                     writer.add(*day, kind(key), key, Usage { requests, ..Usage::default() }).unwrap();
@@ -131,7 +138,8 @@ fn answer(logs: &[Stored], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
     for number in 0..3 {
         let stripes: Vec<Part> = parts.iter().map(|part| part.stripe(number, 3)).collect();
         sizes = sizes + unite(&stripes.iter().collect::<Vec<_>>());
-        let tagged: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(&stripes).collect();
+        let tagged: Vec<(Option<Day>, &Part)> =
+            shares.iter().map(|share| share.reported).zip(&stripes).collect();
         first_of_all = first(first_of_all, top(&tagged, limit), limit);
     }
     assert_eq!((sizes, first_of_all), (united, tops.clone()));
@@ -148,7 +156,8 @@ fn plain(logs: &[Log], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
             let asked = match span {
                 Span::All => true,
                 Span::Undated => reported.is_none(),
-                Span::Days(from, to) => reported.is_some_and(|day| from.is_none_or(|from| day >= from) && to.is_none_or(|to| day <= to)),
+                Span::Days(from, to) => reported
+                    .is_some_and(|day| from.is_none_or(|from| day >= from) && to.is_none_or(|to| day <= to)),
             };
             if !asked || of_day.is_empty() {
                 continue;
@@ -164,7 +173,10 @@ fn plain(logs: &[Log], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
         numbers.files += u64::from(any);
     }
     numbers.totals.set_sizes(sizes(clients.keys().copied()));
-    let mut tops: Vec<Top> = clients.into_iter().map(|(key, (requests, days))| Top { client: key.clone(), requests, days: days.len() as u64 }).collect();
+    let mut tops: Vec<Top> = clients
+        .into_iter()
+        .map(|(key, (requests, days))| Top { client: key.clone(), requests, days: days.len() as u64 })
+        .collect();
     tops.sort_by(|one, two| two.requests.cmp(&one.requests).then_with(|| one.client.cmp(&two.client)));
     tops.truncate(limit);
     (numbers, tops)
@@ -188,7 +200,10 @@ fn many_logs_are_united_as_by_a_plain_program() {
             for day in [None, day(DAYS[0]), day(DAYS[1]), day(DAYS[2])] {
                 if random.below(3) > 0 {
                     let (count, pool) = (random.below(200), 1 + random.below(300));
-                    days.insert(day, (0..count).map(|_| (key(&mut random, pool), 1 + random.below(4))).collect());
+                    days.insert(
+                        day,
+                        (0..count).map(|_| (key(&mut random, pool), 1 + random.below(4))).collect(),
+                    );
                 }
             }
             let name = ["access.log", "20210322.log", "20210323.log"][random.below(3) as usize];
@@ -197,7 +212,11 @@ fn many_logs_are_united_as_by_a_plain_program() {
         let folder = Folder::new(&format!("many-{seed}"), &logs);
         for span in spans() {
             for limit in [0, 1, 7, 10_000] {
-                assert_eq!(answer(&folder.1, span, limit), plain(&logs, span, limit), "seed {seed}, {span:?}, limit {limit}");
+                assert_eq!(
+                    answer(&folder.1, span, limit),
+                    plain(&logs, span, limit),
+                    "seed {seed}, {span:?}, limit {limit}"
+                );
             }
         }
     }
@@ -229,7 +248,12 @@ fn large_days_are_united_as_by_a_plain_program() {
 
 #[test]
 fn what_was_replaced_meanwhile_is_not_taken_for_what_it_was() {
-    let log = Log { name: "x", state: State::Live, complete: true, days: BTreeMap::from([(None, BTreeMap::from([(b"-".to_vec(), 1)]))]) };
+    let log = Log {
+        name: "x",
+        state: State::Live,
+        complete: true,
+        days: BTreeMap::from([(None, BTreeMap::from([(b"-".to_vec(), 1)]))]),
+    };
     let mut folder = Folder::new("replaced", &[log]);
     let share = Share { log: 0, day: None, reported: None };
     assert!(decode(&folder.1, &[share], false)[0].as_ref().is_ok_and(|part| part.sizes() == Sizes { other: 1, ..Sizes::default() } && part.bytes_used() > 0));
@@ -241,10 +265,18 @@ fn what_was_replaced_meanwhile_is_not_taken_for_what_it_was() {
 fn days_are_complete_if_no_log_may_have_more_of_them() {
     let log = |name, state, complete, of: &str| {
         let days = BTreeMap::from([(day(of), totals(day(of), &BTreeMap::from([(b"-".to_vec(), 1)])))]);
-        Stored { path: PathBuf::new(), meta: Meta { name: Vec::from(name), state, complete, days, ..Meta::default() } }
+        Stored {
+            path: PathBuf::new(),
+            meta: Meta { name: Vec::from(name), state, complete, days, ..Meta::default() },
+        }
     };
     let check = |logs: &[Stored], complete: [bool; 4]| {
-        let spans = [Span::All, Span::Days(day(DAYS[0]), day(DAYS[0])), Span::Days(day(DAYS[1]), day(DAYS[1])), Span::Undated];
+        let spans = [
+            Span::All,
+            Span::Days(day(DAYS[0]), day(DAYS[0])),
+            Span::Days(day(DAYS[1]), day(DAYS[1])),
+            Span::Undated,
+        ];
         assert_eq!(spans.map(|span| is_complete(logs, span)), complete);
     };
     check(&[], [true; 4]);

@@ -107,11 +107,13 @@ impl Partial {
     fn new(source: Source) -> Result<Partial, Trouble> {
         let Footer { meta, checks, thrift, at } = footer::read(&source)?;
         let parquet = without_panic(|| ParquetMetaDataReader::decode_metadata(&thrift))?;
-        let groups = groups(&parquet, at, checks.chunks).ok_or(Trouble::Damaged("the footer is not consistent"))?;
+        let groups =
+            groups(&parquet, at, checks.chunks).ok_or(Trouble::Damaged("the footer is not consistent"))?;
         let mut days = Vec::new();
         let mut from = 0;
         for (day, totals) in meta.days_with_clients() {
-            let ends = [totals.ipv4, totals.ipv4 + totals.ipv6, totals.unique_clients()].map(|end| from + end);
+            let ends =
+                [totals.ipv4, totals.ipv4 + totals.ipv6, totals.unique_clients()].map(|end| from + end);
             days.push(DayRows { day, from, ends });
             from = ends[2];
         }
@@ -143,10 +145,15 @@ impl Partial {
     pub fn rows(&self, day: Option<Day>, mut take: impl FnMut(Kind, &[u8], Usage)) -> Result<(), Trouble> {
         let Some(day) = self.rows_of(day) else { return Ok(()) };
         for group in self.groups_of(day) {
-            let (requests, bytes, hours) = (self.numbers(group, REQUESTS)?, self.numbers(group, BYTES)?, self.numbers(group, HOURS)?);
+            let (requests, bytes, hours) =
+                (self.numbers(group, REQUESTS)?, self.numbers(group, BYTES)?, self.numbers(group, HOURS)?);
             self.keys_of(group, day, |row, _, key| {
                 let at = (row - group.from) as usize;
-                take(day.kind(row), key, Usage { requests: requests[at], bytes: bytes[at], hours: hours[at] as u32 });
+                take(
+                    day.kind(row),
+                    key,
+                    Usage { requests: requests[at], bytes: bytes[at], hours: hours[at] as u32 },
+                );
                 Some(())
             })?;
         }
@@ -164,7 +171,9 @@ impl Partial {
             clients.reserve((rows.ends[0] - rows.from) as usize, (rows.to() - rows.ends[0]) as usize);
         }
         self.rows(day, |kind, key, usage| match (kind, leading_ipv4(key)) {
-            (Kind::Ipv4, Some((address, length))) if length == key.len() => clients.add(Key::V4(address), usage),
+            (Kind::Ipv4, Some((address, length))) if length == key.len() => {
+                clients.add(Key::V4(address), usage)
+            }
             (Kind::Ipv4, _) => right = false,
             _ => clients.add(Key::Bytes(key), usage),
         })?;
@@ -189,7 +198,12 @@ impl Partial {
     }
 
     /// Shows the keys of a day that are in a row group: the number of the row, how many first bytes are those of the key before, the key.
-    pub(super) fn keys_of(&self, group: &Group, day: &DayRows, mut take: impl FnMut(u64, usize, &[u8]) -> Option<()>) -> Result<(), Trouble> {
+    pub(super) fn keys_of(
+        &self,
+        group: &Group,
+        day: &DayRows,
+        mut take: impl FnMut(u64, usize, &[u8]) -> Option<()>,
+    ) -> Result<(), Trouble> {
         let mut row = group.from;
         let mut before = false;
         self.pages(group, KEY, |page, count, encoding| {
@@ -222,7 +236,9 @@ impl Partial {
     fn numbers(&self, group: &Group, column: usize) -> Result<Vec<u64>, Trouble> {
         let mut numbers = Vec::with_capacity(group.rows);
         self.pages(group, column, |mut page, count, encoding| match encoding {
-            Encoding::DELTA_BINARY_PACKED if column != HOURS => delta::unpack(&mut page, count, |number| numbers.push(number)),
+            Encoding::DELTA_BINARY_PACKED if column != HOURS => {
+                delta::unpack(&mut page, count, |number| numbers.push(number))
+            }
             Encoding::PLAIN if column == HOURS => {
                 let (words, []) = page.as_chunks() else { return None };
                 numbers.extend(words.iter().map(|word| u64::from(u32::from_le_bytes(*word))));
@@ -237,10 +253,17 @@ impl Partial {
     ///
     /// The library would make a codec for each column of each row group, which takes longer than small ones take to be decoded. So it is told that nothing is compressed, and
     /// the thread's own codec expands the pages.
-    fn pages(&self, group: &Group, column: usize, mut take: impl FnMut(&[u8], usize, Encoding) -> Option<()>) -> Result<(), Trouble> {
+    fn pages(
+        &self,
+        group: &Group,
+        column: usize,
+        mut take: impl FnMut(&[u8], usize, Encoding) -> Option<()>,
+    ) -> Result<(), Trouble> {
         let wrong = Trouble::Damaged("a column is not readable");
         let (chunk, bytes) = self.chunk(group, column)?;
-        let packed = without_panic(|| chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build())?;
+        let packed = without_panic(|| {
+            chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()
+        })?;
         let mut reader = without_panic(|| SerializedPageReader::new(bytes, &packed, group.rows, None))?;
         let mut left = group.rows;
         while let Some(page) = without_panic(|| reader.get_next_page())? {
@@ -275,13 +298,21 @@ impl Partial {
     }
 
     /// The library's reader of a column, if its bytes are as they were written.
-    pub(super) fn reader(&self, group: &Group, column: usize) -> Result<SerializedPageReader<Chunk>, Trouble> {
+    pub(super) fn reader(
+        &self,
+        group: &Group,
+        column: usize,
+    ) -> Result<SerializedPageReader<Chunk>, Trouble> {
         let (chunk, bytes) = self.chunk(group, column)?;
         without_panic(|| SerializedPageReader::new(bytes, chunk, group.rows, None))
     }
 
     /// A column, if its bytes are as they were written.
-    fn chunk<'a>(&self, group: &'a Group, column: usize) -> Result<(&'a ColumnChunkMetaData, Arc<Chunk>), Trouble> {
+    fn chunk<'a>(
+        &self,
+        group: &'a Group,
+        column: usize,
+    ) -> Result<(&'a ColumnChunkMetaData, Arc<Chunk>), Trouble> {
         let (chunk, hash) = &group.chunks[column];
         let (at, length) = chunk.byte_range();
         let bytes = self.source.read(at, length)?;
@@ -294,7 +325,9 @@ impl Partial {
 
 /// Expands a page, if it is no longer than one of ours can be.
 fn expand<T>(page: &[u8], take: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-    let length = usize::try_from(get_frame_content_size(page).ok()??).ok().filter(|length| *length <= PAGE_BYTES_MAX)?;
+    let length = usize::try_from(get_frame_content_size(page).ok()??)
+        .ok()
+        .filter(|length| *length <= PAGE_BYTES_MAX)?;
     let (mut codec, mut expanded) = CODEC.take().or_else(|| Some((Decompressor::new().ok()?, Vec::new())))?;
     expanded.clear();
     expanded.reserve(length);
@@ -315,25 +348,40 @@ pub(super) fn without_panic<T>(ask: impl FnOnce() -> Result<T, ParquetError>) ->
 /// The row groups, if they can be: our columns, within the file, with as many checksums.
 fn groups(parquet: &ParquetMetaData, end: u64, hashes: Vec<Vec<u64>>) -> Option<Vec<Group>> {
     let (columns, mut from) = (parquet.file_metadata().schema_descr().columns(), 0);
-    let types = [Physical::INT32, Physical::BYTE_ARRAY, Physical::BYTE_ARRAY, Physical::BYTE_ARRAY, Physical::INT64, Physical::INT64, Physical::INT32];
+    let types = [
+        Physical::INT32,
+        Physical::BYTE_ARRAY,
+        Physical::BYTE_ARRAY,
+        Physical::BYTE_ARRAY,
+        Physical::INT64,
+        Physical::INT64,
+        Physical::INT32,
+    ];
     let ours = columns.iter().zip(COLUMNS).zip(types).all(|((column, name), physical)| {
         let repetition = if name == "day" { Repetition::OPTIONAL } else { Repetition::REQUIRED };
-        column.name() == name && column.physical_type() == physical && column.self_type().get_basic_info().repetition() == repetition
+        column.name() == name
+            && column.physical_type() == physical
+            && column.self_type().get_basic_info().repetition() == repetition
     });
     if !ours || columns.len() != COLUMNS.len() || parquet.num_row_groups() != hashes.len() {
         return None;
     }
     let mut groups = Vec::with_capacity(hashes.len());
     for (group, hashes) in parquet.row_groups().iter().zip(hashes) {
-        let rows = usize::try_from(group.num_rows()).ok().filter(|rows| (1..=GROUP_ROWS_MAX).contains(rows))?;
+        let rows =
+            usize::try_from(group.num_rows()).ok().filter(|rows| (1..=GROUP_ROWS_MAX).contains(rows))?;
         if group.columns().len() != COLUMNS.len() || hashes.len() != COLUMNS.len() {
             return None;
         }
         for chunk in group.columns() {
-            let start = u64::try_from(chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset())).ok()?;
+            let start =
+                u64::try_from(chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset())).ok()?;
             let length = u64::try_from(chunk.compressed_size()).ok()?;
             let inside = start >= 4 && start.checked_add(length)? <= end;
-            if !inside || chunk.num_values() != group.num_rows() || !matches!(chunk.compression(), Compression::ZSTD(_)) {
+            if !inside
+                || chunk.num_values() != group.num_rows()
+                || !matches!(chunk.compression(), Compression::ZSTD(_))
+            {
                 return None;
             }
         }

@@ -62,7 +62,13 @@ pub fn remembered(parts: &[(Sizes, Option<Removal>)]) -> Option<Remembered> {
     unions.retain(|_, (union, parts)| union.parts == *parts);
     let late = parts.iter().any(|(_, removal)| removal.is_some_and(|removal| removal.late));
     let whole = unions.values().find(|(union, _)| !late && union.parts == parts.len() as u64);
-    let least = || parts.iter().map(|(sizes, _)| *sizes).chain(unions.values().map(|(union, _)| union.sizes)).fold(Sizes::default(), Sizes::max);
+    let least = || {
+        parts
+            .iter()
+            .map(|(sizes, _)| *sizes)
+            .chain(unions.values().map(|(union, _)| union.sizes))
+            .fold(Sizes::default(), Sizes::max)
+    };
     Some(whole.map_or_else(|| Remembered::AtLeast(least()), |(union, _)| Remembered::Exactly(union.sizes)))
 }
 
@@ -88,15 +94,33 @@ mod tests {
             (vec![(of(5), united(1, 2, 9, false)), (of(7), united(1, 2, 9, false))], None),
             (vec![(of(5), alone)], Some(Remembered::Exactly(of(5)))),
             (vec![(of(5), late)], Some(Remembered::AtLeast(of(5)))),
-            (vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, true))], Some(Remembered::Exactly(of(9)))),
+            (
+                vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, true))],
+                Some(Remembered::Exactly(of(9))),
+            ),
             // The daemon ended between the two.
-            (vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, false))], Some(Remembered::Exactly(of(9)))),
-            (vec![(of(5), united(1, 2, 9, true)), (of(7), united(2, 2, 8, true))], Some(Remembered::AtLeast(of(7)))),
-            (vec![(of(5), united(1, 3, 9, true)), (of(7), united(1, 3, 9, true))], Some(Remembered::AtLeast(of(7)))),
-            (vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, true)), (of(3), None)], Some(Remembered::AtLeast(of(9)))),
+            (
+                vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, false))],
+                Some(Remembered::Exactly(of(9))),
+            ),
+            (
+                vec![(of(5), united(1, 2, 9, true)), (of(7), united(2, 2, 8, true))],
+                Some(Remembered::AtLeast(of(7))),
+            ),
+            (
+                vec![(of(5), united(1, 3, 9, true)), (of(7), united(1, 3, 9, true))],
+                Some(Remembered::AtLeast(of(7))),
+            ),
+            (
+                vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, true)), (of(3), None)],
+                Some(Remembered::AtLeast(of(9))),
+            ),
             (vec![(of(5), united(1, 2, 9, true)), (of(7), late)], Some(Remembered::AtLeast(of(7)))),
             (
-                vec![(of(5), united(1, 2, 9, true)), (of(7), united(1, 2, 9, true).map(|removal| Removal { late: true, ..removal }))],
+                vec![
+                    (of(5), united(1, 2, 9, true)),
+                    (of(7), united(1, 2, 9, true).map(|removal| Removal { late: true, ..removal })),
+                ],
                 Some(Remembered::AtLeast(of(9))),
             ),
             (vec![(of(5), alone), (of(7), alone)], Some(Remembered::AtLeast(of(7)))),

@@ -84,7 +84,19 @@ mod tests {
     #[test]
     fn rows_are_sorted_by_kind_and_key() {
         let mut clients = Clients::default();
-        for key in ["z", "10.0.0.1", "::2", "9.0.0.1", "-", "::1", "2001:db8::1", "1.0.0.10", "1.0.0.1", "01.0.0.1", ""] {
+        for key in [
+            "z",
+            "10.0.0.1",
+            "::2",
+            "9.0.0.1",
+            "-",
+            "::1",
+            "2001:db8::1",
+            "1.0.0.10",
+            "1.0.0.1",
+            "01.0.0.1",
+            "",
+        ] {
             let key = match crate::log::leading_ipv4(key.as_bytes()) {
                 Some((address, length)) if length == key.len() => Key::V4(address),
                 _ => Key::Bytes(key.as_bytes()),
@@ -92,7 +104,9 @@ mod tests {
             clients.add(key, Usage { requests: 1, ..Usage::default() });
         }
         let mut rows = Vec::new();
-        sorted(&clients, |kind, key, _| rows.push(format!("{} {}", word(kind), str::from_utf8(key).unwrap())));
+        sorted(&clients, |kind, key, _| {
+            rows.push(format!("{} {}", word(kind), str::from_utf8(key).unwrap()))
+        });
         let want = [
             "ipv4 1.0.0.1",
             "ipv4 1.0.0.10",

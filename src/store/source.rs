@@ -29,7 +29,9 @@ impl Source {
     /// The bytes `at..at + length`, all of which must be there.
     pub(super) fn read(&self, at: u64, length: u64) -> std::result::Result<Bytes, Trouble> {
         let cut = Trouble::Damaged("the file ends too early");
-        let (Some(end), Ok(length)) = (at.checked_add(length), usize::try_from(length)) else { return Err(cut) };
+        let (Some(end), Ok(length)) = (at.checked_add(length), usize::try_from(length)) else {
+            return Err(cut);
+        };
         if end > self.len() {
             return Err(cut);
         }
@@ -61,8 +63,13 @@ pub(super) struct Chunk {
 
 impl Chunk {
     fn from(&self, start: u64) -> Result<Bytes> {
-        let start = start.checked_sub(self.at).and_then(|start| usize::try_from(start).ok()).filter(|start| *start <= self.bytes.len());
-        start.map(|start| self.bytes.slice(start..)).ok_or_else(|| ParquetError::EOF("beyond the column".to_owned()))
+        let start = start
+            .checked_sub(self.at)
+            .and_then(|start| usize::try_from(start).ok())
+            .filter(|start| *start <= self.bytes.len());
+        start
+            .map(|start| self.bytes.slice(start..))
+            .ok_or_else(|| ParquetError::EOF("beyond the column".to_owned()))
     }
 
     /// Does a page start here that claims to be of a sane size when decompressed? The library would make room for what it claims. A page header is a structure in Thrift's
@@ -95,7 +102,11 @@ impl ChunkReader for Chunk {
     /// The library asks so for page headers, and only for these.
     fn get_read(&self, start: u64) -> Result<Reader<Bytes>> {
         let bytes = self.from(start)?;
-        if Chunk::is_sane_page(&bytes) { Ok(bytes.reader()) } else { Err(ParquetError::General("no page".to_owned())) }
+        if Chunk::is_sane_page(&bytes) {
+            Ok(bytes.reader())
+        } else {
+            Err(ParquetError::General("no page".to_owned()))
+        }
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {

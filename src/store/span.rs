@@ -88,7 +88,9 @@ impl Span {
     pub fn has(self, day: Option<Day>) -> bool {
         match (self, day) {
             (Span::All, _) | (Span::Undated, None) => true,
-            (Span::Days(from, to), Some(day)) => from.is_none_or(|from| from <= day) && to.is_none_or(|to| day <= to),
+            (Span::Days(from, to), Some(day)) => {
+                from.is_none_or(|from| from <= day) && to.is_none_or(|to| day <= to)
+            }
             (Span::Undated, Some(_)) | (Span::Days(..), None) => false,
         }
     }
@@ -99,7 +101,11 @@ pub fn shares(logs: &[Stored], span: Span) -> Vec<Share> {
     let mut shares = Vec::new();
     for (log, Stored { meta, .. }) in logs.iter().enumerate().filter(|(_, stored)| stored.meta.counts()) {
         let name_day = day_of_name(&meta.name);
-        let all = meta.days.iter().filter(|(_, totals)| totals.requests() > 0).map(|(day, _)| Share { log, day: *day, reported: day.or(name_day) });
+        let all = meta.days.iter().filter(|(_, totals)| totals.requests() > 0).map(|(day, _)| Share {
+            log,
+            day: *day,
+            reported: day.or(name_day),
+        });
         shares.extend(all.filter(|share| span.has(share.reported)));
     }
     shares.sort_by_key(|share| (share.reported, share.log, share.day));
@@ -108,14 +114,18 @@ pub fn shares(logs: &[Stored], span: Span) -> Vec<Share> {
 
 /// What these shares, in their order, add up to. No union is needed if it is one share, or all there is of one log, or a day whose clients are removed.
 pub fn sum(logs: &[Stored], shares: &[Share]) -> Sum {
-    let totals = |share: &Share| logs.get(share.log).and_then(|stored| stored.meta.days.get(&share.day)).copied().unwrap_or_default();
+    let totals = |share: &Share| {
+        logs.get(share.log).and_then(|stored| stored.meta.days.get(&share.day)).copied().unwrap_or_default()
+    };
     let mut files: Vec<usize> = shares.iter().map(|share| share.log).collect();
     files.sort_unstable();
     files.dedup();
     let sum = shares.iter().fold(Totals::default(), |sum, share| sum.plus(&totals(share)));
     let meta = |log: usize| logs.get(log).map(|stored| &stored.meta);
     let removal = |share: &Share| meta(share.log).and_then(|meta| meta.removals.get(&share.day)).copied();
-    let of_day = |shares: &[Share]| remembered(&shares.iter().map(|share| (totals(share).sizes(), removal(share))).collect::<Vec<_>>());
+    let of_day = |shares: &[Share]| {
+        remembered(&shares.iter().map(|share| (totals(share).sizes(), removal(share))).collect::<Vec<_>>())
+    };
     let of_days: Vec<Option<Remembered>> = match shares.iter().any(|share| share.is_removed(logs)) {
         true => shares.chunk_by(|one, two| one.reported == two.reported).map(of_day).collect(),
         false => Vec::new(),

@@ -36,9 +36,22 @@ fn usage(at: u64, dated: bool) -> Usage {
 }
 
 fn two_days() -> Model {
-    let keys = ["9.9.9.9", "10.0.0.1", "10.0.0.10", "255.255.255.255", "::1", "2001:db8::7", "-", "", "host.example", "01.2.3.4", "x\u{ff}"];
+    let keys = [
+        "9.9.9.9",
+        "10.0.0.1",
+        "10.0.0.10",
+        "255.255.255.255",
+        "::1",
+        "2001:db8::7",
+        "-",
+        "",
+        "host.example",
+        "01.2.3.4",
+        "x\u{ff}",
+    ];
     let clients = |from: usize, dated: bool| {
-        let client = |(at, key): (usize, &&str)| (key.as_bytes().to_vec(), usage((at + from * 7) as u64, dated));
+        let client =
+            |(at, key): (usize, &&str)| (key.as_bytes().to_vec(), usage((at + from * 7) as u64, dated));
         keys[from..].iter().enumerate().map(client).collect()
     };
     BTreeMap::from([(None, clients(4, false)), (day("2021-03-22"), clients(0, true))])
@@ -91,7 +104,8 @@ fn meta(model: &Model) -> Meta {
             } else {
                 (0..24).filter(|hour| usage.hours >> hour & 1 == 1).for_each(|hour| totals.hours[hour] += 1);
                 // The other requests were in the first of its hours.
-                totals.hours[usage.hours.trailing_zeros() as usize] += usage.requests - u64::from(usage.hours.count_ones());
+                totals.hours[usage.hours.trailing_zeros() as usize] +=
+                    usage.requests - u64::from(usage.hours.count_ones());
                 totals.parsed += usage.requests;
             }
         }
@@ -143,9 +157,22 @@ fn what_is_written_is_read() {
     check(&Model::new());
     check(&two_days());
     check(&BTreeMap::from([(None, BTreeMap::from([(b"-".to_vec(), usage(1, false))]))]));
-    let clients = |keys: u64| (0..keys).map(|at| (std::net::Ipv4Addr::from(random(at) as u32).to_string().into_bytes(), usage(at, true))).collect();
-    check(&BTreeMap::from([(day("2021-03-22"), clients(50_000)), (day("2021-03-23"), clients(1)), (day("9999-12-31"), clients(40_000))]));
-    let long = |at: u64| (vec![at as u8 | 128; 1_024], Usage { requests: (1 << 53) - 1 - at, bytes: 1 << 40, hours: 1 << (at % 24) });
+    let clients = |keys: u64| {
+        (0..keys)
+            .map(|at| (std::net::Ipv4Addr::from(random(at) as u32).to_string().into_bytes(), usage(at, true)))
+            .collect()
+    };
+    check(&BTreeMap::from([
+        (day("2021-03-22"), clients(50_000)),
+        (day("2021-03-23"), clients(1)),
+        (day("9999-12-31"), clients(40_000)),
+    ]));
+    let long = |at: u64| {
+        (
+            vec![at as u8 | 128; 1_024],
+            Usage { requests: (1 << 53) - 1 - at, bytes: 1 << 40, hours: 1 << (at % 24) },
+        )
+    };
     let totals = |at: u64| BTreeMap::from([long(at)]);
     let model: Model = BTreeMap::from([(day("0001-01-01"), totals(7)), (day("0001-01-02"), totals(8))]);
     let mut sums = meta(&model);
@@ -158,8 +185,17 @@ fn what_is_written_is_read() {
 #[test]
 fn days_share_row_groups_only_if_there_are_many() {
     let days = |count: u32| -> Model {
-        let client = |number| BTreeMap::from([(b"10.0.0.1".to_vec(), usage(number, true)), (b"-".to_vec(), usage(number + 1, true))]);
-        (19_000_101..).filter_map(Day::from_number).take(count as usize).map(|day| (Some(day), client(u64::from(day.number())))).collect()
+        let client = |number| {
+            BTreeMap::from([
+                (b"10.0.0.1".to_vec(), usage(number, true)),
+                (b"-".to_vec(), usage(number + 1, true)),
+            ])
+        };
+        (19_000_101..)
+            .filter_map(Day::from_number)
+            .take(count as usize)
+            .map(|day| (Some(day), client(u64::from(day.number()))))
+            .collect()
     };
     for (count, groups) in [(3, 3), (1_000, 1_000), (1_001, 1)] {
         check(&days(count));
@@ -198,8 +234,16 @@ fn a_partial_without_the_clients_of_a_day_is_of_a_later_version() {
     let (mut model, removed) = (two_days(), day("2021-03-22"));
     let whole = meta(&model);
     let union = Some(DayUnion { id: u64::MAX, parts: 3, sizes: Sizes { ipv4: 70, ipv6: 8, other: 9 } });
-    for (done, late, version) in [(false, false, &b"{\"version\":1,"[..]), (true, false, b"{\"version\":2,"), (true, true, b"{\"version\":2,")] {
-        let meta = Meta { removals: BTreeMap::from([(removed, Removal { done, late, union })]), at_least: late, ..whole.clone() };
+    for (done, late, version) in [
+        (false, false, &b"{\"version\":1,"[..]),
+        (true, false, b"{\"version\":2,"),
+        (true, true, b"{\"version\":2,"),
+    ] {
+        let meta = Meta {
+            removals: BTreeMap::from([(removed, Removal { done, late, union })]),
+            at_least: late,
+            ..whole.clone()
+        };
         if done {
             model.remove(&removed);
         }
@@ -213,7 +257,9 @@ fn a_partial_without_the_clients_of_a_day_is_of_a_later_version() {
 
 #[test]
 fn a_client_takes_at_most_ten_bytes() {
-    let clients: BTreeMap<_, _> = (0..100_000).map(|at| (std::net::Ipv4Addr::from(random(at) as u32).to_string().into_bytes(), usage(at, true))).collect();
+    let clients: BTreeMap<_, _> = (0..100_000)
+        .map(|at| (std::net::Ipv4Addr::from(random(at) as u32).to_string().into_bytes(), usage(at, true)))
+        .collect();
     let count = clients.len();
     let bytes = write(&BTreeMap::from([(day("2021-03-22"), clients)]));
     let each = bytes.len() as f64 / count as f64;
@@ -325,7 +371,9 @@ fn numbers_that_disagree_with_the_rows_are_refused() {
     forged(|_| {}).unwrap();
     let day = day("2021-03-22");
     let of = |meta: &mut Meta, change: fn(&mut Totals)| change(meta.days.get_mut(&day).unwrap());
-    let check = |change: fn(&mut Totals)| assert!(matches!(forged(|meta| of(meta, change)), Err(Trouble::Damaged(_))));
+    let check = |change: fn(&mut Totals)| {
+        assert!(matches!(forged(|meta| of(meta, change)), Err(Trouble::Damaged(_))))
+    };
     check(|totals| totals.parsed += 1);
     check(|totals| totals.bytes += 1);
     check(|totals| totals.hours = [0; 24]);
@@ -344,11 +392,21 @@ fn numbers_that_disagree_with_the_rows_are_refused() {
 fn ids_and_hashes_are_texts_in_json() {
     let bytes = write(&two_days());
     let text = memchr::memmem::find(&bytes, b"{\"version\"").unwrap();
-    let json: serde_json::Value = serde_json::Deserializer::from_slice(&bytes[text..]).into_iter().next().unwrap().unwrap();
-    assert_eq!((&json["log"], &json["identity"]["device"]), (&"fedcba9876543210".into(), &"ffffffffffffffff".into()));
-    assert_eq!((&json["name"], &json["name_hex"]), (&"access \"\\xff\".log".into(), &"6163636573732022ff222e6c6f67".into()));
+    let json: serde_json::Value =
+        serde_json::Deserializer::from_slice(&bytes[text..]).into_iter().next().unwrap().unwrap();
+    assert_eq!(
+        (&json["log"], &json["identity"]["device"]),
+        (&"fedcba9876543210".into(), &"ffffffffffffffff".into())
+    );
+    assert_eq!(
+        (&json["name"], &json["name_hex"]),
+        (&"access \"\\xff\".log".into(), &"6163636573732022ff222e6c6f67".into())
+    );
     assert_eq!(json["done"], serde_json::json!([[0, 100], [200, 123_456]]));
-    assert_eq!((&json["days"][0]["day"], &json["days"][1]["day"]), (&serde_json::Value::Null, &"2021-03-22".into()));
+    assert_eq!(
+        (&json["days"][0]["day"], &json["days"][1]["day"]),
+        (&serde_json::Value::Null, &"2021-03-22".into())
+    );
     assert_eq!(json["rules"], serde_json::json!({"version": 1, "client": "before-dashes"}));
     assert_eq!(json["identity"]["blocks"].as_str().unwrap().len(), 4 * 16);
 }

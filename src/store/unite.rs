@@ -114,16 +114,27 @@ impl Part {
     fn of(partial: &Partial, day: Option<Day>, with_requests: bool) -> Result<Part, Trouble> {
         let Some(rows) = partial.rows_of(day) else { return Ok(Part::default()) };
         let groups: Vec<&Group> = partial.groups_of(rows).collect();
-        let pieces: Vec<Part> = groups.par_iter().map(|group| Part::of_group(partial, group, rows, with_requests)).collect::<Result<_, _>>()?;
+        let pieces: Vec<Part> = groups
+            .par_iter()
+            .map(|group| Part::of_group(partial, group, rows, with_requests))
+            .collect::<Result<_, _>>()?;
         let several = pieces.len() > 1;
-        let mut part = pieces.into_iter().try_fold(Part::default(), Part::followed_by).ok_or(Trouble::Damaged("the rows are out of order"))?;
+        let mut part = pieces
+            .into_iter()
+            .try_fold(Part::default(), Part::followed_by)
+            .ok_or(Trouble::Damaged("the rows are out of order"))?;
         if several {
             part.shrink();
         }
         Ok(part)
     }
 
-    fn of_group(partial: &Partial, group: &Group, day: &DayRows, with_requests: bool) -> Result<Part, Trouble> {
+    fn of_group(
+        partial: &Partial,
+        group: &Group,
+        day: &DayRows,
+        with_requests: bool,
+    ) -> Result<Part, Trouble> {
         let mut part = Part::default();
         part.v4.reserve_exact(day.ends[0].saturating_sub(group.from).min(group.rows as u64) as usize);
         partial.keys_of(group, day, |row, _, key| match day.kind(row) {
@@ -158,7 +169,11 @@ impl Part {
 
     /// How many clients there are, by kind.
     pub fn sizes(&self) -> Sizes {
-        Sizes { ipv4: self.v4.len() as u64, ipv6: self.ipv6.ends.len() as u64, other: self.other.ends.len() as u64 }
+        Sizes {
+            ipv4: self.v4.len() as u64,
+            ipv6: self.ipv6.ends.len() as u64,
+            other: self.other.ends.len() as u64,
+        }
     }
 
     /// Gives back the memory that grew for more.
@@ -174,7 +189,11 @@ impl Part {
     /// The memory it takes, in bytes.
     pub fn bytes_used(&self) -> usize {
         let texts = |texts: &Texts| texts.bytes.capacity() + texts.ends.capacity() * size_of::<usize>();
-        size_of::<Part>() + self.v4.capacity() * size_of::<u32>() + texts(&self.ipv6) + texts(&self.other) + self.requests.capacity() * size_of::<u64>()
+        size_of::<Part>()
+            + self.v4.capacity() * size_of::<u32>()
+            + texts(&self.ipv6)
+            + texts(&self.other)
+            + self.requests.capacity() * size_of::<u64>()
     }
 
     /// The clients that fall into one of so many stripes: in each part, a client falls into the same.
@@ -277,7 +296,15 @@ pub fn decode(logs: &[Stored], shares: &[Share], with_requests: bool) -> Vec<Res
     let of_logs: Vec<&[usize]> = places.chunk_by(|one, two| shares[*one].log == shares[*two].log).collect();
     let decoded = of_logs.into_par_iter().flat_map(|places| {
         let partial = open(shares[places[0]].log);
-        let decode = |at: &usize| (*at, partial.as_ref().map_err(Trouble::again).and_then(|partial| Part::of(partial, shares[*at].day, with_requests)));
+        let decode = |at: &usize| {
+            (
+                *at,
+                partial
+                    .as_ref()
+                    .map_err(Trouble::again)
+                    .and_then(|partial| Part::of(partial, shares[*at].day, with_requests)),
+            )
+        };
         places.par_iter().map(decode).collect::<Vec<_>>()
     });
     let mut decoded: Vec<(usize, Result<Part, Trouble>)> = decoded.collect();
@@ -300,7 +327,10 @@ pub fn unite(parts: &[&Part]) -> Sizes {
     let count = |kind| {
         let stretches = stretches(parts, kind);
         let count = |bounds: &Bounds| {
-            let mut texts: Vec<&[u8]> = parts.iter().flat_map(|part| bounds.of(part.texts(kind)).map(|at| part.texts(kind).get(at))).collect();
+            let mut texts: Vec<&[u8]> = parts
+                .iter()
+                .flat_map(|part| bounds.of(part.texts(kind)).map(|at| part.texts(kind).get(at)))
+                .collect();
             // Runs that are sorted, one behind the other: this merges them.
             texts.sort();
             texts.dedup();
@@ -313,7 +343,8 @@ pub fn unite(parts: &[&Part]) -> Sizes {
 
 /// How many distinct addresses have this place of the first octet.
 fn count_stretch(parts: &[&Part], first: u32) -> u64 {
-    let stretches: Vec<&[u32]> = parts.iter().map(|part| part.stretch(first).1).filter(|stretch| !stretch.is_empty()).collect();
+    let stretches: Vec<&[u32]> =
+        parts.iter().map(|part| part.stretch(first).1).filter(|stretch| !stretch.is_empty()).collect();
     let total: usize = stretches.iter().map(|stretch| stretch.len()).sum();
     if stretches.len() < 2 {
         return total as u64;
@@ -359,9 +390,13 @@ impl Bounds {
 fn stretches(parts: &[&Part], kind: Kind) -> Vec<Bounds> {
     let all = parts.iter().map(|part| part.texts(kind));
     let total: usize = all.clone().map(|texts| texts.ends.len()).sum();
-    let Some(largest) = all.max_by_key(|texts| texts.ends.len()).filter(|texts| !texts.ends.is_empty()) else { return Vec::new() };
+    let Some(largest) = all.max_by_key(|texts| texts.ends.len()).filter(|texts| !texts.ends.is_empty())
+    else {
+        return Vec::new();
+    };
     let count = (total / TEXTS).clamp(1, largest.ends.len());
-    let bound = |at: usize| (at > 0 && at < count).then(|| largest.get(at * largest.ends.len() / count).to_vec());
+    let bound =
+        |at: usize| (at > 0 && at < count).then(|| largest.get(at * largest.ends.len() / count).to_vec());
     (0..count).map(|at| Bounds { from: bound(at), to: bound(at + 1) }).collect()
 }
 
@@ -378,7 +413,12 @@ pub fn top(parts: &[(Option<Day>, &Part)], limit: usize) -> Vec<Top> {
             let mut rows = Vec::new();
             for (day, part) in &parts {
                 let (start, stretch) = part.stretch(octet);
-                rows.extend(stretch.iter().enumerate().map(|(at, rank)| (*rank, *day, part.requests(Kind::Ipv4, start + at))));
+                rows.extend(
+                    stretch
+                        .iter()
+                        .enumerate()
+                        .map(|(at, rank)| (*rank, *day, part.requests(Kind::Ipv4, start + at))),
+                );
             }
             most(rows, limit, |rank| {
                 let mut text = Vec::with_capacity(16);
@@ -412,7 +452,11 @@ pub fn first(mut one: Vec<Top>, mut two: Vec<Top>, limit: usize) -> Vec<Top> {
 }
 
 /// The clients with the most requests among rows that all have their client's other rows with them. Rows come in runs that are sorted by client, and by day between them.
-fn most<K: Ord + Copy>(mut rows: Vec<(K, Option<Day>, u64)>, limit: usize, text: impl Fn(K) -> Vec<u8>) -> Vec<Top> {
+fn most<K: Ord + Copy>(
+    mut rows: Vec<(K, Option<Day>, u64)>,
+    limit: usize,
+    text: impl Fn(K) -> Vec<u8>,
+) -> Vec<Top> {
     rows.sort_by_key(|(client, ..)| *client);
     let mut sums: Vec<(Reverse<u64>, K, u64)> = Vec::new();
     for rows in rows.chunk_by(|one, two| one.0 == two.0) {
@@ -427,5 +471,7 @@ fn most<K: Ord + Copy>(mut rows: Vec<(K, Option<Day>, u64)>, limit: usize, text:
     }
     sums.sort_unstable();
     sums.truncate(limit);
-    sums.into_iter().map(|(Reverse(requests), client, days)| Top { client: text(client), requests, days }).collect()
+    sums.into_iter()
+        .map(|(Reverse(requests), client, days)| Top { client: text(client), requests, days })
+        .collect()
 }

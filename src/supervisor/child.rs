@@ -81,7 +81,9 @@ impl Child {
     pub(super) fn could_not_start(&mut self, now: Instant) -> Duration {
         self.own.set_activity(Activity::Dead);
         self.failed = self.failed.saturating_add(1);
-        let Restart::After(wait) = after_death(self.role, Death::Exit(1), Life::Failed(self.failed)) else { return Duration::ZERO };
+        let Restart::After(wait) = after_death(self.role, Death::Exit(1), Life::Failed(self.failed)) else {
+            return Duration::ZERO;
+        };
         self.due = Some(now + wait);
         wait
     }

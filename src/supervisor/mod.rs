@@ -84,7 +84,9 @@ impl<'a> Supervisor<'a> {
     fn new((heritage, lifeline): (Heritage, OwnedFd), settle: Settle<'a>) -> io::Result<Supervisor<'a>> {
         // The seed of the tables must be the same in all processes: then a worker's clients come in the order of the coordinator's table.
         crate::tally::draw_seeds();
-        let children = (0..heritage.pages.len()).map(|slot| Child::new(Role::of_slot(slot), &heritage)).collect::<io::Result<_>>()?;
+        let children = (0..heritage.pages.len())
+            .map(|slot| Child::new(Role::of_slot(slot), &heritage))
+            .collect::<io::Result<_>>()?;
         let roster = Roster::write(&heritage.roster)?;
         roster.set(0, RosterEntry { pid: Some(std::process::id().cast_signed()), restarts: 0 });
         let notices = Notices::take_all()?;
@@ -118,7 +120,12 @@ impl<'a> Supervisor<'a> {
             self.look_for_silence(now - before);
             self.announce(now);
             before = now;
-            let next = self.children.iter().filter_map(Child::due).map(|due| due.saturating_duration_since(now)).min();
+            let next = self
+                .children
+                .iter()
+                .filter_map(Child::due)
+                .map(|due| due.saturating_duration_since(now))
+                .min();
             let quick = if self.announced && self.stopping.is_none() { STEP } else { STEP / 25 };
             wait(&[self.notices.as_fd()], next.unwrap_or(quick).min(quick))?;
         }
@@ -130,7 +137,9 @@ impl<'a> Supervisor<'a> {
                 Notice::Child => {}
                 Notice::Ignored(signal) => journal::note_ignored(signal),
                 Notice::Reload => self.read_settings(),
-                Notice::Stop if self.stopping.is_some() => self.children.iter().filter_map(Child::pid).for_each(end),
+                Notice::Stop if self.stopping.is_some() => {
+                    self.children.iter().filter_map(Child::pid).for_each(end)
+                }
                 Notice::Stop => {
                     info!("stopping");
                     tell_manager(&[NotifyState::Stopping]);
@@ -145,7 +154,10 @@ impl<'a> Supervisor<'a> {
         if self.stopping.is_some() || self.reload.is_some() {
             return;
         }
-        tell_manager(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading)]);
+        tell_manager(&[
+            NotifyState::Reloading,
+            NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
+        ]);
         let is_token_given = self.heritage.token.is_some() || self.heritage.read_token.is_some();
         let settled = (self.settle)().map_err(|error| error.to_string()).and_then(|settings| {
             let reload = Reload::new(&self.heritage.settings, settings);
@@ -169,10 +181,15 @@ impl<'a> Supervisor<'a> {
         let Reload { settings, counts_otherwise, left } = reload;
         if death == Death::Exit(0) {
             let left = if left.is_empty() { None } else { Some(left.join(", ")) };
-            info!(counting = if counts_otherwise { "starts again" } else { "continues" }, needs_a_restart = left, "SIGHUP: reloaded the settings");
+            info!(
+                counting = if counts_otherwise { "starts again" } else { "continues" },
+                needs_a_restart = left,
+                "SIGHUP: reloaded the settings"
+            );
             let is_watched_otherwise = {
                 let old = &self.heritage.settings;
-                (&old.logs, old.recursive, &old.include, &old.exclude) != (&settings.logs, settings.recursive, &settings.include, &settings.exclude)
+                (&old.logs, old.recursive, &old.include, &old.exclude)
+                    != (&settings.logs, settings.recursive, &settings.include, &settings.exclude)
             };
             self.heritage.settings = settings;
             if is_watched_otherwise {
@@ -180,7 +197,11 @@ impl<'a> Supervisor<'a> {
                 self.heritage.set_title("supervisor");
             }
             let roles = [Some(Role::Api), counts_otherwise.then_some(Role::Coordinator)];
-            roles.into_iter().flatten().filter_map(|role| self.children[role.slot()].pid()).for_each(terminate);
+            roles
+                .into_iter()
+                .flatten()
+                .filter_map(|role| self.children[role.slot()].pid())
+                .for_each(terminate);
         } else {
             warn!(%death, "SIGHUP: the settings stay as they are: the api cannot start with the new ones");
         }

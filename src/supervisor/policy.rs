@@ -48,7 +48,9 @@ pub fn after_death(role: Role, death: Death, life: Life) -> Restart {
     match life {
         Life::Worked => Restart::After(Duration::ZERO),
         Life::Waited => Restart::After(FIRST_WAIT),
-        Life::Failed(lives) => Restart::After((FIRST_WAIT * 2u32.pow(lives.saturating_sub(1).min(7))).min(most)),
+        Life::Failed(lives) => {
+            Restart::After((FIRST_WAIT * 2u32.pow(lives.saturating_sub(1).min(7))).min(most))
+        }
     }
 }
 
@@ -88,29 +90,49 @@ mod tests {
 
     #[test]
     fn a_child_that_worked_starts_again_at_once() {
-        assert_eq!(after_death(Role::Worker(0), Death::Signal(9), Life::Worked), Restart::After(Duration::ZERO));
+        assert_eq!(
+            after_death(Role::Worker(0), Death::Signal(9), Life::Worked),
+            Restart::After(Duration::ZERO)
+        );
         assert_eq!(after_death(Role::Api, Death::Exit(101), Life::Worked), Restart::After(Duration::ZERO));
     }
 
     #[test]
     fn a_child_that_was_killed_while_it_waited_starts_again_soon_each_time() {
-        assert_eq!(after_death(Role::Worker(0), Death::Signal(9), Life::Waited), Restart::After(Duration::from_millis(50)));
+        assert_eq!(
+            after_death(Role::Worker(0), Death::Signal(9), Life::Waited),
+            Restart::After(Duration::from_millis(50))
+        );
     }
 
     #[test]
     fn a_child_that_cannot_start_waits_longer_each_time() {
-        let waits = |role| (1..=10).map(|lives| after_death(role, Death::Signal(11), Life::Failed(lives))).collect::<Vec<_>>();
-        let wants = |most: u64| [50, 100, 200, 400, 800, 1600, 3200, 6400, 6400, 6400].map(|ms| Restart::After(Duration::from_millis(ms.min(most)))).to_vec();
+        let waits = |role| {
+            (1..=10)
+                .map(|lives| after_death(role, Death::Signal(11), Life::Failed(lives)))
+                .collect::<Vec<_>>()
+        };
+        let wants = |most: u64| {
+            [50, 100, 200, 400, 800, 1600, 3200, 6400, 6400, 6400]
+                .map(|ms| Restart::After(Duration::from_millis(ms.min(most))))
+                .to_vec()
+        };
         assert_eq!(waits(Role::Worker(3)), wants(5_000));
         assert_eq!(waits(Role::Coordinator), wants(1_000));
         assert_eq!(waits(Role::Api), wants(1_000));
-        assert_eq!(after_death(Role::Api, Death::Signal(9), Life::Failed(u32::MAX)), Restart::After(Duration::from_secs(1)));
+        assert_eq!(
+            after_death(Role::Api, Death::Signal(9), Life::Failed(u32::MAX)),
+            Restart::After(Duration::from_secs(1))
+        );
     }
 
     #[test]
     fn a_restart_cannot_mend_a_setting() {
         for exit in [Exit::Setting, Exit::Logs, Exit::State, Exit::Listen] {
-            assert_eq!(after_death(Role::Api, Death::Exit(exit as i32), Life::Failed(5)), Restart::StopAll(exit));
+            assert_eq!(
+                after_death(Role::Api, Death::Exit(exit as i32), Life::Failed(5)),
+                Restart::StopAll(exit)
+            );
         }
         assert_eq!(after_death(Role::Api, Death::Exit(1), Life::Worked), Restart::After(Duration::ZERO));
         assert_eq!(after_death(Role::Api, Death::Exit(0), Life::Worked), Restart::After(Duration::ZERO));

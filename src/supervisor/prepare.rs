@@ -29,7 +29,8 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     let title = Title::take();
     journal::open(settings.journal_format, settings.log_level);
     journal::set_role("supervisor");
-    let failure = |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
+    let failure =
+        |error: io::Error| (Exit::Failure, format!("cannot set up shared memory and sockets: {error}"));
     let (token, read_token) = (token.map_err(failure)?, read_token.map_err(failure)?);
     possible(&settings, token.is_some() || read_token.is_some())?;
     let lock = lock_state(&settings)?;
@@ -41,8 +42,12 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     });
     let listener = listener.map_err(|error| {
         let remedy = match error.kind() {
-            ErrorKind::AddrInUse => "another program listens there; name another port with --listen, or port 0 for a free one",
-            ErrorKind::PermissionDenied => "ports below 1024 need a privilege; name a higher one with --listen",
+            ErrorKind::AddrInUse => {
+                "another program listens there; name another port with --listen, or port 0 for a free one"
+            }
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege; name a higher one with --listen"
+            }
             _ => "name an address of this machine with --listen",
         };
         (Exit::Listen, format!("cannot listen on {}: {error}; {remedy}", settings.listen))
@@ -74,11 +79,15 @@ pub(super) fn say_watched(settings: &Settings) {
 
 /// Writes to the journal how much memory there is, if it is limited.
 fn say_memory(settings: &Settings) {
-    let Settings { memory_limit, memory_excess, memory_budget, cache, worker_memory, range_bytes, .. } = settings;
+    let Settings { memory_limit, memory_excess, memory_budget, cache, worker_memory, range_bytes, .. } =
+        settings;
     if let Some(limit) = memory_limit {
         let [limit_mib, memory_budget_mib, cache_mib, worker_memory_mib, range_mib] =
             [limit, memory_budget, cache, worker_memory, range_bytes].map(|bytes| bytes >> 20);
-        info!(limit_mib, memory_budget_mib, cache_mib, worker_memory_mib, range_mib, "the cgroup limits memory");
+        info!(
+            limit_mib,
+            memory_budget_mib, cache_mib, worker_memory_mib, range_mib, "the cgroup limits memory"
+        );
     }
     if let Some(excess) = memory_excess {
         warn!("{excess}");
@@ -106,7 +115,9 @@ fn walls(sandbox: Sandbox) -> Result<Walls, (Exit, String)> {
     if sandbox == Sandbox::Off {
         return Ok(Walls::default());
     }
-    let walls = Walls::of_this_system().map_err(|error| (Exit::Failure, format!("cannot test which sandbox the system provides: {error}")))?;
+    let walls = Walls::of_this_system().map_err(|error| {
+        (Exit::Failure, format!("cannot test which sandbox the system provides: {error}"))
+    })?;
     if !walls.are_whole() {
         let lacks = if walls.landlock {
             "seccomp"
@@ -117,7 +128,10 @@ fn walls(sandbox: Sandbox) -> Result<Walls, (Exit, String)> {
         };
         if sandbox == Sandbox::Require {
             let remedy = "let the kernel or the container allow it (Landlock: Linux 5.13, and `landlock` among its security modules), or set --sandbox auto";
-            return Err((Exit::Setting, format!("sandbox: require, but this system does not provide {lacks}; {remedy}")));
+            return Err((
+                Exit::Setting,
+                format!("sandbox: require, but this system does not provide {lacks}; {remedy}"),
+            ));
         }
         warn!("this system does not provide {lacks}: the sandbox of the processes is {walls}");
     }
@@ -169,7 +183,8 @@ const OF_STATE: [&str; 3] = ["lock", "inflight", "partials"];
 /// Takes the permissions of group and others away from what is in the state folder, and from the folder itself unless it has other files too: an earlier tallyd
 /// left what it wrote to the umask. Other programs than tallyd read the store with the rights of this user.
 fn tighten_state(folder: &Path) {
-    let names = fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
+    let names = fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());
     // The root of a file system may have the folder that fsck(8) makes.
     let is_own = |name: &OsString| name == "lost+found" || OF_STATE.iter().any(|own| name == own);
     let is_shared = names.is_ok_and(|names| !names.iter().all(is_own));

@@ -27,10 +27,31 @@ impl Reload {
         }
         let settings = stays!(listen, state, host, workers, board_logs, sandbox, journal_format, log_level);
         // With these of the api as they were, are the settings the same?
-        let Settings { insecure_no_auth, token_file, read_token_file, allowed_hosts, tls, connections_max, cache, question, upload_max, .. } = old.clone();
+        let Settings {
+            insecure_no_auth,
+            token_file,
+            read_token_file,
+            allowed_hosts,
+            tls,
+            connections_max,
+            cache,
+            question,
+            upload_max,
+            ..
+        } = old.clone();
         let Settings { memory_limit, memory_excess, .. } = old.clone();
-        let of_api =
-            Settings { insecure_no_auth, token_file, read_token_file, allowed_hosts, tls, connections_max, cache, question, upload_max, ..settings.clone() };
+        let of_api = Settings {
+            insecure_no_auth,
+            token_file,
+            read_token_file,
+            allowed_hosts,
+            tls,
+            connections_max,
+            cache,
+            question,
+            upload_max,
+            ..settings.clone()
+        };
         let of_api = Settings { memory_limit, memory_excess, ..of_api };
         Reload { counts_otherwise: of_api != *old, settings, left }
     }
@@ -44,12 +65,26 @@ mod tests {
     #[test]
     fn what_is_shared_stays_and_each_starts_again_for_its_own() {
         let old = Settings::settle(Given::default(), None).unwrap();
-        assert_eq!(Reload::new(&old, old.clone()), Reload { settings: old.clone(), counts_otherwise: false, left: vec![] });
-        let changed = Settings { workers: old.workers + 1, cache: 1, allowed_hosts: vec!["x".to_owned()], ..old.clone() };
+        assert_eq!(
+            Reload::new(&old, old.clone()),
+            Reload { settings: old.clone(), counts_otherwise: false, left: vec![] }
+        );
+        let changed = Settings {
+            workers: old.workers + 1,
+            cache: 1,
+            allowed_hosts: vec!["x".to_owned()],
+            ..old.clone()
+        };
         let Reload { settings, counts_otherwise, left } = Reload::new(&old, changed.clone());
-        assert_eq!((settings, counts_otherwise, left), (Settings { workers: old.workers, ..changed }, false, vec!["workers"]));
+        assert_eq!(
+            (settings, counts_otherwise, left),
+            (Settings { workers: old.workers, ..changed }, false, vec!["workers"])
+        );
         let changed = Settings { recursive: true, state: "elsewhere".into(), ..old.clone() };
         let Reload { settings, counts_otherwise, left } = Reload::new(&old, changed);
-        assert_eq!((settings, counts_otherwise, left), (Settings { recursive: true, ..old }, true, vec!["state"]));
+        assert_eq!(
+            (settings, counts_otherwise, left),
+            (Settings { recursive: true, ..old }, true, vec!["state"])
+        );
     }
 }

@@ -15,14 +15,16 @@ pub struct Accounts {
 impl Accounts {
     /// Reads both files. A file that cannot be read has no names.
     pub fn read() -> Accounts {
-        let names = |path| fs::read(path).map(|bytes| parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
+        let names =
+            |path| fs::read(path).map(|bytes| parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
         Accounts { users: names("/etc/passwd"), groups: names("/etc/group") }
     }
 
     /// Accounts of one user and one group, for tests.
     #[cfg(test)]
     pub fn of(user: Option<(u32, &str)>, group: Option<(u32, &str)>) -> Accounts {
-        let names = |one: Option<(u32, &str)>| one.map(|(id, name)| (id, name.to_owned())).into_iter().collect();
+        let names =
+            |one: Option<(u32, &str)>| one.map(|(id, name)| (id, name.to_owned())).into_iter().collect();
         Accounts { users: names(user), groups: names(group) }
     }
 
@@ -59,7 +61,9 @@ mod tests {
 
     #[test]
     fn the_first_name_of_an_id_counts() {
-        let names = parse("root:x:0:0:root:/root:/bin/sh\nadm:x:4:syslog,tallyd\n# a comment\nadmin:x:4:\n:x:5:\nbad:x:y:\nshort:x\n");
+        let names = parse(
+            "root:x:0:0:root:/root:/bin/sh\nadm:x:4:syslog,tallyd\n# a comment\nadmin:x:4:\n:x:5:\nbad:x:y:\nshort:x\n",
+        );
         assert_eq!(names, HashMap::from([(0, "root".to_owned()), (4, "adm".to_owned())]));
     }
 }

@@ -24,7 +24,10 @@ fn least_memory(groups: &str, mount: &Path) -> Option<u64> {
             // What is above `high` is taken back so hard that it is of no use.
             least(mount, group, &["memory.max", "memory.high"])
         } else {
-            controllers.split(',').find(|name| *name == "memory").and_then(|name| least(&mount.join(name), group, &["memory.limit_in_bytes"]))
+            controllers
+                .split(',')
+                .find(|name| *name == "memory")
+                .and_then(|name| least(&mount.join(name), group, &["memory.limit_in_bytes"]))
         }
     };
     groups.lines().filter_map(of_line).min()
@@ -34,9 +37,19 @@ fn least_memory(groups: &str, mount: &Path) -> Option<u64> {
 fn least(mount: &Path, group: &str, files: &[&str]) -> Option<u64> {
     let below: PathBuf = Path::new(group).components().filter(|part| *part != Component::RootDir).collect();
     // A group outside of what is seen begins with `..`.
-    let below = if below.components().all(|part| matches!(part, Component::Normal(_))) { below } else { PathBuf::new() };
-    let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse().ok().filter(|number| *number < NONE_FROM);
-    below.ancestors().flat_map(|group| files.iter().map(move |file| mount.join(group).join(file))).filter_map(number).min()
+    let below = if below.components().all(|part| matches!(part, Component::Normal(_))) {
+        below
+    } else {
+        PathBuf::new()
+    };
+    let number = |path: PathBuf| {
+        fs::read_to_string(path).ok()?.trim().parse().ok().filter(|number| *number < NONE_FROM)
+    };
+    below
+        .ancestors()
+        .flat_map(|group| files.iter().map(move |file| mount.join(group).join(file)))
+        .filter_map(number)
+        .min()
 }
 
 #[cfg(test)]
@@ -64,8 +77,16 @@ mod tests {
     fn the_least_limit_of_version_2_holds() {
         check("0::/\n", &[], None);
         check("0::/\n", &[("memory.max", "268435456")], Some(256 << 20));
-        check("0::/a/b\n", &[("a/b/memory.max", "max"), ("a/b/memory.high", "max"), ("a/memory.max", "max")], None);
-        check("0::/a/b\n", &[("a/b/memory.max", "max"), ("a/memory.max", "1000"), ("c/memory.max", "1")], Some(1000));
+        check(
+            "0::/a/b\n",
+            &[("a/b/memory.max", "max"), ("a/b/memory.high", "max"), ("a/memory.max", "max")],
+            None,
+        );
+        check(
+            "0::/a/b\n",
+            &[("a/b/memory.max", "max"), ("a/memory.max", "1000"), ("c/memory.max", "1")],
+            Some(1000),
+        );
         check("0::/a/b\n", &[("a/b/memory.max", "1000"), ("a/memory.max", "2000")], Some(1000));
         check("0::/a\n", &[("a/memory.max", "2000"), ("a/memory.high", "1000")], Some(1000));
         // A group whose own folder is out of sight: the mount is the container's.
@@ -82,11 +103,19 @@ mod tests {
         check("4:memory:/\n1:cpu:/a\n0::/\n", &[("memory/memory.limit_in_bytes", none)], None);
         check(
             "4:memory:/a/b\n",
-            &[("memory/memory.limit_in_bytes", none), ("memory/a/memory.limit_in_bytes", "1000"), ("memory/a/b/memory.limit_in_bytes", none)],
+            &[
+                ("memory/memory.limit_in_bytes", none),
+                ("memory/a/memory.limit_in_bytes", "1000"),
+                ("memory/a/b/memory.limit_in_bytes", none),
+            ],
             Some(1000),
         );
         check("4:memory:/docker/x\n", &[("memory/memory.limit_in_bytes", "1000")], Some(1000));
         check("4:cpu,memory:/a\n", &[("memory/a/memory.limit_in_bytes", "1000")], Some(1000));
-        check("3:cpu:/a\n", &[("memory/a/memory.limit_in_bytes", "1000"), ("cpu/a/memory.limit_in_bytes", "1")], None);
+        check(
+            "3:cpu:/a\n",
+            &[("memory/a/memory.limit_in_bytes", "1000"), ("cpu/a/memory.limit_in_bytes", "1")],
+            None,
+        );
     }
 }

@@ -5,7 +5,8 @@ use nix::time::{ClockId, clock_gettime};
 /// Milliseconds since some moment before this process began: never 0, the same in every process, and never set back.
 pub fn monotonic_ms() -> u64 {
     // It cannot fail: the clock is there on every Linux, and the place for the answer is the library's.
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| time.tv_sec().cast_unsigned() * 1_000 + time.tv_nsec().cast_unsigned() / 1_000_000);
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |time| time.tv_sec().cast_unsigned() * 1_000 + time.tv_nsec().cast_unsigned() / 1_000_000);
     time.max(1)
 }
 

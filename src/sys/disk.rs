@@ -22,7 +22,10 @@ pub struct Room {
 pub fn room(path: &Path) -> io::Result<Room> {
     let about = statvfs(path)?;
     let unit = about.fragment_size();
-    Ok(Room { free: unit.saturating_mul(about.blocks_available()), total: unit.saturating_mul(about.blocks()) })
+    Ok(Room {
+        free: unit.saturating_mul(about.blocks_available()),
+        total: unit.saturating_mul(about.blocks()),
+    })
 }
 
 /// Gives a file another name in its folder, if nothing has that name.

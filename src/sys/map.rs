@@ -74,7 +74,14 @@ pub fn shield() -> io::Result<()> {
             // SAFETY: the pages from the address on to the end of the view belong to this thread's own mapping, which nothing else can use. They are replaced
             // by pages of zeros, readable like those before. mmap is a bare system call: allowed within a signal handler.
             let zeros = unsafe {
-                libc::mmap(ptr::without_provenance_mut(page), to - page, libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED, -1, 0)
+                libc::mmap(
+                    ptr::without_provenance_mut(page),
+                    to - page,
+                    libc::PROT_READ,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+                    -1,
+                    0,
+                )
             };
             if zeros != libc::MAP_FAILED {
                 return VIEW.set((from, to, true));

@@ -29,7 +29,10 @@ impl SharedMemory {
     pub fn new(name: &std::ffi::CStr, words: usize) -> io::Result<SharedMemory> {
         let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
         file.set_len(words as u64 * 8)?;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL))?;
+        fcntl(
+            &file,
+            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL),
+        )?;
         Ok(SharedMemory { file, words })
     }
 
@@ -75,7 +78,8 @@ pub struct Sealed(Mmap);
 impl Sealed {
     /// Puts bytes into a new memory object and seals it.
     pub fn write(bytes: &[u8]) -> io::Result<OwnedFd> {
-        let mut file = File::from(memfd_create(c"tallyd-result", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+        let mut file =
+            File::from(memfd_create(c"tallyd-result", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
         file.write_all(bytes)?;
         fcntl(&file, FcntlArg::F_ADD_SEALS(all_seals()))?;
         Ok(file.into())
@@ -128,7 +132,11 @@ pub fn zeroed_slots<const WORDS: usize>(count: usize) -> Vec<[u64; WORDS]> {
         advise(slots.as_flattened(), PAGE, Advise::AllAtOnce);
     } else {
         // Few: writing to each costs less than asking for all.
-        slots.as_flattened_mut().iter_mut().step_by(PAGE / size_of::<u64>()).for_each(|word| *word = std::hint::black_box(0));
+        slots
+            .as_flattened_mut()
+            .iter_mut()
+            .step_by(PAGE / size_of::<u64>())
+            .for_each(|word| *word = std::hint::black_box(0));
     }
     slots
 }

@@ -86,7 +86,10 @@ mod tests {
         fs::set_permissions(folder.join("state"), Permissions::from_mode(0o755)).unwrap();
         std::os::unix::fs::symlink(&outside, inner.join("link")).unwrap();
         assert_eq!(tighten(&folder.join("state")).unwrap(), 3);
-        assert_eq!([mode(&folder.join("state")), mode(&inner), mode(&inner.join("one")), mode(&outside)], [0o700, 0o2700, 0o600, 0o664]);
+        assert_eq!(
+            [mode(&folder.join("state")), mode(&inner), mode(&inner.join("one")), mode(&outside)],
+            [0o700, 0o2700, 0o600, 0o664]
+        );
         assert_eq!(tighten(&folder.join("state")).unwrap(), 0);
         assert!(tighten(&folder.join("none")).is_err());
         fs::remove_dir_all(folder).unwrap();

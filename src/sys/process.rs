@@ -68,7 +68,14 @@ pub fn reap() -> Option<(i32, Death)> {
     // Without WUNTRACED or WCONTINUED in the call, a pid means a death.
     (pid > 0).then(|| {
         let exited = libc::WIFEXITED(status);
-        (pid, if exited { Death::Exit(libc::WEXITSTATUS(status)) } else { Death::Signal(libc::WTERMSIG(status)) })
+        (
+            pid,
+            if exited {
+                Death::Exit(libc::WEXITSTATUS(status))
+            } else {
+                Death::Signal(libc::WTERMSIG(status))
+            },
+        )
     })
 }
 
@@ -116,7 +123,9 @@ pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
     for end in keep.into_iter().chain([u32::MAX]) {
         if from < end {
             // SAFETY: whoever owned these descriptors is a stack frame below `fork` that the child never returns to.
-            let result = unsafe { libc::syscall(libc::SYS_close_range, from, if end == u32::MAX { end } else { end - 1 }, 0) };
+            let result = unsafe {
+                libc::syscall(libc::SYS_close_range, from, if end == u32::MAX { end } else { end - 1 }, 0)
+            };
             Errno::result(result)?;
         }
         from = end.wrapping_add(1);

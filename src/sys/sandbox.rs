@@ -10,11 +10,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
 use nix::sys::prctl::set_no_new_privs;
 use nix::sys::resource::{Resource, setrlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, apply_filter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter,
+};
 
 use super::process::{Death, fork, wait_for};
 
@@ -49,7 +53,8 @@ impl Walls {
     pub fn of_this_system() -> io::Result<Walls> {
         let pid = fork(|| {
             let all = Walls { landlock: true, seccomp: true };
-            i32::from(Walls { seccomp: false, ..all }.raise_files(&[]).is_ok()) + if all.raise_calls(worker_calls()).is_ok() { 2 } else { 0 }
+            i32::from(Walls { seccomp: false, ..all }.raise_files(&[]).is_ok())
+                + if all.raise_calls(worker_calls()).is_ok() { 2 } else { 0 }
         })?;
         match wait_for(pid)? {
             Death::Exit(code) => Ok(Walls { landlock: code & 1 != 0, seccomp: code & 2 != 0 }),
@@ -109,7 +114,11 @@ impl Walls {
             ruleset = ruleset.add_rule(PathBeneath::new(at, right.access(path))).map_err(io::Error::other)?;
         }
         let status = ruleset.restrict_self().map_err(io::Error::other)?;
-        if status.ruleset == RulesetStatus::NotEnforced { Err(io::Error::other("this kernel does not enforce Landlock")) } else { Ok(()) }
+        if status.ruleset == RulesetStatus::NotEnforced {
+            Err(io::Error::other("this kernel does not enforce Landlock"))
+        } else {
+            Ok(())
+        }
     }
 
     fn raise_calls(self, filter: io::Result<BpfProgram>) -> io::Result<()> {
@@ -138,7 +147,9 @@ impl Right {
         let access = match self {
             Right::Read => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
             // A file gets its name when it is whole: that is a renaming.
-            Right::Write => make_bitflags!(AccessFs::{ReadDir | WriteFile | Truncate | MakeReg | RemoveFile | Refer}),
+            Right::Write => {
+                make_bitflags!(AccessFs::{ReadDir | WriteFile | Truncate | MakeReg | RemoveFile | Refer})
+            }
         };
         if path.is_dir() { access } else { access & AccessFs::from_file(KNOWN) }
     }
@@ -206,7 +217,8 @@ fn worker_calls() -> io::Result<BpfProgram> {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_poll,
     ];
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = always.into_iter().map(|call| (call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        always.into_iter().map(|call| (call, Vec::new())).collect();
     // Memory that can be executed is not made.
     let no_execute = rule(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC.cast_unsigned().into()), 0)?;
     rules.insert(libc::SYS_mmap, vec![no_execute.clone()]);
@@ -248,7 +260,11 @@ fn forbidden_calls() -> io::Result<BpfProgram> {
         libc::SYS_swapon,
         libc::SYS_swapoff,
     ];
-    compile(never.into_iter().map(|call| (call, Vec::new())).collect(), SeccompAction::Allow, SeccompAction::Errno(libc::EPERM.cast_unsigned()))
+    compile(
+        never.into_iter().map(|call| (call, Vec::new())).collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM.cast_unsigned()),
+    )
 }
 
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
@@ -256,7 +272,11 @@ fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompR
     condition.and_then(|condition| SeccompRule::new(vec![condition])).map_err(io::Error::other)
 }
 
-fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, other: SeccompAction, these: SeccompAction) -> io::Result<BpfProgram> {
+fn compile(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    other: SeccompAction,
+    these: SeccompAction,
+) -> io::Result<BpfProgram> {
     let arch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
     SeccompFilter::new(rules, other, these, arch).and_then(TryInto::try_into).map_err(io::Error::other)
 }

@@ -26,7 +26,14 @@ pub struct Notices(SignalFd);
 impl Notices {
     /// Blocks the signals and takes them from now on: as the supervisor does.
     pub fn take_all() -> io::Result<Notices> {
-        Notices::take(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD, Signal::SIGUSR1, Signal::SIGUSR2])
+        Notices::take(&[
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGCHLD,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+        ])
     }
 
     /// Takes the request to stop, and the signals that are ignored. The supervisor sends the request to its children; a terminal sends its signals to all processes at once.

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
 
 /// One end of a pair of SEQPACKET sockets: a message arrives whole or not at all.
 #[derive(Debug)]
@@ -49,12 +52,14 @@ impl Channel {
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut space = nix::cmsg_space!([RawFd; 1]);
         let mut parts = [IoSliceMut::new(buffer)];
-        let message = match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Ok(message) => message,
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(Received::Nothing),
-            Err(nix::errno::Errno::ECONNRESET) => return Ok(Received::Closed),
-            Err(error) => return Err(error.into()),
-        };
+        let message =
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+            {
+                Ok(message) => message,
+                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(Received::Nothing),
+                Err(nix::errno::Errno::ECONNRESET) => return Ok(Received::Closed),
+                Err(error) => return Err(error.into()),
+            };
         let mut file = None;
         for control in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(fds) = control {

@@ -132,7 +132,9 @@ mod tests {
         // Deleted: another handle has to lock the new file.
         fs::remove_dir_all(&state).unwrap();
         assert!(lock.renew().unwrap());
-        assert!(matches!(shared.renew(), Err(StateLockError::Taken(pid)) if pid == std::process::id().to_string()));
+        assert!(
+            matches!(shared.renew(), Err(StateLockError::Taken(pid)) if pid == std::process::id().to_string())
+        );
         // Moved, and another folder of that name.
         fs::rename(&state, root.join("old")).unwrap();
         fs::create_dir(&state).unwrap();

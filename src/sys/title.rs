@@ -24,7 +24,9 @@ impl Title {
         // Fields 48 to 51 of proc_pid_stat(5): arg_start, arg_end, env_start, env_end. The name in field 2 may hold spaces and ends with `)`.
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
         let places: Vec<usize> = fields.skip(45).take(4).filter_map(|field| field.parse().ok()).collect();
-        let [arg_start, arg_end, env_start, env_end] = places[..] else { return Err(io::Error::other("/proc/self/stat is too short")) };
+        let [arg_start, arg_end, env_start, env_end] = places[..] else {
+            return Err(io::Error::other("/proc/self/stat is too short"));
+        };
         if arg_start == 0 || arg_start >= arg_end {
             return Err(io::Error::other("/proc/self/stat has no address of the arguments"));
         }
@@ -46,7 +48,8 @@ impl Title {
     /// Shows `name` and `more` from now on, as far as there is room; where there is room for 15 bytes only, `name`.
     pub fn set(&self, name: &str, more: &str) {
         let Range { start, end } = self.area;
-        let title: Vec<u8> = name.bytes().chain(more.bytes()).filter(|byte| *byte != 0).take(end - start - 1).collect();
+        let title: Vec<u8> =
+            name.bytes().chain(more.bytes()).filter(|byte| *byte != 0).take(end - start - 1).collect();
         // SAFETY: the kernel said that the arguments and the environment stand here, on the stack, below every frame; they are writable
         // and stay mapped for the life of the process. `take` has moved away what others would look for.
         unsafe {

@@ -23,7 +23,10 @@ pub fn usage(pid: i32, booted: u64) -> Option<Usage> {
     let (cpu_ns, started_ns) = times(pid)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     // A process that is dead and not reaped has no memory.
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Some(Usage {
         cpu_ns,
         resident_bytes: resident.unwrap_or(0) * 1024,

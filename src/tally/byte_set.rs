@@ -59,7 +59,11 @@ fn head(usage: Usage) -> Head {
 
 fn usage(head: &Head) -> Usage {
     let word = |at: usize| u64::from_le_bytes(*head[at..].first_chunk().expect("there are 8 bytes more"));
-    Usage { requests: word(0), bytes: word(8), hours: u32::from_le_bytes(*head.last_chunk().expect("4 is less than 20")) }
+    Usage {
+        requests: word(0),
+        bytes: word(8),
+        hours: u32::from_le_bytes(*head.last_chunk().expect("4 is less than 20")),
+    }
 }
 
 impl Place {
@@ -125,7 +129,8 @@ impl ByteSet {
         let mut hasher = FoldHasher::with_seed(seed().wrapping_add(bytes.len() as u64), shared_seed());
         // Nearly all that is longer than 16 bytes: words that may overlap, which the hasher takes without a call and a loop.
         if (17..=48).contains(&bytes.len()) {
-            let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));
+            let word =
+                |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));
             let last = bytes.len() - 16;
             hasher.write_u64(word(0));
             hasher.write_u64(word(8));
@@ -161,7 +166,11 @@ impl ByteSet {
             let looks = starts.iter().fold(0, |looks, start| looks ^ byte(*start) ^ byte(start + 47));
             std::hint::black_box(looks);
             for request in requests {
-                self.add_hashed(request.client(), request.hash, Usage::of_request(request.bytes.into(), Some(request.hour)));
+                self.add_hashed(
+                    request.client(),
+                    request.hash,
+                    Usage::of_request(request.bytes.into(), Some(request.hour)),
+                );
             }
         }
     }
@@ -235,7 +244,9 @@ impl ByteSet {
         let mut at = self.home(hash);
         loop {
             let place = Place(self.slots[at][0]);
-            if place.is_empty() || (place.may_be(hash, client.len()) && same(place.bytes(&self.arena), client)) {
+            if place.is_empty()
+                || (place.may_be(hash, client.len()) && same(place.bytes(&self.arena), client))
+            {
                 return at;
             }
             at = (at + 1) & mask;
@@ -247,7 +258,9 @@ impl ByteSet {
         let mask = slots - 1;
         for old in old.chunks(AHEAD) {
             // As above: first only look.
-            let looks = old.iter().fold(0, |looks, [place]| looks ^ self.arena.get((place >> 24) as usize).copied().unwrap_or(0));
+            let looks = old.iter().fold(0, |looks, [place]| {
+                looks ^ self.arena.get((place >> 24) as usize).copied().unwrap_or(0)
+            });
             std::hint::black_box(looks);
             for place in old.iter().map(|[place]| Place(*place)).filter(|place| !place.is_empty()) {
                 let mut at = self.home(ByteSet::hash(place.bytes(&self.arena)));
@@ -273,7 +286,9 @@ fn same(one: &[u8], two: &[u8]) -> bool {
         length @ 4..=7 => !(differ::<4>(one, two, 0) | differ::<4>(one, two, length - 4)),
         length @ 8..=16 => !(differ::<8>(one, two, 0) | differ::<8>(one, two, length - 8)),
         length @ 17..=32 => !(differ::<16>(one, two, 0) | differ::<16>(one, two, length - 16)),
-        length @ 33..=48 => !(differ::<16>(one, two, 0) | differ::<16>(one, two, 16) | differ::<16>(one, two, length - 16)),
+        length @ 33..=48 => {
+            !(differ::<16>(one, two, 0) | differ::<16>(one, two, 16) | differ::<16>(one, two, length - 16))
+        }
         _ => one == two,
     }
 }
@@ -298,7 +313,8 @@ mod tests {
                 _ => format!("host-{}", (random >> 8) % 3_000),
             };
             let (bytes, hour) = (random >> 12, (random >> 5) as u8 % 24);
-            *map.entry(client.clone().into_bytes()).or_insert(Usage::default()) += Usage::of_request(bytes.into(), Some(hour));
+            *map.entry(client.clone().into_bytes()).or_insert(Usage::default()) +=
+                Usage::of_request(bytes.into(), Some(hour));
             let mut text = [b' '; SHORT_BYTES];
             match text.get_mut(..client.len()) {
                 Some(start) if step % 3 > 0 => {
@@ -315,9 +331,14 @@ mod tests {
         set.add_each(&waiting);
         assert_eq!(set.len(), map.len());
         assert_eq!(set.ipv6() as usize, map.keys().filter(|client| client.starts_with(b"2001")).count());
-        assert_eq!(set.iter().map(|(client, usage)| (client.to_vec(), usage)).collect::<HashMap<_, _>>(), map);
+        assert_eq!(
+            set.iter().map(|(client, usage)| (client.to_vec(), usage)).collect::<HashMap<_, _>>(),
+            map
+        );
         for client in map.into_keys() {
-            assert!(set.iter_part((ByteSet::hash(&client) >> 61) as u32, 3).any(|(found, _)| found == client));
+            assert!(
+                set.iter_part((ByteSet::hash(&client) >> 61) as u32, 3).any(|(found, _)| found == client)
+            );
         }
     }
 }

@@ -109,7 +109,14 @@ mod tests {
     #[test]
     fn kinds_are_counted_apart() {
         let mut clients = Clients::default();
-        for client in [Key::V4(1), Key::V4(1), Key::Bytes(b"::1"), Key::Bytes(b"0:0:0:0:0:0:0:1"), Key::Bytes(b"-"), Key::Bytes(b"")] {
+        for client in [
+            Key::V4(1),
+            Key::V4(1),
+            Key::Bytes(b"::1"),
+            Key::Bytes(b"0:0:0:0:0:0:0:1"),
+            Key::Bytes(b"-"),
+            Key::Bytes(b""),
+        ] {
             clients.add(client, Usage::of_request(1, None));
         }
         assert_eq!((clients.len(), clients.ipv4(), clients.ipv6(), clients.other()), (5, 1, 2, 2));
@@ -131,10 +138,15 @@ mod tests {
         one.merge(&two);
         assert_eq!(one.len(), 1_500 + 1_000);
         assert_eq!(one.iter().map(|(_, usage)| usage.requests).sum::<u64>(), 1_000 * (2 + 3 + 1 + 1));
-        let of = |clients: &Clients, client| clients.iter().find_map(|(key, usage)| (key == client).then_some(usage));
+        let of = |clients: &Clients, client| {
+            clients.iter().find_map(|(key, usage)| (key == client).then_some(usage))
+        };
         assert_eq!(of(&one, Key::V4(499)), Some(usage(2, 5)));
         assert_eq!(of(&one, Key::V4(500)), Some(Usage { requests: 5, bytes: 500, hours: 1 << 5 | 1 << 23 }));
-        assert_eq!(of(&one, Key::Bytes(b"host-9")), Some(Usage { requests: 101, bytes: 10_100, hours: 0b11 }));
+        assert_eq!(
+            of(&one, Key::Bytes(b"host-9")),
+            Some(Usage { requests: 101, bytes: 10_100, hours: 0b11 })
+        );
         assert_eq!(one, other_way);
         other_way.add(Key::V4(0), Usage { requests: 1, bytes: 0, hours: 0 });
         assert_ne!(one, other_way);

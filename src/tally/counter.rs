@@ -64,9 +64,26 @@ impl Counter {
             places.insert(day, days.len());
             days.push(tally);
         }
-        let latest = Latest { date: [0; 16], place: usize::MAX, v4: Vec::with_capacity(V4_WAITING), short: Vec::with_capacity(SHORT_WAITING) };
+        let latest = Latest {
+            date: [0; 16],
+            place: usize::MAX,
+            v4: Vec::with_capacity(V4_WAITING),
+            short: Vec::with_capacity(SHORT_WAITING),
+        };
         let Tally { blank, blank_bytes, .. } = tally;
-        Counter { rules, blank, blank_bytes, days, places, at: None, latest, newlines: Vec::new(), torn: None, skipping: false, portable: false }
+        Counter {
+            rules,
+            blank,
+            blank_bytes,
+            days,
+            places,
+            at: None,
+            latest,
+            newlines: Vec::new(),
+            torn: None,
+            skipping: false,
+            portable: false,
+        }
     }
 
     /// Without the vector instructions that this processor may have: as on one that has none.
@@ -136,7 +153,8 @@ impl Counter {
     pub fn into_tally(mut self) -> Tally {
         self.put_clients();
         let mut days: Vec<Option<DayTally>> = self.days.into_iter().map(Some).collect();
-        let days = self.places.into_iter().filter_map(|(day, place)| Some((day, days[place].take()?))).collect();
+        let days =
+            self.places.into_iter().filter_map(|(day, place)| Some((day, days[place].take()?))).collect();
         Tally { blank: self.blank, blank_bytes: self.blank_bytes, days }
     }
 
@@ -159,17 +177,27 @@ impl Counter {
     /// A client that ends at ` - - [` is the same by either rule. All bytes that are looked at are none of them LF, so they are this line's.
     #[inline(always)]
     fn usual_line<K: Kernel>(&mut self, kernel: K, start: &[u8; START_BYTES], length: usize) -> bool {
-        let ipv4 = if begins_like_ipv6(start) { None } else { kernel.ipv4(start.first_chunk().expect("16 is less than 80")) };
-        let end = ipv4.map_or_else(|| kernel.field(start.first_chunk().expect("64 is less than 80")), |(_, end)| end);
+        let ipv4 = if begins_like_ipv6(start) {
+            None
+        } else {
+            kernel.ipv4(start.first_chunk().expect("16 is less than 80"))
+        };
+        let end = ipv4
+            .map_or_else(|| kernel.field(start.first_chunk().expect("64 is less than 80")), |(_, end)| end);
         let Some(rest) = start.get(end..).and_then(<[u8]>::first_chunk::<REST_BYTES>) else { return false };
-        let (date, clock) = (rest[1..].first_chunk().expect("17 is less than 34"), rest[17..].first_chunk().expect("33 is less than 34"));
+        let (date, clock) = (
+            rest[1..].first_chunk().expect("17 is less than 34"),
+            rest[17..].first_chunk().expect("33 is less than 34"),
+        );
         // What waits has room for the length of any usual line.
         let Ok(bytes) = u32::try_from(length + 1) else { return false };
         // An empty field is not the client by every rule.
         if end == 0 || rest[0] != b' ' || !kernel.same(date, &self.latest.date) {
             return false;
         }
-        let (Some(hour), Some(day)) = (kernel.clock(clock), self.days.get_mut(self.latest.place)) else { return false };
+        let (Some(hour), Some(day)) = (kernel.clock(clock), self.days.get_mut(self.latest.place)) else {
+            return false;
+        };
         day.bytes += u64::from(bytes);
         day.hours[usize::from(hour)] += 1;
         match ipv4 {
@@ -180,7 +208,12 @@ impl Counter {
                 }
             }
             None => {
-                self.latest.short.push(Short::new(start.first_chunk().expect("46 is less than 80"), end, bytes, hour));
+                self.latest.short.push(Short::new(
+                    start.first_chunk().expect("46 is less than 80"),
+                    end,
+                    bytes,
+                    hour,
+                ));
                 if self.latest.short.len() >= SHORT_WAITING {
                     self.put_clients();
                 }
@@ -208,8 +241,12 @@ impl Counter {
         let client = client(line, self.rules.client);
         let place = self.count(key(client), Stamp::find(line), bytes);
         // What follows the client is ` - - [22/Mar/2021:…`, and its `[` is the line's first.
-        let rest = line.strip_prefix(client).filter(|rest| rest.starts_with(b" - - [") && memchr(b'[', client).is_none());
-        if let Some(date) = rest.and_then(|rest| Stamp::parse(rest.get(5..5 + STAMP_BYTES)?.first_chunk()?).and(rest[1..].first_chunk())) {
+        let rest = line
+            .strip_prefix(client)
+            .filter(|rest| rest.starts_with(b" - - [") && memchr(b'[', client).is_none());
+        if let Some(date) = rest.and_then(|rest| {
+            Stamp::parse(rest.get(5..5 + STAMP_BYTES)?.first_chunk()?).and(rest[1..].first_chunk())
+        }) {
             self.put_clients();
             (self.latest.date, self.latest.place) = (*date, place);
         }
@@ -262,7 +299,8 @@ impl Counter {
 #[inline(always)]
 fn begins_like_ipv6(start: &[u8; START_BYTES]) -> bool {
     const LOW: u64 = 0x01_0101_0101;
-    let differs = u64::from_le_bytes(*start.first_chunk().expect("8 is less than 80")) ^ (LOW * u64::from(b':'));
+    let differs =
+        u64::from_le_bytes(*start.first_chunk().expect("8 is less than 80")) ^ (LOW * u64::from(b':'));
     // The usual test for a zero byte, on the lower five.
     differs.wrapping_sub(LOW) & !differs & (LOW << 7) != 0
 }
@@ -321,7 +359,12 @@ impl Work for Lines<'_> {
 /// Writes down where the LFs of lines are that are not empty; says how many, and whether there are empty lines. `places` is made long enough.
 /// `at_start`: the stretch begins with a line.
 #[inline(always)]
-fn find_line_ends<K: Kernel>(kernel: K, stretch: &[u8], at_start: bool, places: &mut Vec<u16>) -> (usize, bool) {
+fn find_line_ends<K: Kernel>(
+    kernel: K,
+    stretch: &[u8],
+    at_start: bool,
+    places: &mut Vec<u16>,
+) -> (usize, bool) {
     if places.len() <= stretch.len() {
         places.resize(stretch.len() + 1, 0);
     }

@@ -24,8 +24,11 @@ impl Doubt {
     /// Returns what is doubtful about these numbers: most clients before most time stamps.
     pub fn of(totals: &Totals) -> Option<Doubt> {
         let (requests, clients) = (totals.requests(), totals.unique_clients());
-        let most = |part: u64, all: u64| (part > all / 2 && requests >= REQUESTS_MIN).then(|| percent(part, all));
-        most(totals.other, clients).map(Doubt::Clients).or_else(|| most(totals.malformed, requests).map(Doubt::Stamps))
+        let most =
+            |part: u64, all: u64| (part > all / 2 && requests >= REQUESTS_MIN).then(|| percent(part, all));
+        most(totals.other, clients)
+            .map(Doubt::Clients)
+            .or_else(|| most(totals.malformed, requests).map(Doubt::Stamps))
     }
 
     /// The doubt as a sentence about the log `name`.
@@ -84,7 +87,13 @@ mod tests {
 
     #[test]
     fn a_doubt_is_a_sentence_about_a_log() {
-        assert!(Doubt::Clients(98).about("pod.log").starts_with("98 % of the clients of pod.log are not IP addresses: tallyd reads the client from"));
-        assert!(Doubt::Stamps(97).to_string().starts_with("97 % of the lines of this log have no time stamp: tallyd reads [22/Mar/2021"));
+        assert!(Doubt::Clients(98).about("pod.log").starts_with(
+            "98 % of the clients of pod.log are not IP addresses: tallyd reads the client from"
+        ));
+        assert!(
+            Doubt::Stamps(97)
+                .to_string()
+                .starts_with("97 % of the lines of this log have no time stamp: tallyd reads [22/Mar/2021")
+        );
     }
 }

@@ -144,7 +144,13 @@ impl DayTally {
 
     /// The numbers of this day.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals { parsed: self.hours.iter().sum(), malformed: self.malformed, bytes: self.bytes, hours: self.hours, ..Totals::default() };
+        let mut totals = Totals {
+            parsed: self.hours.iter().sum(),
+            malformed: self.malformed,
+            bytes: self.bytes,
+            hours: self.hours,
+            ..Totals::default()
+        };
         totals.set_clients(&self.clients);
         totals
     }

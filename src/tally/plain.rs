@@ -92,10 +92,15 @@ fn client(line: &[u8], rule: Rule) -> &[u8] {
 fn time(line: &[u8]) -> Option<(String, usize)> {
     for text in line.windows(28) {
         let shape = text.iter().map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte });
-        if !(shape.clone().take(4).eq(*b"[00/") && shape.clone().skip(7).take(15).eq(*b"/0000:00:00:00 ") && shape.skip(23).eq(*b"0000]")) {
+        if !(shape.clone().take(4).eq(*b"[00/")
+            && shape.clone().skip(7).take(15).eq(*b"/0000:00:00:00 ")
+            && shape.skip(23).eq(*b"0000]"))
+        {
             continue;
         }
-        let number = |from: usize, to: usize| text[from..to].iter().fold(0usize, |number, digit| number * 10 + usize::from(digit - b'0'));
+        let number = |from: usize, to: usize| {
+            text[from..to].iter().fold(0usize, |number, digit| number * 10 + usize::from(digit - b'0'))
+        };
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let Some(month) = months.iter().position(|name| name.as_bytes() == &text[4..7]) else { continue };
         let (day, year) = (number(1, 3), number(8, 12));
@@ -142,7 +147,9 @@ fn is_ipv6(client: &[u8]) -> bool {
         Some(count)
     };
     match text.split_once("::") {
-        Some((left, right)) => matches!((groups(left, false), groups(right, true)), (Some(left), Some(right)) if left + right <= 7),
+        Some((left, right)) => {
+            matches!((groups(left, false), groups(right, true)), (Some(left), Some(right)) if left + right <= 7)
+        }
         None => groups(text, true) == Some(8),
     }
 }
@@ -184,7 +191,16 @@ impl From<&Tally> for PlainTally {
             });
             let clients = clients.collect();
             let day = day.map_or(String::new(), |day| day.to_string());
-            (day, PlainDay { parsed: totals.parsed, malformed: totals.malformed, bytes: totals.bytes, hours: totals.hours, clients })
+            (
+                day,
+                PlainDay {
+                    parsed: totals.parsed,
+                    malformed: totals.malformed,
+                    bytes: totals.bytes,
+                    hours: totals.hours,
+                    clients,
+                },
+            )
         });
         PlainTally { blank: tally.blank, blank_bytes: tally.blank_bytes, days: days.collect() }
     }

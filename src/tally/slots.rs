@@ -17,11 +17,17 @@ pub(super) fn slots_for(clients: usize) -> usize {
 
 /// The used slots of a table from where those are that begin with the `bits` bits `start` to where there can be no more.
 /// Some of them are other ones', who found their slots taken.
-pub(super) fn stretch<const WORDS: usize>(slots: &[[u64; WORDS]], start: u32, bits: u32) -> impl Iterator<Item = [u64; WORDS]> {
+pub(super) fn stretch<const WORDS: usize>(
+    slots: &[[u64; WORDS]],
+    start: u32,
+    bits: u32,
+) -> impl Iterator<Item = [u64; WORDS]> {
     let slot_bits = slots.len().checked_ilog2().unwrap_or(0);
     let place = |start: u32| (u64::from(start) << slot_bits >> bits) as usize;
     let (from, to) = (place(start), place(start + 1));
     let mask = slots.len().wrapping_sub(1);
-    let stretch = (from..from + slots.len()).map(move |at| (at, slots[at & mask])).take_while(move |(at, slot)| *at < to || slot[0] != 0);
+    let stretch = (from..from + slots.len())
+        .map(move |at| (at, slots[at & mask]))
+        .take_while(move |(at, slot)| *at < to || slot[0] != 0);
     stretch.map(|(_, slot)| slot).filter(|slot| slot[0] != 0)
 }

@@ -21,7 +21,11 @@ pub struct Sizes {
 impl Sizes {
     /// Of each kind the larger number.
     pub fn max(self, other: Sizes) -> Sizes {
-        Sizes { ipv4: self.ipv4.max(other.ipv4), ipv6: self.ipv6.max(other.ipv6), other: self.other.max(other.other) }
+        Sizes {
+            ipv4: self.ipv4.max(other.ipv4),
+            ipv6: self.ipv6.max(other.ipv6),
+            other: self.other.max(other.other),
+        }
     }
 }
 
@@ -107,7 +111,9 @@ impl AddressSet {
         }
         if self.len * 4 >= self.slots.len() * 3 {
             let slots = vec![0; self.slots.len() * 2];
-            for address in std::mem::replace(&mut self.slots, slots).into_iter().filter(|address| *address != 0) {
+            for address in
+                std::mem::replace(&mut self.slots, slots).into_iter().filter(|address| *address != 0)
+            {
                 let at = self.find(address, V4Set::hash(address));
                 self.slots[at] = address;
             }
@@ -151,7 +157,9 @@ impl<'a> TextSet<'a> {
             *hash = ByteSet::hash(text);
         }
         let mask = self.slots.len() - 1;
-        std::hint::black_box(hashes.iter().fold(0, |looks, hash| looks ^ self.slots[*hash as usize & mask].map_or(0, |(_, text)| first(text))));
+        std::hint::black_box(hashes.iter().fold(0, |looks, hash| {
+            looks ^ self.slots[*hash as usize & mask].map_or(0, |(_, text)| first(text))
+        }));
         for (hash, (text, is_ipv6)) in hashes.into_iter().zip(texts).filter(|(hash, _)| belongs(*hash)) {
             self.add(text, hash as u32, *is_ipv6);
         }
@@ -214,7 +222,11 @@ mod tests {
                 set.add(Key::V4(address), Usage::of_request(1, None));
             }
             for _ in 0..*bytes {
-                let text = if next(2) == 0 { format!("2001:db8::{:x}", next(0x8000)) } else { format!("host-{}", next(bytes * 2)) };
+                let text = if next(2) == 0 {
+                    format!("2001:db8::{:x}", next(0x8000))
+                } else {
+                    format!("host-{}", next(bytes * 2))
+                };
                 set.add(Key::Bytes(text.as_bytes()), Usage::of_request(1, None));
                 texts.insert(text);
             }
@@ -245,9 +257,16 @@ mod tests {
             for clients in [1u32, 2, 10, 3_000] {
                 let mut set = V4Set::default();
                 (0..clients).for_each(|address| set.add(address, Usage::of_request(1, None)));
-                let found: Vec<u32> = (0..1 << bits).flat_map(|start| set.iter_part(start, bits)).map(|(address, _)| address).collect();
+                let found: Vec<u32> = (0..1 << bits)
+                    .flat_map(|start| set.iter_part(start, bits))
+                    .map(|(address, _)| address)
+                    .collect();
                 let distinct: HashSet<u32> = found.iter().copied().collect();
-                assert_eq!((found.len(), distinct.len()), (clients as usize, clients as usize), "{bits} bits, {clients} clients");
+                assert_eq!(
+                    (found.len(), distinct.len()),
+                    (clients as usize, clients as usize),
+                    "{bits} bits, {clients} clients"
+                );
             }
         }
     }

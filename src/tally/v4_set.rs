@@ -41,7 +41,12 @@ const HOUR_BITS: u32 = 24;
 const HOURS: u64 = (1 << HOUR_BITS) - 1;
 
 fn slot(address: u32, usage: Usage) -> Slot {
-    debug_assert!(usage.requests > 0 && usage.requests <= REQUESTS_MAX && usage.bytes <= BYTES_MAX && u64::from(usage.hours) <= HOURS);
+    debug_assert!(
+        usage.requests > 0
+            && usage.requests <= REQUESTS_MAX
+            && usage.bytes <= BYTES_MAX
+            && u64::from(usage.hours) <= HOURS
+    );
     [u64::from(address) << 32 | usage.requests, usage.bytes << HOUR_BITS | u64::from(usage.hours)]
 }
 
@@ -89,8 +94,13 @@ impl V4Set {
     #[cold]
     fn carry(&mut self, address: u32, sum: Usage) -> Usage {
         // Half of the range, so that the next carry is far away.
-        let stays = Usage { requests: sum.requests.min(REQUESTS_MAX / 2), bytes: sum.bytes.min(BYTES_MAX / 2), hours: sum.hours };
-        *self.carried.entry(address).or_default() += Usage { requests: sum.requests - stays.requests, bytes: sum.bytes - stays.bytes, hours: 0 };
+        let stays = Usage {
+            requests: sum.requests.min(REQUESTS_MAX / 2),
+            bytes: sum.bytes.min(BYTES_MAX / 2),
+            hours: sum.hours,
+        };
+        *self.carried.entry(address).or_default() +=
+            Usage { requests: sum.requests - stays.requests, bytes: sum.bytes - stays.bytes, hours: 0 };
         stays
     }
 
@@ -100,7 +110,8 @@ impl V4Set {
         self.make_room(requests.len());
         for requests in requests.chunks(AHEAD) {
             // First only look, deciding nothing: so the processor can wait for all these slots at once.
-            let looks = requests.iter().fold(0, |looks, request| looks ^ self.slots[self.home(request.address)][0]);
+            let looks =
+                requests.iter().fold(0, |looks, request| looks ^ self.slots[self.home(request.address)][0]);
             std::hint::black_box(looks);
             for &V4Request { address, bytes, hour } in requests {
                 let at = self.find(address);
@@ -148,7 +159,9 @@ impl V4Set {
     /// The clients whose hashes begin with the `bits` bits `start`, with their hashes: they stand together, but for those that found their slots taken.
     pub(super) fn iter_part(&self, start: u32, bits: u32) -> impl Iterator<Item = (u32, u64)> {
         let addresses = stretch(&self.slots, start, bits).map(address);
-        addresses.map(|address| (address, V4Set::hash(address))).filter(move |(_, hash)| hash.checked_shr(64 - bits).unwrap_or(0) == u64::from(start))
+        addresses
+            .map(|address| (address, V4Set::hash(address)))
+            .filter(move |(_, hash)| hash.checked_shr(64 - bits).unwrap_or(0) == u64::from(start))
     }
 
     /// Every bit of the address reaches the upper bits of its hash, and only those count.
@@ -246,7 +259,16 @@ mod tests {
     #[test]
     fn counts_bytes_past_40_bits() {
         const MAX: u64 = BYTES_MAX;
-        check_sums(&[(2, MAX), (1, 1), (1, 0), (1, u32::MAX.into()), (3, MAX / 2), (1, 200), (5, MAX + 7), (1, 1)]);
+        check_sums(&[
+            (2, MAX),
+            (1, 1),
+            (1, 0),
+            (1, u32::MAX.into()),
+            (3, MAX / 2),
+            (1, 200),
+            (5, MAX + 7),
+            (1, 1),
+        ]);
         check_sums(&[(2, MAX - 1), (1, 1), (1, 1), (1, 1)]);
         check_sums(&[(1, 1 << 50), (1, 1 << 60), (1, 5)]);
         // Both at once.

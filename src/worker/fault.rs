@@ -21,7 +21,9 @@ use crate::sys::sandbox::{Walls, attach};
 
 fn asked(name: &str) -> bool {
     static FAULT: OnceLock<Option<(String, PathBuf)>> = OnceLock::new();
-    let fault = FAULT.get_or_init(|| Some((std::env::var("TALLYD_FAULT").ok()?, std::env::var_os("TALLYD_FAULT_DIR")?.into())));
+    let fault = FAULT.get_or_init(|| {
+        Some((std::env::var("TALLYD_FAULT").ok()?, std::env::var_os("TALLYD_FAULT_DIR")?.into()))
+    });
     fault.as_ref().is_some_and(|(fault, folder)| fault == name && folder.join(name).exists())
 }
 
@@ -42,7 +44,9 @@ fn escape(by: &str) -> io::Result<()> {
         "open" => fs::File::open("/etc/passwd").map(drop),
         "write" => fs::write(std::env::temp_dir().join("tallyd-escaped"), "x"),
         "list" => fs::read_dir("/").map(drop),
-        "connect" => std::net::TcpStream::connect(std::env::var("TALLYD_FAULT_ADDRESS").unwrap_or_default()).map(drop),
+        "connect" => {
+            std::net::TcpStream::connect(std::env::var("TALLYD_FAULT_ADDRESS").unwrap_or_default()).map(drop)
+        }
         "bind" => std::net::TcpListener::bind("127.0.0.1:0").map(drop),
         "exec" => Err(std::os::unix::process::CommandExt::exec(&mut std::process::Command::new("/bin/true"))),
         "fork" => std::process::Command::new("/bin/true").status().map(drop),
@@ -63,7 +67,11 @@ pub fn before(job: &Job) {
     }
     let Some(fault) = ["crash", "spin", "eat"].into_iter().find(|fault| asked(fault)) else { return };
     let poison = std::env::var("TALLYD_FAULT_AT").unwrap_or_else(|_| "0".to_owned());
-    if !poison.split(',').filter_map(|at| at.parse().ok()).any(|at: u64| job.range.from() <= at && at < job.range.to()) {
+    if !poison
+        .split(',')
+        .filter_map(|at| at.parse().ok())
+        .any(|at: u64| job.range.from() <= at && at < job.range.to())
+    {
         return;
     }
     let mut eaten: Vec<Vec<u8>> = Vec::new();

@@ -53,7 +53,8 @@ pub fn run(number: usize, heritage: &Heritage, coordinator: &Channel) -> i32 {
 }
 
 fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result<()> {
-    let page = heritage.enter(Role::Worker(number), Some(std::os::fd::AsRawFd::as_raw_fd(&coordinator.as_fd())))?;
+    let page =
+        heritage.enter(Role::Worker(number), Some(std::os::fd::AsRawFd::as_raw_fd(&coordinator.as_fd())))?;
     let notices = Notices::take_ignored()?;
     limit_memory(heritage.settings.worker_memory)?;
     limit_worker(RESULT_BYTES_MAX, heritage.settings.worker_memory + MAPPED_BYTES_MAX)?;
@@ -76,7 +77,8 @@ fn work(number: usize, heritage: &Heritage, coordinator: &Channel) -> io::Result
             Received::Nothing => {}
             Received::Closed => return Ok(()),
             Received::Message(length, Some(file)) => {
-                let job = Job::from_bytes(&message[..length]).ok_or_else(|| io::Error::other("a job is not valid"))?;
+                let job = Job::from_bytes(&message[..length])
+                    .ok_or_else(|| io::Error::other("a job is not valid"))?;
                 page.set_activity(Activity::Working);
                 let (answer, result) = answer(&job, &File::from(file), &heritage.settings, &page);
                 coordinator.send(&answer.to_bytes(), result.as_ref().map(AsFd::as_fd))?;
@@ -113,12 +115,20 @@ fn answer(job: &Job, file: &File, settings: &Settings, page: &StatusPage) -> (An
     match result {
         Ok(sealed) => (Answer::Counted { job: number }, Some(sealed)),
         Err(Trouble::Shorter) => (Answer::Shorter { job: number }, None),
-        Err(Trouble::Io(error)) => (Answer::Failed { job: number, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None),
+        Err(Trouble::Io(error)) => {
+            (Answer::Failed { job: number, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None)
+        }
     }
 }
 
 /// Counts a compressed log. Says why it ended, if that was before its end.
-fn count_stream(file: &File, stream: Stream, rules: Rules, limits: Limits, beat: impl FnMut(u64)) -> io::Result<(Counted, Option<Damage>)> {
+fn count_stream(
+    file: &File,
+    stream: Stream,
+    rules: Rules,
+    limits: Limits,
+    beat: impl FnMut(u64),
+) -> io::Result<(Counted, Option<Damage>)> {
     let mut decoder = Decoder::open(file.try_clone()?, stream.format, limits)?;
     let counted = range::count_stream(&mut decoder, rules, stream.probe, beat)?;
     Ok((counted, decoder.damage()))

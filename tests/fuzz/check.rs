@@ -57,12 +57,24 @@ pub fn cuts(data: &[u8]) {
     let Some((rules, how, mut size, log)) = parts(data) else { return };
     FILE.with(|file| {
         let file = file.get_or_init(|| {
-            let path = std::env::temp_dir().join(format!("tallyd-fuzz-{}-{:?}", std::process::id(), std::thread::current().id()));
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).expect("there is a folder for temporary files");
+            let path = std::env::temp_dir().join(format!(
+                "tallyd-fuzz-{}-{:?}",
+                std::process::id(),
+                std::thread::current().id()
+            ));
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&path)
+                .expect("there is a folder for temporary files");
             std::fs::remove_file(path).expect("it was just made");
             file
         });
-        file.set_len(log.len() as u64).and_then(|()| file.write_all_at(log, 0)).expect("there is room for a small file");
+        file.set_len(log.len() as u64)
+            .and_then(|()| file.write_all_at(log, 0))
+            .expect("there is room for a small file");
         let how = How { rules, io: if how & 2 == 0 { Io::Read } else { Io::Map }, last: LastLine::Count };
         let (mut tally, mut from) = (Tally::default(), 0);
         while from < log.len() {

@@ -109,9 +109,15 @@ fn act(random: &mut Random) -> Act {
         30..36 => Act::Finish(pick, random.below(3) as u16),
         36..43 => Act::Rename(pick, some_name),
         43..49 => Act::RotateChain((!random.one_in(3)).then(|| text(random, true))),
-        49..56 => Act::CopyTruncate(pick, some_name, keep(random).filter(|_| random.below(2) == 0), (!random.one_in(3)).then(|| text(random, true))),
+        49..56 => Act::CopyTruncate(
+            pick,
+            some_name,
+            keep(random).filter(|_| random.below(2) == 0),
+            (!random.one_in(3)).then(|| text(random, true)),
+        ),
         56..60 => {
-            let packer = [Packer::Gz, Packer::Gz, Packer::Gz, Packer::Zst, Packer::Bz2, Packer::Xz][random.below(6) as usize];
+            let packer = [Packer::Gz, Packer::Gz, Packer::Gz, Packer::Zst, Packer::Bz2, Packer::Xz]
+                [random.below(6) as usize];
             Act::Pack(pick, packer, random.one_in(4))
         }
         60..61 => Act::Unpack(pick),
@@ -144,10 +150,16 @@ pub struct Way {
 
 impl Way {
     pub fn options(&self) -> Vec<String> {
-        let mut options = vec!["--range-mib", "1", "--scan-every-ms"].into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let mut options =
+            vec!["--range-mib", "1", "--scan-every-ms"].into_iter().map(str::to_owned).collect::<Vec<_>>();
         options.push(self.scan_ms.to_string());
         options.extend((!self.inotify).then(|| "--no-inotify".to_owned()));
-        options.extend(self.before_dashes.then(|| ["--client-rule", "before-dashes"].map(str::to_owned)).into_iter().flatten());
+        options.extend(
+            self.before_dashes
+                .then(|| ["--client-rule", "before-dashes"].map(str::to_owned))
+                .into_iter()
+                .flatten(),
+        );
         options.extend(["--final-after-s".to_owned(), if self.final_soon { "2" } else { "3000" }.to_owned()]);
         options
     }
@@ -157,7 +169,12 @@ impl Way {
 pub fn sequence(seed: u64) -> (Way, Vec<Act>) {
     let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x7461_6c6c);
     let inotify = random.one_in(2);
-    let way = Way { inotify, final_soon: random.one_in(2), scan_ms: if inotify { 5000 } else { 150 }, before_dashes: false };
+    let way = Way {
+        inotify,
+        final_soon: random.one_in(2),
+        scan_ms: if inotify { 5000 } else { 150 },
+        before_dashes: false,
+    };
     let count = 30 + random.below(31);
     (way, (0..count).map(|_| act(&mut random)).collect())
 }

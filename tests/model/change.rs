@@ -16,7 +16,10 @@ impl Run {
         let stored = inode.stored;
         self.past.push(bytes.clone());
         // A half line that is held back elsewhere is part of what is there.
-        let there = self.inodes.iter().any(|(other, inode)| *other != id && inode.known.is_some() && inode.bytes.starts_with(&bytes));
+        let there = self
+            .inodes
+            .iter()
+            .any(|(other, inode)| *other != id && inode.known.is_some() && inode.bytes.starts_with(&bytes));
         if !bytes.is_empty() && !there && !self.gone.iter().any(|gone| gone.bytes.starts_with(&bytes)) {
             self.gone.push(Gone { name: name.to_owned(), bytes, stored });
         } else if !bytes.is_empty() {

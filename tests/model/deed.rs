@@ -46,8 +46,12 @@ impl Run {
                 }
             }
             Act::Finish(pick, lines) => {
-                let halves: Vec<String> =
-                    self.names.iter().filter(|(_, id)| !self.inodes[id].rest.is_empty() && !self.inodes[id].packed).map(|(name, _)| name.clone()).collect();
+                let halves: Vec<String> = self
+                    .names
+                    .iter()
+                    .filter(|(_, id)| !self.inodes[id].rest.is_empty() && !self.inodes[id].packed)
+                    .map(|(name, _)| name.clone())
+                    .collect();
                 if !halves.is_empty() {
                     let name = &halves[pick % halves.len()];
                     self.say(format!("finish the half line of {name}, and {lines} lines more"));
@@ -60,7 +64,10 @@ impl Run {
             Act::Rename(pick, to) => {
                 if let Some(from) = self.pick(pick) {
                     let to = self.new_name(&from, to);
-                    if self.names.contains_key(&to) || !self.may_be_called(&from, &to) || !self.may_move(&from)? {
+                    if self.names.contains_key(&to)
+                        || !self.may_be_called(&from, &to)
+                        || !self.may_move(&from)?
+                    {
                         return Ok(());
                     }
                     self.say(format!("rename {from} to {to}"));
@@ -92,13 +99,20 @@ impl Run {
                 let Some(from) = self.pick_plain(pick) else { return Ok(()) };
                 let to = NAMES[to].to_owned();
                 let id = self.names[&from];
-                if self.names.contains_key(&to) || (keep.is_some() && (!self.may_destroy(&from)? || self.is_open(&from))) || !self.may_move(&from)? {
+                if self.names.contains_key(&to)
+                    || (keep.is_some() && (!self.may_destroy(&from)? || self.is_open(&from)))
+                    || !self.may_move(&from)?
+                {
                     return Ok(());
                 }
                 let bytes = self.inodes[&id].bytes.clone();
                 let cut = self.safe_cut(&bytes, keep);
                 let (new, new_rest) = text.map(|text| self.text(text)).unwrap_or_default();
-                self.say(format!("copytruncate {from} to {to}: {cut} of {} bytes; then {} new bytes, {text:?}", bytes.len(), new.len()));
+                self.say(format!(
+                    "copytruncate {from} to {to}: {cut} of {} bytes; then {} new bytes, {text:?}",
+                    bytes.len(),
+                    new.len()
+                ));
                 if cut < bytes.len() {
                     self.destroy(&from);
                 }
@@ -124,7 +138,11 @@ impl Run {
                 };
                 let to = format!("{from}.{extension}");
                 let id = self.names[&from];
-                if self.names.contains_key(&to) || self.inodes[&id].bytes.is_empty() || self.looks_like_another(id) || !self.may_move(&from)? {
+                if self.names.contains_key(&to)
+                    || self.inodes[&id].bytes.is_empty()
+                    || self.looks_like_another(id)
+                    || !self.may_move(&from)?
+                {
                     return Ok(());
                 }
                 if !keep && self.rewritten.contains(&id) {
@@ -136,7 +154,14 @@ impl Run {
                 self.say(format!("pack {from} with {program}{}", if keep { ", keep it" } else { "" }));
                 let packed = pack(program, &self.inodes[&id].bytes);
                 self.write(&to, &packed);
-                let copy = Inode { packed: true, rest: Vec::new(), known: None, stored: false, changed: Instant::now(), ..self.inodes[&id].clone() };
+                let copy = Inode {
+                    packed: true,
+                    rest: Vec::new(),
+                    known: None,
+                    stored: false,
+                    changed: Instant::now(),
+                    ..self.inodes[&id].clone()
+                };
                 self.put(&to, copy);
                 if keep {
                     // The half line that counts in the packed file is held back here, until only this one is left.
@@ -146,7 +171,12 @@ impl Run {
                 }
             }
             Act::Unpack(pick) => {
-                let packed: Vec<String> = self.names.iter().filter(|(_, id)| self.inodes[id].packed).map(|(name, _)| name.clone()).collect();
+                let packed: Vec<String> = self
+                    .names
+                    .iter()
+                    .filter(|(_, id)| self.inodes[id].packed)
+                    .map(|(name, _)| name.clone())
+                    .collect();
                 if packed.is_empty() {
                     return Ok(());
                 }
@@ -198,7 +228,13 @@ impl Run {
                     self.say(format!("remove {name} and make it anew: {text:?}, {} bytes", bytes.len()));
                     fs::remove_file(self.path(&name)).unwrap();
                     self.write(&name, &bytes);
-                    self.put(&name, Inode { rotated: Some(false).filter(|_| text.base.is_none()), ..Inode::new(bytes, rest) });
+                    self.put(
+                        &name,
+                        Inode {
+                            rotated: Some(false).filter(|_| text.base.is_none()),
+                            ..Inode::new(bytes, rest)
+                        },
+                    );
                 }
             }
             Act::RenameOver(pick, text) => {
@@ -207,11 +243,20 @@ impl Run {
                         return Ok(());
                     }
                     let (bytes, rest) = self.text(text);
-                    self.say(format!("write {name}.tmp and rename it over {name}: {text:?}, {} bytes", bytes.len()));
+                    self.say(format!(
+                        "write {name}.tmp and rename it over {name}: {text:?}, {} bytes",
+                        bytes.len()
+                    ));
                     let temporary = format!("{name}.tmp");
                     self.write(&temporary, &bytes);
                     fs::rename(self.path(&temporary), self.path(&name)).unwrap();
-                    self.put(&name, Inode { rotated: Some(false).filter(|_| text.base.is_none()), ..Inode::new(bytes, rest) });
+                    self.put(
+                        &name,
+                        Inode {
+                            rotated: Some(false).filter(|_| text.base.is_none()),
+                            ..Inode::new(bytes, rest)
+                        },
+                    );
                 }
             }
             Act::Swap(one, two) => {
@@ -245,7 +290,12 @@ impl Run {
                 self.changed(id);
             }
             Act::Unlink(pick) => {
-                let links: Vec<String> = self.names.iter().filter(|(_, id)| self.names_of(**id).len() > 1).map(|(name, _)| name.clone()).collect();
+                let links: Vec<String> = self
+                    .names
+                    .iter()
+                    .filter(|(_, id)| self.names_of(**id).len() > 1)
+                    .map(|(name, _)| name.clone())
+                    .collect();
                 if !links.is_empty() {
                     let name = links[pick % links.len()].clone();
                     if self.remove(&name)? {
@@ -270,7 +320,8 @@ impl Run {
                 } else {
                     self.write(&to, &bytes[..cut]);
                 }
-                let rest = if cut == bytes.len() && !packed { self.inodes[&id].rest.clone() } else { Vec::new() };
+                let rest =
+                    if cut == bytes.len() && !packed { self.inodes[&id].rest.clone() } else { Vec::new() };
                 self.put(&to, Inode { packed, rotated: None, ..Inode::new(bytes[..cut].to_vec(), rest) });
                 self.inodes.get_mut(&id).unwrap().rotated = None;
             }
@@ -313,7 +364,10 @@ impl Run {
                 self.folder = self.daemon.take().map(|daemon| daemon.end(number));
                 self.killed = number == SIGKILL;
                 if !self.killed && start.elapsed() >= STOP {
-                    eprintln!("a sequence ends early: the daemon took {:?} to stop, so nobody knows what it has written", start.elapsed());
+                    eprintln!(
+                        "a sequence ends early: the daemon took {:?} to stop, so nobody knows what it has written",
+                        start.elapsed()
+                    );
                     self.over = true;
                 }
                 if !self.killed {

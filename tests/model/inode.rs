@@ -24,7 +24,16 @@ pub struct Inode {
 
 impl Inode {
     pub fn new(bytes: Vec<u8>, rest: Vec<u8>) -> Inode {
-        Inode { bytes, packed: false, rest, rotated: Some(false), was: None, known: None, stored: false, changed: Instant::now() }
+        Inode {
+            bytes,
+            packed: false,
+            rest,
+            rotated: Some(false),
+            was: None,
+            known: None,
+            stored: false,
+            changed: Instant::now(),
+        }
     }
 
     pub fn know(&mut self, to: usize) {
@@ -37,7 +46,8 @@ impl Inode {
 
     /// May it still be seen to be a rotated log, whose half line counts?
     pub fn may_turn(&self, to: usize, way: &Way) -> bool {
-        to < *self.counted(way).last().expect("there is one") && self.changed.elapsed() < Duration::from_secs(3)
+        to < *self.counted(way).last().expect("there is one")
+            && self.changed.elapsed() < Duration::from_secs(3)
     }
 
     /// Up to where it may be counted.

@@ -25,7 +25,10 @@ impl Run {
         // Does it count within something that is being replaced, or by itself already?
         let bytes = &self.inodes[&id].bytes;
         let outer = self.gone.iter().filter(|gone| is_dated(&gone.name) && gone.bytes.starts_with(bytes));
-        let new: Vec<u64> = outer.filter_map(|gone| self.names.get(&gone.name).copied()).filter(|new| self.inodes[new].known.is_none()).collect();
+        let new: Vec<u64> = outer
+            .filter_map(|gone| self.names.get(&gone.name).copied())
+            .filter(|new| self.inodes[new].known.is_none())
+            .collect();
         for new in new {
             self.catch_up(new)?;
         }
@@ -39,7 +42,10 @@ impl Run {
     pub fn may_move(&mut self, name: &str) -> Result<bool, String> {
         let id = self.names[name];
         let names = self.names_of(id);
-        if self.inodes[&id].known.is_none() && is_dated(name) && self.gone.iter().any(|gone| names.contains(&gone.name)) {
+        if self.inodes[&id].known.is_none()
+            && is_dated(name)
+            && self.gone.iter().any(|gone| names.contains(&gone.name))
+        {
             if self.daemon.is_none() {
                 return Ok(false);
             }
@@ -68,9 +74,14 @@ impl Run {
             return true;
         }
         let bytes = &self.inodes[&id].bytes;
-        let Some(known) = self.inodes[&id].known.filter(|known| *known > self.inodes[&id].whole_lines()) else { return false };
+        let Some(known) = self.inodes[&id].known.filter(|known| *known > self.inodes[&id].whole_lines())
+        else {
+            return false;
+        };
         let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| inode);
-        others.filter(|other| other.bytes.starts_with(&bytes[..known])).any(|other| other.known.is_none_or(|to| to < known))
+        others
+            .filter(|other| other.bytes.starts_with(&bytes[..known]))
+            .any(|other| other.known.is_none_or(|to| to < known))
     }
 
     /// Does something else begin with this?
@@ -83,27 +94,38 @@ impl Run {
     pub fn looks_like_another(&self, id: u64) -> bool {
         let own = &self.inodes[&id].bytes;
         let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| &inode.bytes);
-        let mut others = others.chain(&self.past).chain(&self.bases).chain(self.gone.iter().map(|gone| &gone.bytes));
+        let mut others =
+            others.chain(&self.past).chain(&self.bases).chain(self.gone.iter().map(|gone| &gone.bytes));
         let seems = |one: &[u8], other: &[u8]| !other.starts_with(one) && may_begin(one, other);
         others.any(|other| seems(own, other) || seems(other, own))
     }
 
     /// By what is kept of a content that is in no plain file, not all others can be told from it. Contents that have parted go on until they can be.
     pub fn part(&mut self) {
-        let ids: Vec<u64> = self.inodes.iter().filter(|(_, inode)| !inode.packed).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> =
+            self.inodes.iter().filter(|(_, inode)| !inode.packed).map(|(id, _)| *id).collect();
         for id in ids {
             loop {
                 let inode = &self.inodes[&id];
                 let own = &inode.bytes[..inode.whole_lines()];
-                let others = self.inodes.iter().filter(|(other, inode)| **other != id && inode.packed).map(|(_, inode)| &inode.bytes);
+                let others = self
+                    .inodes
+                    .iter()
+                    .filter(|(other, inode)| **other != id && inode.packed)
+                    .map(|(_, inode)| &inode.bytes);
                 let mut others = others.chain(&self.past).chain(self.gone.iter().map(|gone| &gone.bytes));
-                if !others.any(|other| (!other.starts_with(own) || !other.starts_with(&inode.bytes)) && may_begin(own, other)) {
+                if !others.any(|other| {
+                    (!other.starts_with(own) || !other.starts_with(&inode.bytes)) && may_begin(own, other)
+                }) {
                     break;
                 }
                 let name = self.names_of(id)[0].clone();
                 let mut bytes = std::mem::take(&mut self.inodes.get_mut(&id).unwrap().rest);
                 bytes.extend(self.lines(10));
-                self.say(format!("  append {} bytes to {name}, by which it can be told from others", bytes.len()));
+                self.say(format!(
+                    "  append {} bytes to {name}, by which it can be told from others",
+                    bytes.len()
+                ));
                 self.append(&name, &bytes);
             }
         }
@@ -113,7 +135,9 @@ impl Run {
     /// on otherwise.
     pub fn safe_cut(&self, bytes: &[u8], keep: Option<u16>) -> usize {
         let Some(keep) = keep else { return bytes.len() };
-        let sampled = blocks_within(bytes.len() as u64).checked_sub(1).map_or(0, |last| block(last).0 + u64::from(block(last).1)) as usize;
+        let sampled = blocks_within(bytes.len() as u64)
+            .checked_sub(1)
+            .map_or(0, |last| block(last).0 + u64::from(block(last).1)) as usize;
         let cut = (bytes.len() * usize::from(keep) / 1000).min(sampled.saturating_sub(1));
         let start = bytes[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if bytes[start..cut].contains(&b']') { cut } else { start }
@@ -123,5 +147,8 @@ impl Run {
 /// Do the samples that are taken of it fail to show that it is no beginning of the other?
 fn may_begin(one: &[u8], other: &[u8]) -> bool {
     let blocks = (0..blocks_within(one.len() as u64)).map(block);
-    one.len() <= other.len() && blocks.map(|(at, length)| at as usize..at as usize + length as usize).all(|range| one[range.clone()] == other[range])
+    one.len() <= other.len()
+        && blocks
+            .map(|(at, length)| at as usize..at as usize + length as usize)
+            .all(|range| one[range.clone()] == other[range])
 }

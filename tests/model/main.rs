@@ -83,13 +83,18 @@ fn shrink(way: &Way, acts: &[Act]) -> Vec<Act> {
 /// The seeds that are named, or so many from the first one on.
 fn seeds() -> Vec<u64> {
     let first = std::env::var("TALLYD_MODEL_SEED").unwrap_or_else(|_| "1".to_owned());
-    let first: Vec<u64> = first.split(',').map(|seed| seed.parse().expect("TALLYD_MODEL_SEED is a number, or several")).collect();
+    let first: Vec<u64> = first
+        .split(',')
+        .map(|seed| seed.parse().expect("TALLYD_MODEL_SEED is a number, or several"))
+        .collect();
     let count = number("TALLYD_MODEL_SEQUENCES").unwrap_or(SEQUENCES);
     if first.len() > 1 { first } else { (first[0]..first[0] + count).collect() }
 }
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+    std::env::var(variable)
+        .ok()
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
 #[test]
@@ -117,7 +122,10 @@ fn each_line_counts_once_whatever_happens_to_the_logs() {
                         }
                     }
                     let (said, why, journal) = wrong;
-                    eprintln!("--- seed {seed}, {way:?}:\n{}\n--- wrong: {why}\n--- the daemon said:\n{journal}", said.join("\n"));
+                    eprintln!(
+                        "--- seed {seed}, {way:?}:\n{}\n--- wrong: {why}\n--- the daemon said:\n{journal}",
+                        said.join("\n")
+                    );
                 }
             });
         }
@@ -128,8 +136,14 @@ fn each_line_counts_once_whatever_happens_to_the_logs() {
     failed.retain(|seed| {
         let (way, acts) = sequence(*seed);
         let again = (0..2).any(|_| run(&way, &acts).is_err());
-        eprintln!("--- seed {seed} was wrong, and {} when it ran alone", if again { "wrong again" } else { "right twice" });
+        eprintln!(
+            "--- seed {seed} was wrong, and {} when it ran alone",
+            if again { "wrong again" } else { "right twice" }
+        );
         again
     });
-    assert!(failed.is_empty(), "wrong after the sequences of these seeds: {failed:?}; repeat one with TALLYD_MODEL_SEED=… TALLYD_MODEL_SEQUENCES=1");
+    assert!(
+        failed.is_empty(),
+        "wrong after the sequences of these seeds: {failed:?}; repeat one with TALLYD_MODEL_SEED=… TALLYD_MODEL_SEQUENCES=1"
+    );
 }

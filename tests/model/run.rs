@@ -100,8 +100,14 @@ impl Run {
             let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
             let (client, day) = (mixed % 500, 20 + number / 7 % 5);
             let pad = "x".repeat((number % 61) as usize);
-            writeln!(bytes, "10.7.{}.{} - - [{day}/Mar/2021:{:02}:10:00 +0000] \"GET /{number}{pad} HTTP/1.1\" 200 1", client / 250, client % 250, number % 24)
-                .unwrap();
+            writeln!(
+                bytes,
+                "10.7.{}.{} - - [{day}/Mar/2021:{:02}:10:00 +0000] \"GET /{number}{pad} HTTP/1.1\" 200 1",
+                client / 250,
+                client % 250,
+                number % 24
+            )
+            .unwrap();
         }
         bytes
     }
@@ -128,7 +134,8 @@ impl Run {
 
     /// A file that is no compressed one.
     pub fn pick_plain(&self, number: usize) -> Option<String> {
-        let plain: Vec<&String> = self.names.iter().filter(|(_, inode)| !self.inodes[inode].packed).map(|(name, _)| name).collect();
+        let plain: Vec<&String> =
+            self.names.iter().filter(|(_, inode)| !self.inodes[inode].packed).map(|(name, _)| name).collect();
         (!plain.is_empty()).then(|| plain[number % plain.len()].clone())
     }
 
@@ -162,7 +169,12 @@ impl Run {
     /// What the daemon knew and had not stored, it finds out again from the files. That a compressed file has what another one has is not stored either, and found out when
     /// it is decoded.
     pub fn forget_what_is_not_stored(&mut self) {
-        let copies: Vec<u64> = self.inodes.iter().filter(|(id, inode)| inode.packed && self.is_within(**id, &inode.bytes)).map(|(id, _)| *id).collect();
+        let copies: Vec<u64> = self
+            .inodes
+            .iter()
+            .filter(|(id, inode)| inode.packed && self.is_within(**id, &inode.bytes))
+            .map(|(id, _)| *id)
+            .collect();
         for (_, inode) in self.inodes.iter_mut().filter(|(id, inode)| !inode.stored || copies.contains(id)) {
             (inode.known, inode.rotated) = (None, None);
         }
@@ -173,8 +185,17 @@ impl Run {
         let start = Instant::now();
         loop {
             let status = self.get("/api/v1/status");
-            let is_new = |process: &&Value| process["role"] == "coordinator" && process["pid"].as_i64().is_some_and(|pid| Some(pid as i32) != before);
-            if status["processes"].as_array().unwrap().iter().find(is_new).is_some_and(|process| process["state"] != "starting") {
+            let is_new = |process: &&Value| {
+                process["role"] == "coordinator"
+                    && process["pid"].as_i64().is_some_and(|pid| Some(pid as i32) != before)
+            };
+            if status["processes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(is_new)
+                .is_some_and(|process| process["state"] != "starting")
+            {
                 return Ok(());
             }
             if start.elapsed() > patience() {

@@ -35,7 +35,8 @@ impl Run {
         }
         let inode = &self.inodes[&id];
         let allowed = inode.counted(&self.way);
-        let truth: Vec<(usize, Numbers)> = allowed.iter().map(|to| (*to, Numbers::of(&inode.bytes[..*to]))).collect();
+        let truth: Vec<(usize, Numbers)> =
+            allowed.iter().map(|to| (*to, Numbers::of(&inode.bytes[..*to]))).collect();
         let bytes_of = |numbers: &Numbers| numbers.days.values().map(|day| day.1).sum::<u64>();
         let packed = inode.packed;
         let (start, length, name) = (Instant::now(), inode.bytes.len() as u64, names[0].clone());
@@ -65,8 +66,11 @@ impl Run {
                 return Ok(());
             }
             if start.elapsed() > patience() {
-                let truth: Vec<_> = truth.iter().map(|(to, numbers)| (to, numbers.total(), numbers.ip())).collect();
-                return Err(format!("{name} ({id}, {length} bytes) is not counted as one of {truth:?}: {row:#?}"));
+                let truth: Vec<_> =
+                    truth.iter().map(|(to, numbers)| (to, numbers.total(), numbers.ip())).collect();
+                return Err(format!(
+                    "{name} ({id}, {length} bytes) is not counted as one of {truth:?}: {row:#?}"
+                ));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -79,7 +83,8 @@ impl Run {
             let known = inode.known.expect("it is known");
             let names = self.names_of(*id);
             let there = &inode.bytes[..known];
-            let (replaced, must_see, unsafe_to_kill) = (&mut self.replaced, &mut self.must_see, &mut self.unsafe_to_kill);
+            let (replaced, must_see, unsafe_to_kill) =
+                (&mut self.replaced, &mut self.must_see, &mut self.unsafe_to_kill);
             self.gone.retain(|gone| {
                 let covered = there.starts_with(&gone.bytes);
                 let replaces = known > 0 && is_dated(&gone.name) && names.contains(&gone.name);
@@ -96,8 +101,11 @@ impl Run {
         // One gone content may be the beginning of another.
         let all = std::mem::take(&mut self.gone);
         for (at, gone) in all.iter().enumerate() {
-            let within =
-                |(other, longer): (usize, &Gone)| other != at && longer.bytes.starts_with(&gone.bytes) && (longer.bytes.len() > gone.bytes.len() || other < at);
+            let within = |(other, longer): (usize, &Gone)| {
+                other != at
+                    && longer.bytes.starts_with(&gone.bytes)
+                    && (longer.bytes.len() > gone.bytes.len() || other < at)
+            };
             if !all.iter().enumerate().any(within) {
                 self.gone.push(gone.clone());
             }
@@ -109,7 +117,16 @@ impl Run {
         let numbers: BTreeMap<u64, Vec<(usize, Numbers)>> = self
             .inodes
             .iter()
-            .map(|(id, inode)| (*id, inode.counted(&self.way).into_iter().map(|to| (to, Numbers::of(&inode.bytes[..to]))).collect()))
+            .map(|(id, inode)| {
+                (
+                    *id,
+                    inode
+                        .counted(&self.way)
+                        .into_iter()
+                        .map(|to| (to, Numbers::of(&inode.bytes[..to])))
+                        .collect(),
+                )
+            })
             .collect();
         let start = Instant::now();
         loop {
@@ -127,7 +144,9 @@ impl Run {
         self.must_see = false;
         self.copies.clear();
         self.rewritten.clear();
-        self.linked.retain(|id| self.inodes.contains_key(id) && self.names.values().filter(|other| *other == id).count() > 1);
+        self.linked.retain(|id| {
+            self.inodes.contains_key(id) && self.names.values().filter(|other| *other == id).count() > 1
+        });
         Ok(())
     }
 
@@ -156,14 +175,23 @@ impl Run {
             let to = row["counted_to"].as_u64().unwrap() as usize;
             let length = self.inodes[id].bytes.len();
             let Some((to, numbers)) = truth.iter().find(|one| one.0 == to) else {
-                return Err(format!("{name} (of {length} bytes) is counted to {to}, not to {:?}: {row:#}", truth.iter().map(|one| one.0).collect::<Vec<_>>()));
+                return Err(format!(
+                    "{name} (of {length} bytes) is counted to {to}, not to {:?}: {row:#}",
+                    truth.iter().map(|one| one.0).collect::<Vec<_>>()
+                ));
             };
             if self.inodes[id].may_turn(*to, &self.way) {
                 return Err(format!("it is not known yet whether the half line of {name} counts"));
             }
             let listed = &report[name];
-            if (listed["total"].as_u64(), listed["ip"].as_u64()) != (Some(numbers.total()), Some(numbers.ip())) {
-                return Err(format!("{name} is reported as {listed}, not as {} and {}: {row:#}", numbers.total(), numbers.ip()));
+            if (listed["total"].as_u64(), listed["ip"].as_u64())
+                != (Some(numbers.total()), Some(numbers.ip()))
+            {
+                return Err(format!(
+                    "{name} is reported as {listed}, not as {} and {}: {row:#}",
+                    numbers.total(),
+                    numbers.ip()
+                ));
             }
             if row["complete"] != true || row["state"] == "counting" {
                 return Err(format!("{name} is not complete: {row:#}"));
@@ -172,16 +200,24 @@ impl Run {
                 return Err(format!("{name} and its other names are not counted alike"));
             }
         }
-        let unknown: Vec<&String> = report.as_object().unwrap().keys().filter(|name| !self.names.contains_key(*name)).collect();
+        let unknown: Vec<&String> =
+            report.as_object().unwrap().keys().filter(|name| !self.names.contains_key(*name)).collect();
         if !unknown.is_empty() {
             return Err(format!("{unknown:?} are reported and not there"));
         }
         // What is gone and nothing that is there has, and no new content has replaced.
         let bytes = |id: &u64| &self.inodes[id].bytes[..counted[id].0];
-        let replaced = |gone: &Gone| is_dated(&gone.name) && self.names.get(&gone.name).is_some_and(|id| counted[id].0 > 0);
+        let replaced = |gone: &Gone| {
+            is_dated(&gone.name) && self.names.get(&gone.name).is_some_and(|id| counted[id].0 > 0)
+        };
         let mut gone: Vec<&[u8]> = Vec::new();
-        let mut left: Vec<&Gone> =
-            self.gone.iter().filter(|gone| !replaced(gone) && !self.inodes.keys().any(|id| bytes(id).starts_with(&gone.bytes))).collect();
+        let mut left: Vec<&Gone> = self
+            .gone
+            .iter()
+            .filter(|gone| {
+                !replaced(gone) && !self.inodes.keys().any(|id| bytes(id).starts_with(&gone.bytes))
+            })
+            .collect();
         left.sort_by_key(|gone| std::cmp::Reverse(gone.bytes.len()));
         for one in left {
             if !gone.iter().any(|other| other.starts_with(&one.bytes)) {
@@ -196,46 +232,75 @@ impl Run {
             let own = bytes(id);
             let names = self.names_of(*id);
             let longer = gone.iter().any(|gone| gone.starts_with(own))
-                || self.inodes.keys().any(|other| bytes(other).len() > own.len() && bytes(other).starts_with(own));
+                || self
+                    .inodes
+                    .keys()
+                    .any(|other| bytes(other).len() > own.len() && bytes(other).starts_with(own));
             let equal: Vec<&u64> = self.inodes.keys().filter(|other| bytes(other) == own).collect();
             if !own.is_empty() && !longer && equal[0] == id {
                 sum.add(counted[id].1);
             }
             let same_names: Vec<String> = equal.iter().flat_map(|id| self.names_of(**id)).collect();
-            let own_names: Vec<&String> = if own.is_empty() { names.iter().collect() } else { same_names.iter().collect() };
-            let duplicates = own_names.iter().filter(|name| rows[name.as_str()]["state"] == "duplicate").count();
+            let own_names: Vec<&String> =
+                if own.is_empty() { names.iter().collect() } else { same_names.iter().collect() };
+            let duplicates =
+                own_names.iter().filter(|name| rows[name.as_str()]["state"] == "duplicate").count();
             if own.is_empty() && !self.inodes[id].bytes.is_empty() {
                 // Its half line may be the beginning of one that counts, or not.
                 continue;
             }
             let must = if longer && !own.is_empty() { own_names.len() } else { own_names.len() - 1 };
             if duplicates != must {
-                let states: Vec<_> = own_names.iter().map(|name| (*name, &rows[name.as_str()]["state"], &rows[name.as_str()]["duplicate_of"])).collect();
+                let states: Vec<_> = own_names
+                    .iter()
+                    .map(|name| (*name, &rows[name.as_str()]["state"], &rows[name.as_str()]["duplicate_of"]))
+                    .collect();
                 return Err(format!("{must} of these must be duplicates: {states:?}; {files:#?}"));
             }
             for name in &names {
                 let of = &rows[name.as_str()]["duplicate_of"];
                 if (rows[name.as_str()]["state"] == "duplicate") != files.iter().any(|row| row["id"] == *of) {
-                    return Err(format!("{name} is a duplicate of {of}, which is none of the files: {files:#?}"));
+                    return Err(format!(
+                        "{name} is a duplicate of {of}, which is none of the files: {files:#?}"
+                    ));
                 }
             }
         }
-        let mut found: Vec<(u64, u64)> =
-            files.iter().filter(|row| row["state"] == "gone").map(|row| (row["total"].as_u64().unwrap(), row["ip"].as_u64().unwrap())).collect();
-        let mut wanted: Vec<(u64, u64)> = gone_numbers.iter().map(|numbers| (numbers.total(), numbers.ip())).collect();
+        let mut found: Vec<(u64, u64)> = files
+            .iter()
+            .filter(|row| row["state"] == "gone")
+            .map(|row| (row["total"].as_u64().unwrap(), row["ip"].as_u64().unwrap()))
+            .collect();
+        let mut wanted: Vec<(u64, u64)> =
+            gone_numbers.iter().map(|numbers| (numbers.total(), numbers.ip())).collect();
         found.sort_unstable();
         wanted.sort_unstable();
         if found != wanted {
             let names: Vec<_> = self.gone.iter().map(|gone| (&gone.name, gone.bytes.len())).collect();
-            return Err(format!("these (total, ip) must be gone: {wanted:?}, these are: {found:?}; {names:?}; {files:#?}"));
+            return Err(format!(
+                "these (total, ip) must be gone: {wanted:?}, these are: {found:?}; {names:?}; {files:#?}"
+            ));
         }
         let listed = days["days"].as_array().unwrap().iter().filter(|day| day["requests"] != 0);
-        let listed: Vec<(&str, [Option<u64>; 3])> =
-            listed.map(|day| (day["day"].as_str().unwrap(), ["requests", "log_bytes", "unique_ips"].map(|key| day[key].as_u64()))).collect();
-        let wanted: Vec<(&str, [Option<u64>; 3])> =
-            sum.days.iter().map(|(day, (requests, bytes, clients))| (day.as_str(), [Some(*requests), Some(*bytes), Some(clients.len() as u64)])).collect();
+        let listed: Vec<(&str, [Option<u64>; 3])> = listed
+            .map(|day| {
+                (
+                    day["day"].as_str().unwrap(),
+                    ["requests", "log_bytes", "unique_ips"].map(|key| day[key].as_u64()),
+                )
+            })
+            .collect();
+        let wanted: Vec<(&str, [Option<u64>; 3])> = sum
+            .days
+            .iter()
+            .map(|(day, (requests, bytes, clients))| {
+                (day.as_str(), [Some(*requests), Some(*bytes), Some(clients.len() as u64)])
+            })
+            .collect();
         if listed != wanted {
-            return Err(format!("the days (requests, bytes, unique) must be {wanted:?}\n and are {listed:?}; {files:#?}"));
+            return Err(format!(
+                "the days (requests, bytes, unique) must be {wanted:?}\n and are {listed:?}; {files:#?}"
+            ));
         }
         if days["days"].as_array().unwrap().iter().any(|day| day["complete"] != true) {
             return Err(format!("the days are not complete: {days}; {files:#?}"));

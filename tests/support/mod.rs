@@ -25,11 +25,16 @@ pub fn duckdb(program: &str, argument: &str) -> Option<Value> {
     match there {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
-            eprintln!("SKIPPED: {PYTHON} has no DuckDB; tests/run installs it. It says: {}", String::from_utf8_lossy(&output.stderr));
+            eprintln!(
+                "SKIPPED: {PYTHON} has no DuckDB; tests/run installs it. It says: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             return None;
         }
         Err(error) => {
-            eprintln!("SKIPPED: DuckDB is looked for in target/venv, where tests/run installs it; {PYTHON}: {error}");
+            eprintln!(
+                "SKIPPED: DuckDB is looked for in target/venv, where tests/run installs it; {PYTHON}: {error}"
+            );
             return None;
         }
     }
@@ -136,7 +141,12 @@ impl Daemon {
     }
 
     /// Starts one whose stderr is this.
-    pub fn start_with_journal(folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
+    pub fn start_with_journal(
+        folder: Folder,
+        journal: Stdio,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Daemon {
         Daemon::start_by(tallyd(), folder, journal, options, variables)
     }
 
@@ -152,7 +162,11 @@ impl Daemon {
     /// Starts one in a group of control.
     pub fn start_in_cgroup(group: &Cgroup, folder: Folder, options: &[&str]) -> Daemon {
         let mut command = Command::new("sh");
-        command.env_clear().args(["-c", "echo $$ > \"$0/cgroup.procs\"; exec \"$@\""]).arg(&group.0).arg(program());
+        command
+            .env_clear()
+            .args(["-c", "echo $$ > \"$0/cgroup.procs\"; exec \"$@\""])
+            .arg(&group.0)
+            .arg(program());
         let journal = File::create(folder.join("journal")).unwrap();
         Daemon::start_by(command, folder, journal.into(), options, &[])
     }
@@ -192,13 +206,25 @@ impl Daemon {
         Daemon::start_on(command, folder, journal.into(), &[], variables)
     }
 
-    fn start_by(mut command: Command, folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
+    fn start_by(
+        mut command: Command,
+        folder: Folder,
+        journal: Stdio,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Daemon {
         command.args(["serve", "--logs", "logs"]);
         Daemon::start_on(command, folder, journal, options, variables)
     }
 
     /// Starts one by a command that names the watched folders already.
-    fn start_on(mut command: Command, folder: Folder, journal: Stdio, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
+    fn start_on(
+        mut command: Command,
+        folder: Folder,
+        journal: Stdio,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Daemon {
         for part in ["logs", "faults"] {
             fs::create_dir_all(folder.join(part)).unwrap();
         }
@@ -216,7 +242,11 @@ impl Daemon {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let journal = || fs::read_to_string(folder.join("journal")).unwrap_or_default();
-        let url = line.trim_end().strip_prefix("tallyd listening on ").unwrap_or_else(|| panic!("{line:?} is no ready line; {}", journal())).to_owned();
+        let url = line
+            .trim_end()
+            .strip_prefix("tallyd listening on ")
+            .unwrap_or_else(|| panic!("{line:?} is no ready line; {}", journal()))
+            .to_owned();
         Daemon { folder, child, url }
     }
 
@@ -238,8 +268,16 @@ impl Daemon {
     }
 
     /// Asks; says the status, the headers and the body.
-    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Option<(u16, ureq::http::HeaderMap, String)> {
-        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).http_status_as_error(false).proxy(None);
+    pub fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Option<(u16, ureq::http::HeaderMap, String)> {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(5)))
+            .http_status_as_error(false)
+            .proxy(None);
         let agent: ureq::Agent = config.build().into();
         let mut request = ureq::http::Request::builder().method(method).uri(self.url(path));
         for (name, value) in headers {
@@ -266,7 +304,11 @@ impl Daemon {
     pub fn pids(&self, role: &str) -> Vec<i32> {
         let status = self.get("/api/v1/status");
         let processes = status["processes"].as_array().unwrap().iter();
-        processes.filter(|process| process["role"] == role).filter_map(|process| process["pid"].as_i64()).map(|pid| pid as i32).collect()
+        processes
+            .filter(|process| process["role"] == role)
+            .filter_map(|process| process["pid"].as_i64())
+            .map(|pid| pid as i32)
+            .collect()
     }
 
     /// All processes but the supervisor.
@@ -277,7 +319,13 @@ impl Daemon {
     /// How often a role was started again, over all who play it.
     pub fn restarts(&self, role: &str) -> u64 {
         let status = self.get("/api/v1/status");
-        status["processes"].as_array().unwrap().iter().filter(|process| process["role"] == role).filter_map(|process| process["restarts"].as_u64()).sum()
+        status["processes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|process| process["role"] == role)
+            .filter_map(|process| process["restarts"].as_u64())
+            .sum()
     }
 
     /// `(requests, unique clients)` of a log, if it is there.
@@ -293,7 +341,8 @@ impl Daemon {
         let what = || format!("{name} has {truth:?} and nothing is pending; it has {:?}", seen.get());
         wait_until_or(what, || {
             seen.set(self.reported(name));
-            (seen.get() == Some((truth.total, truth.ip)) && self.get("/api/v1/status")["pending_bytes"] == 0).then_some(())
+            (seen.get() == Some((truth.total, truth.ip)) && self.get("/api/v1/status")["pending_bytes"] == 0)
+                .then_some(())
         });
         // It does not go on changing: the numbers are the truth, not on their way past it.
         assert_eq!(self.reported(name), Some((truth.total, truth.ip)));
@@ -301,7 +350,12 @@ impl Daemon {
 
     /// The file of `/api/v1/files` with this name.
     pub fn file(&self, name: &str) -> Option<Value> {
-        self.get("/api/v1/files")["files"].as_array().unwrap().iter().find(|file| file["name"] == name).cloned()
+        self.get("/api/v1/files")["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|file| file["name"] == name)
+            .cloned()
     }
 
     /// Asks the daemon to end; says how it did and how long that took.
@@ -355,12 +409,17 @@ impl Cgroup {
     pub fn with_memory(bytes: u64) -> Option<Cgroup> {
         let made = Cgroup::make().and_then(|group| {
             match fs::write(group.0.join("memory.limit_in_bytes"), bytes.to_string()) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => fs::write(group.0.join("memory.max"), bytes.to_string())?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    fs::write(group.0.join("memory.max"), bytes.to_string())?
+                }
                 done => done?,
             }
             Ok(group)
         });
-        made.inspect_err(|error| eprintln!("SKIPPED: this machine gives no cgroup with a limit of memory: {error}")).ok()
+        made.inspect_err(|error| {
+            eprintln!("SKIPPED: this machine gives no cgroup with a limit of memory: {error}")
+        })
+        .ok()
     }
 
     fn make() -> std::io::Result<Cgroup> {
@@ -372,14 +431,18 @@ impl Cgroup {
             None => PathBuf::from("/sys/fs/cgroup"),
         };
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let path = path.join(format!("tallyd-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let path =
+            path.join(format!("tallyd-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&path)?;
         Ok(Cgroup(path))
     }
 
     /// How many of its processes were ended for want of memory.
     pub fn killed(&self) -> u64 {
-        let text = ["memory.oom_control", "memory.events"].iter().find_map(|name| fs::read_to_string(self.0.join(name)).ok()).unwrap();
+        let text = ["memory.oom_control", "memory.events"]
+            .iter()
+            .find_map(|name| fs::read_to_string(self.0.join(name)).ok())
+            .unwrap();
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap()
     }
 }
@@ -388,7 +451,9 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // Its last process may be about to end.
         let start = Instant::now();
-        while fs::remove_dir(&self.0).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) && start.elapsed() < Duration::from_secs(5) {
+        while fs::remove_dir(&self.0).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound)
+            && start.elapsed() < Duration::from_secs(5)
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

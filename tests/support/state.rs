@@ -23,7 +23,9 @@ pub fn truth(bytes: &[u8]) -> Truth {
 /// Is nothing on its way: are all logs counted and stored, and is nothing wrong?
 pub fn is_settled(daemon: &Daemon) -> bool {
     let status = daemon.get("/api/v1/status");
-    status["pending_bytes"] == 0 && status["unstored_files"] == 0 && status["degraded"].as_array().is_some_and(Vec::is_empty)
+    status["pending_bytes"] == 0
+        && status["unstored_files"] == 0
+        && status["degraded"].as_array().is_some_and(Vec::is_empty)
 }
 
 #[track_caller]
@@ -38,7 +40,8 @@ pub fn day_of(daemon: &Daemon) -> Option<Truth> {
     if status == 404 {
         return Some(Truth::default());
     }
-    (day["complete"] == true).then(|| Truth { total: day["requests"].as_u64().unwrap(), ip: day["unique_ips"].as_u64().unwrap() })
+    (day["complete"] == true)
+        .then(|| Truth { total: day["requests"].as_u64().unwrap(), ip: day["unique_ips"].as_u64().unwrap() })
 }
 
 #[track_caller]
@@ -57,7 +60,10 @@ pub fn wait_for_day(daemon: &Daemon, truth: Truth) {
 /// The numbers of a log that may be gone.
 pub fn file_numbers(daemon: &Daemon, name: &str) -> Option<(Truth, String)> {
     let file = daemon.file(name)?;
-    Some((Truth { total: file["total"].as_u64()?, ip: file["ip"].as_u64()? }, file["state"].as_str()?.to_owned()))
+    Some((
+        Truth { total: file["total"].as_u64()?, ip: file["ip"].as_u64()? },
+        file["state"].as_str()?.to_owned(),
+    ))
 }
 
 // Folders.
@@ -68,8 +74,13 @@ pub fn partials(folder: &Path) -> PathBuf {
 
 /// The files in the folder of partials, with their contents.
 pub fn stored(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = fs::read_dir(partials(folder)).map(|entries| entries.map(|entry| entry.unwrap().path()).collect()).unwrap_or_else(|_| Vec::new());
-    let mut files: Vec<_> = entries.into_iter().filter(|path| path.extension().is_some_and(|suffix| suffix == "parquet")).collect();
+    let entries = fs::read_dir(partials(folder))
+        .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+        .unwrap_or_else(|_| Vec::new());
+    let mut files: Vec<_> = entries
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "parquet"))
+        .collect();
     files.sort();
     files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
@@ -77,7 +88,8 @@ pub fn stored(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 /// The partial of the log with this name.
 pub fn partial_of(folder: &Path, name: &str) -> PathBuf {
     let text = format!("\"name\":\"{name}\"");
-    let is_it = |(_, bytes): &(PathBuf, Vec<u8>)| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let is_it =
+        |(_, bytes): &(PathBuf, Vec<u8>)| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     stored(folder).into_iter().find(is_it).unwrap_or_else(|| panic!("{name} is not stored")).0
 }
 
@@ -110,7 +122,11 @@ pub type Logs = Vec<(&'static str, Vec<u8>)>;
 /// Three logs that are there and one that is gone: they share a day. Gives the folder of the stopped daemon, the bytes by name, and those of the one that is gone.
 pub fn some_state() -> (Folder, Logs, Vec<u8>) {
     let daemon = Daemon::start(&[]);
-    let logs = vec![("20210322.log", block(2_000, 900, 3).0), ("access.log", block(1_500, 900, 5).0), ("other.log", block(700, 300, 7).0)];
+    let logs = vec![
+        ("20210322.log", block(2_000, 900, 3).0),
+        ("access.log", block(1_500, 900, 5).0),
+        ("other.log", block(700, 300, 7).0),
+    ];
     let gone = block(1_000, 900, 9).0;
     for (name, bytes) in &logs {
         fs::write(daemon.log(name), bytes).unwrap();
@@ -124,7 +140,10 @@ pub fn some_state() -> (Folder, Logs, Vec<u8>) {
 }
 
 pub fn all_of(logs: &[(&str, Vec<u8>)], gone: Option<&[u8]>) -> Vec<u8> {
-    logs.iter().flat_map(|(_, bytes)| bytes.iter().copied()).chain(gone.unwrap_or_default().iter().copied()).collect()
+    logs.iter()
+        .flat_map(|(_, bytes)| bytes.iter().copied())
+        .chain(gone.unwrap_or_default().iter().copied())
+        .collect()
 }
 
 #[track_caller]
@@ -141,7 +160,8 @@ pub struct Random(u64);
 impl Random {
     /// From the clock, or from `TALLYD_TEST_SEED`. It is printed.
     pub fn new() -> Random {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let seed = std::env::var("TALLYD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
         eprintln!("TALLYD_TEST_SEED={seed}");
         Random(seed)

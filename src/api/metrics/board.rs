@@ -70,7 +70,10 @@ impl Numbers {
         // Only whether there is a sentence is shown.
         let sentence = |logs: u64| (logs > 0).then(String::new);
         let logs = OfLogs { unreadable: sentence(numbers.unreadable), doubtful: sentence(numbers.doubtful) };
-        numbers.degraded = trouble::all(&header, logs, keys).into_iter().map(|(reason, sentence)| (reason, sentence.is_some())).collect();
+        numbers.degraded = trouble::all(&header, logs, keys)
+            .into_iter()
+            .map(|(reason, sentence)| (reason, sentence.is_some()))
+            .collect();
         Ok(numbers)
     }
 
@@ -88,22 +91,39 @@ impl Numbers {
     }
 
     fn write_days(&self, page: &mut Page<'_>) -> fmt::Result {
-        let by_day = |number: fn(&DayRow) -> u64| self.days.iter().map(move |row| ([("day", day_name(row.day))], number(row)));
+        let by_day = |number: fn(&DayRow) -> u64| {
+            self.days.iter().map(move |row| ([("day", day_name(row.day))], number(row)))
+        };
         page.gauge(
             "day_requests",
             None,
             "Requests of the day over all logs. Shown are the latest 31 days that have requests, and undated requests.",
             by_day(|row| row.totals.requests()),
         )?;
-        page.gauge("day_malformed_requests", None, "Requests of the day without a time stamp, over all logs.", by_day(|row| row.totals.malformed))?;
+        page.gauge(
+            "day_malformed_requests",
+            None,
+            "Requests of the day without a time stamp, over all logs.",
+            by_day(|row| row.totals.malformed),
+        )?;
         page.gauge(
             "day_unique_clients",
             None,
             "Exact number of distinct clients of the day over all logs. The sum over several days is not a number of distinct clients.",
             by_day(|row| row.totals.unique_clients()),
         )?;
-        page.gauge("day_log", BYTES, "Length in bytes of the lines of the day over all logs. This is not network traffic.", by_day(|row| row.totals.bytes))?;
-        page.gauge("day_complete", None, "1 if all known requests of the day are in its numbers.", by_day(|row| u64::from(row.complete)))?;
+        page.gauge(
+            "day_log",
+            BYTES,
+            "Length in bytes of the lines of the day over all logs. This is not network traffic.",
+            by_day(|row| row.totals.bytes),
+        )?;
+        page.gauge(
+            "day_complete",
+            None,
+            "1 if all known requests of the day are in its numbers.",
+            by_day(|row| u64::from(row.complete)),
+        )?;
         let kinds = [("parsed", self.parsed), ("malformed", self.malformed)];
         page.gauge(
             "known_requests",
@@ -114,16 +134,42 @@ impl Numbers {
     }
 
     fn write_files(&self, page: &mut Page<'_>) -> fmt::Result {
-        let files = LogState::ALL.iter().map(|state| ([("state", state.name())], self.files[*state as usize]));
-        page.gauge("files", None, "Logs by state, including logs that are gone and entries that tallyd skips.", files)?;
-        page.gauge("quarantined_files", None, "Logs with ranges that could not be counted.", [(NONE, self.quarantined_files)])?;
-        page.gauge("quarantined_ranges", None, "Ranges of logs that could not be counted.", [(NONE, self.header.quarantined_ranges)])?;
-        page.gauge("quarantined", BYTES, "Length in bytes of the ranges that could not be counted.", [(NONE, self.quarantined_bytes)])
+        let files =
+            LogState::ALL.iter().map(|state| ([("state", state.name())], self.files[*state as usize]));
+        page.gauge(
+            "files",
+            None,
+            "Logs by state, including logs that are gone and entries that tallyd skips.",
+            files,
+        )?;
+        page.gauge(
+            "quarantined_files",
+            None,
+            "Logs with ranges that could not be counted.",
+            [(NONE, self.quarantined_files)],
+        )?;
+        page.gauge(
+            "quarantined_ranges",
+            None,
+            "Ranges of logs that could not be counted.",
+            [(NONE, self.header.quarantined_ranges)],
+        )?;
+        page.gauge(
+            "quarantined",
+            BYTES,
+            "Length in bytes of the ranges that could not be counted.",
+            [(NONE, self.quarantined_bytes)],
+        )
     }
 
     fn write_work(&self, page: &mut Page<'_>) -> fmt::Result {
         let Header { scanned, pending, behind_since, .. } = self.header;
-        page.gauge("scanned", None, "1 once the coordinator has scanned all folders.", [(NONE, u64::from(scanned))])?;
+        page.gauge(
+            "scanned",
+            None,
+            "1 once the coordinator has scanned all folders.",
+            [(NONE, u64::from(scanned))],
+        )?;
         // Before the first scan, the number is not known.
         page.gauge(
             "pending",
@@ -139,7 +185,12 @@ impl Numbers {
             lag.map(|lag| (NONE, lag)),
         )?;
         let looked_at = (self.looked_at > 0).then_some((NONE, self.looked_at as f64 / 1e3));
-        page.gauge("last_scan_timestamp", SECONDS, "Time of the last scan of all folders, in seconds since 1970.", looked_at)?;
+        page.gauge(
+            "last_scan_timestamp",
+            SECONDS,
+            "Time of the last scan of all folders, in seconds since 1970.",
+            looked_at,
+        )?;
         let Counters { parsed, malformed, blank, bytes, ranges, .. } = self.counters;
         let kinds = [("parsed", parsed), ("malformed", malformed), ("blank", blank)];
         page.counter(
@@ -148,13 +199,23 @@ impl Numbers {
             "Lines counted since the daemon started. Lines that are counted again are included each time.",
             kinds.map(|(kind, value)| ([("kind", kind)], value)),
         )?;
-        page.counter("counted_log", BYTES, "Length in bytes of the lines counted since the daemon started.", [(NONE, bytes)])?;
+        page.counter(
+            "counted_log",
+            BYTES,
+            "Length in bytes of the lines counted since the daemon started.",
+            [(NONE, bytes)],
+        )?;
         page.counter("counted_ranges", None, "Ranges counted since the daemon started.", [(NONE, ranges)])
     }
 
     fn write_store(&self, page: &mut Page<'_>) -> fmt::Result {
         let Header { unstored, unstored_since, stored_at, .. } = self.header;
-        page.gauge("unstored_files", None, "Logs whose current numbers are not in the store yet.", [(NONE, unstored)])?;
+        page.gauge(
+            "unstored_files",
+            None,
+            "Logs whose current numbers are not in the store yet.",
+            [(NONE, unstored)],
+        )?;
         page.gauge(
             "unstored",
             SECONDS,
@@ -168,7 +229,12 @@ impl Numbers {
             "Time at which the store last became as new as the shown numbers, in seconds since 1970. Missing until then.",
             stored_at,
         )?;
-        page.counter("state_writes", None, "Partials written or deleted since the daemon started.", [(NONE, self.counters.writes)])?;
+        page.counter(
+            "state_writes",
+            None,
+            "Partials written or deleted since the daemon started.",
+            [(NONE, self.counters.writes)],
+        )?;
         page.counter(
             "state_write_failures",
             None,

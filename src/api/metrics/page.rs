@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
@@ -22,28 +24,49 @@ impl<'a> Page<'a> {
     }
 
     /// Writes a gauge, which may rise and fall. The name is without prefix and unit.
-    pub(super) fn gauge<L, V>(&mut self, name: &str, unit: Option<&Unit>, help: &str, samples: impl IntoIterator<Item = (L, V)>) -> fmt::Result
+    pub(super) fn gauge<L, V>(
+        &mut self,
+        name: &str,
+        unit: Option<&Unit>,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result
     where
         L: EncodeLabelSet,
         V: EncodeGaugeValue,
     {
         let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        samples.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
+        samples
+            .into_iter()
+            .try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
     }
 
     /// Writes a counter, which only rises while the process that counts lives. The encoder appends `_total` to the name.
-    pub(super) fn counter<L, V>(&mut self, name: &str, unit: Option<&Unit>, help: &str, samples: impl IntoIterator<Item = (L, V)>) -> fmt::Result
+    pub(super) fn counter<L, V>(
+        &mut self,
+        name: &str,
+        unit: Option<&Unit>,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result
     where
         L: EncodeLabelSet,
         V: EncodeCounterValue,
     {
         let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None))
+        samples.into_iter().try_for_each(|(labels, value)| {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
+        })
     }
 
     /// Writes a histogram of durations: for each set of labels the sum, and the number in each bucket, which is up to its bound
     /// and above the previous one.
-    pub(super) fn histogram<L, B>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (L, f64, B)>) -> fmt::Result
+    pub(super) fn histogram<L, B>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, f64, B)>,
+    ) -> fmt::Result
     where
         L: EncodeLabelSet,
         B: AsRef<[(f64, u64)]>,

@@ -23,7 +23,13 @@ pub(super) fn all(roster: &Roster, pages: &[StatusPage]) -> Vec<Process> {
     let booted = booted();
     let process = |line: usize, labels: Vec<(&'static str, String)>, ranges: Option<u64>| {
         let entry = roster.get(line);
-        Process { labels, restarts: entry.restarts, lives: entry.pid.is_some(), usage: entry.pid.and_then(|pid| usage(pid, booted)), ranges }
+        Process {
+            labels,
+            restarts: entry.restarts,
+            lives: entry.pid.is_some(),
+            usage: entry.pid.and_then(|pid| usage(pid, booted)),
+            ranges,
+        }
     };
     let mut processes = vec![process(0, vec![("role", "supervisor".to_owned())], None)];
     for (slot, page) in pages.iter().enumerate() {
@@ -42,7 +48,12 @@ pub(super) fn all(roster: &Roster, pages: &[StatusPage]) -> Vec<Process> {
 pub(super) fn write(processes: &[Process], page: &mut Page<'_>) -> fmt::Result {
     let each = || processes.iter().map(|process| (&process.labels[..], process));
     let used = || each().filter_map(|(labels, process)| Some((labels, process.usage?)));
-    page.gauge("process_up", None, "1 while the process of this role runs.", each().map(|(labels, process)| (labels, u64::from(process.lives))))?;
+    page.gauge(
+        "process_up",
+        None,
+        "1 while the process of this role runs.",
+        each().map(|(labels, process)| (labels, u64::from(process.lives))),
+    )?;
     page.counter(
         "process_restarts",
         None,
@@ -58,8 +69,18 @@ pub(super) fn write(processes: &[Process], page: &mut Page<'_>) -> fmt::Result {
         used().map(|(labels, usage)| (labels, usage.cpu_ns as f64 / 1e9)),
     )?;
     let resident = used().map(|(labels, usage)| (labels, usage.resident_bytes));
-    page.gauge("process_resident_memory", BYTES, "Resident memory of the process in bytes. Shared memory is included in each process that uses it.", resident)?;
+    page.gauge(
+        "process_resident_memory",
+        BYTES,
+        "Resident memory of the process in bytes. Shared memory is included in each process that uses it.",
+        resident,
+    )?;
     let open = used().filter_map(|(labels, usage)| Some((labels, usage.open_fds?)));
     page.gauge("process_open_fds", None, "Open file descriptors of the process.", open)?;
-    page.gauge("process_start_time", SECONDS, "Start time of the process, in seconds since 1970.", used().map(|(labels, usage)| (labels, usage.started)))
+    page.gauge(
+        "process_start_time",
+        SECONDS,
+        "Start time of the process, in seconds since 1970.",
+        used().map(|(labels, usage)| (labels, usage.started)),
+    )
 }

@@ -20,7 +20,8 @@ use crate::api::routes::Shared;
 /// The label of paths that match no route, and of unknown methods.
 const OTHER: &str = "other";
 /// The upper bounds of the histogram, in seconds: from an answer out of memory to a union over years.
-const BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const BOUNDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The requests and connections so far.
 #[derive(Debug, Default)]
@@ -88,8 +89,14 @@ pub(in crate::api) async fn measured(State(api): Shared, request: Request, next:
 
 /// The label of a method. Methods outside of the list share one label, because clients can invent any number of methods.
 fn method_name(method: &Method) -> &'static str {
-    let known =
-        [(Method::GET, "GET"), (Method::HEAD, "HEAD"), (Method::POST, "POST"), (Method::PUT, "PUT"), (Method::DELETE, "DELETE"), (Method::OPTIONS, "OPTIONS")];
+    let known = [
+        (Method::GET, "GET"),
+        (Method::HEAD, "HEAD"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::DELETE, "DELETE"),
+        (Method::OPTIONS, "OPTIONS"),
+    ];
     known.into_iter().find(|(known, _)| known == method).map_or(OTHER, |(_, name)| name)
 }
 
@@ -103,8 +110,9 @@ pub(super) struct Numbers {
 
 impl Numbers {
     pub(super) fn write(&self, page: &mut Page<'_>) -> fmt::Result {
-        let answers =
-            self.routes.iter().flat_map(|(route, numbers)| numbers.answers.iter().map(move |((method, status), count)| (route, method, status, count)));
+        let answers = self.routes.iter().flat_map(|(route, numbers)| {
+            numbers.answers.iter().map(move |((method, status), count)| (route, method, status, count))
+        });
         page.counter(
             "http_requests",
             None,
@@ -123,7 +131,12 @@ impl Numbers {
             "HTTP requests answered since the daemon started, including those before a restart of the api.",
             [(NONE, self.answers)],
         )?;
-        page.counter("http_connections", None, "Connections accepted since the api process started.", [(NONE, self.accepted)])?;
+        page.counter(
+            "http_connections",
+            None,
+            "Connections accepted since the api process started.",
+            [(NONE, self.accepted)],
+        )?;
         page.gauge("http_open_connections", None, "Open connections.", [(NONE, self.open)])
     }
 }

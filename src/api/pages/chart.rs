@@ -59,7 +59,8 @@ impl Chart {
 impl Bar {
     /// The bar at this place. A number above zero has a bar that can be seen.
     fn of(at: u64, number: u64, most: u64) -> Bar {
-        let height = (u128::from(number) * u128::from(HEIGHT)).checked_div(u128::from(most)).unwrap_or(0) as u64;
+        let height =
+            (u128::from(number) * u128::from(HEIGHT)).checked_div(u128::from(most)).unwrap_or(0) as u64;
         let height = height.max(u64::from(number > 0));
         Bar { x: at * SLOT + (SLOT - BAR) / 2, y: HEIGHT - height, width: BAR, height }
     }
@@ -76,9 +77,15 @@ mod tests {
     #[test]
     fn bars_are_as_high_as_their_numbers() {
         let chart = Chart::of("Requests", ["request", "requests"], &days(&[0, 1, 500, 1_000])).unwrap();
-        assert_eq!(chart.bars.iter().map(|bar| (bar.x, bar.y, bar.height)).collect::<Vec<_>>(), [(1, 100, 0), (11, 99, 1), (21, 50, 50), (31, 0, 100)]);
+        assert_eq!(
+            chart.bars.iter().map(|bar| (bar.x, bar.y, bar.height)).collect::<Vec<_>>(),
+            [(1, 100, 0), (11, 99, 1), (21, 50, 50), (31, 0, 100)]
+        );
         assert_eq!((chart.width, chart.first.as_str(), chart.last.as_str()), (70, "2021-03-01", ""));
-        assert_eq!(chart.sentence, "4 days with requests, 2021-03-01 to 2021-03-04: most requests on 2021-03-04 (1,000), fewest on 2021-03-01 (0).");
+        assert_eq!(
+            chart.sentence,
+            "4 days with requests, 2021-03-01 to 2021-03-04: most requests on 2021-03-04 (1,000), fewest on 2021-03-01 (0)."
+        );
         let chart = Chart::of("Requests", ["request", "requests"], &days(&[u64::MAX; 8])).unwrap();
         assert!(chart.bars.iter().all(|bar| bar.height == 100), "{:?}", chart.bars);
         assert_eq!((chart.width, chart.last.as_str()), (80, "2021-03-08"));
@@ -87,8 +94,14 @@ mod tests {
     #[test]
     fn a_chart_of_little_is_a_chart() {
         assert!(Chart::of("Requests", ["request", "requests"], &[]).is_none());
-        assert_eq!(Chart::of("Requests", ["request", "requests"], &days(&[7])).unwrap().sentence, "2021-03-01: 7 requests.");
-        assert_eq!(Chart::of("Requests", ["request", "requests"], &days(&[1])).unwrap().sentence, "2021-03-01: 1 request.");
+        assert_eq!(
+            Chart::of("Requests", ["request", "requests"], &days(&[7])).unwrap().sentence,
+            "2021-03-01: 7 requests."
+        );
+        assert_eq!(
+            Chart::of("Requests", ["request", "requests"], &days(&[1])).unwrap().sentence,
+            "2021-03-01: 1 request."
+        );
         assert_eq!(Chart::of("Requests", ["request", "requests"], &days(&[0, 0])).unwrap().bars[1].height, 0);
     }
 }

@@ -49,17 +49,30 @@ impl Progress {
             missing.push("tallyd has not scanned the folders yet".to_owned());
         }
         if unreadable_folders > 0 {
-            missing.push(format!("{} watched {} cannot be read", thousands(unreadable_folders), noun(unreadable_folders, "folder", "folders")));
+            missing.push(format!(
+                "{} watched {} cannot be read",
+                thousands(unreadable_folders),
+                noun(unreadable_folders, "folder", "folders")
+            ));
         }
         if incomplete > 0 {
             let verb = noun(incomplete, "has", "have");
-            missing.push(format!("{} of {} {} {verb} lines that are not counted", thousands(incomplete), thousands(logs), noun(logs, "log", "logs")));
+            missing.push(format!(
+                "{} of {} {} {verb} lines that are not counted",
+                thousands(incomplete),
+                thousands(logs),
+                noun(logs, "log", "logs")
+            ));
         }
         if pending_bytes > 0 {
             missing.push(format!("{} to count", bytes(pending_bytes)));
         }
         if unstored > 0 {
-            missing.push(format!("the store lacks the latest numbers of {} {}", thousands(unstored), noun(unstored, "log", "logs")));
+            missing.push(format!(
+                "the store lacks the latest numbers of {} {}",
+                thousands(unstored),
+                noun(unstored, "log", "logs")
+            ));
         }
         if missing.is_empty() {
             missing.push("some days lack requests or clients (see below)".to_owned());
@@ -106,26 +119,47 @@ mod tests {
         check(Progress { logs: 1, ..ALL }, "complete: the only log is counted");
         check(Progress { logs: 0, ..ALL }, "complete: the folders have no log");
         check(Progress { logs: 1_400, ..ALL }, "complete: all 1,400 logs are counted");
-        check(Progress { scanned: false, logs: 0, ..ALL }, "not complete: tallyd has not scanned the folders yet");
+        check(
+            Progress { scanned: false, logs: 0, ..ALL },
+            "not complete: tallyd has not scanned the folders yet",
+        );
         check(
             Progress { incomplete: 2, pending_bytes: 32_716_000, ranges_complete: false, ..ALL },
             "not complete: 2 of 14 logs have lines that are not counted, 31.2 MiB to count",
         );
         check(Progress { unreadable_folders: 1, ..ALL }, "not complete: 1 watched folder cannot be read");
-        check(Progress { logs: 1, incomplete: 1, broken: 1, ..ALL }, "not complete: 1 of 1 log has lines that are not counted");
-        check(Progress { unstored: 1, ranges_complete: false, ..ALL }, "not complete: the store lacks the latest numbers of 1 log");
+        check(
+            Progress { logs: 1, incomplete: 1, broken: 1, ..ALL },
+            "not complete: 1 of 1 log has lines that are not counted",
+        );
+        check(
+            Progress { unstored: 1, ranges_complete: false, ..ALL },
+            "not complete: the store lacks the latest numbers of 1 log",
+        );
         check(
             Progress { incomplete: 1, pending_bytes: 70, is_behind: true, ..ALL },
             "not complete: 1 of 14 logs has lines that are not counted, 70 bytes to count",
         );
         // Lines that have just come to a busy log.
-        check(Progress { incomplete: 1, pending_bytes: 70, unstored: 1, ..ALL }, "complete: all 14 logs are counted");
-        check(Progress { ranges_complete: false, ..ALL }, "not complete: some days lack requests or clients (see below)");
+        check(
+            Progress { incomplete: 1, pending_bytes: 70, unstored: 1, ..ALL },
+            "complete: all 14 logs are counted",
+        );
+        check(
+            Progress { ranges_complete: false, ..ALL },
+            "not complete: some days lack requests or clients (see below)",
+        );
     }
 
     #[test]
     fn bytes_have_a_unit() {
-        for (number, text) in [(1, "1 byte"), (1_023, "1023 bytes"), (1_024, "1.0 KiB"), (1_900_000, "1.8 MiB"), (u64::MAX, "17,179,869,183.9 GiB")] {
+        for (number, text) in [
+            (1, "1 byte"),
+            (1_023, "1023 bytes"),
+            (1_024, "1.0 KiB"),
+            (1_900_000, "1.8 MiB"),
+            (u64::MAX, "17,179,869,183.9 GiB"),
+        ] {
             assert_eq!(bytes(number), text);
         }
     }

@@ -24,8 +24,7 @@ pub(super) use overview::overview;
 pub(super) use stylesheet::{STYLE_PATH, style};
 
 /// What a page may load: the stylesheet and images from this api, nothing else.
-const POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Does the client prefer HTML to JSON, as browsers do? `curl` takes both alike.
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {
@@ -73,7 +72,8 @@ mod tests {
 
     #[test]
     fn browsers_want_html_and_programs_do_not() {
-        const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+        const BROWSER: &str =
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
         for (accept, html, json) in [
             (BROWSER, true, false),
             ("text/html", true, false),

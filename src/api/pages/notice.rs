@@ -25,7 +25,10 @@ pub(super) fn problem(problem: Problem, headers: &HeaderMap) -> Response {
 /// The answer to a path that does not exist.
 pub(in crate::api) async fn not_found(headers: HeaderMap) -> Response {
     if wants_html(&headers) {
-        return page(StatusCode::NOT_FOUND, &Notice { title: "Page not found", detail: "There is nothing at this path." });
+        return page(
+            StatusCode::NOT_FOUND,
+            &Notice { title: "Page not found", detail: "There is nothing at this path." },
+        );
     }
     Problem::not_found("this path does not exist; /docs lists the paths").into_response()
 }
@@ -42,7 +45,10 @@ pub(in crate::api) fn login(refused: Response) -> Response {
     for name in [header::WWW_AUTHENTICATE, header::CONNECTION] {
         headers.extend(refused.headers().get(&name).map(|value| (name, value.clone())));
     }
-    headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"tallyd\", charset=\"UTF-8\""));
+    headers.append(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Basic realm=\"tallyd\", charset=\"UTF-8\""),
+    );
     response
 }
 
@@ -52,7 +58,15 @@ mod tests {
 
     #[test]
     fn text_is_escaped() {
-        let html = Notice { title: "<script>alert(1)</script>", detail: "\"><img src=x onerror='1'> & more" }.render().unwrap();
-        assert!(!html.contains("<script") && !html.contains("<img") && html.contains("&#60;script&#62;") && html.contains("&#38; more"), "{html}");
+        let html = Notice { title: "<script>alert(1)</script>", detail: "\"><img src=x onerror='1'> & more" }
+            .render()
+            .unwrap();
+        assert!(
+            !html.contains("<script")
+                && !html.contains("<img")
+                && html.contains("&#60;script&#62;")
+                && html.contains("&#38; more"),
+            "{html}"
+        );
     }
 }

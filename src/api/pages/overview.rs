@@ -63,7 +63,10 @@ struct MissingLog {
 /// `GET /`
 pub(in crate::api) async fn overview(State(api): Shared, headers: HeaderMap) -> Response {
     if wants_json(&headers) {
-        return notice::problem(Problem::not_found("this page is HTML for browsers; /docs has the paths that answer JSON"), &headers);
+        return notice::problem(
+            Problem::not_found("this page is HTML for browsers; /docs has the paths that answer JSON"),
+            &headers,
+        );
     }
     match Overview::of(&api).await {
         Ok(overview) => page(StatusCode::OK, &overview),
@@ -86,7 +89,9 @@ impl Overview {
         let undated: u64 = rows.iter().filter(|row| row.day.is_none()).map(|row| row.totals.requests()).sum();
         let days = latest(rows);
         // Old logs have nothing of the last 28 days: the page shows their latest days then.
-        if let (Some((from, _)), Some((to, _)), false) = (days.first(), days.last(), tiles.iter().any(|tile| tile.has_requests)) {
+        if let (Some((from, _)), Some((to, _)), false) =
+            (days.first(), days.last(), tiles.iter().any(|tile| tile.has_requests))
+        {
             tiles.push(Tile::of_dates(api, "latest-days", "Latest days with requests", *from, *to).await);
         }
         // Nothing waits from here on: a copy of all logs is large, and not many pages may hold one at once.
@@ -104,12 +109,18 @@ impl Overview {
             pending_bytes: header.pending,
             unstored: header.unstored,
             ranges_complete: tiles.iter().all(|tile| tile.complete),
-            is_behind: header.behind_since > 0 && monotonic_ms().saturating_sub(header.behind_since) >= BEHIND_MS,
+            is_behind: header.behind_since > 0
+                && monotonic_ms().saturating_sub(header.behind_since) >= BEHIND_MS,
         };
         let as_of = tiles.iter().rev().find_map(|tile| tile.as_of.as_deref()).unwrap_or_default();
-        let skipped = logs.iter().filter(|log| log.state == LogState::Skipped).count() as u64 + header.skipped_more;
+        let skipped =
+            logs.iter().filter(|log| log.state == LogState::Skipped).count() as u64 + header.skipped_more;
         let chart = |title, things, number: fn(&DayRow) -> u64| {
-            Chart::of(title, things, &days.iter().map(|(day, row)| (day.to_string(), number(row))).collect::<Vec<_>>())
+            Chart::of(
+                title,
+                things,
+                &days.iter().map(|(day, row)| (day.to_string(), number(row))).collect::<Vec<_>>(),
+            )
         };
         let charts = [
             chart("Requests a day", ["request", "requests"], |row| row.totals.requests()),
@@ -136,7 +147,11 @@ impl Overview {
             },
             skipped: match skipped {
                 0 => String::new(),
-                count => format!("tallyd skips {} {} of the folders.", thousands(count), noun(count, "entry", "entries")),
+                count => format!(
+                    "tallyd skips {} {} of the folders.",
+                    thousands(count),
+                    noun(count, "entry", "entries")
+                ),
             },
         })
     }
@@ -149,13 +164,22 @@ impl DayLine {
             (true, false) => "complete",
             (false, false) => "not complete yet",
         };
-        DayLine { day: day.to_string(), requests: thousands(row.totals.requests()), clients: thousands(row.totals.unique_clients()), state }
+        DayLine {
+            day: day.to_string(),
+            requests: thousands(row.totals.requests()),
+            clients: thousands(row.totals.unique_clients()),
+            state,
+        }
     }
 }
 
 /// The latest days that have requests, ascending.
 fn latest(rows: Vec<DayRow>) -> Vec<(Day, DayRow)> {
-    let mut days: Vec<(Day, DayRow)> = rows.into_iter().filter(|row| row.totals.requests() > 0).filter_map(|row| Some((row.day?, row))).collect();
+    let mut days: Vec<(Day, DayRow)> = rows
+        .into_iter()
+        .filter(|row| row.totals.requests() > 0)
+        .filter_map(|row| Some((row.day?, row)))
+        .collect();
     days.sort_by_key(|(day, _)| *day);
     days.split_off(days.len().saturating_sub(DAYS_MAX))
 }
@@ -166,7 +190,11 @@ fn missing(incomplete: &[&LogRow]) -> (Vec<MissingLog>, usize) {
     let mut first: Vec<_> = known().collect();
     first.sort_by_key(|(log, _)| &log.name);
     let more = first.len().saturating_sub(MISSING_MAX);
-    let line = |(log, reason): (&&LogRow, String)| MissingLog { name: short(&shown_to_people(&log.name)), state: log.state.name(), reason };
+    let line = |(log, reason): (&&LogRow, String)| MissingLog {
+        name: short(&shown_to_people(&log.name)),
+        state: log.state.name(),
+        reason,
+    };
     (first.into_iter().take(MISSING_MAX).map(line).collect(), more)
 }
 

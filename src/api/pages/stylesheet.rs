@@ -15,7 +15,8 @@ pub(in crate::api) const STYLE_PATH: &str = "/style.css";
 /// `GET /style.css`
 pub(in crate::api) async fn style(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
-    let mut response = answer(&asked, &Tag::of_program(&api), Format::Json, || include_str!("templates/style.css"));
+    let mut response =
+        answer(&asked, &Tag::of_program(&api), Format::Json, || include_str!("templates/style.css"));
     let headers = response.headers_mut();
     if headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));

@@ -53,7 +53,14 @@ impl Tile {
     /// The tile from one day to another.
     pub(super) async fn of_dates(api: &Api, id: &'static str, title: &str, from: Day, to: Day) -> Tile {
         let link = format!("/api/v1/range?from={from}&to={to}");
-        Tile::of_days(api, id, format!("{title}: {from} to {to}"), link, Days { from: Some(from), to: Some(to) }).await
+        Tile::of_days(
+            api,
+            id,
+            format!("{title}: {from} to {to}"),
+            link,
+            Days { from: Some(from), to: Some(to) },
+        )
+        .await
     }
 
     async fn of_days(api: &Api, id: &'static str, title: String, link: String, days: Days) -> Tile {
@@ -73,7 +80,16 @@ impl Tile {
                 }),
                 as_of: Some(range.as_of),
             },
-            Err(why) => Tile { id, title, link, numbers: None, note: format!("not available now: {why}"), complete: false, has_requests: false, as_of: None },
+            Err(why) => Tile {
+                id,
+                title,
+                link,
+                numbers: None,
+                note: format!("not available now: {why}"),
+                complete: false,
+                has_requests: false,
+                as_of: None,
+            },
         }
     }
 }
@@ -81,7 +97,9 @@ impl Tile {
 fn note(range: &wire::Range) -> String {
     let notes = [
         (!range.complete && !range.unique_ips_at_least).then_some("not complete yet"),
-        range.unique_ips_at_least.then_some("the number of clients is a lower bound: some were deleted (retention_days)"),
+        range
+            .unique_ips_at_least
+            .then_some("the number of clients is a lower bound: some were deleted (retention_days)"),
     ];
     notes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

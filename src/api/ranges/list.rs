@@ -82,7 +82,17 @@ impl List {
     pub(super) fn new(state: &Path, own: Host, first: u64) -> List {
         let snapshot = Arc::new(Snapshot { version: first, readable: true, ..Snapshot::default() });
         let (state, others) = (state.to_owned(), Vec::new());
-        List { state, own, snapshot, stored: 0, settled: false, others, others_readable: true, others_at: None, next: first + 1 }
+        List {
+            state,
+            own,
+            snapshot,
+            stored: 0,
+            settled: false,
+            others,
+            others_readable: true,
+            others_at: None,
+            next: first + 1,
+        }
     }
 
     /// The current store. Reads the partials that changed; with `again`, lists the folders even if the board shows no change.
@@ -119,12 +129,15 @@ impl List {
         }
         let (own, own_readable) = what_is_readable(folder::list_of(&self.state, &self.own))?;
         let old = &self.snapshot;
-        let places: HashMap<&Path, usize> = old.logs.iter().enumerate().map(|(at, log)| (log.path.as_path(), at)).collect();
+        let places: HashMap<&Path, usize> =
+            old.logs.iter().enumerate().map(|(at, log)| (log.path.as_path(), at)).collect();
         let entries: Vec<&Entry> = own.iter().chain(&self.others).collect();
         let first = self.next;
         let read = |(at, entry): (usize, &Entry)| {
             let there = about(&entry.path.metadata()?);
-            if let Some(place) = places.get(entry.path.as_path()).filter(|place| old.files[**place].about == there) {
+            if let Some(place) =
+                places.get(entry.path.as_path()).filter(|place| old.files[**place].about == there)
+            {
                 return Ok((old.logs[*place].clone(), old.files[*place]));
             }
             let file = File::open(&entry.path)?;
@@ -133,9 +146,14 @@ impl List {
             meta.identity = Identity::default();
             Ok((Stored { path: entry.path.clone(), meta }, mark))
         };
-        let all: Vec<Result<(Stored, Mark), Trouble>> = entries.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().map(read).collect();
+        let all: Vec<Result<(Stored, Mark), Trouble>> =
+            entries.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().map(read).collect();
         self.next += all.len() as u64 + 1;
-        let mut next = Snapshot { version: self.next - 1, readable: own_readable && self.others_readable, ..Snapshot::default() };
+        let mut next = Snapshot {
+            version: self.next - 1,
+            readable: own_readable && self.others_readable,
+            ..Snapshot::default()
+        };
         for one in all {
             match one {
                 Ok((log, mark)) => {

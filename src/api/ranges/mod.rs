@@ -129,19 +129,41 @@ impl Ranges {
     }
 
     /// The numbers of a range of days. The answer waits up to `wait` for the store to be as new as the board.
-    pub(super) async fn numbers(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, wait: Duration) -> Result<Answer, NotNow> {
+    pub(super) async fn numbers(
+        self: &Arc<Ranges>,
+        board: &Arc<BoardReader>,
+        days: Days,
+        wait: Duration,
+    ) -> Result<Answer, NotNow> {
         self.answer(board, days, Question::Numbers, wait).await
     }
 
     /// The clients with the most requests: at least `clients` of them, up to [`Ranges::TOP_MAX`].
-    pub(super) async fn top(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, clients: usize) -> Result<Answer, NotNow> {
-        self.answer(board, days, if clients > TOP_SHORT { Question::LongTop } else { Question::Top }, STORE_WAIT).await
+    pub(super) async fn top(
+        self: &Arc<Ranges>,
+        board: &Arc<BoardReader>,
+        days: Days,
+        clients: usize,
+    ) -> Result<Answer, NotNow> {
+        self.answer(
+            board,
+            days,
+            if clients > TOP_SHORT { Question::LongTop } else { Question::Top },
+            STORE_WAIT,
+        )
+        .await
     }
 
     /// The maximum number of clients of a question.
     pub(super) const TOP_MAX: usize = TOP_MAX;
 
-    async fn answer(self: &Arc<Ranges>, board: &Arc<BoardReader>, days: Days, question: Question, wait: Duration) -> Result<Answer, NotNow> {
+    async fn answer(
+        self: &Arc<Ranges>,
+        board: &Arc<BoardReader>,
+        days: Days,
+        question: Question,
+        wait: Duration,
+    ) -> Result<Answer, NotNow> {
         let mut known = self.known(board, wait).await?;
         let slot = self.slot(days, question);
         // A client that leaves while it waits here has started no work. Work that has started goes on without its clients.
@@ -206,7 +228,9 @@ impl Ranges {
         let alike = || kept.iter().filter(|((asked, _), _)| *asked == question);
         if alike().count() >= question.kept() {
             // A slot that somebody waits for stays.
-            let oldest = alike().filter(|(_, (_, slot))| Arc::strong_count(slot) == 1).min_by_key(|(_, (used, _))| *used);
+            let oldest = alike()
+                .filter(|(_, (_, slot))| Arc::strong_count(slot) == 1)
+                .min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(question, _)| *question) {
                 kept.remove(&oldest);
             }
@@ -217,12 +241,22 @@ impl Ranges {
     }
 
     /// An outcome with the completeness and the time that the board adds.
-    fn of(&self, board: &BoardReader, days: Days, known: &Known, outcome: &Arc<Outcome>) -> Result<Answer, Busy> {
+    fn of(
+        &self,
+        board: &BoardReader,
+        days: Days,
+        known: &Known,
+        outcome: &Arc<Outcome>,
+    ) -> Result<Answer, Busy> {
         let Known { snapshot, header, settled } = known;
         let span = Span::Days(days.from, days.to);
         let logs = &snapshot.logs;
-        let stored = outcome.whole && snapshot.readable && *settled && header.scanned && span::is_complete(logs, span);
-        let complete = stored && !outcome.numbers.at_least && !header.unsettled && is_counted(board, span, header.pending)?;
+        let stored =
+            outcome.whole && snapshot.readable && *settled && header.scanned && span::is_complete(logs, span);
+        let complete = stored
+            && !outcome.numbers.at_least
+            && !header.unsettled
+            && is_counted(board, span, header.pending)?;
         let written = || logs.iter().map(|log| log.meta.written_at).max().unwrap_or(self.started);
         let as_of = match header.stored_at {
             _ if *settled => milliseconds(),
@@ -240,7 +274,8 @@ impl Ranges {
         version: u64,
         outcome: Result<Outcome, Undone>,
     ) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, Undone>) {
-        let number = |outcome: &Outcome| if outcome.whole { 0 } else { self.partial.fetch_add(1, Relaxed) + 1 };
+        let number =
+            |outcome: &Outcome| if outcome.whole { 0 } else { self.partial.fetch_add(1, Relaxed) + 1 };
         let outcome = outcome.map(|outcome| Arc::new(Outcome { number: number(&outcome), ..outcome }));
         if let Ok(outcome) = &outcome {
             *last = Some(Last { version, outcome: Arc::clone(outcome), at: Instant::now() });
@@ -251,7 +286,13 @@ impl Ranges {
 
 /// Identifies the numbers of an answer. Answers from one snapshot are equal if none lacks a log.
 fn tag(started: u64, header: &Header, version: u64, outcome: &Outcome, complete: bool) -> String {
-    format!("{started:x}-{:x}-{:x}-{version:x}-{:x}-{}", header.generation, header.stored, outcome.number, u8::from(complete))
+    format!(
+        "{started:x}-{:x}-{:x}-{version:x}-{:x}-{}",
+        header.generation,
+        header.stored,
+        outcome.number,
+        u8::from(complete)
+    )
 }
 
 /// True if the board shows these days as counted. A log that was never counted to its end may have requests of any day.

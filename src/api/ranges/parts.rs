@@ -140,7 +140,12 @@ impl Parts {
     ///
     /// # Errors
     /// If the store has changed since the snapshot, or the operating system has too few resources to read it.
-    pub(super) fn answer(&self, snapshot: &Snapshot, span: Span, question: Question) -> Result<Outcome, Undone> {
+    pub(super) fn answer(
+        &self,
+        snapshot: &Snapshot,
+        span: Span,
+        question: Question,
+    ) -> Result<Outcome, Undone> {
         let mut left_out = HashSet::new();
         loop {
             let mut shares = span::shares(&snapshot.logs, span);
@@ -161,7 +166,8 @@ impl Parts {
         if shares.is_empty() || (!sum.wants_union() && !with_requests) {
             return Ok(Outcome { numbers: sum.numbers, ..Outcome::default() });
         }
-        let there: Vec<Share> = shares.iter().filter(|share| !share.is_removed(&snapshot.logs)).copied().collect();
+        let there: Vec<Share> =
+            shares.iter().filter(|share| !share.is_removed(&snapshot.logs)).copied().collect();
         // Deleted clients cannot be among the clients with the most requests.
         let numbers = Numbers { at_least: there.len() < shares.len(), ..Numbers::default() };
         let shares = &there[..];
@@ -169,7 +175,8 @@ impl Parts {
         let bytes: usize = shares.iter().map(|share| source.bytes(share)).sum();
         if bytes <= self.budget.max(self.batch_bytes()) {
             let parts = self.decode(&source, shares, true)?;
-            let parts: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect();
+            let parts: Vec<(Option<Day>, &Part)> =
+                shares.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect();
             if let Some(clients) = clients {
                 return Ok(Outcome { numbers, top: unite::top(&parts, clients), ..Outcome::default() });
             }
@@ -179,14 +186,22 @@ impl Parts {
         // As if all clients were distinct.
         let of_union = shares.iter().map(|share| source.bytes_united(share)).sum::<usize>() * 2;
         if of_union > self.question.saturating_sub(self.batch_bytes()) {
-            let (sizes, top) = self.of_stripes(&source, shares, bytes.div_ceil(self.batch_bytes()), clients)?;
+            let (sizes, top) =
+                self.of_stripes(&source, shares, bytes.div_ceil(self.batch_bytes()), clients)?;
             let numbers = if with_requests { numbers } else { sum.with(sizes) };
             return Ok(Outcome { numbers, top, ..Outcome::default() });
         }
         let mut union = Union::default();
         for batch in self.batches(&source, shares) {
             let parts = self.decode(&source, batch, false)?;
-            union.fold(&batch.iter().map(|share| share.reported).zip(parts.iter().map(Arc::as_ref)).collect::<Vec<_>>(), with_requests);
+            union.fold(
+                &batch
+                    .iter()
+                    .map(|share| share.reported)
+                    .zip(parts.iter().map(Arc::as_ref))
+                    .collect::<Vec<_>>(),
+                with_requests,
+            );
         }
         if let Some(clients) = clients {
             return Ok(Outcome { numbers, top: union.top(clients), ..Outcome::default() });
@@ -195,18 +210,31 @@ impl Parts {
     }
 
     /// Computes stripe by stripe the number of clients, or the clients with the most requests.
-    fn of_stripes(&self, source: &Source<'_>, shares: &[Share], count: usize, clients: Option<usize>) -> Result<(Sizes, Vec<Top>), Wrong> {
+    fn of_stripes(
+        &self,
+        source: &Source<'_>,
+        shares: &[Share],
+        count: usize,
+        clients: Option<usize>,
+    ) -> Result<(Sizes, Vec<Top>), Wrong> {
         let (mut sizes, mut tops) = (Sizes::default(), Vec::new());
         for number in 0..count {
             let mut parts: Vec<(Option<Day>, Part)> = Vec::new();
             for batch in self.batches(source, shares) {
                 let decoded = self.decode(source, batch, false)?;
-                parts.extend(batch.iter().zip(&decoded).map(|(share, part)| (share.reported, part.stripe(number, count))));
+                parts.extend(
+                    batch
+                        .iter()
+                        .zip(&decoded)
+                        .map(|(share, part)| (share.reported, part.stripe(number, count))),
+                );
             }
             let parts: Vec<(Option<Day>, &Part)> = parts.iter().map(|(day, part)| (*day, part)).collect();
             match clients {
                 Some(clients) => tops = unite::first(tops, unite::top(&parts, clients), clients),
-                None => sizes = sizes + unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>()),
+                None => {
+                    sizes = sizes + unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>())
+                }
             }
         }
         Ok((sizes, tops))
@@ -243,8 +271,10 @@ impl Parts {
         };
         let mut missing: Vec<usize> = (0..shares.len()).filter(|at| parts[*at].is_none()).collect();
         missing.sort_by_key(|at| shares[*at].log);
-        let of_logs: Vec<&[usize]> = missing.chunk_by(|one, two| shares[*one].log == shares[*two].log).collect();
-        let decoded: Vec<(usize, Result<Part, Wrong>)> = of_logs.into_par_iter().flat_map(|places| source.decode(shares, places)).collect();
+        let of_logs: Vec<&[usize]> =
+            missing.chunk_by(|one, two| shares[*one].log == shares[*two].log).collect();
+        let decoded: Vec<(usize, Result<Part, Wrong>)> =
+            of_logs.into_par_iter().flat_map(|places| source.decode(shares, places)).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wrong = None;
         for (at, part) in decoded {
@@ -362,7 +392,11 @@ impl<'a> Source<'a> {
         };
         let decode = |partial: &Partial, at: usize| {
             let day = shares[at].day;
-            if self.with_requests { Part::decode_with_requests(partial, day) } else { Part::decode(partial, day) }
+            if self.with_requests {
+                Part::decode_with_requests(partial, day)
+            } else {
+                Part::decode(partial, day)
+            }
         };
         match file.and_then(|file| Partial::open(file).map_err(wrong)) {
             Ok(partial) => places.par_iter().map(|at| (*at, decode(&partial, *at).map_err(wrong))).collect(),

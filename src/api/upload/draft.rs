@@ -63,19 +63,39 @@ impl Draft {
     ///
     /// # Errors
     /// If another upload of this name is in progress, the disk is full, or the folder is not writable.
-    pub(super) fn begin(sources: Arc<Sources>, target: Target, length: Option<u64>) -> Result<Draft, Problem> {
+    pub(super) fn begin(
+        sources: Arc<Sources>,
+        target: Target,
+        length: Option<u64>,
+    ) -> Result<Draft, Problem> {
         check_room(&target.folder, length.unwrap_or(0))?;
         match sources.uploads.under_way().entry(target.name.clone()) {
-            Entry::Occupied(_) => return Err(Problem::conflict("another upload of this name is in progress; try again when that upload is done")),
+            Entry::Occupied(_) => {
+                return Err(Problem::conflict(
+                    "another upload of this name is in progress; try again when that upload is done",
+                ));
+            }
             Entry::Vacant(entry) => drop(entry.insert(None)),
         }
-        let created = create(&target.folder).and_then(|(path, file)| Ok((file.metadata().map(|about| (about.dev(), about.ino()))?, path, file)));
+        let created = create(&target.folder).and_then(|(path, file)| {
+            Ok((file.metadata().map(|about| (about.dev(), about.ino()))?, path, file))
+        });
         let mut under_way = sources.uploads.under_way();
         match created {
             Ok((id, path, file)) => {
                 under_way.insert(target.name.clone(), Some(path.clone()));
                 drop(under_way);
-                Ok(Draft { sources, target, path, file, id, length: 0, head: Vec::new(), promised: false, placed: false })
+                Ok(Draft {
+                    sources,
+                    target,
+                    path,
+                    file,
+                    id,
+                    length: 0,
+                    head: Vec::new(),
+                    promised: false,
+                    placed: false,
+                })
             }
             Err(error) => {
                 under_way.remove(&target.name);
@@ -103,10 +123,17 @@ impl Draft {
                 }
                 Part::End => {
                     if let FileKind::Foreign(kind) = FileKind::of(&self.target.name, &self.head) {
-                        let detail = format!("the body is no log ({}), so tallyd stored nothing; send plain text, or a log in gz, zst, bz2 or xz", kind.name());
+                        let detail = format!(
+                            "the body is no log ({}), so tallyd stored nothing; send plain text, or a log in gz, zst, bz2 or xz",
+                            kind.name()
+                        );
                         return Err(Problem::new(&UNKNOWN_CODING, detail));
                     }
-                    return self.file.sync_all().map_err(|error| refused(&error, &self.target.folder)).map(|()| self);
+                    return self
+                        .file
+                        .sync_all()
+                        .map_err(|error| refused(&error, &self.target.folder))
+                        .map(|()| self);
                 }
             };
             written.map_err(|error| refused(&error, &self.target.folder))?;
@@ -148,7 +175,11 @@ impl Drop for Draft {
     fn drop(&mut self) {
         let uploads = &self.sources.uploads;
         // Withdrawn before the inode can be another file's. If the coordinator is gone, the next api process withdraws it.
-        let withdrawn = || !self.promised || (!uploads.ending.load(Relaxed) && ask(&self.sources, Request::Withdraw { file: self.id }).is_ok());
+        let withdrawn = || {
+            !self.promised
+                || (!uploads.ending.load(Relaxed)
+                    && ask(&self.sources, Request::Withdraw { file: self.id }).is_ok())
+        };
         if !self.placed
             && withdrawn()
             && let Err(error) = fs::remove_file(&self.path)
@@ -167,7 +198,9 @@ pub(super) fn is_taken(path: &Path) -> Result<bool, Problem> {
     match fs::symlink_metadata(path) {
         // A link itself is replaced; its target is not changed.
         Ok(about) if about.is_file() || about.is_symlink() => Ok(true),
-        Ok(_) => Err(Problem::conflict("this name is taken by something that is not a regular file; use another name")),
+        Ok(_) => Err(Problem::conflict(
+            "this name is taken by something that is not a regular file; use another name",
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(refused(&error, path.parent().unwrap_or(path))),
     }
@@ -181,15 +214,24 @@ pub(super) fn taken() -> Problem {
 pub(super) fn clear(sources: &Sources) {
     for folder in &sources.uploads.settings.logs {
         let Ok(entries) = fs::read_dir(folder) else { continue };
-        for path in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_draft)).map(|entry| entry.path()) {
+        for path in entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_draft))
+            .map(|entry| entry.path())
+        {
             let is_file = fs::symlink_metadata(&path).is_ok_and(|about| about.is_file());
-            let Ok(file) = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) else { continue };
+            let Ok(file) =
+                OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path)
+            else {
+                continue;
+            };
             // The process of the draft lives: another daemon, or this one.
             if !is_file || file.try_lock().is_err() {
                 continue;
             }
-            let withdrawn =
-                file.metadata().map_err(|_| ()).and_then(|about| ask(sources, Request::Withdraw { file: (about.dev(), about.ino()) }).map_err(drop));
+            let withdrawn = file.metadata().map_err(|_| ()).and_then(|about| {
+                ask(sources, Request::Withdraw { file: (about.dev(), about.ino()) }).map_err(drop)
+            });
             if withdrawn.is_err() {
                 continue;
             }
@@ -223,7 +265,9 @@ fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
 
 fn is_draft(name: &str) -> bool {
     let digits = name.strip_prefix(BEFORE).and_then(|name| name.strip_suffix(AFTER));
-    digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')))
+    digits.is_some_and(|digits| {
+        digits.len() == DIGITS && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// Refuses an upload of this many bytes if the disk would have too little free space left.
@@ -250,10 +294,16 @@ pub(super) fn refused(error: &io::Error, folder: &Path) -> Problem {
     let (folder, uid) = (folder.display(), crate::sys::process::uid());
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Problem::not_writable(format!("tallyd cannot write to {folder}: {error}; let uid {uid} write there, or copy the log there by other means"))
+            Problem::not_writable(format!(
+                "tallyd cannot write to {folder}: {error}; let uid {uid} write there, or copy the log there by other means"
+            ))
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::full(format!("{folder}: {error}; free some space, or upload less")),
-        io::ErrorKind::NotFound => Problem::not_ready(format!("{folder}: {error}; mount or create the folder again")),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Problem::full(format!("{folder}: {error}; free some space, or upload less"))
+        }
+        io::ErrorKind::NotFound => {
+            Problem::not_ready(format!("{folder}: {error}; mount or create the folder again"))
+        }
         _ => Problem::disk(format!("{folder}: {error}; tallyd stored nothing. Check the disk")),
     }
 }

@@ -26,17 +26,26 @@ impl Target {
     /// The target of a name, or the mistake in the name and the remedy.
     pub(super) fn new(name: &str, settings: &Settings) -> Result<Target, String> {
         let prefixes = prefixes(&settings.logs, settings.recursive);
-        let within = settings.logs.iter().zip(&prefixes).filter_map(|(folder, prefix)| Some((folder, name.strip_prefix(str::from_utf8(prefix).ok()?)?)));
+        let within =
+            settings.logs.iter().zip(&prefixes).filter_map(|(folder, prefix)| {
+                Some((folder, name.strip_prefix(str::from_utf8(prefix).ok()?)?))
+            });
         // If one folder is in another one, the inner folder has the longer prefix.
         let Some((folder, file)) = within.min_by_key(|(_, file)| file.len()) else {
             let known: Vec<String> = prefixes.iter().map(|prefix| shown(prefix)).collect();
-            return Err(format!("tallyd watches several folders: begin the name with one of {}", known.join(", ")));
+            return Err(format!(
+                "tallyd watches several folders: begin the name with one of {}",
+                known.join(", ")
+            ));
         };
         if let Some(wrong) = wrong(file, settings) {
             return Err(format!("{file:?}: {wrong}"));
         }
         if name.len() > NAME_BYTES_MAX {
-            return Err(format!("{name:?}: the name with its folder has {} bytes, and tallyd shows {NAME_BYTES_MAX}; use a shorter name", name.len()));
+            return Err(format!(
+                "{name:?}: the name with its folder has {} bytes, and tallyd shows {NAME_BYTES_MAX}; use a shorter name",
+                name.len()
+            ));
         }
         Ok(Target { folder: folder.clone(), path: folder.join(file), name: name.into() })
     }
@@ -47,11 +56,13 @@ fn wrong(file: &str, settings: &Settings) -> Option<String> {
     Some(if file.is_empty() {
         "the name is empty; give 1 to 255 bytes".to_owned()
     } else if file.contains('/') {
-        "the name contains a slash; uploads go into the watched folder itself, so leave the slash out".to_owned()
+        "the name contains a slash; uploads go into the watched folder itself, so leave the slash out"
+            .to_owned()
     } else if file.len() > BYTES_MAX {
         format!("the name has {} bytes; use at most {BYTES_MAX}", file.len())
     } else if file.chars().any(is_unseen) || file.trim().is_empty() {
-        "the name contains a character that is invisible, or no visible one; use visible characters".to_owned()
+        "the name contains a character that is invisible, or no visible one; use visible characters"
+            .to_owned()
     } else if is_hidden(file.as_bytes()) {
         "the name begins with a dot, and tallyd does not count hidden files; leave the dot out".to_owned()
     } else if is_temporary(file.as_bytes()) {
@@ -86,9 +97,23 @@ mod tests {
     #[test]
     fn names_that_are_taken() {
         let settings = settings("logs = [\"in\"]");
-        for name in ["20210322.log", "access.log.gz", "ä b", "a..b", "x.tmp.log", &"x".repeat(255), "~a", "a\\b", "%2e", "c:d"] {
+        for name in [
+            "20210322.log",
+            "access.log.gz",
+            "ä b",
+            "a..b",
+            "x.tmp.log",
+            &"x".repeat(255),
+            "~a",
+            "a\\b",
+            "%2e",
+            "c:d",
+        ] {
             let target = Target::new(name, &settings).unwrap();
-            assert_eq!((target.path, target.name), (PathBuf::from("in").join(name), name.as_bytes().to_vec()));
+            assert_eq!(
+                (target.path, target.name),
+                (PathBuf::from("in").join(name), name.as_bytes().to_vec())
+            );
         }
     }
 
@@ -129,9 +154,13 @@ mod tests {
         assert_eq!(path("web1/x.log"), Ok("a/web1/x.log".into()));
         assert_eq!(path("a/web2/x.log"), Ok("a/web2/x.log".into()));
         assert_eq!(path("b/web2/x.log"), Ok("b/web2/x.log".into()));
-        for (name, word) in
-            [("x.log", "web1/, a/web2/, b/web2/"), ("web2/x.log", "begin the name with"), ("web1/y/x.log", "slash"), ("web1/", "empty"), ("web1/x", "include")]
-        {
+        for (name, word) in [
+            ("x.log", "web1/, a/web2/, b/web2/"),
+            ("web2/x.log", "begin the name with"),
+            ("web1/y/x.log", "slash"),
+            ("web1/", "empty"),
+            ("web1/x", "include"),
+        ] {
             let error = path(name).unwrap_err();
             assert!(error.contains(word), "{name:?}: {error}");
         }

@@ -57,7 +57,8 @@ impl Alike {
     /// The logs that may be the beginning of what begins with these blocks, or begin with it.
     pub fn of(&self, blocks: &[u64]) -> impl Iterator<Item = u64> {
         let blocks = seen(blocks);
-        let shorter = (0..blocks.len().max(1)).map(|count| key(Whole::Yes, &blocks[..count.min(blocks.len())]));
+        let shorter =
+            (0..blocks.len().max(1)).map(|count| key(Whole::Yes, &blocks[..count.min(blocks.len())]));
         let longer = (!blocks.is_empty()).then(|| key(Whole::No, blocks));
         shorter.chain(longer).filter_map(|key| self.logs.get(&key)).flatten().copied()
     }
@@ -81,12 +82,18 @@ mod tests {
     #[test]
     fn logs_that_begin_alike_are_found() {
         let mut alike = Alike::default();
-        let logs: [&[u64]; 7] = [&[], &[1], &[1, 2], &[1, 2, 3, 4], &[1, 2, 3, 4, 5, 6], &[1, 2, 3, 9], &[7, 8]];
+        let logs: [&[u64]; 7] =
+            [&[], &[1], &[1, 2], &[1, 2, 3, 4], &[1, 2, 3, 4, 5, 6], &[1, 2, 3, 9], &[7, 8]];
         for (id, blocks) in logs.iter().enumerate() {
             alike.insert(id as u64, blocks);
         }
-        let check =
-            |alike: &Alike, blocks: &[u64], want: &[u64]| assert_eq!(alike.of(blocks).collect::<BTreeSet<_>>(), want.iter().copied().collect(), "{blocks:?}");
+        let check = |alike: &Alike, blocks: &[u64], want: &[u64]| {
+            assert_eq!(
+                alike.of(blocks).collect::<BTreeSet<_>>(),
+                want.iter().copied().collect(),
+                "{blocks:?}"
+            )
+        };
         check(&alike, &[], &[0]);
         check(&alike, &[1], &[0, 1, 2, 3, 4, 5]);
         check(&alike, &[1, 2, 3], &[0, 1, 2, 3, 4, 5]);

@@ -53,7 +53,10 @@ impl Ledger {
         let streams = self.flights.values().filter(|flight| flight.stream).count();
         let may = |turn: &&Turn| {
             self.logs.get(&turn.2).is_some_and(|log| {
-                let has_work = log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty() && plan.waiting.len() < WAITING_MAX);
+                let has_work = log
+                    .plan
+                    .as_ref()
+                    .is_some_and(|plan| !plan.todo.is_empty() && plan.waiting.len() < WAITING_MAX);
                 has_work && wanted(!turn.0) && (log.format.is_none() || streams < self.policy.streams_max)
             })
         };
@@ -67,8 +70,19 @@ impl Ledger {
         }
         self.jobs += 1;
         let io = if work.strikes > 0 { Io::Read } else { self.policy.io };
-        let stream = log.format.map(|format| Stream { format, probe: log.probed.iter().find(|(_, known)| !known).map(|(sample, _)| probe_of(sample)) });
-        let job = Job { number: self.jobs, log: id, generation: log.generation, range: work.range, io, last: plan.last, stream };
+        let stream = log.format.map(|format| Stream {
+            format,
+            probe: log.probed.iter().find(|(_, known)| !known).map(|(sample, _)| probe_of(sample)),
+        });
+        let job = Job {
+            number: self.jobs,
+            log: id,
+            generation: log.generation,
+            range: work.range,
+            io,
+            last: plan.last,
+            stream,
+        };
         self.flights.insert(self.jobs, Flight { log: id, plan: plan.serial, work, stream: stream.is_some() });
         Some(Dispatch { job, path: log.path.clone(), file: log.file, samples })
     }
@@ -103,7 +117,10 @@ impl Ledger {
     /// Is a job's result still wanted, now or later?
     pub fn wants(&self, number: u64, log: u64) -> bool {
         let plan = self.logs.get(&log).and_then(|log| log.plan.as_ref());
-        self.flying(number).is_some() || plan.is_some_and(|plan| plan.waiting.values().any(|piece| matches!(piece, Piece::Counted(job, ..) if *job == number)))
+        self.flying(number).is_some()
+            || plan.is_some_and(|plan| {
+                plan.waiting.values().any(|piece| matches!(piece, Piece::Counted(job, ..) if *job == number))
+            })
     }
 
     /// Takes a flight off the list: its log and work, if that is still what they were.
@@ -177,7 +194,11 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id) else { return };
         if let Some(plan) = &mut log.plan {
             // In the order of the bytes: who waits for this one must not wait for one behind it.
-            let at = plan.todo.iter().position(|other| other.range.from() > work.range.from()).unwrap_or(plan.todo.len());
+            let at = plan
+                .todo
+                .iter()
+                .position(|other| other.range.from() > work.range.from())
+                .unwrap_or(plan.todo.len());
             plan.todo.insert(at, work);
             self.turns.insert(id, log);
         }

@@ -38,7 +38,10 @@ impl Foreigners {
     /// Returns whether the file with these names is known to be no log, and has not changed since that was read.
     pub(super) fn knows(&mut self, names: &[&Found]) -> bool {
         let Some(found) = names.first() else { return false };
-        let known = self.0.get_mut(&(found.folder, found.file)).filter(|known| known.version == (found.size, found.changed));
+        let known = self
+            .0
+            .get_mut(&(found.folder, found.file))
+            .filter(|known| known.version == (found.size, found.changed));
         known.map(|known| known.names = names_of(names)).is_some()
     }
 
@@ -54,7 +57,9 @@ impl Foreigners {
 
     /// All names, with their paths and kinds.
     pub(super) fn names(&self) -> impl Iterator<Item = (&[u8], &Path, Foreign)> {
-        self.0.values().flat_map(|known| known.names.iter().map(|(name, path)| (&name[..], path.as_path(), known.kind)))
+        self.0
+            .values()
+            .flat_map(|known| known.names.iter().map(|(name, path)| (&name[..], path.as_path(), known.kind)))
     }
 }
 

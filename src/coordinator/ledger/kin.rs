@@ -18,7 +18,9 @@ const LOOKS_MAX: usize = 100;
 /// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something else by now.
 fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
     let (place, own) = (log.plain_place()?, log.content.anchor?);
-    let mut is_there = |sample: &Sample| look.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample));
+    let mut is_there = |sample: &Sample| {
+        look.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample))
+    };
     if is_there(&own)? { is_there(sample) } else { None }
 }
 
@@ -30,7 +32,13 @@ fn may_be_seen(log: &Log) -> bool {
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
     pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
-        let untold = |log: &Log| !log.gone && !log.is_counted() && !log.deleted && log.size > 0 && (log.told != Some(log.size) || log.format.is_some());
+        let untold = |log: &Log| {
+            !log.gone
+                && !log.is_counted()
+                && !log.deleted
+                && log.size > 0
+                && (log.told != Some(log.size) || log.format.is_some())
+        };
         let ids: Vec<u64> = self.logs.iter().filter(|(_, log)| untold(log)).map(|(id, _)| *id).collect();
         if ids.is_empty() {
             return;
@@ -47,7 +55,8 @@ impl Ledger {
     /// May two logs be the same content? Only in one watched folder: what two hosts have alike is of two logs. A file that was moved takes its log along, and what
     /// was found in a folder that is not watched any more may be anywhere.
     fn may_be_kin(&self, one: &Log, other: &Log) -> bool {
-        let moved = (other.gone || other.missed) && (other.file == one.file || !self.policy.folders.contains(&other.folder));
+        let moved = (other.gone || other.missed)
+            && (other.file == one.file || !self.policy.folders.contains(&other.folder));
         one.folder == other.folder || moved
     }
 
@@ -55,7 +64,8 @@ impl Ledger {
     fn know_again(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
         let place = log.place();
-        let mut same = |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
+        let mut same =
+            |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
             (other.gone || other.missed)
                 && other.is_counted()
@@ -78,15 +88,25 @@ impl Ledger {
         let (known, kin, unknown) = match &start {
             Ok(start) => {
                 // What is the beginning of another one is told by that one.
-                let counts = |other: &u64| self.logs.get(other).is_some_and(|log| log.gone || log.missed || log.within.is_none());
+                let counts = |other: &u64| {
+                    self.logs.get(other).is_some_and(|log| log.gone || log.missed || log.within.is_none())
+                };
                 let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
                 let (mut known, mut kin, mut unknown) = (None, None, false);
                 for other_id in candidates {
-                    let Some(other) = self.logs.get(&other_id).filter(|other| other.content.may_start(start) && self.may_be_kin(log, other)) else { continue };
+                    let Some(other) = self
+                        .logs
+                        .get(&other_id)
+                        .filter(|other| other.content.may_start(start) && self.may_be_kin(log, other))
+                    else {
+                        continue;
+                    };
                     let is_there = !other.gone && !other.missed;
                     let begins = match other.content.to <= size {
                         true => other.content.begins_file(&place, size, true, look),
-                        false => other.content.begins_with_file(&place, size, other.plain_place().as_ref(), look),
+                        false => {
+                            other.content.begins_with_file(&place, size, other.plain_place().as_ref(), look)
+                        }
                     };
                     unknown |= begins.is_err();
                     if !begins.unwrap_or(false) {
@@ -108,7 +128,11 @@ impl Ledger {
             // It cannot be looked at: then it is what was there, if anything was.
             Err(_) => {
                 let same = self.logs.iter().find(|(_, other)| {
-                    (other.gone || other.missed) && other.is_counted() && other.file == log.file && other.content.to <= size && other.folder == log.folder
+                    (other.gone || other.missed)
+                        && other.is_counted()
+                        && other.file == log.file
+                        && other.content.to <= size
+                        && other.folder == log.folder
                 });
                 (same.map(|(id, other)| (*id, (other.content.to, true, true))), None, true)
             }
@@ -116,7 +140,9 @@ impl Ledger {
         if let Some((known, _)) = known {
             return self.inherit(known, id, now);
         }
-        let root = kin.and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.within.unwrap_or(kin))).filter(|root| *root != id);
+        let root = kin
+            .and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.within.unwrap_or(kin)))
+            .filter(|root| *root != id);
         if let Err(error) = &start {
             self.note_unreadable(id, error.raw_os_error().unwrap_or(libc::EIO));
         } else if !unknown && let Some(log) = self.logs.get_mut(&id) {
@@ -127,13 +153,25 @@ impl Ledger {
 
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
-        let Some(log) = self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted()) else { return true };
+        let Some(log) =
+            self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted())
+        else {
+            return true;
+        };
         let (mut held, mut parted, mut longer, mut probe) = (Vec::new(), Vec::new(), Vec::new(), None);
         for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
-            let Some(other) = self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other)) else { continue };
+            let Some(other) =
+                self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other))
+            else {
+                continue;
+            };
             if other.content.to <= log.content.to {
                 let shown = match (other.content.begins(&log.content), other.content.anchor) {
-                    (Shown::Likely, Some(anchor)) => match log.probed.iter().find(|(sample, _)| (sample.at, sample.length) == (anchor.at, anchor.length)) {
+                    (Shown::Likely, Some(anchor)) => match log
+                        .probed
+                        .iter()
+                        .find(|(sample, _)| (sample.at, sample.length) == (anchor.at, anchor.length))
+                    {
                         Some((sample, _)) => *sample == anchor,
                         None => {
                             probe = probe.or(Some(anchor));
@@ -168,17 +206,26 @@ impl Ledger {
         log.told = Some(log.size);
         self.changed.insert(id);
         // What is known to be the same says better than samples and clients whether it is the beginning of something.
-        let is_known = held.iter().any(|other| self.logs.get(other).is_some_and(|other| other.content.to == to && other.within.is_none()));
+        let is_known = held.iter().any(|other| {
+            self.logs.get(other).is_some_and(|other| other.content.to == to && other.within.is_none())
+        });
         if outer.is_some() && !is_known {
             self.set_within(id, outer);
             return true;
         }
-        let (gone, there): (Vec<u64>, Vec<u64>) = held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
-        let longest =
-            |ledger: &Ledger, ids: &[u64]| ids.iter().copied().max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())));
+        let (gone, there): (Vec<u64>, Vec<u64>) = held
+            .into_iter()
+            .partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
+        let longest = |ledger: &Ledger, ids: &[u64]| {
+            ids.iter()
+                .copied()
+                .max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())))
+        };
         // The copy that is there counts on; else this file is where the log is now.
         let mut id = id;
-        if let Some(same) = longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to)) {
+        if let Some(same) =
+            longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to))
+        {
             let root = self.logs.get(&same).and_then(|log| log.within).unwrap_or(same);
             self.set_within(id, Some(root));
         } else {
@@ -205,7 +252,11 @@ impl Ledger {
 
     /// Something of a log is counted for the first time. Copies that were found at the same look, of which none was counted then, are told here.
     fn meet(&mut self, id: u64, look: &mut impl Look) {
-        let Some(log) = self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some()) else { return };
+        let Some(log) =
+            self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some())
+        else {
+            return;
+        };
         log.met = true;
         // A compressed one was compared with all that there are.
         if log.format.is_none() {
@@ -223,7 +274,9 @@ impl Ledger {
     /// Looks for the logs that have the same beginning as one that counts by itself. `first`: for the first time since something of it was counted.
     fn compare(&mut self, id: u64, first: bool, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
-        let counts = |other: &u64| *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted());
+        let counts = |other: &u64| {
+            *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted())
+        };
         let others: Vec<u64> = self.alike.of(&log.content.blocks).filter(counts).take(ALIKE_MAX).collect();
         let mut looks = LOOKS_MAX;
         for other_id in others {
@@ -235,7 +288,8 @@ impl Ledger {
             if other.folder != log.folder || !other.counts() {
                 continue;
             }
-            let (inner, outer) = if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
+            let (inner, outer) =
+                if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
             // What this one is told from by samples only was compared with it when that could be done exactly.
             if outer == id && !first && log.content.to != other.content.to && log.plain_place().is_none() {
                 continue;
@@ -251,7 +305,9 @@ impl Ledger {
 
     /// Is what was counted of a log the beginning of what was counted of another one?
     fn is_beginning(&mut self, short_id: u64, long_id: u64, looks: &mut usize, look: &mut impl Look) -> bool {
-        let (Some(short), Some(long)) = (self.logs.get(&short_id), self.logs.get(&long_id)) else { return false };
+        let (Some(short), Some(long)) = (self.logs.get(&short_id), self.logs.get(&long_id)) else {
+            return false;
+        };
         match (short.content.begins(&long.content), short.content.anchor) {
             (Shown::Likely, Some(anchor)) => {
                 *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
@@ -259,10 +315,13 @@ impl Ledger {
                     return false;
                 }
                 // What other rules counted has other clients.
-                let (held, by_clients) = (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
+                let (held, by_clients) =
+                    (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
                 // While one is being counted again, half a line may be in its numbers.
-                let (is_known, may_be_seen) = (short.again.is_none() && long.again.is_none(), may_be_seen(long));
-                let guess = || short.content.shares_blocks(&long.content) && look.fits(short_id, long_id, by_clients);
+                let (is_known, may_be_seen) =
+                    (short.again.is_none() && long.again.is_none(), may_be_seen(long));
+                let guess =
+                    || short.content.shares_blocks(&long.content) && look.fits(short_id, long_id, by_clients);
                 if held.is_none() && (may_be_seen || !is_known) {
                     // What is gone would be dropped, and then nothing could be made sure any more.
                     let is_beginning = !short.gone && is_known && guess();
@@ -305,7 +364,8 @@ impl Ledger {
         self.replace(id);
         self.place_orphans(look);
         let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
-        let pairs: Vec<(u64, u64)> = own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
+        let pairs: Vec<(u64, u64)> =
+            own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
         for (inner, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
             if one.within != Some(outer) || !one.is_counted() {
@@ -319,9 +379,12 @@ impl Ledger {
             let same = match (short.content.begins(&long.content), short.content.anchor) {
                 (Shown::Likely, Some(anchor)) => {
                     // What other rules counted has other clients.
-                    let (held, by_clients) = (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
+                    let (held, by_clients) =
+                        (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
                     // Until both are counted it stays as it is; and what is gone would be dropped, and then nothing could be made sure any more.
-                    let stays = short.again.is_some() || long.again.is_some() || (may_be_seen(long) && outgrown && is_gone);
+                    let stays = short.again.is_some()
+                        || long.again.is_some()
+                        || (may_be_seen(long) && outgrown && is_gone);
                     let is_unsure = held.is_none() && (stays || may_be_seen(long));
                     let same = match held {
                         None if stays => None,
@@ -364,7 +427,9 @@ impl Ledger {
 
     /// A log counts within another one, or by itself. Whoever counted within it goes along: there is one outermost log, and all others are within that.
     pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
-        let outer = outer.map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer)).filter(|outer| *outer != id);
+        let outer = outer
+            .map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer))
+            .filter(|outer| *outer != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
         let before = std::mem::replace(&mut log.within, outer);
         if before != outer {
@@ -378,7 +443,10 @@ impl Ledger {
 
     /// A log counts within another one than before.
     fn note_within(&mut self, id: u64, before: Option<u64>, outer: Option<u64>) {
-        if let Some(log) = before.filter(|_| outer != before && self.logs.contains_key(&id)).and_then(|before| self.logs.get_mut(&before)) {
+        if let Some(log) = before
+            .filter(|_| outer != before && self.logs.contains_key(&id))
+            .and_then(|before| self.logs.get_mut(&before))
+        {
             log.absorbed.remove(&id);
         }
         if let Some(before) = before
@@ -401,7 +469,12 @@ impl Ledger {
     /// A file that has the content of a log whose own is gone.
     pub(super) fn heir(&self, id: u64, look: &mut impl Look) -> Option<u64> {
         let log = self.logs.get(&id)?;
-        let inner = self.inner.get(&id)?.iter().filter_map(|inner| Some((*inner, self.logs.get(inner)?))).filter(|(_, inner)| !inner.gone && !inner.missed);
+        let inner = self
+            .inner
+            .get(&id)?
+            .iter()
+            .filter_map(|inner| Some((*inner, self.logs.get(inner)?)))
+            .filter(|(_, inner)| !inner.gone && !inner.missed);
         let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
             Some(place) => log.content.begins_file(&place, inner.size, true, look).unwrap_or(false),
             None => inner.content.to == log.content.to,
@@ -413,7 +486,11 @@ impl Ledger {
     pub(super) fn find_heirs(&mut self, now: Duration, look: &mut impl Look) {
         let gone = |id: &u64| {
             let outer = self.logs.get(id).filter(|outer| outer.gone)?;
-            let is_whole = |inner: &u64| self.logs.get(inner).is_some_and(|inner| inner.format.is_some() || inner.size >= outer.content.to);
+            let is_whole = |inner: &u64| {
+                self.logs
+                    .get(inner)
+                    .is_some_and(|inner| inner.format.is_some() || inner.size >= outer.content.to)
+            };
             self.inner.get(id)?.iter().any(is_whole).then_some(*id)
         };
         let gone: Vec<u64> = self.inner.keys().filter_map(gone).collect();
@@ -454,8 +531,10 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.generation += 1;
         self.alike.insert(id, &from_log.content.blocks);
-        (log.content, log.quarantine, log.damage, log.raw) = (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
-        (log.format, log.told, log.caught_up, log.is_final, log.unterminated) = (from_log.format, from_log.told, true, true, from_log.unterminated);
+        (log.content, log.quarantine, log.damage, log.raw) =
+            (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
+        (log.format, log.told, log.caught_up, log.is_final, log.unterminated) =
+            (from_log.format, from_log.told, true, true, from_log.unterminated);
         // It was counted by the rules of today.
         (log.probed, log.old, log.again) = (Vec::new(), false, None);
         self.set_within(id, None);
@@ -483,8 +562,10 @@ impl Ledger {
         log.unsure |= gone.unsure;
         log.absorbed.extend(gone.absorbed.iter().filter(|(inner, _)| **inner != id));
         log.absorbed.insert(from, gone.content.to);
-        (log.folder, log.name, log.path, log.file) = (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
-        (log.day, log.links, log.size, log.changed, log.seen, log.closed) = (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
+        (log.folder, log.name, log.path, log.file) =
+            (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
+        (log.day, log.links, log.size, log.changed, log.seen, log.closed) =
+            (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
         (log.gone, log.missed, log.told) = (false, false, Some(gone.size));
         log.successors.clear();
         self.events.push(Event::Renamed(id));
@@ -503,7 +584,11 @@ impl Ledger {
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));
         // A copy that the latest look did not find is gone as well; if it only has another name, it will be found as new.
-        let missed: Vec<u64> = self.inner_of(id).into_iter().filter(|inner| self.logs.get(inner).is_some_and(|log| log.missed)).collect();
+        let missed: Vec<u64> = self
+            .inner_of(id)
+            .into_iter()
+            .filter(|inner| self.logs.get(inner).is_some_and(|log| log.missed))
+            .collect();
         missed.into_iter().for_each(|copy| self.drop_log(copy));
         self.release(id);
     }
@@ -515,7 +600,9 @@ impl Ledger {
         let mut roots: Vec<u64> = Vec::new();
         for orphan in orphans {
             let Some(content) = self.logs.get(&orphan).map(|log| &log.content) else { continue };
-            let root = roots.iter().copied().find(|root| self.logs.get(root).is_some_and(|log| content.begins(&log.content) != Shown::Other));
+            let root = roots.iter().copied().find(|root| {
+                self.logs.get(root).is_some_and(|log| content.begins(&log.content) != Shown::Other)
+            });
             self.set_within(orphan, root);
             roots.extend(root.is_none().then_some(orphan));
         }

@@ -100,7 +100,15 @@ pub(super) struct Again {
 
 impl Log {
     /// A log that was counted in an earlier life.
-    pub fn counted(folder: Vec<u8>, name: Vec<u8>, file: FileId, format: Option<Format>, size: u64, changed: Duration, content: Content) -> Log {
+    pub fn counted(
+        folder: Vec<u8>,
+        name: Vec<u8>,
+        file: FileId,
+        format: Option<Format>,
+        size: u64,
+        changed: Duration,
+        content: Content,
+    ) -> Log {
         Log {
             path: PathBuf::new(),
             day: day_of_name(&name),
@@ -125,7 +133,14 @@ impl Log {
     }
 
     /// A log of which nothing is counted.
-    pub(super) fn new(folder: Vec<u8>, name: Vec<u8>, file: FileId, format: Option<Format>, size: u64, changed: Duration) -> Log {
+    pub(super) fn new(
+        folder: Vec<u8>,
+        name: Vec<u8>,
+        file: FileId,
+        format: Option<Format>,
+        size: u64,
+        changed: Duration,
+    ) -> Log {
         Log {
             folder,
             day: day_of_name(&name),
@@ -186,7 +201,10 @@ impl Log {
 
     /// Is all of it in the numbers?
     pub fn is_complete(&self) -> bool {
-        let is_whole = self.quarantine.is_empty() && self.unreadable.is_none() && self.damage.is_none() && self.again.is_none();
+        let is_whole = self.quarantine.is_empty()
+            && self.unreadable.is_none()
+            && self.damage.is_none()
+            && self.again.is_none();
         is_whole && self.caught_up && self.uncounted() == 0
     }
 
@@ -297,7 +315,9 @@ impl Log {
             (Some(plan), _) => self.size.max(plan.to) - plan.next,
             (None, Some(_)) if self.caught_up => 0,
             (None, Some(_)) => self.size,
-            (None, None) => self.size.saturating_sub(self.held_at.unwrap_or(0).max(self.counted_content().to)),
+            (None, None) => {
+                self.size.saturating_sub(self.held_at.unwrap_or(0).max(self.counted_content().to))
+            }
         }
     }
 
@@ -317,7 +337,12 @@ impl Log {
             return self.raw.clone();
         }
         let (at, length) = crate::sample::block(0);
-        let first = self.content.blocks.first().filter(|hash| **hash != crate::sample::UNSEEN).map(|hash| Sample { at, length, hash: *hash });
+        let first = self
+            .content
+            .blocks
+            .first()
+            .filter(|hash| **hash != crate::sample::UNSEEN)
+            .map(|hash| Sample { at, length, hash: *hash });
         first.into_iter().chain(self.content.anchor).collect()
     }
 

@@ -183,8 +183,14 @@ impl Ledger {
 
     /// Whoever runs tallyd wants what was given up to be tried again.
     pub fn retry(&mut self, now: Duration) {
-        let ids: Vec<u64> =
-            self.logs.iter().filter(|(_, log)| !log.gone && !log.deleted && (!log.quarantine.is_empty() || log.damage.is_some())).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = self
+            .logs
+            .iter()
+            .filter(|(_, log)| {
+                !log.gone && !log.deleted && (!log.quarantine.is_empty() || log.damage.is_some())
+            })
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             self.logs.get_mut(&id).into_iter().for_each(Log::begin_again);
             self.void(id);

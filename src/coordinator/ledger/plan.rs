@@ -71,7 +71,9 @@ impl Ledger {
         // A time stamp of the future says nothing, one of the past may have been set by hand.
         let past = |moment: Duration| if moment <= now { moment } else { Duration::ZERO };
         let quiet = now - past(log.seen).max(past(log.changed));
-        let is_final = log.format.is_some() || quiet >= self.policy.final_after || (log.rotated && quiet >= ROTATED_AFTER);
+        let is_final = log.format.is_some()
+            || quiet >= self.policy.final_after
+            || (log.rotated && quiet >= ROTATED_AFTER);
         if log.is_final != is_final {
             log.is_final = is_final;
             self.changed.insert(id);
@@ -112,11 +114,15 @@ impl Ledger {
         let mut given_up = Vec::new();
         let is_stream = log.format.is_some();
         let cut = range.cut(if is_stream { range.len() } else { self.policy.range_bytes });
-        let todo: VecDeque<Work> = cut.flat_map(|range| set_apart(range, is_stream, log.file, &mut self.suspects, &mut given_up)).collect();
+        let todo: VecDeque<Work> = cut
+            .flat_map(|range| set_apart(range, is_stream, log.file, &mut self.suspects, &mut given_up))
+            .collect();
         let struck = todo.iter().any(|work| work.strikes > 0 || work.kills > 0);
         self.plans += 1;
-        let (serial, last) = (self.plans, if is_final || log.ends_as_before() { LastLine::Count } else { LastLine::Hold });
-        log.plan = Some(Plan { serial, to: range.to(), last, todo, next: range.from(), waiting: BTreeMap::new() });
+        let (serial, last) =
+            (self.plans, if is_final || log.ends_as_before() { LastLine::Count } else { LastLine::Hold });
+        log.plan =
+            Some(Plan { serial, to: range.to(), last, todo, next: range.from(), waiting: BTreeMap::new() });
         if struck {
             self.struck.insert(id);
         }
@@ -174,7 +180,8 @@ impl Ledger {
             self.events.push(Event::Recounted(id));
         }
         self.alike.insert(id, &log.content.blocks);
-        (log.unterminated, log.unreadable, log.damage) = (log.unterminated | done.unterminated, None, done.damage);
+        (log.unterminated, log.unreadable, log.damage) =
+            (log.unterminated | done.unterminated, None, done.damage);
         log.held_at = done.held.then(|| done.tail.reach());
         if log.format.is_some() {
             if let Some((sample, known)) = log.probed.iter_mut().find(|(_, known)| !known) {

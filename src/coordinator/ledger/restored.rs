@@ -22,21 +22,31 @@ impl Ledger {
 
     /// All logs were taken over from the store. What counted within another log may still have been there, if the earlier life ended just then.
     pub fn restored(&mut self) {
-        let pairs = self.logs.iter().flat_map(|(id, log)| log.absorbed.iter().map(move |(inner, to)| (*inner, *to, *id)));
+        let pairs = self
+            .logs
+            .iter()
+            .flat_map(|(id, log)| log.absorbed.iter().map(move |(inner, to)| (*inner, *to, *id)));
         let pairs: Vec<(u64, u64, u64)> = pairs.collect();
         for (inner, to, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
             // It may have gone its own way since, and its id may be another log's by now.
-            if one.deleted || one.content.to > to.min(two.content.to) || one.content.begins(&two.content) == Shown::Other {
+            if one.deleted
+                || one.content.to > to.min(two.content.to)
+                || one.content.begins(&two.content) == Shown::Other
+            {
                 continue;
             }
             self.restore_within(inner, outer);
         }
         // What could not be read from the store in an earlier life was counted again if it was there: of the same content there may be two logs.
         let mut same: HashMap<_, Vec<u64>> = HashMap::new();
-        for (id, log) in self.logs.iter().filter(|(_, log)| log.is_counted() && !log.deleted && log.within.is_none()) {
+        for (id, log) in
+            self.logs.iter().filter(|(_, log)| log.is_counted() && !log.deleted && log.within.is_none())
+        {
             let anchor = log.content.anchor.map(|anchor| (anchor.at, anchor.length, anchor.hash));
-            same.entry((log.folder.clone(), log.content.to, anchor, log.content.blocks.clone())).or_default().push(*id);
+            same.entry((log.folder.clone(), log.content.to, anchor, log.content.blocks.clone()))
+                .or_default()
+                .push(*id);
         }
         for mut ids in same.into_values().filter(|ids| ids.len() > 1) {
             ids.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.gone));
@@ -61,15 +71,28 @@ impl Ledger {
     /// died of something else, for it does not touch the bytes.
     pub fn suspect(&mut self, ranges: Vec<Suspect>, alone: bool) {
         let kills = |suspect: &Suspect| suspect.kills.saturating_add((suspect.flying && !alone).into());
-        self.suspects = ranges.into_iter().map(|suspect| Suspect { kills: kills(&suspect), ..suspect }).collect();
+        self.suspects =
+            ranges.into_iter().map(|suspect| Suspect { kills: kills(&suspect), ..suspect }).collect();
     }
 
     /// What a successor must know: the ranges in flight, and those that wait and are known to be dangerous.
     pub fn suspects(&self) -> impl Iterator<Item = Suspect> {
-        let suspect = |log: &Log, work: Work, flying| Suspect { file: log.file, range: work.range, strikes: work.strikes, kills: work.kills, flying };
+        let suspect = |log: &Log, work: Work, flying| Suspect {
+            file: log.file,
+            range: work.range,
+            strikes: work.strikes,
+            kills: work.kills,
+            flying,
+        };
         // A compressed log takes long, so whoever kills the daemon hits it often: that says nothing of it.
-        let flights = self.flights.values().filter_map(move |flight| Some(suspect(self.logs.get(&flight.log)?, flight.work, !flight.stream)));
-        let waiting = self.struck.iter().filter_map(|id| self.logs.get(id)).filter_map(|log| Some((log, log.plan.as_ref()?)));
+        let flights = self.flights.values().filter_map(move |flight| {
+            Some(suspect(self.logs.get(&flight.log)?, flight.work, !flight.stream))
+        });
+        let waiting = self
+            .struck
+            .iter()
+            .filter_map(|id| self.logs.get(id))
+            .filter_map(|log| Some((log, log.plan.as_ref()?)));
         flights.chain(waiting.flat_map(move |(log, plan)| {
             let struck = plan.todo.iter().filter(|work| work.strikes > 0 || work.kills > 0);
             struck.map(move |work| suspect(log, *work, false))

@@ -29,11 +29,15 @@ impl Ledger {
     /// The folders were looked at, at the time `now`.
     pub fn see(&mut self, view: View<'_>, now: Duration, look: &mut impl Look) {
         let mut names: Names<'_> = BTreeMap::new();
-        view.found.values().for_each(|found| names.entry((found.folder, found.file)).or_default().push(found));
+        view.found
+            .values()
+            .for_each(|found| names.entry((found.folder, found.file)).or_default().push(found));
         self.missing = false;
         let (mut owned, mut lost) = (HashMap::new(), Vec::new());
-        let taken: HashSet<(usize, &[u8])> = view.found.values().map(|found| (found.folder, &found.name[..])).collect();
-        let folders: HashMap<Vec<u8>, usize> = self.policy.folders.iter().enumerate().map(|(at, folder)| (folder.clone(), at)).collect();
+        let taken: HashSet<(usize, &[u8])> =
+            view.found.values().map(|found| (found.folder, &found.name[..])).collect();
+        let folders: HashMap<Vec<u8>, usize> =
+            self.policy.folders.iter().enumerate().map(|(at, folder)| (folder.clone(), at)).collect();
         let present: Vec<u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, _)| *id).collect();
         for id in present {
             let Some(log) = self.logs.get(&id) else { continue };
@@ -112,20 +116,26 @@ impl Ledger {
         }
         let place = Place { path: found.path.clone(), file: found.file };
         // What cannot be looked at now is looked at before more of it is counted.
-        let unless_moved = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Err(error) } else { Ok(true) };
+        let unless_moved =
+            |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Err(error) } else { Ok(true) };
         if log.format.is_some() {
-            let mut holds = |raw: &Sample| look.sample(&place, raw.at, raw.length).map(|now| now == Some(*raw)).or_else(unless_moved);
-            return Ok(log.size == found.size && log.raw.iter().try_fold(true, |all, raw| Ok::<_, io::Error>(all && holds(raw)?))?);
+            let mut holds = |raw: &Sample| {
+                look.sample(&place, raw.at, raw.length).map(|now| now == Some(*raw)).or_else(unless_moved)
+            };
+            return Ok(log.size == found.size
+                && log.raw.iter().try_fold(true, |all, raw| Ok::<_, io::Error>(all && holds(raw)?))?);
         }
         // So is what grew; but if a half line was counted, nothing more is: it would be counted again.
         let grew = log.name == found.name && found.size > log.size && !log.doubted && !log.unterminated;
-        Ok(found.size >= log.content.to && (grew || log.content.begins_file(&place, found.size, false, look).or_else(unless_moved)?))
+        Ok(found.size >= log.content.to
+            && (grew || log.content.begins_file(&place, found.size, false, look).or_else(unless_moved)?))
     }
 
     /// A log is there, perhaps under another name.
     fn see_again(&mut self, id: u64, found: &Found, names: &[&Found], now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let links: Vec<Vec<u8>> = names.iter().filter(|link| link.name != found.name).map(|link| link.name.clone()).collect();
+        let links: Vec<Vec<u8>> =
+            names.iter().filter(|link| link.name != found.name).map(|link| link.name.clone()).collect();
         if log.links != links || log.missed || log.doubted || log.closed != found.closed {
             self.changed.insert(id);
         }
@@ -213,7 +223,8 @@ impl Ledger {
             // The half line behind that will never be a line.
             log.size = log.content.to;
         }
-        (log.gone, log.missed, log.doubted, log.unreadable, log.plan, log.held_at) = (true, false, false, None, None, None);
+        (log.gone, log.missed, log.doubted, log.unreadable, log.plan, log.held_at) =
+            (true, false, false, None, None, None);
         log.links.clear();
         self.changed.insert(id);
         if !log.is_counted() || log.within.is_some() {
@@ -248,7 +259,13 @@ impl Ledger {
         let Some(copy) = self.logs.get(&id) else { return };
         let (to, name, path, file) = (copy.content.to, copy.name.clone(), copy.path.clone(), copy.file);
         let Some(outer) = copy.within else { return };
-        let Some(log) = self.logs.get_mut(&outer).filter(|log| (log.missed || log.gone) && log.content.to == to && log.name != name) else { return };
+        let Some(log) = self
+            .logs
+            .get_mut(&outer)
+            .filter(|log| (log.missed || log.gone) && log.content.to == to && log.name != name)
+        else {
+            return;
+        };
         (log.day, log.name, log.path, log.file) = (day_of_name(&name), name, path, file);
         log.successors.clear();
         self.changed.insert(outer);

@@ -40,8 +40,14 @@ impl Ledger {
     /// Under a name with a date, new content replaces what the name held before, once there is a whole line of it. Under a name without one, the old lines
     /// were counted and stay, unless the new content was uploaded to replace them.
     pub(super) fn replace(&mut self, id: u64) {
-        let Some(log) = self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.replaceable.is_empty()) else { return };
-        let is_name = |other: &Log| other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name));
+        let Some(log) =
+            self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.replaceable.is_empty())
+        else {
+            return;
+        };
+        let is_name = |other: &Log| {
+            other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name))
+        };
         let is_meant = |other: &Log| other.day.is_some() || other.successors.contains(&log.file);
         let before = |id: &u64| self.logs.get(id).is_some_and(|other| is_name(other) && is_meant(other));
         let replaced: Vec<u64> = self.replaceable.iter().copied().filter(before).collect();

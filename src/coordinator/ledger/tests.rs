@@ -64,7 +64,11 @@ fn log<'a>(world: &'a World, name: &str) -> (u64, &'a Log) {
 
 /// The logs by name, and what they are.
 fn states(world: &World) -> Vec<(String, LogState)> {
-    let mut states: Vec<_> = world.ledger.logs().map(|(_, log)| (String::from_utf8(log.name.clone()).unwrap(), log.state())).collect();
+    let mut states: Vec<_> = world
+        .ledger
+        .logs()
+        .map(|(_, log)| (String::from_utf8(log.name.clone()).unwrap(), log.state()))
+        .collect();
     states.sort_by(|one, two| one.0.cmp(&two.0));
     states
 }
@@ -96,7 +100,10 @@ fn a_log_is_cut_into_ranges_and_counted_once() {
         world.answer(jobs[number].number);
     }
     // The half line at its end waits.
-    assert_eq!((only(&world).pending(), only(&world).state(), only(&world).is_complete()), (0, LogState::Live, true));
+    assert_eq!(
+        (only(&world).pending(), only(&world).state(), only(&world).is_complete()),
+        (0, LogState::Live, true)
+    );
     check_days(&world, &[(1, 20)]);
     world.see();
     assert!(world.dispatch().is_none());
@@ -125,7 +132,11 @@ fn tails_come_first_then_the_newest_days() {
     }
     world.write("old.log", of(1, 96));
     world.see();
-    let order: Vec<String> = world.dispatch_all().iter().map(|job| String::from_utf8(world.ledger.log(job.log).unwrap().name.clone()).unwrap()).collect();
+    let order: Vec<String> = world
+        .dispatch_all()
+        .iter()
+        .map(|job| String::from_utf8(world.ledger.log(job.log).unwrap().name.clone()).unwrap())
+        .collect();
     assert_eq!(order, ["old.log", "20210302.log", "20210301.log", "x.log"]);
 }
 
@@ -253,7 +264,10 @@ fn a_log_that_is_shorter_than_what_was_counted_is_another_one() {
     world.settle();
     check_days(&world, &[(1, 10), (3, 2), (4, 2)]);
     let gone = ("access.log".to_owned(), LogState::Gone);
-    assert_eq!(states(&world), [("20210322.log".to_owned(), LogState::Live), gone, ("access.log".to_owned(), LogState::Live)]);
+    assert_eq!(
+        states(&world),
+        [("20210322.log".to_owned(), LogState::Live), gone, ("access.log".to_owned(), LogState::Live)]
+    );
 }
 
 #[test]
@@ -330,7 +344,10 @@ fn a_log_that_went_before_it_was_counted_is_not_complete() {
     world.see();
     world.remove("a");
     world.see_twice();
-    assert_eq!((only(&world).state(), only(&world).is_complete(), only(&world).pending()), (LogState::Gone, false, 0));
+    assert_eq!(
+        (only(&world).state(), only(&world).is_complete(), only(&world).pending()),
+        (LogState::Gone, false, 0)
+    );
 }
 
 #[test]
@@ -376,7 +393,10 @@ fn an_inode_that_is_used_again_is_another_log() {
             }
             world.create_as(inode, "access.log", of(2, bytes));
             world.settle();
-            assert_eq!(states(&world), [("access.log".to_owned(), LogState::Live), ("access.log.1".to_owned(), LogState::Gone)]);
+            assert_eq!(
+                states(&world),
+                [("access.log".to_owned(), LogState::Live), ("access.log.1".to_owned(), LogState::Gone)]
+            );
             check_days(&world, &[(1, 4), (2, bytes as usize / 16)]);
         }
     }

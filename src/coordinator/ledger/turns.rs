@@ -46,7 +46,9 @@ mod tests {
     /// Seed 10199 of the ledger's model: under its old day it waited on, was given out, could not be opened, and was given out again, for ever.
     #[test]
     fn a_log_that_has_another_day_waits_in_one_place() {
-        let log = |name: &[u8]| Log::counted(Vec::new(), name.to_vec(), (1, 1), None, 10, Duration::ZERO, Content::default());
+        let log = |name: &[u8]| {
+            Log::counted(Vec::new(), name.to_vec(), (1, 1), None, 10, Duration::ZERO, Content::default())
+        };
         let mut turns = Turns::default();
         turns.insert(1, &log(b"20210322.log"));
         turns.insert(2, &log(b"20210323.log"));

@@ -3,12 +3,18 @@ use globset::Glob;
 use std::os::unix::fs::symlink;
 
 fn scope(folders: &[&str], recursive: bool) -> Scope {
-    Scope { folders: folders.iter().map(PathBuf::from).collect(), recursive, include: GlobSet::empty(), exclude: GlobSet::empty() }
+    Scope {
+        folders: folders.iter().map(PathBuf::from).collect(),
+        recursive,
+        include: GlobSet::empty(),
+        exclude: GlobSet::empty(),
+    }
 }
 
 fn look(scope: &Scope) -> (Contents, Option<io::Error>) {
     let (mut contents, prefixes) = (Contents::default(), scope.prefixes());
-    let trouble = Look::new(scope, &prefixes[0], 0).walk(Vec::new(), &mut contents, &mut Vec::new(), |_, _| ());
+    let trouble =
+        Look::new(scope, &prefixes[0], 0).walk(Vec::new(), &mut contents, &mut Vec::new(), |_, _| ());
     contents.settle();
     (contents, trouble)
 }
@@ -27,7 +33,11 @@ fn temporary(name: &str) -> PathBuf {
 #[test]
 fn folders_of_one_name_are_told_apart() {
     let check = |folders: &[&str], recursive: bool, want: &[&str]| {
-        let found: Vec<String> = scope(folders, recursive).prefixes().into_iter().map(|prefix| String::from_utf8(prefix).unwrap()).collect();
+        let found: Vec<String> = scope(folders, recursive)
+            .prefixes()
+            .into_iter()
+            .map(|prefix| String::from_utf8(prefix).unwrap())
+            .collect();
         assert_eq!(found, want, "{folders:?}");
     };
     check(&["/srv/a/logs"], false, &[""]);
@@ -56,7 +66,11 @@ fn only_regular_files_are_logs() {
     assert!(trouble.is_none());
     assert_eq!(names(&contents), ["a.log", "b.log", "inside.log"]);
     assert_eq!(contents.found[&b"a.log"[..]].file, contents.found[&b"inside.log"[..]].file);
-    let reasons: Vec<_> = contents.skipped.iter().map(|skipped| (str::from_utf8(&skipped.name).unwrap(), skipped.reason)).collect();
+    let reasons: Vec<_> = contents
+        .skipped
+        .iter()
+        .map(|skipped| (str::from_utf8(&skipped.name).unwrap(), skipped.reason))
+        .collect();
     let wants = [
         (".hidden.log", Skip::Hidden),
         ("dangling.log", Skip::LinkNowhere),
@@ -94,7 +108,8 @@ fn subfolders_are_looked_into_if_asked_for() {
 
 #[test]
 fn patterns_take_and_leave() {
-    let set = |patterns: &[&str]| GlobSet::new(patterns.iter().map(|pattern| Glob::new(pattern).unwrap())).unwrap();
+    let set =
+        |patterns: &[&str]| GlobSet::new(patterns.iter().map(|pattern| Glob::new(pattern).unwrap())).unwrap();
     let folder = temporary("patterns");
     for sub in ["old", "new"] {
         fs::create_dir_all(folder.join(sub)).unwrap();
@@ -108,7 +123,10 @@ fn patterns_take_and_leave() {
     let exclude = look(&Scope { exclude: set(&["old", "**/b*"]), ..all.clone() }).0;
     let both = look(&Scope { include: set(&["**/b.*"]), exclude: set(&["**/*.txt"]), ..all }).0;
     fs::remove_dir_all(&folder).unwrap();
-    assert_eq!(include.found.keys().collect::<Vec<_>>(), [&b"b.log"[..], b"new/a.log", b"old/a.log", b"\xff.log"]);
+    assert_eq!(
+        include.found.keys().collect::<Vec<_>>(),
+        [&b"b.log"[..], b"new/a.log", b"old/a.log", b"\xff.log"]
+    );
     assert_eq!(exclude.found.keys().collect::<Vec<_>>(), [&b"new/a.log"[..], b"\xff.log"]);
     assert_eq!(names(&both), ["b.log"]);
     assert!(exclude.skipped.iter().all(|skipped| skipped.reason == Skip::Pattern));
@@ -130,7 +148,11 @@ fn a_folder_that_cannot_be_read_is_a_trouble() {
 fn what_is_left_out_has_a_limit() {
     let mut contents = Contents::default();
     for number in (0..SKIPPED_MAX + 5).rev() {
-        contents.skipped.push(Skipped { name: format!("{number:09}").into(), path: PathBuf::new(), reason: Skip::Hidden });
+        contents.skipped.push(Skipped {
+            name: format!("{number:09}").into(),
+            path: PathBuf::new(),
+            reason: Skip::Hidden,
+        });
     }
     contents.settle();
     assert_eq!((contents.skipped.len(), contents.skipped_more), (SKIPPED_MAX, 5));

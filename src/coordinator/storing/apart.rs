@@ -82,7 +82,15 @@ impl ApartDays {
     /// None that is known yet.
     pub fn new() -> ApartDays {
         let now = Instant::now();
-        ApartDays { days: BTreeMap::new(), calm: now, beyond: BTreeMap::new(), seen: now, asked: BTreeMap::new(), unread: false, ask_after: now }
+        ApartDays {
+            days: BTreeMap::new(),
+            calm: now,
+            beyond: BTreeMap::new(),
+            seen: now,
+            asked: BTreeMap::new(),
+            unread: false,
+            ask_after: now,
+        }
     }
 
     /// Could days not be counted because something stored cannot be read?
@@ -111,7 +119,8 @@ impl ApartDays {
         let rest = if busy { LONG_QUIET } else { QUIET };
         let before = std::mem::take(&mut self.days);
         for Apart { day, changed, clients } in apart {
-            let mut watched = before.get(&day).copied().unwrap_or(Watched { changed, quiet: now, apart: now });
+            let mut watched =
+                before.get(&day).copied().unwrap_or(Watched { changed, quiet: now, apart: now });
             watched.follow(changed, now);
             self.days.insert(day, watched);
             if self.asked.contains_key(&day) {
@@ -148,7 +157,12 @@ impl ApartDays {
     }
 
     /// What the keeper is to do so that the first of these days are counted, if there is anything to count. Nothing while it is at others.
-    pub fn ask(&mut self, days: &mut BTreeSet<Option<Day>>, sums: &Sums, partial_of: impl Fn(u64) -> PathBuf) -> Option<Task> {
+    pub fn ask(
+        &mut self,
+        days: &mut BTreeSet<Option<Day>>,
+        sums: &Sums,
+        partial_of: impl Fn(u64) -> PathBuf,
+    ) -> Option<Task> {
         if !self.asked.is_empty() {
             return None;
         }
@@ -164,7 +178,12 @@ impl ApartDays {
                 match there {
                     Some(there) => present.push((day, there)),
                     None => {
-                        let wanted = wanted.entry(log).or_insert_with(|| Wanted { log, path: partial_of(log), days: Vec::new(), clients: 0 });
+                        let wanted = wanted.entry(log).or_insert_with(|| Wanted {
+                            log,
+                            path: partial_of(log),
+                            days: Vec::new(),
+                            clients: 0,
+                        });
                         wanted.days.push(WantedDay { day: part, reported: day, sizes });
                         wanted.clients += more;
                     }

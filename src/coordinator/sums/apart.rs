@@ -50,12 +50,18 @@ impl Sums {
     pub fn apart(&mut self) -> Vec<Apart> {
         let (days, logs) = (&self.days, &self.logs);
         let look = |day: &Option<Day>| {
-            let sum = days.get(day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
+            let sum = days.get(day).filter(|sum| {
+                sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none()
+            })?;
             let parts = sum.parts.iter().filter_map(|(log, part)| logs.get(log)?.parts.get(part));
             if parts.clone().any(|part| part.is_removed()) {
                 return None;
             }
-            Some(Apart { day: *day, changed: sum.changed, clients: parts.map(|part| part.totals.unique_clients()).sum() })
+            Some(Apart {
+                day: *day,
+                changed: sum.changed,
+                clients: parts.map(|part| part.totals.unique_clients()).sum(),
+            })
         };
         let apart: Vec<Apart> = self.apart.iter().filter_map(look).collect();
         self.apart = apart.iter().map(|apart| apart.day).collect();
@@ -79,7 +85,8 @@ impl Sums {
     /// Makes the union of a day that is apart, from what is there; it lacks the absent parts until they are [filled in](Sums::fill).
     pub fn unite(&mut self, day: Option<Day>) {
         let Some(sum) = self.days.get_mut(&day) else { return };
-        let parts = || sum.parts.iter().filter_map(|key| Some((*key, self.logs.get(&key.0)?.parts.get(&key.1)?)));
+        let parts =
+            || sum.parts.iter().filter_map(|key| Some((*key, self.logs.get(&key.0)?.parts.get(&key.1)?)));
         sum.lacks = parts().filter(|(_, part)| part.clients.is_none()).map(|(key, _)| key).collect();
         sum.union.clients = Some(unite(parts().filter_map(|(_, part)| part.clients.as_deref())));
         // If it lacks nothing, that is all there is to it, and it can be told.
@@ -103,8 +110,11 @@ impl Sums {
 
     /// The days that have unions in memory and are not pinned, those first that did not change for longest.
     pub fn united(&self) -> Vec<Option<Day>> {
-        let mut days: Vec<(Moment, Option<Day>)> =
-            self.unpinned().filter(|(_, sum)| sum.union.clients.is_some()).map(|(day, sum)| (sum.changed, *day)).collect();
+        let mut days: Vec<(Moment, Option<Day>)> = self
+            .unpinned()
+            .filter(|(_, sum)| sum.union.clients.is_some())
+            .map(|(day, sum)| (sum.changed, *day))
+            .collect();
         days.sort_unstable();
         days.into_iter().map(|(_, day)| day).collect()
     }
@@ -112,7 +122,9 @@ impl Sums {
     /// The union of a day leaves the memory, unless it is about to get what it lacks. Says how many bytes that makes free.
     pub fn shed(&mut self, day: Option<Day>) -> usize {
         let pinned = self.pinned.contains(&day);
-        let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.is_empty() && !pinned) else { return 0 };
+        let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.is_empty() && !pinned) else {
+            return 0;
+        };
         let clients = sum.union.clients.take();
         sum.union.least = clients.as_ref().map_or(sum.union.least, Clients::sizes);
         clients.map_or(0, |clients| clients.memory())
@@ -157,9 +169,17 @@ impl Sums {
 
     /// The parts of a day that is apart, with how many clients each has, and these unless they are absent.
     pub fn parts_of_apart(&self, day: Option<Day>) -> Option<Vec<PartOfApart>> {
-        let sum = self.days.get(&day).filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
-        let part = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).filter(|part| !part.is_removed());
-        sum.parts.iter().map(|key| part(key).map(|part| (*key, part.totals.sizes(), part.clients.clone()))).collect()
+        let sum = self
+            .days
+            .get(&day)
+            .filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
+        let part = |key: &PartKey| {
+            self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).filter(|part| !part.is_removed())
+        };
+        sum.parts
+            .iter()
+            .map(|key| part(key).map(|part| (*key, part.totals.sizes(), part.clients.clone())))
+            .collect()
     }
 
     /// How many clients a day had when it changed last, if it was then.
@@ -176,7 +196,12 @@ impl Sums {
             return;
         }
         let Some(sum) = self.days.get_mut(&day) else { return };
-        let absent = |key: &PartKey| self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).is_none_or(|part| part.clients.is_none());
+        let absent = |key: &PartKey| {
+            self.logs
+                .get(&key.0)
+                .and_then(|sum| sum.parts.get(&key.1))
+                .is_none_or(|part| part.clients.is_none())
+        };
         // A union that lacks something is about to get it.
         if sum.lacks.is_empty() && sum.parts.iter().all(absent) {
             let clients = sum.union.clients.take();

@@ -13,9 +13,13 @@ impl Sums {
     }
 
     /// The days among those wanted that have clients which are not removed, with all their parts.
-    pub fn days_with_clients(&self, wanted: impl Fn(Option<Day>) -> bool) -> impl Iterator<Item = (Option<Day>, &BTreeSet<PartKey>)> {
+    pub fn days_with_clients(
+        &self,
+        wanted: impl Fn(Option<Day>) -> bool,
+    ) -> impl Iterator<Item = (Option<Day>, &BTreeSet<PartKey>)> {
         let days = self.days.iter().filter(move |(day, _)| wanted(**day));
-        days.filter(|(_, sum)| sum.parts.iter().any(|key| !self.is_removed(*key))).map(|(day, sum)| (*day, &sum.parts))
+        days.filter(|(_, sum)| sum.parts.iter().any(|key| !self.is_removed(*key)))
+            .map(|(day, sum)| (*day, &sum.parts))
     }
 
     /// Has a day clients that are not removed?
@@ -71,7 +75,11 @@ impl LogSum {
     pub(super) fn remove_as(&mut self, before: &LogSum) {
         let sizes = self.totals().sizes();
         for (day, part) in &mut self.parts {
-            if let Some(before) = before.parts.get(day).filter(|before| before.removal.is_some() && before.totals == part.totals) {
+            if let Some(before) = before
+                .parts
+                .get(day)
+                .filter(|before| before.removal.is_some() && before.totals == part.totals)
+            {
                 part.removal = before.removal;
             }
             if part.is_removed() {

@@ -21,8 +21,16 @@ fn add(sums: &mut Sums, log: u64, name_day: Option<Day>, bytes: &[u8]) {
     let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold, stream: None };
     let head = Sample { at: 0, length: 1, hash: 0 };
     let tail = Sample { at: range.to() - 1, ..head };
-    let counted =
-        Counted { tally: tally(bytes, Rules::default()), end: range.to(), held: false, unterminated: false, head, tail, blocks: (0, Vec::new()), probe: None };
+    let counted = Counted {
+        tally: tally(bytes, Rules::default()),
+        end: range.to(),
+        held: false,
+        unterminated: false,
+        head,
+        tail,
+        blocks: (0, Vec::new()),
+        probe: None,
+    };
     let result = encode(&job, &counted, None);
     sums.add(log, name_day, &ResultView::check(&result, &job).unwrap());
     sums.set_counts(log, true);
@@ -63,10 +71,26 @@ fn growing_removing_and_renaming_give_what_counting_afresh_gives() {
     add(&mut sums, 1, None, LOGS[2]);
     numbers(&mut sums);
     add(&mut sums, 3, None, LOGS[2]);
-    assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, day(22), LOGS[1]), (1, None, LOGS[0]), (1, None, LOGS[2]), (3, None, LOGS[2])])));
+    assert_eq!(
+        numbers(&mut sums),
+        numbers(&mut fresh(&[
+            (2, day(22), LOGS[1]),
+            (1, None, LOGS[0]),
+            (1, None, LOGS[2]),
+            (3, None, LOGS[2])
+        ]))
+    );
     sums.rename(1, day(24));
     sums.rename(2, None);
-    assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(1, day(24), LOGS[0]), (1, day(24), LOGS[2]), (2, None, LOGS[1]), (3, None, LOGS[2])])));
+    assert_eq!(
+        numbers(&mut sums),
+        numbers(&mut fresh(&[
+            (1, day(24), LOGS[0]),
+            (1, day(24), LOGS[2]),
+            (2, None, LOGS[1]),
+            (3, None, LOGS[2])
+        ]))
+    );
     sums.remove(3);
     sums.remove(1);
     assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, None, LOGS[1])])));
@@ -100,8 +124,13 @@ fn days_without_room_are_apart_and_then_right() {
         let want = numbers(&mut fresh(&all[..count]));
         for (day, want) in [None, day(22), day(23), day(24)].into_iter().zip(want) {
             let got = sums.day(day).map(|day| (day.totals, day.files, day.whole));
-            let least = |(got, _, _): (Totals, u64, bool)| got.unique_clients() <= want.unwrap().0.unique_clients();
-            assert!(got.is_none_or(least) && got.map(|(got, files, _)| (got.requests(), files)) == want.map(|(want, files)| (want.requests(), files)));
+            let least =
+                |(got, _, _): (Totals, u64, bool)| got.unique_clients() <= want.unwrap().0.unique_clients();
+            assert!(
+                got.is_none_or(least)
+                    && got.map(|(got, files, _)| (got.requests(), files))
+                        == want.map(|(want, files)| (want.requests(), files))
+            );
             assert!(got.is_none_or(|(got, files, whole)| !whole || want == Some((got, files))));
         }
         let apart = sums.apart();
@@ -135,7 +164,9 @@ fn a_log_fits_in_another_one_only_if_its_clients_are_there() {
     let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1])]);
     add(&mut sums, 3, None, LOGS[0]);
     add(&mut sums, 3, None, LOGS[2]);
-    let fits = |sums: &Sums| [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer, true));
+    let fits = |sums: &Sums| {
+        [(1, 3), (3, 1), (2, 1), (1, 2), (2, 3)].map(|(inner, outer)| sums.fits(inner, outer, true))
+    };
     assert_eq!(fits(&sums), [true, false, false, false, false]);
     // By requests, hours and bytes alone, what has as many clients of other names may fit.
     assert!(sums.fits(1, 3, false) && !sums.fits(3, 1, false));
@@ -169,10 +200,14 @@ fn what_is_absent_is_in_the_numbers_all_the_same() {
     let DayNumbers { totals, whole, .. } = sums.day(day(22)).unwrap();
     assert_eq!((totals.requests(), totals.unique_clients(), whole), (4, 3, false));
     numbers(&mut sums);
-    assert_eq!(sums.apart().iter().map(|apart| (apart.day, apart.clients)).collect::<Vec<_>>(), [(day(22), 4), (day(23), 2)]);
+    assert_eq!(
+        sums.apart().iter().map(|apart| (apart.day, apart.clients)).collect::<Vec<_>>(),
+        [(day(22), 4), (day(23), 2)]
+    );
     sums.apart().iter().for_each(|apart| sums.unite(apart.day));
     for (log, part) in sums.wants().collect::<Vec<_>>() {
-        let (_, clients) = clients_of(LOGS[log as usize - 1]).into_iter().find(|(day, _)| *day == part).unwrap();
+        let (_, clients) =
+            clients_of(LOGS[log as usize - 1]).into_iter().find(|(day, _)| *day == part).unwrap();
         sums.fill((log, part), &clients).unwrap();
     }
     assert_eq!((numbers(&mut sums), sums.wants().count()), (want, 0));
@@ -185,7 +220,10 @@ fn what_is_absent_is_in_the_numbers_all_the_same() {
     assert_eq!(numbers(&mut sums), numbers(&mut fresh(&more)));
     // It becomes another log's.
     sums.take_over(1, 2, day(24));
-    assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[(2, day(24), LOGS[0]), (2, day(24), LOGS[2]), all[2]])));
+    assert_eq!(
+        numbers(&mut sums),
+        numbers(&mut fresh(&[(2, day(24), LOGS[0]), (2, day(24), LOGS[2]), all[2]]))
+    );
     sums.set_counts(2, false);
     assert_eq!(numbers(&mut sums), numbers(&mut fresh(&[all[2]])));
 }

@@ -28,7 +28,8 @@ impl Case {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("logs")).unwrap();
         let exclude = GlobSet::new([Glob::new("**/*.no").unwrap()]).unwrap();
-        let scope = Scope { folders: vec![folder.join("logs")], recursive, include: GlobSet::empty(), exclude };
+        let scope =
+            Scope { folders: vec![folder.join("logs")], recursive, include: GlobSet::empty(), exclude };
         let mut watcher = Watcher::with_limit(scope, use_inotify, watches_max);
         watcher.scan();
         Case { folder, watcher }
@@ -39,11 +40,22 @@ impl Case {
     }
 
     fn write(&self, name: &str, text: &str) {
-        OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap().write_all(text.as_bytes()).unwrap();
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path(name))
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     }
 
     fn seen(&self) -> Vec<(String, u64)> {
-        self.watcher.contents().found.iter().map(|(name, found)| (String::from_utf8_lossy(name).into_owned(), found.size)).collect()
+        self.watcher
+            .contents()
+            .found
+            .iter()
+            .map(|(name, found)| (String::from_utf8_lossy(name).into_owned(), found.size))
+            .collect()
     }
 
     fn found(&self, name: &str) -> Option<&Found> {
@@ -67,7 +79,9 @@ impl Case {
     fn check_truth(&self) {
         let mut other = Watcher::new(self.watcher.scope.clone(), false);
         other.scan();
-        let plain = |contents: &Contents| -> Vec<Found> { contents.found.values().map(|found| Found { closed: false, ..found.clone() }).collect() };
+        let plain = |contents: &Contents| -> Vec<Found> {
+            contents.found.values().map(|found| Found { closed: false, ..found.clone() }).collect()
+        };
         let (known, true_now) = (plain(self.watcher.contents()), plain(other.contents()));
         assert_eq!(known.len(), true_now.len());
         for (known, true_now) in known.iter().zip(&true_now) {
@@ -114,13 +128,18 @@ fn events_tell_what_happens_to_a_log() {
     case.until("touched", |case| case.found("a.log.1").unwrap().changed == Duration::from_secs(5));
     drop(writer);
     fs::rename(case.path("a.log.1"), case.path("a.log.tmp")).unwrap();
-    case.until("left out", |case| case.seen().is_empty() && case.watcher.contents().skipped[0].reason == Skip::Temporary);
+    case.until("left out", |case| {
+        case.seen().is_empty() && case.watcher.contents().skipped[0].reason == Skip::Temporary
+    });
     fs::remove_file(case.path("a.log.tmp")).unwrap();
     case.until("removed", |case| case.watcher.contents().skipped.is_empty());
     case.write("b.no", "x");
     fs::create_dir(case.path("sub")).unwrap();
     case.until("left out", |case| case.watcher.contents().skipped.len() == 2);
-    assert_eq!(case.watcher.contents().skipped.iter().map(|skipped| skipped.reason).collect::<Vec<_>>(), [Skip::Pattern, Skip::Folder]);
+    assert_eq!(
+        case.watcher.contents().skipped.iter().map(|skipped| skipped.reason).collect::<Vec<_>>(),
+        [Skip::Pattern, Skip::Folder]
+    );
 }
 
 #[test]
@@ -155,7 +174,10 @@ fn all_names_of_a_file_grow_together() {
         case.until(name, |case| case.seen().iter().all(|(_, found)| *found == size));
     }
     fs::remove_file(case.path("a.log")).unwrap();
-    case.until("dangling", |case| case.seen() == [("hard.log".to_owned(), 12)] && case.watcher.contents().skipped[0].reason == Skip::LinkNowhere);
+    case.until("dangling", |case| {
+        case.seen() == [("hard.log".to_owned(), 12)]
+            && case.watcher.contents().skipped[0].reason == Skip::LinkNowhere
+    });
 }
 
 #[test]
@@ -172,7 +194,9 @@ fn subfolders_are_watched_as_they_come_and_go() {
     fs::rename(case.folder.join("outside"), case.path("one/in")).unwrap();
     case.until("moved in", |case| case.found("one/in/b.log").is_some());
     fs::rename(case.path("one"), case.path("won")).unwrap();
-    case.until("renamed", |case| case.found("one/in/b.log").is_none() && case.found("won/two/three/a.log").is_some());
+    case.until("renamed", |case| {
+        case.found("one/in/b.log").is_none() && case.found("won/two/three/a.log").is_some()
+    });
     case.write("won/in/b.log", "more");
     case.until("grown where it is now", |case| case.found("won/in/b.log").unwrap().size == 5);
     fs::rename(case.path("won/in"), case.folder.join("out")).unwrap();
@@ -215,7 +239,10 @@ fn a_folder_that_is_removed_and_made_again_is_watched_again() {
 fn an_empty_folder_on_another_file_system_was_unmounted() {
     let mut case = Case::new("unmounted");
     let elsewhere = Path::new("/dev/shm");
-    if fs::metadata(elsewhere).map(|about| about.dev()).ok() == fs::metadata(&case.folder).map(|about| about.dev()).ok() || !elsewhere.is_dir() {
+    if fs::metadata(elsewhere).map(|about| about.dev()).ok()
+        == fs::metadata(&case.folder).map(|about| about.dev()).ok()
+        || !elsewhere.is_dir()
+    {
         return;
     }
     let elsewhere = elsewhere.join(case.folder.file_name().unwrap());
@@ -225,7 +252,8 @@ fn an_empty_folder_on_another_file_system_was_unmounted() {
     fs::rename(case.path(""), case.folder.join("aside")).unwrap();
     symlink(&elsewhere, case.folder.join("logs")).unwrap();
     case.watcher.scan();
-    let trouble = case.watcher.contents().troubled.first().map(|(folder, error)| (*folder, error.to_string()));
+    let trouble =
+        case.watcher.contents().troubled.first().map(|(folder, error)| (*folder, error.to_string()));
     fs::write(elsewhere.join("b.log"), b"x").unwrap();
     case.watcher.scan();
     let (seen, untroubled) = (case.seen(), case.watcher.contents().troubled.is_empty());
@@ -276,7 +304,8 @@ fn without_inotify_looking_goes_on() {
 #[test]
 fn lost_events_are_told() {
     let mut case = Case::new("overflow");
-    let most: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    let most: usize =
+        fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
     let mut writers = ["a.log", "b.log"].map(|name| fs::File::create(case.path(name)).unwrap());
     // Equal events that follow each other are one.
     for at in 0..most + 10 {
@@ -336,7 +365,10 @@ fn many_logs_are_watched() {
         case.write(&format!("{at:05}.log"), "y");
     }
     let start = Instant::now();
-    case.until("all are there", |case| case.watcher.contents().found.values().filter(|found| found.size == 2 && found.closed).count() == 5_000);
+    case.until("all are there", |case| {
+        case.watcher.contents().found.values().filter(|found| found.size == 2 && found.closed).count()
+            == 5_000
+    });
     assert_eq!(case.watcher.contents().found.len(), 25_000);
     println!("5,000 changed logs at once, checked by a look: {:?}", start.elapsed());
 }

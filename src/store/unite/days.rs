@@ -70,7 +70,9 @@ pub fn unite_days(mut wanted: &[Wanted], present: &[(Option<Day>, Arc<Clients>)]
         for (day, parts) in &parts {
             unions.entry(*day).or_default().fold(parts, false);
         }
-        united.wrong.extend(chunk.iter().zip(decoded).filter_map(|(wanted, decoded)| Some((wanted.log, decoded.err()?))));
+        united.wrong.extend(
+            chunk.iter().zip(decoded).filter_map(|(wanted, decoded)| Some((wanted.log, decoded.err()?))),
+        );
         wanted = rest;
     }
     for (day, clients) in present {
@@ -94,7 +96,11 @@ fn decode(wanted: &Wanted) -> Result<Vec<Part>, Trouble> {
     let partial = Partial::open(File::open(&wanted.path)?)?;
     let decode = |wanted: &WantedDay| {
         let part = Part::decode(&partial, wanted.day)?;
-        if part.sizes() == wanted.sizes { Ok(part) } else { Err(Trouble::Damaged("the clients do not match the numbers")) }
+        if part.sizes() == wanted.sizes {
+            Ok(part)
+        } else {
+            Err(Trouble::Damaged("the clients do not match the numbers"))
+        }
     };
     wanted.days.iter().map(decode).collect()
 }

@@ -59,23 +59,30 @@ impl Union {
         let mut parts = parts.to_vec();
         parts.sort_by_key(|(day, _)| *day);
         let mut next = Union::default();
-        let v4: Vec<(Vec<u32>, Vec<Sum>)> = (0..256u32).into_par_iter().map(|first| self.fold_v4(&parts, first, with_requests)).collect();
+        let v4: Vec<(Vec<u32>, Vec<Sum>)> =
+            (0..256u32).into_par_iter().map(|first| self.fold_v4(&parts, first, with_requests)).collect();
         next.part.v4.reserve_exact(v4.iter().map(|(clients, _)| clients.len()).sum());
         for (clients, sums) in v4 {
             next.part.v4.extend_from_slice(&clients);
             next.take(&sums);
         }
         for kind in [Kind::Ipv6, Kind::Other] {
-            let all: Vec<&Part> = [&self.part].into_iter().chain(parts.iter().map(|(_, part)| *part)).collect();
+            let all: Vec<&Part> =
+                [&self.part].into_iter().chain(parts.iter().map(|(_, part)| *part)).collect();
             let bounds = stretches(&all, kind);
             let pieces: Vec<(Texts, Vec<Sum>)> = bounds
                 .par_iter()
                 .map(|bounds| {
                     let own = self.part.texts(kind);
-                    let mut rows: Vec<(&[u8], Sum)> = bounds.of(own).map(|at| (own.get(at), self.sum(kind, at))).collect();
+                    let mut rows: Vec<(&[u8], Sum)> =
+                        bounds.of(own).map(|at| (own.get(at), self.sum(kind, at))).collect();
                     for (day, part) in &parts {
                         let texts = part.texts(kind);
-                        rows.extend(bounds.of(texts).map(|at| (texts.get(at), Sum::of(*day, part.requests(kind, at)))));
+                        rows.extend(
+                            bounds
+                                .of(texts)
+                                .map(|at| (texts.get(at), Sum::of(*day, part.requests(kind, at)))),
+                        );
                     }
                     let mut texts = Texts::default();
                     let (clients, sums) = summed(rows);
@@ -100,7 +107,11 @@ impl Union {
     /// The clients with the most requests, as [`super::top`] says.
     pub fn top(&self, limit: usize) -> Vec<Top> {
         let mut best: Vec<(Reverse<u64>, Vec<u8>, u32)> = Vec::new();
-        for (kind, count) in [(Kind::Ipv4, self.part.v4.len()), (Kind::Ipv6, self.part.ipv6.ends.len()), (Kind::Other, self.part.other.ends.len())] {
+        for (kind, count) in [
+            (Kind::Ipv4, self.part.v4.len()),
+            (Kind::Ipv6, self.part.ipv6.ends.len()),
+            (Kind::Other, self.part.other.ends.len()),
+        ] {
             // Within a kind, clients stand in the order of their bytes.
             let mut places: Vec<(Reverse<u64>, usize)> = Vec::new();
             for at in 0..count {
@@ -112,21 +123,41 @@ impl Union {
             }
             places.sort_unstable();
             places.truncate(limit);
-            best.extend(places.into_iter().map(|(requests, at)| (requests, self.text(kind, at), self.sum(kind, at).days.count)));
+            best.extend(
+                places
+                    .into_iter()
+                    .map(|(requests, at)| (requests, self.text(kind, at), self.sum(kind, at).days.count)),
+            );
         }
         best.sort_unstable();
         best.truncate(limit);
-        best.into_iter().map(|(Reverse(requests), client, days)| Top { client, requests, days: days.into() }).collect()
+        best.into_iter()
+            .map(|(Reverse(requests), client, days)| Top { client, requests, days: days.into() })
+            .collect()
     }
 
     /// The clients whose first octet has this place, with those of the parts.
-    fn fold_v4(&self, parts: &[(Option<Day>, &Part)], first: u32, with_requests: bool) -> (Vec<u32>, Vec<Sum>) {
+    fn fold_v4(
+        &self,
+        parts: &[(Option<Day>, &Part)],
+        first: u32,
+        with_requests: bool,
+    ) -> (Vec<u32>, Vec<Sum>) {
         let (own_start, own) = self.part.stretch(first);
         if with_requests {
-            let mut rows: Vec<(u32, Sum)> = own.iter().enumerate().map(|(at, rank)| (*rank, self.sum(Kind::Ipv4, own_start + at))).collect();
+            let mut rows: Vec<(u32, Sum)> = own
+                .iter()
+                .enumerate()
+                .map(|(at, rank)| (*rank, self.sum(Kind::Ipv4, own_start + at)))
+                .collect();
             for (day, part) in parts {
                 let (start, stretch) = part.stretch(first);
-                rows.extend(stretch.iter().enumerate().map(|(at, rank)| (*rank, Sum::of(*day, part.requests(Kind::Ipv4, start + at)))));
+                rows.extend(
+                    stretch
+                        .iter()
+                        .enumerate()
+                        .map(|(at, rank)| (*rank, Sum::of(*day, part.requests(Kind::Ipv4, start + at)))),
+                );
             }
             return summed(rows);
         }
@@ -162,7 +193,10 @@ impl Union {
 
     fn sum(&self, kind: Kind, at: usize) -> Sum {
         let place = self.part.place(kind, at);
-        Sum { requests: self.part.requests(kind, at), days: self.days.get(place).copied().unwrap_or_default() }
+        Sum {
+            requests: self.part.requests(kind, at),
+            days: self.days.get(place).copied().unwrap_or_default(),
+        }
     }
 
     fn text(&self, kind: Kind, at: usize) -> Vec<u8> {

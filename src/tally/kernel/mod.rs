@@ -57,16 +57,25 @@ mod tests {
         fn run<K: Kernel>(self, kernel: K) {
             let block = self.0;
             let shown = block.escape_ascii().to_string();
-            let mask = block.iter().enumerate().fold(0u64, |mask, (at, byte)| mask | u64::from(*byte == b'\n') << at);
+            let mask = block
+                .iter()
+                .enumerate()
+                .fold(0u64, |mask, (at, byte)| mask | u64::from(*byte == b'\n') << at);
             assert_eq!(kernel.newlines(block), mask, "{shown}");
             let field = block.iter().position(|byte| *byte <= b' ' || *byte == b',').unwrap_or(64);
             assert_eq!(kernel.field(block), field, "{shown}");
             let text: &[u8; 16] = block.first_chunk().unwrap();
-            let ipv4 = crate::log::leading_ipv4(text).filter(|(_, length)| text.get(*length).is_some_and(|byte| !byte.is_ascii_digit() && *byte != b'.'));
+            let ipv4 = crate::log::leading_ipv4(text).filter(|(_, length)| {
+                text.get(*length).is_some_and(|byte| !byte.is_ascii_digit() && *byte != b'.')
+            });
             assert_eq!(kernel.ipv4(text), ipv4, "{shown}");
             let mut stamp = *b"[22/Mar/2021                ";
             stamp[12..].copy_from_slice(text);
-            assert_eq!(kernel.clock(text), crate::log::Stamp::parse(&stamp).map(|stamp| stamp.hour), "{shown}");
+            assert_eq!(
+                kernel.clock(text),
+                crate::log::Stamp::parse(&stamp).map(|stamp| stamp.hour),
+                "{shown}"
+            );
             let other: &[u8; 16] = block[16..].first_chunk().unwrap();
             assert_eq!(kernel.same(text, other), text == other, "{shown}");
             assert!(kernel.same(text, &text.clone()));
@@ -82,7 +91,9 @@ mod tests {
 
     #[test]
     fn addresses_of_every_shape() {
-        for octets in [[0, 1, 9, 10], [99, 100, 199, 200], [249, 250, 255, 0], [1, 22, 133, 4], [127, 0, 0, 1]] {
+        for octets in
+            [[0, 1, 9, 10], [99, 100, 199, 200], [249, 250, 255, 0], [1, 22, 133, 4], [127, 0, 0, 1]]
+        {
             for turn in 0..4 {
                 let [a, b, c, d] = std::array::from_fn(|at| octets[(at + turn) % 4]);
                 check(format!("{a}.{b}.{c}.{d} - - [").as_bytes());
@@ -106,8 +117,15 @@ mod tests {
 
     #[test]
     fn clocks_of_every_shape() {
-        for text in [":00:00:00 +0000]", ":23:59:60 -9999]", ":19:09:59 +0100]", ":29:00:00 +0000]", ":24:00:00 +0000]", ":23:60:00 +0000]", ":23:59:61 +0000]"]
-        {
+        for text in [
+            ":00:00:00 +0000]",
+            ":23:59:60 -9999]",
+            ":19:09:59 +0100]",
+            ":29:00:00 +0000]",
+            ":24:00:00 +0000]",
+            ":23:60:00 +0000]",
+            ":23:59:61 +0000]",
+        ] {
             check(text.as_bytes());
             // Each byte, each value.
             for at in 0..16 {
@@ -146,7 +164,8 @@ mod tests {
                 random ^= random >> 7;
                 random ^= random << 17;
                 // Often what makes up addresses and times, sometimes anything.
-                *byte = *b"0123456789....25 :\n+-]".get(random as usize % 40).unwrap_or(&((random >> 32) as u8));
+                *byte =
+                    *b"0123456789....25 :\n+-]".get(random as usize % 40).unwrap_or(&((random >> 32) as u8));
             }
             dispatch(false, Check(&block));
             dispatch(true, Check(&block));

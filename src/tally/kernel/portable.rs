@@ -21,7 +21,9 @@ impl Kernel for Portable {
 
     #[inline(always)]
     fn ipv4(self, text: &[u8; 16]) -> Option<(u32, usize)> {
-        leading_ipv4(text).filter(|(_, length)| text.get(*length).is_some_and(|byte| !byte.is_ascii_digit() && *byte != b'.'))
+        leading_ipv4(text).filter(|(_, length)| {
+            text.get(*length).is_some_and(|byte| !byte.is_ascii_digit() && *byte != b'.')
+        })
     }
 
     #[inline(always)]

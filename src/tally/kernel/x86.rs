@@ -19,7 +19,11 @@ impl Avx2 {
     #[inline]
     pub(super) fn detect() -> Option<Avx2> {
         static SHAPES: OnceLock<Option<Box<Shapes>>> = OnceLock::new();
-        let has = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2");
+        let has = || {
+            is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+        };
         let shapes = SHAPES.get_or_init(|| has().then(Shapes::new)).as_deref()?;
         Some(Avx2 { shapes })
     }
@@ -56,7 +60,10 @@ struct Shape {
 
 impl Shapes {
     fn new() -> Box<Shapes> {
-        let mut all = Box::new(Shapes { by_mask: [NO_SHAPE; 1 << 16], shapes: [Shape { places: [0x80; 16], least: [0; 4] }; 81] });
+        let mut all = Box::new(Shapes {
+            by_mask: [NO_SHAPE; 1 << 16],
+            shapes: [Shape { places: [0x80; 16], least: [0; 4] }; 81],
+        });
         for number in 0..81 {
             let lengths = [number / 27, number / 9 % 3, number / 3 % 3, number % 3].map(|length| length + 1);
             let shape = &mut all.shapes[number];
@@ -90,7 +97,8 @@ impl Kernel for Avx2 {
             let newline = _mm256_set1_epi8(b'\n'.cast_signed());
             let low = _mm256_cmpeq_epi8(_mm256_loadu_si256(block.as_ptr().cast()), newline);
             let high = _mm256_cmpeq_epi8(_mm256_loadu_si256(block.as_ptr().add(32).cast()), newline);
-            let (low, high) = (_mm256_movemask_epi8(low).cast_unsigned(), _mm256_movemask_epi8(high).cast_unsigned());
+            let (low, high) =
+                (_mm256_movemask_epi8(low).cast_unsigned(), _mm256_movemask_epi8(high).cast_unsigned());
             u64::from(low) | u64::from(high) << 32
         }
     }
@@ -114,7 +122,8 @@ impl Kernel for Avx2 {
             let pairs = _mm_maddubs_epi16(placed, _mm_set1_epi32(i32::from_le_bytes([0, 100, 10, 1])));
             let numbers = _mm_madd_epi16(pairs, _mm_set1_epi16(1));
             let least = _mm_loadu_si128(shape.least.as_ptr().cast());
-            let wrong = _mm_or_si128(_mm_cmpgt_epi32(numbers, _mm_set1_epi32(255)), _mm_cmpgt_epi32(least, numbers));
+            let wrong =
+                _mm_or_si128(_mm_cmpgt_epi32(numbers, _mm_set1_epi32(255)), _mm_cmpgt_epi32(least, numbers));
             if _mm_movemask_epi8(wrong) != 0 {
                 return None;
             }
@@ -130,7 +139,8 @@ impl Kernel for Avx2 {
         unsafe {
             let ends = |at: usize| {
                 let bytes = _mm256_loadu_si256(block.as_ptr().add(at).cast());
-                let space = _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, _mm256_set1_epi8(0x20)), _mm256_set1_epi8(0x20));
+                let space =
+                    _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, _mm256_set1_epi8(0x20)), _mm256_set1_epi8(0x20));
                 let comma = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b','.cast_signed()));
                 u64::from(_mm256_movemask_epi8(_mm256_or_si256(space, comma)).cast_unsigned())
             };

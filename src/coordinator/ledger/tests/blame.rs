@@ -30,13 +30,17 @@ fn fail_until_given_up(fail: impl Fn(&mut Ledger, u64)) -> (World, Vec<(u64, Io)
 
 #[test]
 fn a_range_that_kills_is_read_then_halved_then_given_up() {
-    let (world, tries) = fail_until_given_up(|ledger, number| ledger.lost(number, Death::Signal(libc::SIGSEGV), None));
+    let (world, tries) =
+        fail_until_given_up(|ledger, number| ledger.lost(number, Death::Signal(libc::SIGSEGV), None));
     let mut wants = vec![(BIG, Io::Auto), (BIG, Io::Read)];
     wants.extend((1..=4).map(|half| (BIG >> half, Io::Read)));
     assert_eq!(tries, wants);
     let log = only(&world);
     assert_eq!(log.quarantine, [(Range::new(0, QUARANTINE_BYTES).unwrap(), Reason::Signal(libc::SIGSEGV))]);
-    assert_eq!((log.content.to, log.pending(), log.is_complete(), log.state()), (BIG, 0, false, LogState::Quarantined));
+    assert_eq!(
+        (log.content.to, log.pending(), log.is_complete(), log.state()),
+        (BIG, 0, false, LogState::Quarantined)
+    );
     // What stands in the hole was not seen.
     assert_eq!(log.content.blocks[..2], [crate::sample::UNSEEN; 2]);
     check_days(&world, &[(1, (BIG - QUARANTINE_BYTES) as usize / 16)]);
@@ -54,12 +58,20 @@ fn blame_needs_a_reason() {
         (Death::Signal(libc::SIGKILL), None, 30),
     ];
     for (death, hung, tries) in cases {
-        assert_eq!(fail_until_given_up(|ledger, number| ledger.lost(number, death, hung)).1.len(), tries, "{death} {hung:?}");
+        assert_eq!(
+            fail_until_given_up(|ledger, number| ledger.lost(number, death, hung)).1.len(),
+            tries,
+            "{death} {hung:?}"
+        );
     }
     assert_eq!(fail_until_given_up(|ledger, number| ledger.failed(number, libc::EIO)).1.len(), 6);
     assert_eq!(fail_until_given_up(Ledger::refused).1.len(), 30);
     // Never believed.
-    for (death, hung) in [(Death::Signal(libc::SIGKILL), Some(Hang::Still)), (Death::Signal(libc::SIGTERM), None), (Death::Exit(0), None)] {
+    for (death, hung) in [
+        (Death::Signal(libc::SIGKILL), Some(Hang::Still)),
+        (Death::Signal(libc::SIGTERM), None),
+        (Death::Exit(0), None),
+    ] {
         assert_eq!(crate::coordinator::work::blame(death, hung), Blame::Nobody);
     }
 }
@@ -72,7 +84,10 @@ fn a_compressed_log_that_kills_is_given_up_whole() {
     while let Some(job) = world.dispatch() {
         world.end(job.number, |ledger, number| ledger.lost(number, Death::Exit(101), None));
     }
-    assert_eq!((only(&world).quarantine.len(), only(&world).pending(), only(&world).state()), (1, 0, LogState::Quarantined));
+    assert_eq!(
+        (only(&world).quarantine.len(), only(&world).pending(), only(&world).state()),
+        (1, 0, LogState::Quarantined)
+    );
 }
 
 #[test]
@@ -143,7 +158,10 @@ fn a_log_that_cannot_be_opened_holds_nothing_up() {
     world.end(jobs[0].number, |ledger, number| ledger.cannot_open(number, libc::EACCES));
     world.answer(jobs[1].number);
     let log = world.ledger.log(id).unwrap();
-    assert_eq!((log.pending(), log.is_complete(), log.unreadable, world.dispatch()), (0, false, Some(libc::EACCES), None));
+    assert_eq!(
+        (log.pending(), log.is_complete(), log.unreadable, world.dispatch()),
+        (0, false, Some(libc::EACCES), None)
+    );
     // As long as nothing changes, nothing is said to have.
     world.ledger.take_changed();
     world.see();
@@ -207,7 +225,10 @@ fn a_range_that_takes_the_whole_daemon_down_is_narrowed_down_and_given_up() {
             // Nothing is merged before a hole is passed over, and that is done when something else is through.
             let log = only(&world);
             let [(range, _)] = log.quarantine[..] else { panic!("{log:?}") };
-            assert!(range.from() <= 10_000 && 10_000 < range.to() && range.len() == QUARANTINE_BYTES, "{range:?}");
+            assert!(
+                range.from() <= 10_000 && 10_000 < range.to() && range.len() == QUARANTINE_BYTES,
+                "{range:?}"
+            );
             assert_eq!((log.content.to, log.pending(), log.is_complete()), (3 * BIG, 0, false));
             return;
         }
@@ -219,16 +240,37 @@ fn a_range_that_takes_the_whole_daemon_down_is_narrowed_down_and_given_up() {
 #[test]
 fn a_short_log_that_took_the_daemon_down_often_enough_is_given_up_at_once() {
     let mut world = World::new(BIG);
-    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, 64).unwrap(), strikes: 1, kills: KILLS_MAX - 1, flying: true }], false);
+    world.ledger.suspect(
+        vec![Suspect {
+            file: (1, 1),
+            range: Range::new(0, 64).unwrap(),
+            strikes: 1,
+            kills: KILLS_MAX - 1,
+            flying: true,
+        }],
+        false,
+    );
     world.create("a", of(1, 64));
     world.see();
-    assert_eq!((world.dispatch(), only(&world).pending(), only(&world).state()), (None, 0, LogState::Quarantined));
+    assert_eq!(
+        (world.dispatch(), only(&world).pending(), only(&world).state()),
+        (None, 0, LogState::Quarantined)
+    );
 }
 
 #[test]
 fn a_death_that_is_not_repeated_is_forgotten() {
     let mut world = World::new(BIG);
-    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, BIG).unwrap(), strikes: 0, kills: 3, flying: true }], false);
+    world.ledger.suspect(
+        vec![Suspect {
+            file: (1, 1),
+            range: Range::new(0, BIG).unwrap(),
+            strikes: 0,
+            kills: 3,
+            flying: true,
+        }],
+        false,
+    );
     world.create("a", of(1, 2 * BIG));
     world.settle();
     assert!(world.ledger.suspects().next().is_none() && only(&world).is_complete());
@@ -275,7 +317,16 @@ fn a_range_that_has_ended_a_worker_is_noted_while_it_waits() {
 fn a_compressed_log_is_not_cut_by_what_was_suspected_of_another_one() {
     for (from, to, kills) in [(0, 16, 0), (4, 16, KILLS_MAX), (16, 20, 3)] {
         let mut world = World::new(64);
-        world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(from, to).unwrap(), strikes: 0, kills, flying: true }], false);
+        world.ledger.suspect(
+            vec![Suspect {
+                file: (1, 1),
+                range: Range::new(from, to).unwrap(),
+                strikes: 0,
+                kills,
+                flying: true,
+            }],
+            false,
+        );
         world.pack("a.gz", of(1, 160), true);
         world.see();
         let jobs = world.dispatch_all();
@@ -291,9 +342,21 @@ fn a_compressed_log_is_not_cut_by_what_was_suspected_of_another_one() {
 fn a_compressed_log_that_took_the_daemon_down_again_and_again_is_given_up_as_a_whole() {
     let mut world = World::new(64);
     let size = 20 + 160 / 3;
-    world.ledger.suspect(vec![Suspect { file: (1, 1), range: Range::new(0, size).unwrap(), strikes: 1, kills: KILLS_MAX, flying: true }], false);
+    world.ledger.suspect(
+        vec![Suspect {
+            file: (1, 1),
+            range: Range::new(0, size).unwrap(),
+            strikes: 1,
+            kills: KILLS_MAX,
+            flying: true,
+        }],
+        false,
+    );
     world.pack("a.gz", of(1, 160), true);
     world.see();
     assert!(world.dispatch().is_none());
-    assert_eq!(only(&world).quarantine.iter().map(|(range, _)| *range).collect::<Vec<_>>(), [Range::new(0, size).unwrap()]);
+    assert_eq!(
+        only(&world).quarantine.iter().map(|(range, _)| *range).collect::<Vec<_>>(),
+        [Range::new(0, size).unwrap()]
+    );
 }

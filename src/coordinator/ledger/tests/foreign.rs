@@ -9,7 +9,11 @@ fn archive() -> Vec<u8> {
 }
 
 fn names(world: &World) -> Vec<(String, &'static str)> {
-    world.ledger.foreigners().map(|(name, _, kind)| (String::from_utf8_lossy(name).into_owned(), kind.name())).collect()
+    world
+        .ledger
+        .foreigners()
+        .map(|(name, _, kind)| (String::from_utf8_lossy(name).into_owned(), kind.name()))
+        .collect()
 }
 
 fn logs(world: &World) -> usize {

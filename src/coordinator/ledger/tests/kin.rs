@@ -11,9 +11,19 @@ pub fn restored(world: &World, change: impl Fn(&mut Log)) -> World {
 /// Of a store that was written in several worlds.
 fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     let mut next = World::new(64);
-    for (world, (id, log)) in worlds.iter().flat_map(|world| world.ledger.logs().map(move |log| (world, log))) {
-        let mut known = Log::counted(log.folder.clone(), log.name.clone(), log.file, log.format, log.size, log.changed, log.content.clone());
-        (known.gone, known.deleted, known.raw, known.unterminated) = (log.gone, log.deleted, log.raw.clone(), log.unterminated);
+    for (world, (id, log)) in worlds.iter().flat_map(|world| world.ledger.logs().map(move |log| (world, log)))
+    {
+        let mut known = Log::counted(
+            log.folder.clone(),
+            log.name.clone(),
+            log.file,
+            log.format,
+            log.size,
+            log.changed,
+            log.content.clone(),
+        );
+        (known.gone, known.deleted, known.raw, known.unterminated) =
+            (log.gone, log.deleted, log.raw.clone(), log.unterminated);
         if matches!(log.state(), LogState::Live | LogState::Final) {
             known = known.that_was_caught_up(log.state() == LogState::Final);
         }
@@ -115,7 +125,10 @@ fn what_has_more_than_its_original_is_the_original() {
     let mut world = counted(&[("a", 1, 96)]);
     world.create("b", of(1, 160));
     world.settle();
-    assert_eq!((log(&world, "a").1.state(), log(&world, "b").1.state()), (LogState::Duplicate, LogState::Live));
+    assert_eq!(
+        (log(&world, "a").1.state(), log(&world, "b").1.state()),
+        (LogState::Duplicate, LogState::Live)
+    );
     check_days(&world, &[(1, 10)]);
 }
 
@@ -170,7 +183,15 @@ fn a_copy_that_is_missed_when_its_original_goes_takes_over() {
     world.count_all();
     world.disk.names.insert("c.gz".into(), copy);
     world.settle();
-    assert_eq!(states(&world).iter().filter(|(_, state)| matches!(state, LogState::Gone | LogState::Duplicate)).count(), 0, "{:?}", states(&world));
+    assert_eq!(
+        states(&world)
+            .iter()
+            .filter(|(_, state)| matches!(state, LogState::Gone | LogState::Duplicate))
+            .count(),
+        0,
+        "{:?}",
+        states(&world)
+    );
     check_days(&world, &[(1, 4), (2, 6)]);
 }
 
@@ -231,7 +252,9 @@ fn a_log_that_takes_over_the_file_of_its_original_is_within_nothing() {
     world.write("a", of(1, 160));
     world.remove("b");
     world.see();
-    assert!(world.ledger.logs().all(|(_, log)| log.within.is_none_or(|outer| world.ledger.log(outer).is_some())));
+    assert!(
+        world.ledger.logs().all(|(_, log)| log.within.is_none_or(|outer| world.ledger.log(outer).is_some()))
+    );
     world.settle();
     check_days(&world, &[(1, 10)]);
 }

@@ -22,8 +22,18 @@ const SEEDS: u64 = 2000;
 const FAILED_MAX: usize = 6;
 const STEPS: usize = 300;
 const FILES_MAX: usize = 7;
-const NAMES: [&str; 10] =
-    ["access.log", "access.log.1", "access.log.2", "20210322.log", "20210323.log", "b-2021-03-24", "c", "d", "access.log-20210325", "access.log.3"];
+const NAMES: [&str; 10] = [
+    "access.log",
+    "access.log.1",
+    "access.log.2",
+    "20210322.log",
+    "20210323.log",
+    "b-2021-03-24",
+    "c",
+    "d",
+    "access.log-20210325",
+    "access.log.3",
+];
 
 /// Whatever an action needs to choose.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +52,9 @@ fn acts(seed: u64) -> Vec<Act> {
         random ^= random << 17;
         random >> 16
     };
-    (0..STEPS).map(|_| Act { kind: next() % 100, at: next() as usize, other: next() as usize, amount: next() }).collect()
+    (0..STEPS)
+        .map(|_| Act { kind: next() % 100, at: next() as usize, other: next() as usize, amount: next() })
+        .collect()
 }
 
 /// The end of the first block that shows what stands at `at`.
@@ -139,7 +151,8 @@ impl Model {
 
     fn free(&self, at: usize, packed: bool) -> Option<String> {
         let name = format!("{}{}", NAMES[at % NAMES.len()], if packed { ".gz" } else { "" });
-        (!self.world.disk.names.contains_key(&name) && self.world.disk.names.len() < FILES_MAX).then_some(name)
+        (!self.world.disk.names.contains_key(&name) && self.world.disk.names.len() < FILES_MAX)
+            .then_some(name)
     }
 
     fn write(&mut self, name: &str, pen: u8, text: Vec<u8>) {
@@ -245,7 +258,11 @@ impl Model {
             }
             26..29 => {
                 self.tell(|| "rotate".to_owned());
-                for (from, to) in [("access.log.2", "access.log.3"), ("access.log.1", "access.log.2"), ("access.log", "access.log.1")] {
+                for (from, to) in [
+                    ("access.log.2", "access.log.3"),
+                    ("access.log.1", "access.log.2"),
+                    ("access.log", "access.log.1"),
+                ] {
                     if self.world.disk.names.contains_key(from) {
                         self.world.rename(from, to);
                     }
@@ -282,7 +299,9 @@ impl Model {
             }
             41..43 => {
                 let Some(inode) = self.away.last().copied() else { return };
-                let Some(free) = self.free(other, self.world.disk.files[&inode].format.is_some()) else { return };
+                let Some(free) = self.free(other, self.world.disk.files[&inode].format.is_some()) else {
+                    return;
+                };
                 self.tell(|| format!("inode {inode} comes back as {free}"));
                 self.away.pop();
                 self.world.disk.names.insert(free, inode);
@@ -346,11 +365,22 @@ impl Model {
                 self.world.see_view(&BTreeMap::new(), true, &[0]);
             }
             53..65 => {
-                let found = self.listed.take().filter(|_| amount.is_multiple_of(2)).unwrap_or_else(|| self.world.disk.found());
+                let found = self
+                    .listed
+                    .take()
+                    .filter(|_| amount.is_multiple_of(2))
+                    .unwrap_or_else(|| self.world.disk.found());
                 self.tell(|| {
                     format!(
                         "see: {:?}",
-                        found.values().map(|found| (String::from_utf8_lossy(&found.name).into_owned(), found.file.1, found.size)).collect::<Vec<_>>()
+                        found
+                            .values()
+                            .map(|found| (
+                                String::from_utf8_lossy(&found.name).into_owned(),
+                                found.file.1,
+                                found.size
+                            ))
+                            .collect::<Vec<_>>()
                     )
                 });
                 self.world.see_view(&found, amount % 3 > 0, &[]);
@@ -386,7 +416,11 @@ impl Model {
     fn reusable(&self, amount: u64) -> Option<u64> {
         let world = &self.world;
         let is_used = |inode: &u64| {
-            let flies = world.flights.iter().chain(world.results.values().map(|(flight, _)| flight)).any(|flight| flight.inode == *inode);
+            let flies = world
+                .flights
+                .iter()
+                .chain(world.results.values().map(|(flight, _)| flight))
+                .any(|flight| flight.inode == *inode);
             flies || self.away.contains(inode) || world.disk.names.values().any(|used| used == inode)
         };
         world.disk.files.keys().copied().filter(|_| amount.is_multiple_of(2)).find(|inode| !is_used(inode))
@@ -396,15 +430,21 @@ impl Model {
         if self.world.flights.len() < 3
             && let Some(job) = self.world.dispatch()
         {
-            self.tell(|| format!("dispatch {}: {:?} of {:x}, {:?}", job.number, job.range, job.log, job.last));
+            self.tell(|| {
+                format!("dispatch {}: {:?} of {:x}, {:?}", job.number, job.range, job.log, job.last)
+            });
         }
         if self.world.flights.is_empty() || amount.is_multiple_of(3) {
             return;
         }
         let number = self.world.flights[at % self.world.flights.len()].job.number;
         match (amount >> 8) % 24 {
-            0 => self.world.end(number, |ledger, number| ledger.lost(number, Death::Signal(libc::SIGKILL), None)),
-            1 => self.world.end(number, |ledger, number| ledger.lost(number, Death::Signal(libc::SIGSEGV), None)),
+            0 => self
+                .world
+                .end(number, |ledger, number| ledger.lost(number, Death::Signal(libc::SIGKILL), None)),
+            1 => self
+                .world
+                .end(number, |ledger, number| ledger.lost(number, Death::Signal(libc::SIGSEGV), None)),
             2 => self.world.end(number, |ledger, number| ledger.put_back(number)),
             3 => self.world.end(number, |ledger, number| ledger.refused(number)),
             4 => self.world.end(number, |ledger, number| ledger.failed(number, libc::ENOMEM)),
@@ -418,9 +458,12 @@ impl Model {
 
     /// Writes to the store what is to be there: of one log, or of all.
     fn save(&mut self, which: u64) {
-        let ids: BTreeSet<u64> = self.store.keys().copied().chain(self.world.ledger.logs().map(|(id, _)| id)).collect();
+        let ids: BTreeSet<u64> =
+            self.store.keys().copied().chain(self.world.ledger.logs().map(|(id, _)| id)).collect();
         for id in ids.into_iter().filter(|id| which == 0 || (id ^ which).is_multiple_of(2)) {
-            let is_kept = |log: &&Log| log.deleted || (log.counts() && (log.content.to > 0 || !log.quarantine.is_empty()));
+            let is_kept = |log: &&Log| {
+                log.deleted || (log.counts() && (log.content.to > 0 || !log.quarantine.is_empty()))
+            };
             match self.world.ledger.log(id).map(|log| log.known().into_owned()).filter(|log| is_kept(&log)) {
                 Some(log) => {
                     let lines = self.world.sums.get(&id).map(|sum| sum.lines.clone()).unwrap_or_default();
@@ -442,9 +485,18 @@ impl Model {
         self.kept.clear();
         self.rules ^= other_rules;
         for (id, Stored { log, lines, rules }) in &self.store {
-            let mut known = Log::counted(log.folder.clone(), log.name.clone(), log.file, log.format, log.size, log.changed, log.content.clone());
+            let mut known = Log::counted(
+                log.folder.clone(),
+                log.name.clone(),
+                log.file,
+                log.format,
+                log.size,
+                log.changed,
+                log.content.clone(),
+            );
             (known.gone, known.deleted, known.quarantine) = (log.gone, log.deleted, log.quarantine.clone());
-            (known.generation, known.unterminated, known.rotated) = (log.generation, log.unterminated, log.rotated);
+            (known.generation, known.unterminated, known.rotated) =
+                (log.generation, log.unterminated, log.rotated);
             (known.raw, known.damage, known.old) = (log.raw.clone(), log.damage, *rules != self.rules);
             known.unsure = log.unsure;
             self.world.ledger.restore(*id, known);
@@ -474,7 +526,8 @@ fn shrink(mut acts: Vec<Act>) -> Vec<Act> {
     while piece > 0 {
         let mut at = 0;
         while at < acts.len() {
-            let without: Vec<Act> = acts[..at].iter().chain(&acts[(at + piece).min(acts.len())..]).copied().collect();
+            let without: Vec<Act> =
+                acts[..at].iter().chain(&acts[(at + piece).min(acts.len())..]).copied().collect();
             if fails(&without) { acts = without } else { at += piece }
         }
         piece /= 2;
@@ -486,7 +539,8 @@ fn shrink(mut acts: Vec<Act>) -> Vec<Act> {
 fn whatever_happens_each_line_counts_once() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    let number = |name: &str, or: u64| std::env::var(name).map_or(or, |seeds| seeds.parse().expect("a number"));
+    let number =
+        |name: &str, or: u64| std::env::var(name).map_or(or, |seeds| seeds.parse().expect("a number"));
     let (first, seeds) = (number("TALLYD_LEDGER_SEED", 1), number("TALLYD_LEDGER_SEEDS", SEEDS));
     let failed: Vec<u64> = (first..first + seeds).filter(|seed| fails(&acts(*seed))).collect();
     eprintln!("{} fail {failed:?}", failed.len());

@@ -159,7 +159,8 @@ fn a_copy_stays_within_a_compressed_log_that_is_being_counted_again() {
     world.see();
     world.disk.unlike = true;
     let copy = log(&world, "a").0;
-    let (plain, packed): (Vec<Job>, Vec<Job>) = world.dispatch_all().into_iter().partition(|job| job.log == copy);
+    let (plain, packed): (Vec<Job>, Vec<Job>) =
+        world.dispatch_all().into_iter().partition(|job| job.log == copy);
     plain.iter().for_each(|job| world.answer(job.number));
     assert!(!log(&world, "a").1.counts());
     world.disk.unlike = false;

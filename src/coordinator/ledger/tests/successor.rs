@@ -21,7 +21,8 @@ fn place(world: &mut World, inode: u64) {
 #[test]
 fn an_upload_replaces_what_a_name_without_a_date_held() {
     // Other lines, fewer, a beginning, more of the same.
-    for (text, days) in [(of(2, 96), (2, 6)), (of(2, 16), (2, 1)), (of(1, 32), (1, 2)), (of(1, 128), (1, 8))] {
+    for (text, days) in [(of(2, 96), (2, 6)), (of(2, 16), (2, 1)), (of(1, 32), (1, 2)), (of(1, 128), (1, 8))]
+    {
         let (mut world, inode) = promised(text);
         world.settle();
         check_days(&world, &[(1, 4)]);

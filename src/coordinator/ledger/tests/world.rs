@@ -27,7 +27,12 @@ pub fn text(pen: u8, from: u64, to: u64) -> Vec<u8> {
     let byte = |at: u64| match at % LINE {
         0 => pen,
         15 => b'\n',
-        _ => b'a' + ((at.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (u64::from(pen) << 40).wrapping_mul(0xbf58_476d_1ce4_e5b9)) >> 35) as u8 % 26,
+        _ => {
+            b'a' + ((at.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                ^ (u64::from(pen) << 40).wrapping_mul(0xbf58_476d_1ce4_e5b9))
+                >> 35) as u8
+                % 26
+        }
     };
     (from..to).map(byte).collect()
 }
@@ -113,7 +118,9 @@ impl Look for Disk {
 
     fn kind(&mut self, place: &Place) -> io::Result<FileKind> {
         let content = self.open(&place.path, place.file)?;
-        Ok(content.format.map_or_else(|| FileKind::of(b"", &content.raw), |format| FileKind::Log(Some(format))))
+        Ok(content
+            .format
+            .map_or_else(|| FileKind::of(b"", &content.raw), |format| FileKind::Log(Some(format))))
     }
 }
 
@@ -145,7 +152,11 @@ pub fn count(job: &Job, file: &Content) -> Option<Counted> {
     let reach = starts.last().map_or(to, |last| (last + LINE).min(size).max(to));
     let torn = starts.last().filter(|last| **last + LINE > size).copied();
     let held = torn.filter(|_| job.last == LastLine::Hold && job.stream.is_none());
-    let counted: Vec<Line> = starts.iter().filter(|start| Some(**start) != held).map(|start| (text[*start as usize], start / LINE)).collect();
+    let counted: Vec<Line> = starts
+        .iter()
+        .filter(|start| Some(**start) != held)
+        .map(|start| (text[*start as usize], start / LINE))
+        .collect();
     let looked = from.saturating_sub(1);
     let mut sampler = Sampler::new(from);
     let wanted = sampler.wanted_from();
@@ -203,7 +214,13 @@ pub struct World {
 }
 
 pub fn policy(range_bytes: u64) -> Policy {
-    Policy { folders: vec![FOLDER.to_vec()], range_bytes, io: Io::Auto, final_after: FINAL_AFTER, streams_max: 2 }
+    Policy {
+        folders: vec![FOLDER.to_vec()],
+        range_bytes,
+        io: Io::Auto,
+        final_after: FINAL_AFTER,
+        streams_max: 2,
+    }
 }
 
 impl World {
@@ -247,7 +264,9 @@ impl World {
     pub fn write(&mut self, name: &str, text: Vec<u8>) {
         let changed = self.tick();
         let inode = self.disk.names[name];
-        self.disk.files.insert(inode, Content { raw: text.clone(), text, format: None, changed, closed: false });
+        self.disk
+            .files
+            .insert(inode, Content { raw: text.clone(), text, format: None, changed, closed: false });
     }
 
     /// Compresses a text.
@@ -256,7 +275,9 @@ impl World {
         let file = self.disk.files.get_mut(&inode).unwrap();
         let seed = xxhash_rust::xxh3::xxh3_64(&file.text);
         let length = 20 + file.text.len() as u64 / 3;
-        file.raw = (0..length).map(|at| (xxhash_rust::xxh3::xxh3_64_with_seed(&at.to_le_bytes(), seed) & 0xff) as u8).collect();
+        file.raw = (0..length)
+            .map(|at| (xxhash_rust::xxh3::xxh3_64_with_seed(&at.to_le_bytes(), seed) & 0xff) as u8)
+            .collect();
         (file.format, file.closed) = (Some(Format::Gz), closed);
         inode
     }
@@ -344,8 +365,14 @@ impl World {
             match self.disk.open(&path, file) {
                 Ok(open) if hold(&samples, &open.raw) => {
                     let length = (open.raw.len().min(SAMPLE_BYTES)) as u32;
-                    let raw = [sample(&open.raw, 0, length), sample(&open.raw, open.raw.len() as u64 - u64::from(length), length)];
-                    self.ledger.opened(&job, if job.stream.is_some() { raw.into_iter().flatten().collect() } else { Vec::new() });
+                    let raw = [
+                        sample(&open.raw, 0, length),
+                        sample(&open.raw, open.raw.len() as u64 - u64::from(length), length),
+                    ];
+                    self.ledger.opened(
+                        &job,
+                        if job.stream.is_some() { raw.into_iter().flatten().collect() } else { Vec::new() },
+                    );
                     self.flights.push(Flight { job, inode: file.1 });
                     return Some(job);
                 }
