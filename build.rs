@@ -1,4 +1,5 @@
-//! Which commit this is, for `tallyd --version`: of a checkout, of a packaged crate, or as `TALLYD_COMMIT` says where there is neither.
+//! Which commit this is, for `tallyd --version`: of a checkout, of a packaged crate, or as `TALLYD_COMMIT`
+//! says where there is neither.
 
 use std::fs;
 use std::process::Command;

@@ -1,6 +1,8 @@
-//! Writes made-up logs into a folder: `cargo run --release --example loggen -- FOLDER FILES BYTES CLIENTS [common] [each] [ipv6=PERCENT]`.
+//! Writes made-up logs into a folder: `cargo run --release --example loggen -- FOLDER FILES BYTES CLIENTS
+//! [common] [each] [ipv6=PERCENT]`.
 //!
-//! FILES logs named `20210301.log` and on, each of about BYTES bytes and with clients drawn from CLIENTS. `each`: every client asks at least once.
+//! FILES logs named `20210301.log` and on, each of about BYTES bytes and with clients drawn from CLIENTS.
+//! `each`: every client asks at least once.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,7 +1,8 @@
 //! Made-up logs for measurements: the same bytes for the same wishes, on every machine.
 //!
-//! Clients are drawn by Zipf's law (the k-th most frequent asks 1/k as often as the first), 5 % of them have IPv6 addresses, 3 % of the others come through a
-//! proxy that writes a forwarded-for list. Lines have the lengths of real ones: about 200 bytes in the combined format, 90 in the common one.
+//! Clients are drawn by Zipf's law (the k-th most frequent asks 1/k as often as the first), 5 % of them have
+//! IPv6 addresses, 3 % of the others come through a proxy that writes a forwarded-for list. Lines have the
+//! lengths of real ones: about 200 bytes in the combined format, 90 in the common one.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};

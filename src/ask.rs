@@ -1,9 +1,9 @@
-//! A client for the running daemon, for `tallyd status` and `tallyd healthcheck`: one request, one answer, over HTTP or
-//! HTTPS.
+//! A client for the running daemon, for `tallyd status` and `tallyd healthcheck`: one request, one answer,
+//! over HTTP or HTTPS.
 //!
-//! The daemon runs on this machine and its certificate is known: only that certificate is trusted, whoever signed it
-//! and whatever its name.
-//! Deliberately absent: proxies, redirects, chunked answers. HTTP/1.0 has none of them.
+//! The daemon runs on this machine and its certificate is known: only that certificate is trusted, whoever
+//! signed it and whatever its name. Deliberately absent: proxies, redirects, chunked answers. HTTP/1.0 has
+//! none of them.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -51,7 +51,8 @@ pub fn ask(listen: &str, tls_cert: Option<&Path>, token: Option<&str>, path: &st
     body(&answer).map_err(|reason| format!("no answer from a tallyd at {address}: {reason}; {remedy}"))
 }
 
-/// Returns the address to connect to for a daemon that listens on `address`: for all addresses, the loopback one.
+/// Returns the address to connect to for a daemon that listens on `address`: for all addresses, the loopback
+/// one.
 fn own(address: &str) -> String {
     match address.parse::<SocketAddr>() {
         Ok(SocketAddr::V4(all)) if all.ip().is_unspecified() => {

@@ -1,8 +1,7 @@
 //! The commands of `tallyd`, and their exit codes.
 //!
-//! A command with an invalid command line or setting ends with 2, one that failed otherwise with 1; `serve` has more
-//! codes ([`Exit`]).
-//! Each command is a file in `cli/`: its flags, and its work.
+//! A command with an invalid command line or setting ends with 2, one that failed otherwise with 1; `serve`
+//! has more codes ([`Exit`]). Each command is a file in `cli/`: its flags, and its work.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -104,8 +103,8 @@ fn command_line() -> clap::Command {
     })
 }
 
-/// Refuses a command line; a flag that changed its name, with the new one. Also prints help and version, which clap
-/// treats as errors.
+/// Refuses a command line; a flag that changed its name, with the new one. Also prints help and version,
+/// which clap treats as errors.
 fn refuse(error: &clap::Error) -> ExitCode {
     let given = error.get(ContextKind::InvalidArg);
     let sentence = given

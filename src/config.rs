@@ -1,7 +1,7 @@
 //! The settings of the daemon: where they come from, and what each may be.
 //!
-//! A flag wins over an environment variable (`TALLYD_…`), a variable over the configuration file, the file over the
-//! default.
+//! A flag wins over an environment variable (`TALLYD_…`), a variable over the configuration file, the file
+//! over the default.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -127,8 +127,8 @@ impl Settings {
         Rules { client: self.client_rule }
     }
 
-    /// Returns whether the patterns accept a log of this name in a watched folder. Without `include`, error logs are
-    /// skipped.
+    /// Returns whether the patterns accept a log of this name in a watched folder. Without `include`, error
+    /// logs are skipped.
     pub fn takes(&self, name: &str) -> bool {
         let is_included = if self.include.is_empty() {
             !is_error_log(name.as_bytes())
@@ -413,7 +413,8 @@ mod tests {
         });
         assert_eq!(one, many);
         assert_eq!((one.logs, one.allowed_hosts), (vec![PathBuf::from("a")], vec!["a".to_owned()]));
-        // A text is one folder, whatever it contains: the colon separates folders in flags and environment only.
+        // A text is one folder, whatever it contains: the colon separates folders in flags and environment
+        // only.
         assert_eq!(from_file("logs = \"a:b\"\n").unwrap().logs, [PathBuf::from("a:b")]);
     }
 

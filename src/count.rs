@@ -1,8 +1,8 @@
 //! Counting without a daemon: `tallyd count` and `tallyd verify`.
 //!
-//! All cores take ranges of the logs in turn. A core keeps one tally as long as its next range is of the same log;
-//! tallies are never merged, only the union of their clients is counted.
-//! A path that cannot be counted is an error of its own; the other paths are counted all the same.
+//! All cores take ranges of the logs in turn. A core keeps one tally as long as its next range is of the same
+//! log; tallies are never merged, only the union of their clients is counted. A path that cannot be counted
+//! is an error of its own; the other paths are counted all the same.
 
 mod found;
 mod source;
@@ -51,8 +51,8 @@ pub struct Counts {
     pub notes: Vec<String>,
     /// What could not be counted, in a sentence each.
     pub errors: Vec<String>,
-    /// Unions that were counted already, by the addresses of their parts: a log, its only day and the total may have
-    /// the same parts.
+    /// Unions that were counted already, by the addresses of their parts: a log, its only day and the total
+    /// may have the same parts.
     unions: RefCell<HashMap<Vec<usize>, Sizes>>,
 }
 
@@ -62,7 +62,8 @@ impl Counts {
         &self.files
     }
 
-    /// The numbers of each day over all files. Requests without a time stamp are under the day of their file's name, or under `None`.
+    /// The numbers of each day over all files. Requests without a time stamp are under the day of their
+    /// file's name, or under `None`.
     pub fn days(&self) -> BTreeMap<Option<Day>, Totals> {
         let mut days: BTreeMap<Option<Day>, Vec<&DayTally>> = BTreeMap::new();
         for file in &self.files {
@@ -206,8 +207,8 @@ struct Plan {
 }
 
 impl Plan {
-    /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream ended
-    /// early, if it did.
+    /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream
+    /// ended early, if it did.
     fn count(
         &self,
         before: Tally,

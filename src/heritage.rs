@@ -1,6 +1,7 @@
 //! All that a process of the daemon inherits from the supervisor, in one struct.
 //!
-//! It is made once, before the first fork. What is not in here, and not handed over with a fork, a child does not have: it closes every other descriptor.
+//! It is made once, before the first fork. What is not in here, and not handed over with a fork, a child does
+//! not have: it closes every other descriptor.
 
 use std::fs::File;
 use std::io;
@@ -85,7 +86,8 @@ pub struct Heritage {
     pub listener: TcpListener,
     /// Closes when the supervisor is gone.
     pub lifeline: OwnedFd,
-    /// The way from the api to the coordinator: what is asked outlives who asks, and is done by whoever lives then.
+    /// The way from the api to the coordinator: what is asked outlives who asks, and is done by whoever lives
+    /// then.
     pub requests: (Channel, Channel),
     /// Held as long as supervisor or coordinator lives: one daemon per state folder.
     pub lock: StateLock,
@@ -137,7 +139,8 @@ impl Heritage {
         })
     }
 
-    /// Shows in `ps` which role this process has, and of which daemon it is: `tallyd: worker 0 /var/log/nginx on 127.0.0.1:8080`.
+    /// Shows in `ps` which role this process has, and of which daemon it is: `tallyd: worker 0 /var/log/nginx
+    /// on 127.0.0.1:8080`.
     pub fn set_title(&self, role: &str) {
         if let Some(title) = &self.title {
             let address = self.listener.local_addr().unwrap_or(self.settings.listen);
@@ -145,7 +148,8 @@ impl Heritage {
         }
     }
 
-    /// What a child does first: takes its name, keeps only the descriptors that its role needs, and opens its status page.
+    /// What a child does first: takes its name, keeps only the descriptors that its role needs, and opens its
+    /// status page.
     pub fn enter(&self, role: Role, own: Option<RawFd>) -> io::Result<StatusPage> {
         self.set_title(&role.to_string());
         journal::set_role(&role.to_string());

@@ -1,9 +1,11 @@
-//! What tallyd says on stderr: one event a line, each with the role and pid of the process, for people or as JSON.
+//! What tallyd says on stderr: one event a line, each with the role and pid of the process, for people or as
+//! JSON.
 //!
 //! Values are shown so that no control character of a file name reaches a terminal.
 //!
-//! What is said of many things in a row is said of the first thousand, and then once a second, with how many were left out (`unsaid`).
-//! Saying something never stops anybody: what stderr does not take soon (a pipe that nobody reads, a full disk, a closed terminal) is lost.
+//! What is said of many things in a row is said of the first thousand, and then once a second, with how many
+//! were left out (`unsaid`). Saying something never stops anybody: what stderr does not take soon (a pipe
+//! that nobody reads, a full disk, a closed terminal) is lost.
 
 mod pace;
 

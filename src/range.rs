@@ -1,8 +1,8 @@
 //! Counts one byte range of one open log: the only place where the bytes of a log are read to be counted.
 //!
-//! A range owns the lines that *start* in it: what comes before its first line start belongs to the range before, and its last line is
-//! read to its LF wherever that is. So any cutting of a log into ranges counts each line once.
-//! Deliberately absent: which ranges to count, and what to do when one fails.
+//! A range owns the lines that *start* in it: what comes before its first line start belongs to the range
+//! before, and its last line is read to its LF wherever that is. So any cutting of a log into ranges counts
+//! each line once. Deliberately absent: which ranges to count, and what to do when one fails.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -13,7 +13,8 @@ use crate::sample::{SAMPLE_BYTES, Sample, Sampler};
 use crate::sys::map::{FileView, read_at};
 use crate::tally::{Counter, Rules, Tally};
 
-/// How much is read, or counted of a mapping, between two beats. Large enough to be fast, small enough to stay in the cache.
+/// How much is read, or counted of a mapping, between two beats. Large enough to be fast, small enough to
+/// stay in the cache.
 const PIECE_BYTES: usize = 1 << 20;
 /// With `Io::Auto`, shorter ranges are read: a mapping costs more than it saves.
 const MAP_BYTES_MIN: u64 = 1 << 20;
@@ -102,7 +103,8 @@ pub struct Counted {
     pub head: Sample,
     /// The last bytes that were looked at, as they were. They may lie beyond the range.
     pub tail: Sample,
-    /// The blocks of the grid that end behind the range's start, as far as was looked: the number of the first, and their hashes.
+    /// The blocks of the grid that end behind the range's start, as far as was looked: the number of the
+    /// first, and their hashes.
     pub blocks: (usize, Vec<u64>),
     /// What stands where [`count_stream`] was asked to look, if the log goes so far.
     pub probe: Option<Sample>,
@@ -133,9 +135,11 @@ pub struct How {
     pub last: LastLine,
 }
 
-/// Counts the lines that start in `range`. Calls `beat` now and then, with the number of bytes of the range that are done.
+/// Counts the lines that start in `range`. Calls `beat` now and then, with the number of bytes of the range
+/// that are done.
 ///
-/// A log can be cut into ranges anywhere but within or right behind a byte order mark: that would part it from its line.
+/// A log can be cut into ranges anywhere but within or right behind a byte order mark: that would part it
+/// from its line.
 pub fn count(file: &File, range: Range, how: How, beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
     count_on(Tally::default(), file, range, how, beat)
 }
@@ -189,7 +193,8 @@ pub fn count_on(
     Ok(course.end(range, last))
 }
 
-/// Counts a stream of decoded bytes to its end: a compressed log, whose last line counts as it is. Calls `beat` now and then, with the number of bytes that came.
+/// Counts a stream of decoded bytes to its end: a compressed log, whose last line counts as it is. Calls
+/// `beat` now and then, with the number of bytes that came.
 ///
 /// # Errors
 /// If the stream cannot be read.
@@ -312,7 +317,8 @@ impl Course {
             }
             self.take(&buffer[..count], Counter::feed_line);
             beat(0);
-            // A line of ordinary length ends within the first few kilobytes. One that does not may be a gigabyte.
+            // A line of ordinary length ends within the first few kilobytes. One that does not may be a
+            // gigabyte.
             buffer.resize(PIECE_BYTES, 0);
         }
         Ok(())
@@ -320,7 +326,8 @@ impl Course {
 
     fn end(mut self, range: Range, last: LastLine) -> Counted {
         let torn = self.counter.torn_bytes();
-        // A byte order mark is part of the first line, though not of what it counts: a line that is held starts before it.
+        // A byte order mark is part of the first line, though not of what it counts: a line that is held
+        // starts before it.
         let only_mark = self.mark > 0 && self.at == self.mark;
         let unfinished = torn > 0 || only_mark;
         let (held, unterminated) =

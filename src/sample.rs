@@ -1,9 +1,10 @@
 //! Samples: short stretches of a log's bytes, kept as hashes, by which its content is told again.
 //!
-//! A log is its content, not its name. While it is counted, the *blocks* of a fixed grid are hashed: dense at its start, where small logs differ, and one KiB
-//! in 64 further on, which costs almost nothing. With them, and with the last KiB that was counted (the *anchor*), one log can be shown to be the
-//! beginning of another at any size, and under any name, file or compression.
-//! Deliberately absent: the bytes themselves. No log line can be had back from a hash.
+//! A log is its content, not its name. While it is counted, the *blocks* of a fixed grid are hashed: dense at
+//! its start, where small logs differ, and one KiB in 64 further on, which costs almost nothing. With them,
+//! and with the last KiB that was counted (the *anchor*), one log can be shown to be the beginning of another
+//! at any size, and under any name, file or compression. Deliberately absent: the bytes themselves. No log
+//! line can be had back from a hash.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +19,8 @@ pub const SAMPLE_BYTES: usize = 1024;
 /// Up to here the blocks leave nothing out.
 pub const START_BYTES: u64 = 4096;
 
-/// The grid, in stretches of equal steps: blocks of `length` bytes at `from`, `from + step`, and so on up to the next stretch.
+/// The grid, in stretches of equal steps: blocks of `length` bytes at `from`, `from + step`, and so on up to
+/// the next stretch.
 const GRID: [Stretch; 4] = [
     Stretch { first: 0, from: 0, step: 16, length: 16 },
     Stretch { first: 4, from: 64, step: 64, length: 64 },
@@ -34,7 +36,8 @@ struct Stretch {
     length: u64,
 }
 
-/// Bytes of a log as they were when they were counted, to be told again: where they stand, and their hash (XXH3, 64 bits).
+/// Bytes of a log as they were when they were counted, to be told again: where they stand, and their hash
+/// (XXH3, 64 bits).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sample {
     /// The offset of the first byte.
@@ -112,8 +115,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler of the blocks that end behind `from`. What comes first stands at the offset `from`, less the bytes in front that
-    /// [`Sampler::wanted_from`] asks for.
+    /// A sampler of the blocks that end behind `from`. What comes first stands at the offset `from`, less the
+    /// bytes in front that [`Sampler::wanted_from`] asks for.
     pub fn new(from: u64) -> Sampler {
         let first = blocks_within(from);
         Sampler { next: first, begun: Vec::new(), at: from.min(block(first).0), first, hashes: Vec::new() }

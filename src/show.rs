@@ -36,7 +36,8 @@ pub fn day_fields(totals: &Totals) -> Map<String, Value> {
     fields
 }
 
-/// The numbers of a log: those of a day, its lines, and the two names of the original program (`total`, `ip`).
+/// The numbers of a log: those of a day, its lines, and the two names of the original program (`total`,
+/// `ip`).
 pub fn file_fields(totals: &Totals) -> Map<String, Value> {
     let mut fields = day_fields(totals);
     for (name, number) in [
@@ -140,8 +141,8 @@ pub fn doubts(rows: &[Row]) -> String {
     text
 }
 
-/// The table for people: a line per log and a last one over all of them, whose clients are united; without one if they are not at hand. A log whose
-/// numbers are doubtful is marked: see [`doubts`].
+/// The table for people: a line per log and a last one over all of them, whose clients are united; without
+/// one if they are not at hand. A log whose numbers are doubtful is marked: see [`doubts`].
 pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
     let line = |name: String, totals: &Totals| {
         [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)]

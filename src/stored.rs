@@ -1,8 +1,8 @@
-//! `tallyd store` and `tallyd report`: what a state folder contains, without a daemon. A running daemon may use the
-//! folder: the daemon replaces partials whole, so each partial that is read here is complete.
+//! `tallyd store` and `tallyd report`: what a state folder contains, without a daemon. A running daemon may
+//! use the folder: the daemon replaces partials whole, so each partial that is read here is complete.
 //!
-//! A damaged or unreadable partial is an error of its own. A partial of a newer version is only a note: a newer tallyd
-//! can read the partial.
+//! A damaged or unreadable partial is an error of its own. A partial of a newer version is only a note: a
+//! newer tallyd can read the partial.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -144,8 +144,8 @@ pub fn check(state: &Path) -> Answer {
     answer
 }
 
-/// `tallyd store export`: checks and copies the partials. A different partial that is already at the destination
-/// stays and is an error.
+/// `tallyd store export`: checks and copies the partials. A different partial that is already at the
+/// destination stays and is an error.
 pub fn export(state: &Path, to: &Path) -> Answer {
     let mut answer = Answer::default();
     let (mut copied, mut same) = (0, 0);
@@ -203,8 +203,8 @@ fn for_each(answer: &mut Answer, entries: Vec<Entry>, mut act: impl FnMut(&mut A
     bar.finish_and_clear();
 }
 
-/// `tallyd report`: the numbers of the days from `from` to `to`, both inclusive: a line for each day and one for all,
-/// or the object of `GET /api/v1/range`.
+/// `tallyd report`: the numbers of the days from `from` to `to`, both inclusive: a line for each day and one
+/// for all, or the object of `GET /api/v1/range`.
 pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -> Answer {
     let mut answer = Answer::default();
     let Some(entries) = answer.list(state) else { return answer };
@@ -270,7 +270,8 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
 
 /// The numbers of each day of the span, undated last, and their total.
 ///
-/// A partial that is replaced meanwhile is read again; a partial that cannot be decoded is left out and reported.
+/// A partial that is replaced meanwhile is read again; a partial that cannot be decoded is left out and
+/// reported.
 fn unite_days(
     answer: &mut Answer,
     logs: &mut Vec<Stored>,

@@ -846,7 +846,8 @@ fn a_number_of_days_is_read_if_the_document_allows_it() {
     }
 }
 
-/// The examples of the document are real answers to the samples. What differs from run to run is not compared.
+/// The examples of the document are real answers to the samples. What differs from run to run is not
+/// compared.
 #[test]
 fn the_examples_are_what_is_answered() {
     let samples: Vec<(&str, String)> = ["20210322.log", "20210323.log", "access-2021-03-24.log"]

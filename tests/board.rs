@@ -1,9 +1,11 @@
-//! A row of the board under loom: every order in which its readers and writers can run, and every stale word the memory model lets them see.
+//! A row of the board under loom: every order in which its readers and writers can run, and every stale word
+//! the memory model lets them see.
 //!
-//! The code under test is `src/board/row.rs` itself, over words of the model. That the model can find a fault is a fact like any other: with
-//! one of its four orderings left out, the same code must be found wrong.
-//! With one reader, all executions are looked at. Two readers have too many of them: there, those with a few preemptions are.
-//! What loom does not model is a store that is seen before a load that precedes it in the program.
+//! The code under test is `src/board/row.rs` itself, over words of the model. That the model can find a fault
+//! is a fact like any other: with one of its four orderings left out, the same code must be found wrong. With
+//! one reader, all executions are looked at. Two readers have too many of them: there, those with a few
+//! preemptions are. What loom does not model is a store that is seen before a load that precedes it in the
+//! program.
 
 use std::cell::Cell;
 use std::panic::catch_unwind;
@@ -17,7 +19,8 @@ use tallyd::board::row::{Word, publish, read, row_words};
 /// Two words are enough to tell a mixture; each more multiplies the executions.
 const DATA: usize = 2;
 
-/// How often a running thread is stopped for another in a model with two readers. Each more takes four times as long.
+/// How often a running thread is stopped for another in a model with two readers. Each more takes four times
+/// as long.
 const PREEMPTIONS: usize = 4;
 
 /// An ordering of the row's code that a model can leave out.
@@ -77,7 +80,8 @@ fn new_row<const LEFT_OUT: LeftOut>() -> Row<LEFT_OUT> {
     Arc::new((0..row_words(DATA)).map(|_| Modelled(AtomicU64::new(0))).collect())
 }
 
-/// Reads so many times: each copy accepted is whole, and none is older than the one before. `never` is not shown at all.
+/// Reads so many times: each copy accepted is whole, and none is older than the one before. `never` is not
+/// shown at all.
 fn reader<const LEFT_OUT: LeftOut>(
     row: &Row<LEFT_OUT>,
     times: usize,
@@ -115,7 +119,8 @@ fn model<const LEFT_OUT: LeftOut>(publishes: u64, readers: usize, times: usize) 
     });
 }
 
-/// A writer that shows 1 and dies after so many stores of 2; its successor, which learns of the death, shows 3.
+/// A writer that shows 1 and dies after so many stores of 2; its successor, which learns of the death, shows
+/// 3.
 fn model_of_death(stores: usize, times: usize) {
     loom::model(move || {
         let row = new_row::<NOTHING>();

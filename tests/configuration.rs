@@ -1,8 +1,8 @@
-//! `docs/CONFIGURATION.md` has every setting as the program has it. `UPDATE_DOCS=1` writes the settings into the
-//! document instead.
+//! `docs/CONFIGURATION.md` has every setting as the program has it. `UPDATE_DOCS=1` writes the settings into
+//! the document instead.
 //!
-//! Names, values and defaults come from the flags, descriptions from `config/tallyd.toml`. The text around them is
-//! written by hand, in the document.
+//! Names, values and defaults come from the flags, descriptions from `config/tallyd.toml`. The text around
+//! them is written by hand, in the document.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -356,7 +356,8 @@ fn compressed_files_of_every_format() {
     );
 }
 
-/// A damaged file beside a good one: exit 1, a sentence on it, the numbers of both. Says how many requests of the damaged one counted.
+/// A damaged file beside a good one: exit 1, a sentence on it, the numbers of both. Says how many requests of
+/// the damaged one counted.
 #[track_caller]
 fn check_damaged(path: &Path, sentence: &str) -> u64 {
     let good = format!("{FILES}/{}", NAMES[0]);
@@ -510,7 +511,8 @@ fn a_last_line_without_lf_counts() {
     check_counted(&folder.join("x.log"), 1, 1);
 }
 
-/// A file is counted in ranges of 16 MiB. Its last line counts though it starts in one range and ends, without LF, in the next.
+/// A file is counted in ranges of 16 MiB. Its last line counts though it starts in one range and ends,
+/// without LF, in the next.
 #[test]
 fn a_last_line_without_lf_across_two_ranges_counts() {
     let folder = Folder::new();

@@ -1,7 +1,8 @@
 //! The counting engine against the plain program, on bytes that were chosen to be hard.
 //!
-//! A property that fails prints the smallest input it could find, as a byte string to be put into a `check` of `tests/rules.rs`.
-//! `PROPTEST_CASES` asks for more cases than the default, in proportion for each property; `PROPTEST_RNG_SEED` for the same ones again.
+//! A property that fails prints the smallest input it could find, as a byte string to be put into a `check`
+//! of `tests/rules.rs`. `PROPTEST_CASES` asks for more cases than the default, in proportion for each
+//! property; `PROPTEST_RNG_SEED` for the same ones again.
 
 mod support;
 
@@ -141,7 +142,8 @@ fn log() -> impl Strategy<Value = Bytes> {
         .prop_map(|(start, pieces)| Bytes([start, &pieces.concat()].concat()))
 }
 
-/// A log with lines of more than a mebibyte: what comes before the long run of one byte, the byte, how often, and what follows.
+/// A log with lines of more than a mebibyte: what comes before the long run of one byte, the byte, how often,
+/// and what follows.
 type LongLine = (Bytes, u8, usize, Bytes);
 
 fn long_log() -> impl Strategy<Value = Vec<LongLine>> {

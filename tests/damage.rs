@@ -1,4 +1,5 @@
-//! Whatever is done to what the daemon stores, and to the disk, no number is wrong: it starts, says what it found, and counts again what it can.
+//! Whatever is done to what the daemon stores, and to the disk, no number is wrong: it starts, says what it
+//! found, and counts again what it can.
 
 mod support;
 
@@ -30,7 +31,8 @@ fn put_back(folder: &Path, files: &[(PathBuf, Vec<u8>)]) {
 
 // What is stored.
 
-/// Starts on what is there, and looks that nothing is wrong: the logs that are there are right, the one that is gone is whole or not there.
+/// Starts on what is there, and looks that nothing is wrong: the logs that are there are right, the one that
+/// is gone is whole or not there.
 #[track_caller]
 fn starts_right(folder: Folder, logs: &[(&str, Vec<u8>)], gone: &[u8], what: &str) -> Folder {
     eprintln!("{what}");
@@ -92,7 +94,8 @@ fn a_damaged_state_is_never_wrong() {
     starts_right(folder, &logs, &gone, "swapped");
 }
 
-/// The footer is whole, so the numbers are shown; that the clients are damaged shows when the log has another name, or is gone.
+/// The footer is whole, so the numbers are shown; that the clients are damaged shows when the log has another
+/// name, or is gone.
 #[test]
 fn a_log_whose_stored_clients_are_damaged_is_counted_again_when_they_are_needed() {
     let daemon = Daemon::start(&[]);
@@ -241,7 +244,8 @@ fn a_stored_log_that_cannot_be_read_for_a_while_is_not_set_aside() {
         let away = path.with_extension("away");
         fs::rename(&path, &away).unwrap();
         fs::create_dir(&path).unwrap();
-        // The one that grows is wanted, or the others that a union is made of when one has new content, and what it had is gone.
+        // The one that grows is wanted, or the others that a union is made of when one has new content, and
+        // what it had is gone.
         let (_, bytes) = logs.iter_mut().find(|(log, _)| *log == "access.log").unwrap();
         let more = block(50, 40, 77).0;
         if name == "access.log" {

@@ -1,8 +1,9 @@
 //! The transcripts of README.md and docs/API.md are what tallyd prints.
 //!
-//! Every line with `$` in a `console` block is run, in order, against a daemon of the document's own over a copy of
-//! `files/`, and its output is compared with the lines below it. JSON is compared without the fields that differ in
-//! each run (`VOLATILE`); ids are compared by the log they stand for. `UPDATE_DOCS=1` writes the output into the document.
+//! Every line with `$` in a `console` block is run, in order, against a daemon of the document's own over a
+//! copy of `files/`, and its output is compared with the lines below it. JSON is compared without the fields
+//! that differ in each run (`VOLATILE`); ids are compared by the log they stand for. `UPDATE_DOCS=1` writes
+//! the output into the document.
 
 mod support;
 
@@ -88,7 +89,8 @@ impl Ids {
     }
 }
 
-/// Runs the transcripts of a document, of which there are at least `steps_min`, against a daemon of their own.
+/// Runs the transcripts of a document, of which there are at least `steps_min`, against a daemon of their
+/// own.
 fn transcripts_are_real(document: &str, steps_min: usize) {
     if Command::new("curl").arg("--version").output().is_err() {
         eprintln!("SKIPPED: curl is not installed here");

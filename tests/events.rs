@@ -137,7 +137,8 @@ fn no_more_than_four_events_come_in_a_second() {
         listener.event().unwrap();
         events += 1;
     }
-    // The first one may come at once; after it, each is 250 ms behind the one before. A slow machine only makes it longer.
+    // The first one may come at once; after it, each is 250 ms behind the one before. A slow machine only
+    // makes it longer.
     assert!(
         start.elapsed() >= Duration::from_millis(250) * (events - 1),
         "{events} in {:?}",
@@ -183,7 +184,8 @@ fn many_who_listen_cost_nothing_while_nothing_changes() {
     let api = daemon.pids("api")[0];
     let (before, start) = (ticks(api), Instant::now());
     std::thread::sleep(Duration::from_secs(2));
-    // Of processor time, not of the clock: a slow machine does not change it. A poll by each of them would take many times that.
+    // Of processor time, not of the clock: a slow machine does not change it. A poll by each of them would
+    // take many times that.
     let (used, elapsed) = (ticks(api) - before, start.elapsed());
     assert!(used as f64 / 100.0 < elapsed.as_secs_f64() * 0.1, "{used} ticks in {elapsed:?}");
     append(&daemon, "a.log", LINE.as_bytes());

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use nix::libc::{SIGKILL, SIGSTOP, SIGTERM};
 use support::{Daemon, Folder, Truth, block, lives, signal, wait_until, wait_until_or};
 
-/// Writes 8 logs of 40 MB each into the watched folder, a piece at a time, while `harm` is done to the daemon so many times. Then the numbers must be right.
+/// Writes 8 logs of 40 MB each into the watched folder, a piece at a time, while `harm` is done to the daemon
+/// so many times. Then the numbers must be right.
 fn counts_right_while(harm: impl Fn(&Daemon) + Sync, times: usize) {
     let daemon = Daemon::start(&[]);
     let (piece, truth) = block(60_000, 20_000, 1);
@@ -77,7 +78,8 @@ fn the_api_is_killed_20_times() {
     counts_right_while(|daemon| kill_one(daemon, "api"), 20);
 }
 
-/// With a store, a new coordinator has the numbers before it looks at a log; what is not stored yet is on the board still.
+/// With a store, a new coordinator has the numbers before it looks at a log; what is not stored yet is on the
+/// board still.
 #[test]
 fn the_numbers_stay_when_the_coordinator_dies() {
     let daemon = Daemon::start(&["--range-mib", "1"]);
@@ -128,7 +130,8 @@ fn a_stopped_worker_is_killed_and_its_job_done_by_another() {
     wait_until("it was started again", || (daemon.restarts("worker") == 1).then_some(()));
 }
 
-/// A worker has counted the first piece of a mapped range when the log is cut short. `length` of what is kept, then it grows again to hold `more`.
+/// A worker has counted the first piece of a mapped range when the log is cut short. `length` of what is
+/// kept, then it grows again to hold `more`.
 fn truncated_under_the_mapping(length: u64, more: &[u8]) {
     let folder = Folder::new();
     fs::create_dir_all(folder.join("logs")).unwrap();
@@ -264,7 +267,8 @@ fn sigterm_ends_stopped_children_too() {
     assert!(!children.iter().any(|pid| lives(*pid)));
 }
 
-/// The journal goes to a pipe that nobody reads, or whose reader is gone: everything goes on, and ends when it is told to.
+/// The journal goes to a pipe that nobody reads, or whose reader is gone: everything goes on, and ends when
+/// it is told to.
 #[test]
 fn a_stderr_that_takes_nothing_stops_nobody() {
     for reader_leaves in [false, true] {
@@ -304,7 +308,8 @@ fn a_worker_holds_nothing_but_what_it_was_given() {
             .filter(|entry| entry.file_name().to_string_lossy().parse::<i32>().is_ok_and(|fd| fd > 2))
             .filter_map(|entry| fs::read_link(entry.path()).ok())
             .map(|target| target.to_string_lossy().into_owned())
-            // Of pipes and sockets, the number behind the kind says nothing; of others, the kind stands behind.
+            // Of pipes and sockets, the number behind the kind says nothing; of others, the kind stands
+            // behind.
             .map(|target| {
                 if target.starts_with("anon_inode:") {
                     target
@@ -426,7 +431,8 @@ fn a_quarantine_outlives_restarts_and_ends_when_it_is_asked_for() {
     assert_eq!(daemon.reported("20210322.log"), Some((truth.total, truth.ip)));
 }
 
-/// Each time that a worker has died of it, everything is killed: what is known of the range is in the note of what is in flight, and in the store.
+/// Each time that a worker has died of it, everything is killed: what is known of the range is in the note of
+/// what is in flight, and in the store.
 #[test]
 fn a_quarantine_is_found_though_the_whole_daemon_dies_each_time() {
     let (mut folder, bytes, truth, _) = poisoned("crash");

@@ -1,15 +1,16 @@
 //! The floors of the code: what each module may import, and what stays in its one place.
 //!
-//! A small reader of Rust tokens: comments and the insides of texts do not count, paths are followed through `super` and groups. It sees what is written, so a
-//! path that a macro puts together escapes it; nothing here does that.
-//! The checker is checked itself, on made-up files: a test that cannot fail is worse than none.
+//! A small reader of Rust tokens: comments and the insides of texts do not count, paths are followed through
+//! `super` and groups. It sees what is written, so a path that a macro puts together escapes it; nothing here
+//! does that. The checker is checked itself, on made-up files: a test that cannot fail is worse than none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The modules from the bottom up, each with exactly what it imports: one more arrow, or one less, is a change to be made here too.
-/// Nothing imports what stands at its own height or above. The roles stand side by side: worker, coordinator, api.
+/// The modules from the bottom up, each with exactly what it imports: one more arrow, or one less, is a
+/// change to be made here too. Nothing imports what stands at its own height or above. The roles stand side
+/// by side: worker, coordinator, api.
 const FLOORS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("exit", &[]),
@@ -116,7 +117,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         "completions and manual pages are printed in one place",
     ),
     (&["Inotify"], &["coordinator/notify.rs"], "events are hints, and one place knows of them"),
-    // What is in `store/unite` is used by commands, by the api process, and by the thread of the coordinator that keeps the store: none of them forks.
+    // What is in `store/unite` is used by commands, by the api process, and by the thread of the coordinator
+    // that keeps the store: none of them forks.
     (
         &["rayon"],
         &["count.rs", "store/unite.rs", "store/unite/", "api/ranges/"],
@@ -124,7 +126,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
 ];
 
-/// Where no thread is started: the supervisor forks, and a worker or the coordinator that is killed is to be one thing.
+/// Where no thread is started: the supervisor forks, and a worker or the coordinator that is killed is to be
+/// one thing.
 const ONE_THREAD: &[&str] = &["supervisor", "coordinator", "worker", "heritage"];
 /// The one file of theirs that starts one: a disk that hangs must stop no counting.
 const KEEPER: &str = "coordinator/keeper.rs";
@@ -133,7 +136,8 @@ const LINES_MAX: usize = 700;
 
 // ---- the reader ----
 
-/// The words and signs of a source file: identifiers, `::`, and every other sign alone. Of texts, only those that are paths.
+/// The words and signs of a source file: identifiers, `::`, and every other sign alone. Of texts, only those
+/// that are paths.
 fn tokens(source: &str) -> Vec<&str> {
     let bytes = source.as_bytes();
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;

@@ -1,4 +1,5 @@
-//! What lies in the watched folders, and what the processes say about it: error logs, archives, doubtful and unreadable logs, permissions, signals, titles.
+//! What lies in the watched folders, and what the processes say about it: error logs, archives, doubtful and
+//! unreadable logs, permissions, signals, titles.
 
 mod support;
 
@@ -324,7 +325,8 @@ fn the_remedy_for_unreadable_logs_is_said_once_and_not_once_a_log() {
     daemon.wait_for("2.log", ONE);
 }
 
-/// A compressed log that could not be read at first was taken for a plain one, and its compressed bytes were counted as lines.
+/// A compressed log that could not be read at first was taken for a plain one, and its compressed bytes were
+/// counted as lines.
 #[test]
 fn a_compressed_log_or_an_archive_that_becomes_readable_is_what_it_is() {
     let daemon = Daemon::start_as_nobody();

@@ -1,4 +1,5 @@
-//! What the fuzzer found worth keeping, once more: the targets in `tests/fuzz` run over their corpus as a plain test.
+//! What the fuzzer found worth keeping, once more: the targets in `tests/fuzz` run over their corpus as a
+//! plain test.
 
 #[path = "fuzz/check.rs"]
 mod check;

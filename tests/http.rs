@@ -333,7 +333,8 @@ fn on_loopback_reading_is_open_and_changing_is_not() {
     assert!(daemon.get("/api/v1/status")["degraded"].as_array().unwrap().is_empty());
 }
 
-/// A plain `proxy_pass` asks from loopback for everybody, and published all numbers although a read token was set.
+/// A plain `proxy_pass` asks from loopback for everybody, and published all numbers although a read token was
+/// set.
 #[test]
 fn a_read_token_is_asked_for_on_loopback_too() {
     let daemon =
@@ -386,7 +387,8 @@ fn a_read_token_is_asked_for_on_loopback_too() {
     assert!(!run(&["status"], &[]));
 }
 
-/// A browser sends the login again by itself, also for a form of another page: so it reads, and changes nothing.
+/// A browser sends the login again by itself, also for a form of another page: so it reads, and changes
+/// nothing.
 #[test]
 fn a_browser_logs_in_with_a_token_as_password_and_only_reads() {
     let daemon =
@@ -873,7 +875,8 @@ fn is_held(stream: &TcpStream) -> bool {
     })
 }
 
-/// The daemon may open 256 files. Two thousand clients hold on, each in its way; each that is let go comes again. One asks, a hundred times.
+/// The daemon may open 256 files. Two thousand clients hold on, each in its way; each that is let go comes
+/// again. One asks, a hundred times.
 #[test]
 fn a_crowd_that_holds_on_keeps_nobody_waiting() {
     let daemon = Daemon::start_with_descriptors(256);
@@ -952,7 +955,8 @@ fn a_range_over_more_logs_than_descriptors_has_all_of_them() {
     assert_eq!((&range["unique_ips"], &range["complete"]), (&LOGS.into(), &true.into()), "{range}");
 }
 
-/// A body where none belongs, of which nothing more comes: it held a place for ten seconds, and all of them together all places.
+/// A body where none belongs, of which nothing more comes: it held a place for ten seconds, and all of them
+/// together all places.
 #[test]
 fn bodies_that_do_not_come_keep_nobody_waiting() {
     let daemon = Daemon::start(&["--connections-max", "16"]);
@@ -987,7 +991,8 @@ fn memory(daemon: &Daemon, field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Two hundred who ask for the same, with these fields in the head, and read no more than the status; and how many of them were refused.
+/// Two hundred who ask for the same, with these fields in the head, and read no more than the status; and how
+/// many of them were refused.
 fn unread(daemon: &Daemon, path: &str, fields: &str) -> (Vec<TcpStream>, usize) {
     let mut unread: Vec<TcpStream> = (0..200).map(|_| connect(daemon)).collect();
     for stream in &mut unread {
@@ -1085,7 +1090,8 @@ fn short_lists_and_what_is_known_are_answered_beside_large_ones() {
     assert_eq!(daemon.ask("GET", path, &[("if-none-match", "*")]).unwrap().0, 304);
 }
 
-/// A log that is taken back is waited for until the store has it, and held one of the two turns in which lists are made.
+/// A log that is taken back is waited for until the store has it, and held one of the two turns in which
+/// lists are made.
 #[test]
 fn who_takes_logs_back_keeps_nobody_from_lists() {
     let folder = Folder::new();

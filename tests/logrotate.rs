@@ -1,7 +1,9 @@
-//! The real logrotate rotates a log that a server writes: each line counts once, in every mode that README.md names.
+//! The real logrotate rotates a log that a server writes: each line counts once, in every mode that README.md
+//! names.
 //!
-//! One round: the server appends lines, logrotate runs, the server appends lines to the file that it still holds open,
-//! then reopens its log. Four rounds with `rotate 2`, so that the oldest rotated logs are removed.
+//! One round: the server appends lines, logrotate runs, the server appends lines to the file that it still
+//! holds open, then reopens its log. Four rounds with `rotate 2`, so that the oldest rotated logs are
+//! removed.
 
 mod support;
 
@@ -18,7 +20,8 @@ const ROUNDS: u32 = 4;
 /// What the server does with the log that logrotate moves away.
 #[derive(Clone, Copy, PartialEq)]
 enum Server {
-    /// Writes on into the moved log for a while, and then opens a new one (nginx, Apache: until the signal arrives).
+    /// Writes on into the moved log for a while, and then opens a new one (nginx, Apache: until the signal
+    /// arrives).
     ReopensLater,
     /// Has nothing to write between the move and the new log.
     ReopensAtOnce,

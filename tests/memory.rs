@@ -90,7 +90,8 @@ fn days_larger_than_the_budget_are_right_within_it() {
     assert_eq!(degraded, serde_json::json!([]));
 }
 
-/// Only one day had its room beyond the budget, and lost it once its logs were stored: a day that grew all the time was never right again. Here are two.
+/// Only one day had its room beyond the budget, and lost it once its logs were stored: a day that grew all
+/// the time was never right again. Here are two.
 #[test]
 fn days_larger_than_the_budget_stay_right_while_they_grow() {
     let (daemon, of_day) = counted();

@@ -1,4 +1,5 @@
-//! `/metrics` as Prometheus meets it: the numbers of the other answers, names as they should be, and no more series than there are days, routes and processes.
+//! `/metrics` as Prometheus meets it: the numbers of the other answers, names as they should be, and no more
+//! series than there are days, routes and processes.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! The pages for browsers, on the real binary: the numbers are those of the API, and names from logs are text.
+//! The pages for browsers, on the real binary: the numbers are those of the API, and names from logs are
+//! text.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! Ranges of days, the clients that asked most, and what needs the token: on the real binary, beside a plain program.
+//! Ranges of days, the clients that asked most, and what needs the token: on the real binary, beside a plain
+//! program.
 
 mod support;
 
@@ -185,7 +186,8 @@ fn ask(daemon: &Daemon, path: &str) -> Value {
     })
 }
 
-/// Waits until all is counted that was there when the daemon started, and all of the rest that was found by now.
+/// Waits until all is counted that was there when the daemon started, and all of the rest that was found by
+/// now.
 fn wait_counted(daemon: &Daemon) {
     wait_until("all that was there is counted", || {
         daemon.ask("GET", "/readyz", &[]).filter(|(status, ..)| *status == 200)
@@ -238,7 +240,8 @@ fn line(client: &str, day: u32) -> String {
 
 // ---- ranges ----
 
-/// Two watched folders, one of whose logs goes over midnight and one has lines without a time stamp; and what another host has stored.
+/// Two watched folders, one of whose logs goes over midnight and one has lines without a time stamp; and what
+/// another host has stored.
 fn several() -> Truth {
     let mut truth = Truth::default();
     let dated = |numbers, day, hour| lines(numbers, Some((day, hour)));

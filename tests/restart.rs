@@ -1,4 +1,5 @@
-//! What the daemon knows outlives it: it goes on where it ended, and what was known is shown before a byte is read.
+//! What the daemon knows outlives it: it goes on where it ended, and what was known is shown before a byte is
+//! read.
 
 mod support;
 
@@ -289,7 +290,8 @@ fn still_has(daemon: &Daemon, truth: Truth, state: &str) {
     assert_eq!(file_numbers(daemon, "access.log"), Some((truth, state.to_owned())));
 }
 
-/// Until it has been counted again, it is what it was, in the answers and in the store: so its numbers are there when the log is not.
+/// Until it has been counted again, it is what it was, in the answers and in the store: so its numbers are
+/// there when the log is not.
 #[test]
 fn a_log_that_goes_before_it_is_counted_by_other_rules_keeps_its_numbers() {
     let (bytes, numbers) = block(2_000, 900, 3);
@@ -352,7 +354,8 @@ fn the_beginning_of_a_log_that_other_rules_counted_counts_within_it() {
     wait_for_day(&daemon, Truth { total: 3_000, ip: 200 });
 }
 
-/// They were compared byte by byte while both were there, and once more by samples when the one that is there had been counted by the other rule: its lines were gone.
+/// They were compared byte by byte while both were there, and once more by samples when the one that is there
+/// had been counted by the other rule: its lines were gone.
 #[test]
 fn a_log_that_parted_from_one_that_is_gone_counts_by_itself_by_other_rules_too() {
     let line = |number: usize| {
@@ -378,7 +381,8 @@ fn a_log_that_parted_from_one_that_is_gone_counts_by_itself_by_other_rules_too()
     }
 }
 
-/// Half a line counted as the last one, and goes on: what was known of the log was removed from the store before it had been counted again.
+/// Half a line counted as the last one, and goes on: what was known of the log was removed from the store
+/// before it had been counted again.
 #[test]
 fn a_log_whose_half_line_goes_on_keeps_its_numbers_until_it_is_counted_again() {
     let (bytes, numbers) = block(2_000, 900, 3);

@@ -196,7 +196,8 @@ fn what_comes_to_a_day_later_and_what_is_taken_back_makes_its_clients_a_least_nu
     });
 }
 
-/// A log that is compressed after its clients were removed is the same log, and is decoded with all its clients.
+/// A log that is compressed after its clients were removed is the same log, and is decoded with all its
+/// clients.
 #[test]
 fn a_log_that_is_compressed_later_is_the_one_whose_clients_were_removed() {
     let daemon = Daemon::start(&KEEPS);
@@ -211,7 +212,8 @@ fn a_log_that_is_compressed_later_is_the_one_whose_clients_were_removed() {
     assert_eq!(day(&daemon, old), json!([200, 150, false, true]));
 }
 
-/// Wherever the daemon ends while it removes the clients of a day of many logs, it is known afterwards how many the day had.
+/// Wherever the daemon ends while it removes the clients of a day of many logs, it is known afterwards how
+/// many the day had.
 #[test]
 fn an_end_while_clients_are_removed_forgets_no_number() {
     let old = ago(100);
@@ -236,7 +238,8 @@ fn an_end_while_clients_are_removed_forgets_no_number() {
     }
 }
 
-/// Each day of the same logs waited until these were stored without the clients of the day before: 10,000 logs of 20 days were written forty times.
+/// Each day of the same logs waited until these were stored without the clients of the day before: 10,000
+/// logs of 20 days were written forty times.
 #[test]
 fn old_clients_of_all_days_leave_together() {
     let folder = Folder::new();
@@ -252,7 +255,8 @@ fn old_clients_of_all_days_leave_together() {
     assert!(daemon.journal().contains("parts=24"), "{}", daemon.journal());
 }
 
-/// A backup of a log that is gone, and got late lines of a removed day, was taken for another log: it has more clients of that day than are known.
+/// A backup of a log that is gone, and got late lines of a removed day, was taken for another log: it has
+/// more clients of that day than are known.
 #[test]
 fn a_beginning_of_a_log_with_late_lines_counts_within_it() {
     let daemon = Daemon::start(&KEEPS);

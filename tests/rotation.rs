@@ -1,7 +1,7 @@
 //! What becomes of a log when it is rotated, copied, compressed, cut: each line counts once.
 //!
-//! Each case is a list of steps. It is run three times: with one daemon, with a daemon that is ended after each step, and with one that is down during each step.
-//! It is ended by SIGTERM and by SIGKILL in turn.
+//! Each case is a list of steps. It is run three times: with one daemon, with a daemon that is ended after
+//! each step, and with one that is down during each step. It is ended by SIGTERM and by SIGKILL in turn.
 
 mod support;
 
@@ -34,7 +34,8 @@ struct Scene<'a> {
     requests: Option<u64>,
 }
 
-/// What must be true: the names that are reported, each with what is counted of it, and the contents that count in the days.
+/// What must be true: the names that are reported, each with what is counted of it, and the contents that
+/// count in the days.
 struct Now<'a> {
     names: &'a [(&'a str, &'a [u8])],
     days: &'a [&'a [u8]],
@@ -224,7 +225,8 @@ fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// A half line and what it lacks, cut behind the time stamp: so it is of that day, whether it counts as it is or not.
+/// A half line and what it lacks, cut behind the time stamp: so it is of that day, whether it counts as it is
+/// or not.
 fn halves(seed: u32) -> (Vec<u8>, Vec<u8>) {
     let line = lines(seed, 1);
     let (one, two) = line.split_at(line.len() - 12);
@@ -934,7 +936,8 @@ fn a_half_line_is_cut_off_and_the_log_goes_on() {
     });
 }
 
-/// What stands between two samples of a log that is gone cannot be looked at any more; but who asked, and how often, can.
+/// What stands between two samples of a log that is gone cannot be looked at any more; but who asked, and how
+/// often, can.
 #[test]
 fn a_log_that_was_cut_in_place_and_went_its_own_way_counts_its_own_lines() {
     in_each_mode(&[], |scene| {

@@ -1,4 +1,5 @@
-//! What the processes may not do any more: on the real binary, whose debug build tries it when asked to (see `src/worker/fault.rs`, `src/api/fault.rs`).
+//! What the processes may not do any more: on the real binary, whose debug build tries it when asked to (see
+//! `src/worker/fault.rs`, `src/api/fault.rs`).
 
 mod support;
 
@@ -16,7 +17,8 @@ use support::{Daemon, Folder, block, tallyd, wait_until};
 const TOKEN: &str = "a-token-of-32-bytes-for-the-tests";
 const WAYS: [&str; 9] = ["open", "write", "list", "connect", "bind", "exec", "fork", "ptrace", "kill"];
 
-/// A daemon whose workers try to get out before each job, with only this wall if one is named; and somebody to connect to.
+/// A daemon whose workers try to get out before each job, with only this wall if one is named; and somebody
+/// to connect to.
 fn escaping(way: &str, wall: &str) -> (Daemon, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

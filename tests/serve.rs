@@ -781,7 +781,8 @@ fn the_logs_of_a_day_are_found_among_many() {
     assert_eq!((daemon.restarts("api"), daemon.restarts("coordinator")), (0, 0));
 }
 
-/// Each new log was compared with every other one, so that the coordinator was taken for hung, again and again.
+/// Each new log was compared with every other one, so that the coordinator was taken for hung, again and
+/// again.
 #[test]
 fn twenty_thousand_logs_are_counted() {
     let folder = Folder::new();

@@ -1,4 +1,5 @@
-//! The store as others see it: partials on disk, read by DuckDB, and the commands `tallyd report` and `tallyd store`.
+//! The store as others see it: partials on disk, read by DuckDB, and the commands `tallyd report` and `tallyd
+//! store`.
 
 mod support;
 
@@ -30,7 +31,8 @@ fn requests(from: u32, count: u32) -> u64 {
     (from..from + count).map(|number| 3 * requests_of(number)).sum()
 }
 
-/// Writes the partial of a log: by day, which numbers are its clients, from the one on so many. All is asked at six o'clock, in lines of 100 bytes.
+/// Writes the partial of a log: by day, which numbers are its clients, from the one on so many. All is asked
+/// at six o'clock, in lines of 100 bytes.
 fn store(state: &Path, host: &str, log: u64, name: &str, days: &[(Option<Day>, u32, u32)]) {
     let mut meta = Meta {
         log,
@@ -75,7 +77,8 @@ fn store(state: &Path, host: &str, log: u64, name: &str, days: &[(Option<Day>, u
     folder::write(&folder, log, &encode(&meta, &days).unwrap()).unwrap();
 }
 
-/// Four logs of two hosts: three days, one of them in two logs with some of the same clients; one log without rows.
+/// Four logs of two hosts: three days, one of them in two logs with some of the same clients; one log without
+/// rows.
 fn some(state: &Path) {
     store(state, "local", 1, "20210322.log", &[(None, 0, 10), (day("2021-03-22"), 100, 500)]);
     store(state, "local", 2, "20210323.log", &[(day("2021-03-22"), 500, 300), (day("2021-03-23"), 0, 50)]);
@@ -366,7 +369,8 @@ fn partials_are_exported_whole() {
     assert_eq!(contents(state.path()), contents(&to_path));
 }
 
-/// What somebody puts back while the daemon runs is whole, but older than its numbers: it asked for the clients again and again, and the log stood still.
+/// What somebody puts back while the daemon runs is whole, but older than its numbers: it asked for the
+/// clients again and again, and the log stood still.
 #[test]
 fn a_partial_that_somebody_put_back_is_set_aside_and_its_log_counted_again() {
     let line =

@@ -461,7 +461,8 @@ fn what_a_killed_process_leaves_is_removed() {
     daemon.wait_for("b.log", truth);
 }
 
-/// Whoever is killed at whichever moment: the file is the old or the new one, whole, and exactly that is counted, also if the name has no date.
+/// Whoever is killed at whichever moment: the file is the old or the new one, whole, and exactly that is
+/// counted, also if the name has no date.
 #[test]
 fn a_log_is_replaced_whole_whoever_dies() {
     let mut daemon = start(&[]);

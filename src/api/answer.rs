@@ -1,6 +1,7 @@
 //! Parts that all answers with numbers share: the tag (`ETag`) and the format.
 //!
-//! A tag changes whenever a number may have changed. Tags are weak: they identify numbers and format, not the compression.
+//! A tag changes whenever a number may have changed. Tags are weak: they identify numbers and format, not the
+//! compression.
 
 use std::fmt::Display;
 
@@ -69,8 +70,8 @@ impl Tag {
         Tag(state.to_string())
     }
 
-    /// Adds the day that words such as `today` were parsed with, since they mean other days tomorrow. That day may be over
-    /// by the time the answer is made.
+    /// Adds the day that words such as `today` were parsed with, since they mean other days tomorrow. That
+    /// day may be over by the time the answer is made.
     pub(super) fn on(self, today: Day) -> Tag {
         Tag(format!("{}-{:x}", self.0, today.number()))
     }
@@ -89,7 +90,8 @@ impl Tag {
         Tag::new(format_args!("{:x}", api.sources.started))
     }
 
-    /// The tag of the board. Callers take it before they read the board: then the tag may be too old, but never too new.
+    /// The tag of the board. Callers take it before they read the board: then the tag may be too old, but
+    /// never too new.
     pub(super) fn of_board(api: &Api) -> Tag {
         Tag::new(format_args!("{:x}-{:x}", api.sources.started, api.sources.board.header().generation))
     }
@@ -134,7 +136,8 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The tag had the day at its own making, and the days that of a moment before: at midnight, the answer of yesterday was kept under the tag of today.
+    /// The tag had the day at its own making, and the days that of a moment before: at midnight, the answer
+    /// of yesterday was kept under the tag of today.
     #[test]
     fn a_tag_is_of_the_day_that_the_days_were_read_with() {
         let tag = |day| Tag::new("1-2").on(Day::parse(day).unwrap()).text(Format::Json);

@@ -18,7 +18,8 @@ use super::problem::Problem;
 pub(super) async fn caught(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut answer = pin!(next.run(request));
-    // What the handler has in hand is dropped with it. What it shares is behind locks, and no lock is held where something may panic.
+    // What the handler has in hand is dropped with it. What it shares is behind locks, and no lock is held
+    // where something may panic.
     let answered = std::future::poll_fn(|context| {
         match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
             Ok(polled) => polled.map(Ok),

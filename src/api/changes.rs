@@ -1,7 +1,8 @@
 //! Requests to the coordinator: to delete a log, and to scan the folders now. Both need the token.
 //!
-//! A request waits in the socket until a coordinator reads it. A coordinator that dies with a request has done nothing, so the
-//! api repeats the request until its effect is visible. Repeating a request has no further effect.
+//! A request waits in the socket until a coordinator reads it. A coordinator that dies with a request has
+//! done nothing, so the api repeats the request until its effect is visible. Repeating a request has no
+//! further effect.
 
 use std::fs::File;
 use std::io;
@@ -102,8 +103,8 @@ async fn is_stored(sources: &Sources, log: u64, is_unknown: bool) -> bool {
         .await
 }
 
-/// True if `says` is true of the log in the store; `None` stands for a log that is not in the store. False if the store
-/// cannot be read.
+/// True if `says` is true of the log in the store; `None` stands for a log that is not in the store. False if
+/// the store cannot be read.
 pub(super) async fn stored(
     sources: &Sources,
     log: u64,

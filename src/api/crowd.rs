@@ -1,7 +1,9 @@
-//! The connections that are open: how many there may be, and which one goes when there is no room for the next.
+//! The connections that are open: how many there may be, and which one goes when there is no room for the
+//! next.
 //!
-//! Whoever has sent no whole request for longest goes first. So thousands that send nothing push each other out, and one that asks is heard. After them go those that do not read
-//! their answer. One that is being answered is never closed for another.
+//! Whoever has sent no whole request for longest goes first. So thousands that send nothing push each other
+//! out, and one that asks is heard. After them go those that do not read their answer. One that is being
+//! answered is never closed for another.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -19,7 +21,8 @@ const SPARED_MAX: u32 = 3;
 /// How often it is looked again for one that can be closed, if all are being answered.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// What a connection does, in the lowest bits of its state; above them the microseconds since the start at which it began.
+/// What a connection does, in the lowest bits of its state; above them the microseconds since the start at
+/// which it began.
 const BUSY: u64 = 0;
 const WAITING: u64 = 1;
 const STALLING: u64 = 2;
@@ -64,7 +67,8 @@ impl Crowd {
         })
     }
 
-    /// Lets one more in. If there is no room, another one is closed for it; if none can be, that is waited for.
+    /// Lets one more in. If there is no room, another one is closed for it; if none can be, that is waited
+    /// for.
     pub(super) async fn enter(self: &Arc<Crowd>) -> Member {
         let room = loop {
             if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
@@ -168,8 +172,9 @@ impl Life {
         }
     }
 
-    /// It was chosen. Is it not to be closed after all? So it is if it is being answered by now; and if it has said something that nobody has read yet (`unread`): on a machine
-    /// that is busy, it would be closed before it was heard. Then others go first.
+    /// It was chosen. Is it not to be closed after all? So it is if it is being answered by now; and if it
+    /// has said something that nobody has read yet (`unread`): on a machine that is busy, it would be closed
+    /// before it was heard. Then others go first.
     pub(super) fn is_spared(&self, unread: impl FnOnce() -> bool) -> bool {
         let spared = match self.state.load(Relaxed) & ((1 << BITS) - 1) {
             BUSY => true,

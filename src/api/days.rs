@@ -135,8 +135,8 @@ pub(super) async fn range(State(api): Shared, asked: Asked) -> Result<Response, 
     }))
 }
 
-/// The numbers over days, and the tag of the answer, which waits up to `wait` for the store. The pages have their numbers
-/// from here too.
+/// The numbers over days, and the tag of the answer, which waits up to `wait` for the store. The pages have
+/// their numbers from here too.
 pub(super) async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(wire::Range, String), NotNow> {
     let ranges::Answer { outcome, complete, as_of, tag } =
         api.sources.ranges.numbers(&api.sources.board, days, wait).await?;

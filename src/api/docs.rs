@@ -1,4 +1,5 @@
-//! `/docs`: the API for people. First the questions one can ask, then the tokens that this daemon needs, then the OpenAPI document.
+//! `/docs`: the API for people. First the questions one can ask, then the tokens that this daemon needs, then
+//! the OpenAPI document.
 
 use std::fmt::Write;
 use std::sync::OnceLock;

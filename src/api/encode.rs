@@ -46,7 +46,8 @@ impl Coding {
     }
 }
 
-/// Adds the header Vary to an answer, and returns the coding that the client wants if compression is worthwhile.
+/// Adds the header Vary to an answer, and returns the coding that the client wants if compression is
+/// worthwhile.
 pub(super) fn chosen(wanted: Option<Coding>, response: &mut Response) -> Option<Coding> {
     if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED)
         || response.headers().contains_key(header::CONTENT_ENCODING)
@@ -101,7 +102,8 @@ fn vary(headers: &mut HeaderMap) {
     }
 }
 
-/// The coding that the client prefers (RFC 9110, 12.5.3), zstd if both have the same weight; none if the client wants none.
+/// The coding that the client prefers (RFC 9110, 12.5.3), zstd if both have the same weight; none if the
+/// client wants none.
 pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
     let accept = list(headers, header::ACCEPT_ENCODING);
     let weight_of = |word: &str| {

@@ -1,7 +1,7 @@
 //! Server-sent events: each listener gets an event when numbers change.
 //!
-//! One task reads the board for all listeners, and only while there are any. Each event is written once; all listeners send
-//! the same bytes.
+//! One task reads the board for all listeners, and only while there are any. Each event is written once; all
+//! listeners send the same bytes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -57,8 +57,8 @@ struct Change {
 }
 
 impl Events {
-    /// For as many listeners as there may be connections, minus the reserved ones. A listener is never closed to make room, so
-    /// without a reserve listeners could keep all other clients out.
+    /// For as many listeners as there may be connections, minus the reserved ones. A listener is never closed
+    /// to make room, so without a reserve listeners could keep all other clients out.
     pub(super) fn new(connections_max: usize) -> Events {
         let places = connections_max.saturating_sub(LEFT_MIN.max(connections_max / 8)).max(1);
         Events {

@@ -1,5 +1,5 @@
-//! Example answers for the OpenAPI document and `/docs`, from the samples in `files/`. `tests/api.rs` compares them with real
-//! answers.
+//! Example answers for the OpenAPI document and `/docs`, from the samples in `files/`. `tests/api.rs`
+//! compares them with real answers.
 
 use serde_json::Value;
 

@@ -1,10 +1,11 @@
 //! Faults for the tests. They exist in debug builds only.
 //!
-//! `TALLYD_FAULT` names a fault, `TALLYD_FAULT_DIR` a folder: the fault happens while a file of its name is in this folder.
+//! `TALLYD_FAULT` names a fault, `TALLYD_FAULT_DIR` a folder: the fault happens while a file of its name is
+//! in this folder.
 //!
 //! - `panic`: the handler of `/api/v1/report` panics.
-//! - `escape-api`: the api tries to read and write the file `TALLYD_FAULT_LOG`, to connect to `TALLYD_FAULT_ADDRESS`, and to
-//!   become another program; the journal has the results.
+//! - `escape-api`: the api tries to read and write the file `TALLYD_FAULT_LOG`, to connect to
+//!   `TALLYD_FAULT_ADDRESS`, and to become another program; the journal has the results.
 
 use std::fs;
 use std::io;

@@ -124,7 +124,8 @@ fn sort(asked: &Asked) -> Result<&'static str, Problem> {
     Ok(asked.word(&SORT)?.unwrap_or("name"))
 }
 
-/// The logs whose names match. The matching has a thread of its own and a time limit: some patterns take long.
+/// The logs whose names match. The matching has a thread of its own and a time limit: some patterns take
+/// long.
 async fn named(mut logs: Vec<LogRow>, name: GlobMatcher) -> Result<Vec<LogRow>, Problem> {
     let matching = move || {
         let start = Instant::now();
@@ -218,8 +219,8 @@ pub(super) fn find(api: &Api, id: &str) -> Result<LogRow, Problem> {
     log.ok_or_else(|| Problem::not_found("no log has this id; /api/v1/files lists the logs"))
 }
 
-/// The quarantined ranges of a log. The board has the first range and the length of all; the store has all ranges, once it
-/// is as new as the board.
+/// The quarantined ranges of a log. The board has the first range and the length of all; the store has all
+/// ranges, once it is as new as the board.
 async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
     let Some(all) = wire::Quarantined::of(log) else { return Vec::new() };
     if log.quarantine.bytes == log.quarantine.to.saturating_sub(log.quarantine.from) {

@@ -1,8 +1,10 @@
-//! What stands between a connection and the HTTP library: it lets requests through one by one, each head only when it is whole and right, and it loses patience.
+//! What stands between a connection and the HTTP library: it lets requests through one by one, each head only
+//! when it is whole and right, and it loses patience.
 //!
-//! A head that cannot be served is replaced by a small one that is refused by its number (see `Life::refuse`). So every request has an answer that is made in one place, in its turn,
-//! and the library never sees anything that it would answer itself, without a word.
-//! What comes after a body in chunks is never a request: the connection ends with that answer.
+//! A head that cannot be served is replaced by a small one that is refused by its number (see
+//! `Life::refuse`). So every request has an answer that is made in one place, in its turn, and the library
+//! never sees anything that it would answer itself, without a word. What comes after a body in chunks is
+//! never a request: the connection ends with that answer.
 
 use std::io;
 use std::pin::Pin;
@@ -26,7 +28,8 @@ const BODY_STALL: Duration = Duration::from_secs(30);
 const WRITE_STALL: Duration = Duration::from_secs(30);
 /// So much, in bytes: 2 KiB a second. Less is not reading but holding on.
 const WRITE_FLOOR: usize = 64 * 1024;
-/// How long and how much is read of what a client still sends after its last answer. Closed at once, the connection would be reset, and the answer lost on its way.
+/// How long and how much is read of what a client still sends after its last answer. Closed at once, the
+/// connection would be reset, and the answer lost on its way.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
@@ -118,7 +121,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         }
     }
 
-    /// Reads some more of a head. False at the end, and when it has taken too long and nothing of it is there.
+    /// Reads some more of a head. False at the end, and when it has taken too long and nothing of it is
+    /// there.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut room = [std::mem::MaybeUninit::uninit(); READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut room);
@@ -238,8 +242,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     }
 }
 
-/// Until when a head must be whole that began at a moment, if it has begun, and is waited for since another one: what came while an answer was still being made waits since that is
-/// over.
+/// Until when a head must be whole that began at a moment, if it has begun, and is waited for since another
+/// one: what came while an answer was still being made waits since that is over.
 fn head_due(begun: Option<Instant>, since: Instant, is_nothing_there: bool) -> Instant {
     match begun {
         Some(begun) => begun.max(since) + HEAD_TIMEOUT,

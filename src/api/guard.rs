@@ -1,8 +1,9 @@
 //! What each request has to pass before a route sees it, and what each answer carries.
 //!
-//! In this order: is it a request at all (see `gate`), is it asked for by a name of this machine, may who asks read, is its body one that can be done without.
-//! Routes that change something ask for the admin token themselves: the others have no such method. Each answer of 401 leaves a line in the journal, with the peer and never with
-//! the token.
+//! In this order: is it a request at all (see `gate`), is it asked for by a name of this machine, may who
+//! asks read, is its body one that can be done without. Routes that change something ask for the admin token
+//! themselves: the others have no such method. Each answer of 401 leaves a line in the journal, with the peer
+//! and never with the token.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -37,7 +38,8 @@ pub(super) const OPEN_PATHS: [&str; 8] =
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
-/// Headers of every answer, unless its route has set them. Most answers are data: browsers must not guess their type, and must not run, frame or hand on anything of them.
+/// Headers of every answer, unless its route has set them. Most answers are data: browsers must not guess
+/// their type, and must not run, frame or hand on anything of them.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
@@ -79,7 +81,8 @@ async fn pass(api: Arc<Api>, request: Request, next: Next) -> Response {
     if head.method == Method::PUT || body.is_end_stream() {
         return next.run(Request::from_parts(head, body)).await;
     }
-    // What comes of it is not needed for an answer: as long as it is waited for, the connection may be closed for another.
+    // What comes of it is not needed for an answer: as long as it is waited for, the connection may be closed
+    // for another.
     let life = head.extensions.get::<Arc<Life>>();
     life.inspect(|life| life.waits());
     let drained = drain(body).await;
@@ -143,7 +146,8 @@ fn is_length_limit(error: &axum::Error) -> bool {
     true
 }
 
-/// Is tallyd asked by a name of this machine? A page on evil.example may have its name point here; the browser then asks for it, and would let the page read the answer.
+/// Is tallyd asked by a name of this machine? A page on evil.example may have its name point here; the
+/// browser then asks for it, and would let the page read the answer.
 fn is_host_allowed(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
     // What the target says counts, not the header (RFC 9112, 3.2.2).
     match (uri.authority(), headers.get(header::HOST)) {

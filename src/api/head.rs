@@ -1,7 +1,8 @@
 //! The head of a request, looked at before anything else is done with it. Pure: bytes in, a verdict out.
 //!
-//! Stricter than the library behind it, which would let some of this pass and answer the rest without a word: lines end in CRLF, there is one length and one Host, and what two
-//! programs could read in two ways is refused. So nothing can be smuggled past whoever stands in front.
+//! Stricter than the library behind it, which would let some of this pass and answer the rest without a word:
+//! lines end in CRLF, there is one length and one Host, and what two programs could read in two ways is
+//! refused. So nothing can be smuggled past whoever stands in front.
 
 use axum::http::Uri;
 

@@ -13,7 +13,8 @@ use crate::board::{BoardReader, Busy, Header, LogState};
 use crate::show::thousands;
 use crate::sys::process::uid;
 
-/// Other paths that answer like `/healthz`. They are open without a token, as those of [`READY`] are: see `guard`.
+/// Other paths that answer like `/healthz`. They are open without a token, as those of [`READY`] are: see
+/// `guard`.
 const LIVE: [&str; 3] = ["/health", "/livez", "/-/healthy"];
 /// Other paths that answer like `/readyz`.
 const READY: [&str; 2] = ["/ready", "/-/ready"];

@@ -1,6 +1,7 @@
 //! The memory limit of answers that wait for their readers.
 //!
-//! Answers above the limit are refused: each of a thousand clients that never read could ask for the largest answer.
+//! Answers above the limit are refused: each of a thousand clients that never read could ask for the largest
+//! answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,15 +17,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::encode;
 use super::problem::Problem;
 
-/// Smaller answers do not count: the operating system buffers them for a client that does not read (see `serve`). So the
-/// metrics are sent even while other answers take all memory.
+/// Smaller answers do not count: the operating system buffers them for a client that does not read (see
+/// `serve`). So the metrics are sent even while other answers take all memory.
 const SMALL: u64 = 64 * 1024;
 /// The limit of all other answers together in KiB. The largest list takes 8 MiB.
 const ROOM_KIB: usize = 24 * 1024;
 /// The limit of shared copies in KiB, beside [`ROOM_KIB`].
 const COPIES_KIB: usize = 8 * 1024;
-/// The maximum number of answers that are made from the board at the same time. A thousand unfinished answers would take more
-/// memory than a thousand waiting requests.
+/// The maximum number of answers that are made from the board at the same time. A thousand unfinished answers
+/// would take more memory than a thousand waiting requests.
 const AT_ONCE: usize = 2;
 /// The maximum size of the pieces in which an answer is sent, in bytes.
 const PIECE: usize = 16 * 1024;
@@ -69,8 +70,8 @@ impl Room {
         self.kib.available_permits() < ROOM_KIB / 3
     }
 
-    /// A shared copy of these bytes, which takes the memory of one copy while anybody holds it. None if other copies, which
-    /// somebody still holds, take all memory.
+    /// A shared copy of these bytes, which takes the memory of one copy while anybody holds it. None if other
+    /// copies, which somebody still holds, take all memory.
     pub(super) fn share(&self, bytes: &Bytes) -> Option<Bytes> {
         let kib = (bytes.len() / 1024 + 1).min(COPIES_KIB) as u32;
         let room = Arc::clone(&self.copies).try_acquire_many_owned(kib).ok()?;
@@ -112,7 +113,8 @@ pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Ne
             None => response,
         };
     }
-    // Nothing waits between making the answer and this point, so answers without memory are no more than threads.
+    // Nothing waits between making the answer and this point, so answers without memory are no more than
+    // threads.
     let Some(mut taken) = room.take(length) else { return Problem::too_busy().into_response() };
     if let Some(coding) = coding {
         // Until the answer is compressed, it is in memory uncompressed.
@@ -126,7 +128,8 @@ pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Ne
 
 /// A body that keeps its share of the memory until the last piece is sent.
 ///
-/// The pieces are small copies: a slice of the whole would keep the whole in memory, long after its share was given back.
+/// The pieces are small copies: a slice of the whole would keep the whole in memory, long after its share was
+/// given back.
 struct Holding {
     body: Body,
     rest: Bytes,

@@ -1,8 +1,8 @@
 //! `GET /metrics`: the metrics for Prometheus.
 //!
-//! Each scrape takes a snapshot of the board, the roster, /proc and the traffic. The number of series depends on the days that
-//! are shown, the workers and the routes; never on paths, clients or logs.
-//! Deliberately absent: numbers that need the store, and state between scrapes, except for the traffic.
+//! Each scrape takes a snapshot of the board, the roster, /proc and the traffic. The number of series depends
+//! on the days that are shown, the workers and the routes; never on paths, clients or logs. Deliberately
+//! absent: numbers that need the store, and state between scrapes, except for the traffic.
 
 mod board;
 mod page;
@@ -79,8 +79,8 @@ impl Collector for Snapshot {
     }
 }
 
-/// True if the client prefers OpenMetrics to the plain text. Without a preference the answer is the plain text, which all
-/// collectors read.
+/// True if the client prefers OpenMetrics to the plain text. Without a preference the answer is the plain
+/// text, which all collectors read.
 fn wants_open_metrics(headers: &HeaderMap) -> bool {
     let accept = list(headers, header::ACCEPT);
     preference(&accept, OPEN_METRICS) > preference(&accept, "text/plain")

@@ -1,6 +1,8 @@
-//! The api process: reads the board and the store, answers over HTTP. It writes nothing but uploads; what else is to be changed it asks the coordinator for.
+//! The api process: reads the board and the store, answers over HTTP. It writes nothing but uploads; what
+//! else is to be changed it asks the coordinator for.
 //!
-//! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait for its successor.
+//! The only place with tokio. It may die at any time: the listener is the supervisor's, so connections wait
+//! for its successor.
 
 mod answer;
 mod caught;
@@ -214,7 +216,8 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         note_ignored_signals()?;
         unblock_stop();
         let beating = Arc::clone(&sources);
-        // Not a task beside others: it would wait behind thousands of requests, and who is only busy would be taken for hung.
+        // Not a task beside others: it would wait behind thousands of requests, and who is only busy would be
+        // taken for hung.
         let beats = async move {
             let mut beat = tokio::time::interval(BEAT);
             loop {

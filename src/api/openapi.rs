@@ -1,4 +1,5 @@
-//! The OpenAPI document: made from the wire types, the parameters, the error codes, and the table of routes below.
+//! The OpenAPI document: made from the wire types, the parameters, the error codes, and the table of routes
+//! below.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -1,7 +1,8 @@
 //! Pages of a sorted list.
 //!
-//! A cursor holds the sort position of the last row of a page, not its number: the next page starts behind this position, even
-//! if the row is gone. A row whose own position changes between two pages may be listed twice or not at all.
+//! A cursor holds the sort position of the last row of a page, not its number: the next page starts behind
+//! this position, even if the row is gone. A row whose own position changes between two pages may be listed
+//! twice or not at all.
 
 use std::cmp::Ordering;
 
@@ -106,7 +107,8 @@ pub(super) fn linked(next: Option<&str>, mut response: Response, asked: &Asked) 
     response
 }
 
-/// The sort key of a number, in descending order if `descends`. Rows without a number are last in both orders.
+/// The sort key of a number, in descending order if `descends`. Rows without a number are last in both
+/// orders.
 pub(super) fn key(number: Option<u64>, descends: bool) -> u64 {
     let number = number.map(|number| number.min(u64::MAX - 1));
     number.map_or(u64::MAX, |number| if descends { u64::MAX - 1 - number } else { number })

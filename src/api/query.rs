@@ -177,7 +177,8 @@ impl Asked {
         }
     }
 
-    /// The format of the answer: the value of `parameter`, or else the format that the header Accept prefers, or else JSON.
+    /// The format of the answer: the value of `parameter`, or else the format that the header Accept prefers,
+    /// or else JSON.
     pub(super) fn format(&self, parameter: &Parameter) -> Result<Format, Problem> {
         let words = if let Kind::Words(words) = parameter.kind { words } else { &[] };
         let of_word =
@@ -202,8 +203,8 @@ pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> String {
     lines.join(",")
 }
 
-/// The weight of a media type in thousandths (RFC 9110, 12.5.1): that of the most specific range which contains the type.
-/// Without the header, all types have the full weight.
+/// The weight of a media type in thousandths (RFC 9110, 12.5.1): that of the most specific range which
+/// contains the type. Without the header, all types have the full weight.
 pub(super) fn preference(accept: &str, media: &str) -> u32 {
     if accept.trim().is_empty() {
         return 1000;
@@ -222,8 +223,8 @@ pub(super) fn preference(accept: &str, media: &str) -> u32 {
     ranges.max().map_or(0, |(_, quality)| quality)
 }
 
-/// The weight in the parameters of an element of a header, in thousandths: 1000 without a weight, 0 if the weight is not
-/// valid.
+/// The weight in the parameters of an element of a header, in thousandths: 1000 without a weight, 0 if the
+/// weight is not valid.
 pub(super) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
     let weight = parameters
         .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
@@ -304,7 +305,8 @@ mod tests {
         assert!(asked("", "").only(&[]).is_ok());
     }
 
-    /// A percent-encoded name was left where it was, so that the link to the next page had the parameter twice.
+    /// A percent-encoded name was left where it was, so that the link to the next page had the parameter
+    /// twice.
     #[test]
     fn a_parameter_is_set_once_however_it_was_written() {
         static CURSOR: Parameter = Parameter { name: "cursor", about: "", kind: Kind::Text };

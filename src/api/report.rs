@@ -34,7 +34,8 @@ pub(super) async fn report(State(api): Shared, asked: Asked) -> Result<Response,
     Ok(response)
 }
 
-/// The report as JSON. The api keeps the report until numbers change, since this is the most frequent request.
+/// The report as JSON. The api keeps the report until numbers change, since this is the most frequent
+/// request.
 fn as_json(api: &Api) -> Result<(Bytes, Option<OneCopy>), Busy> {
     let generation = api.sources.board.header().generation;
     let kept = || api.report.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,8 +69,9 @@ fn rows(api: &Api) -> Result<BTreeMap<String, wire::Reported>, Busy> {
     Ok(by_name(present.map(|log| (&log.name[..], wire::Reported::from(&log.totals)))))
 }
 
-/// Values of names by how the names are shown. Two names may be shown alike: one has a byte that is no text, the other one the
-/// four letters that stand for this byte. Then the backslashes of the name that is text are doubled until the two differ.
+/// Values of names by how the names are shown. Two names may be shown alike: one has a byte that is no text,
+/// the other one the four letters that stand for this byte. Then the backslashes of the name that is text are
+/// doubled until the two differ.
 fn by_name<'a, T>(logs: impl Iterator<Item = (&'a [u8], T)>) -> BTreeMap<String, T> {
     // Names that are no text come first and keep their form. Of logs with the same name, the last one wins.
     let logs: BTreeMap<&[u8], T> = logs.collect();

@@ -1,6 +1,8 @@
-//! The accept loop: HTTP/1, bounded in connections, and never kept from the next connection by those that are there.
+//! The accept loop: HTTP/1, bounded in connections, and never kept from the next connection by those that are
+//! there.
 //!
-//! Not `axum::serve`: that sets no timeout for heads, so a client that sends nothing would hold a connection for ever.
+//! Not `axum::serve`: that sets no timeout for heads, so a client that sends nothing would hold a connection
+//! for ever.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,9 +36,11 @@ use super::metrics::Traffic;
 use super::ranges;
 use super::tls::Tls;
 
-/// How much of an answer the system may hold for a client that does not read, in bytes: it doubles that for its own needs.
+/// How much of an answer the system may hold for a client that does not read, in bytes: it doubles that for
+/// its own needs.
 const SEND_BUFFER: usize = 128 * 1024;
-/// Descriptors that are left for uploads and for a connection that has just come, beside those that answers from the store need.
+/// Descriptors that are left for uploads and for a connection that has just come, beside those that answers
+/// from the store need.
 const DESCRIPTORS_LEFT: usize = 40;
 /// How long answers that have begun may take when the process is to end.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -56,7 +60,8 @@ pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
         setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard)?;
     }
     let (allowed, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // Where there are few, most are for connections: a question that has too few waits, but in a crowd those who ask need places.
+    // Where there are few, most are for connections: a question that has too few waits, but in a crowd those
+    // who ask need places.
     let most = allowed.saturating_sub(used + kept.min(allowed / 4)).clamp(4, wanted as u64) as usize;
     if most < wanted {
         warn!(
@@ -79,7 +84,8 @@ pub(super) async fn serve(
     let crowd = Crowd::new(connections_max);
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    // The gate has its own, shorter times; with this one, the library looks for the next request whenever an answer is over.
+    // The gate has its own, shorter times; with this one, the library looks for the next request whenever an
+    // answer is over.
     http.timer(TokioTimer::new()).header_read_timeout(IDLE + HEAD_TIMEOUT * 2);
     // A client that has sent all that it wants to may close its side and still have its answer.
     http.half_close(true).max_buf_size(2 * HEAD_BYTES_MAX);

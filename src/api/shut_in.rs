@@ -1,5 +1,5 @@
-//! The sandbox of the api process. It may read the store, /proc and its own settings, and write uploads if a token is set. It
-//! reads no log.
+//! The sandbox of the api process. It may read the store, /proc and its own settings, and write uploads if a
+//! token is set. It reads no log.
 
 use std::fs;
 use std::io;
@@ -27,8 +27,8 @@ pub(super) fn shut_in(heritage: &Heritage) -> io::Result<()> {
     heritage.walls.keep_to(&rights(heritage))
 }
 
-/// Ends this process, so that the supervisor starts a new one, when one of its folders was replaced: rights are for folders,
-/// not for names. In a thread of its own, since a disk may hang.
+/// Ends this process, so that the supervisor starts a new one, when one of its folders was replaced: rights
+/// are for folders, not for names. In a thread of its own, since a disk may hang.
 pub(super) fn watch(heritage: &Heritage) {
     if !heritage.walls.landlock {
         return;

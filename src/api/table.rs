@@ -1,8 +1,8 @@
 //! Rows as CSV and as JSON lines.
 //!
-//! The columns are the fields of the JSON of a row, in the same order. A list of numbers has a column for each element, such as
-//! `requests_by_hour_00`. CSV follows RFC 4180, without a byte order mark. A `'` precedes text that a spreadsheet would run as
-//! a formula; numbers stay numbers.
+//! The columns are the fields of the JSON of a row, in the same order. A list of numbers has a column for
+//! each element, such as `requests_by_hour_00`. CSV follows RFC 4180, without a byte order mark. A `'`
+//! precedes text that a spreadsheet would run as a formula; numbers stay numbers.
 
 use std::fmt::{self, Write as _};
 

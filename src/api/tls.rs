@@ -50,8 +50,8 @@ impl Tls {
         config(cert, key).map(drop)
     }
 
-    /// Follows changes of the files for ever. The two files are never replaced at the same instant: until they match, the old
-    /// certificate stays in use.
+    /// Follows changes of the files for ever. The two files are never replaced at the same instant: until
+    /// they match, the old certificate stays in use.
     fn watch(&self, cert: &Path, key: &Path, mut marks: [Mark; 2]) {
         loop {
             std::thread::sleep(LOOK_EVERY);

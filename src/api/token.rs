@@ -1,10 +1,12 @@
 //! The tokens: the admin token allows changes and reading, the read token allows reading only.
 //!
-//! Programs send a token as `Authorization: Bearer TOKEN`. Browsers log in by Basic, with any user name and the token as password. Browsers repeat a Basic login on their own,
-//! also for a form of another site, so Basic never allows a change.
+//! Programs send a token as `Authorization: Bearer TOKEN`. Browsers log in by Basic, with any user name and
+//! the token as password. Browsers repeat a Basic login on their own, also for a form of another site, so
+//! Basic never allows a change.
 //!
-//! The api reads the tokens after the fork, so no worker has them in its memory. The api keeps and compares SHA-256 sums: a comparison takes the same time wherever two tokens
-//! differ and however long the right one is.
+//! The api reads the tokens after the fork, so no worker has them in its memory. The api keeps and compares
+//! SHA-256 sums: a comparison takes the same time wherever two tokens differ and however long the right one
+//! is.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -22,7 +24,8 @@ use crate::heritage::Heritage;
 const BYTES_MIN: usize = 16;
 /// The api reads no more bytes of a token file.
 const BYTES_MAX: u64 = 4_096;
-/// Tokens with fewer distinct bytes can be guessed. Of a million random tokens of 16 hexadecimal digits, fewer than one has so few.
+/// Tokens with fewer distinct bytes can be guessed. Of a million random tokens of 16 hexadecimal digits,
+/// fewer than one has so few.
 const DISTINCT_MIN: usize = 5;
 /// Parts of tokens in documents and examples, in small letters, without `-` and `_`.
 const EXAMPLES: [&str; 10] = [
@@ -130,7 +133,8 @@ impl Keys {
 }
 
 impl Reading {
-    /// A read token always counts, also on loopback: a proxy on this machine asks from loopback for everybody.
+    /// A read token always counts, also on loopback: a proxy on this machine asks from loopback for
+    /// everybody.
     ///
     /// # Errors
     /// With a sentence, if the settings contradict each other.

@@ -1,5 +1,5 @@
-//! The conditions that somebody has to look into, in the order in which they are shown: each with a word, which the metrics
-//! and the status have in common, and a sentence if the condition holds.
+//! The conditions that somebody has to look into, in the order in which they are shown: each with a word,
+//! which the metrics and the status have in common, and a sentence if the condition holds.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,8 +1,9 @@
 //! `PUT /api/v1/files/{name}`: uploads a log into a watched folder. The request needs the token.
 //!
-//! The bytes go to a draft, which gets its name once all bytes are on the disk: an upload is complete or absent, even if a
-//! process is killed. Bytes are read from the network no faster than they are written, and few are held at a time.
-//! Deliberately absent: the meaning of the bytes. The coordinator finds the log like any other.
+//! The bytes go to a draft, which gets its name once all bytes are on the disk: an upload is complete or
+//! absent, even if a process is killed. Bytes are read from the network no faster than they are written, and
+//! few are held at a time. Deliberately absent: the meaning of the bytes. The coordinator finds the log like
+//! any other.
 
 mod draft;
 mod target;
@@ -41,12 +42,14 @@ use target::Target;
 
 /// The maximum number of uploads at the same time.
 const UPLOADS_MAX: usize = 4;
-/// The maximum number of pieces of a body that wait to be written. A piece has at most 16 KiB, as read from a connection.
+/// The maximum number of pieces of a body that wait to be written. A piece has at most 16 KiB, as read from a
+/// connection.
 const PARTS_MAX: usize = 16;
 /// The time in which [`STALL_BYTES`] of a body must arrive, or the rest of the body.
 const STALL: Duration = Duration::from_secs(20);
 const STALL_BYTES: usize = 64 << 10;
-/// The maximum bytes, and time, of a refused body that are still read, so that the client can read the answer.
+/// The maximum bytes, and time, of a refused body that are still read, so that the client can read the
+/// answer.
 const REFUSED_BYTES_MAX: usize = 64 << 20;
 const REFUSED: Duration = Duration::from_secs(5);
 /// The maximum time until the store knows which log is to be replaced.
@@ -68,8 +71,8 @@ const GIVEN_UP: &str = "tallyd gave up the upload and stored nothing; send the l
 pub(super) struct Uploads {
     settings: Settings,
     permits: Semaphore,
-    /// The drafts by the names that they will get; `None` for a draft that must stay when the process ends, or that does not
-    /// exist yet.
+    /// The drafts by the names that they will get; `None` for a draft that must stay when the process ends,
+    /// or that does not exist yet.
     under_way: Mutex<BTreeMap<Vec<u8>, Option<PathBuf>>>,
     ending: AtomicBool,
 }
@@ -93,9 +96,9 @@ impl Uploads {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Deletes incomplete uploads when the process ends. A draft that is to replace a log stays for the next api process, which
-    /// first withdraws the replacement: the coordinator may be gone, and the store must not wait for a file whose inode another
-    /// file may have by then.
+    /// Deletes incomplete uploads when the process ends. A draft that is to replace a log stays for the next
+    /// api process, which first withdraws the replacement: the coordinator may be gone, and the store must
+    /// not wait for a file whose inode another file may have by then.
     pub(super) fn abandon(&self) {
         self.ending.store(true, Relaxed);
         for path in self.under_way().values().flatten() {
@@ -156,8 +159,8 @@ async fn put_in_folder(
     .await
 }
 
-/// Stores an upload. The rest of a refused upload is read for a while: without this, the client would see a broken connection
-/// instead of the answer.
+/// Stores an upload. The rest of a refused upload is read for a while: without this, the client would see a
+/// broken connection instead of the answer.
 async fn upload(
     api: &Api,
     name: Result<String, Problem>,
@@ -232,8 +235,8 @@ async fn take(
     drop(permit);
     let log = seen(sources, draft.id, &target.name).await;
     if promises && log.is_some() {
-        // An earlier upload of the name may have been found in between. The coordinator knows the replacement even if the
-        // store does not take it now.
+        // An earlier upload of the name may have been found in between. The coordinator knows the replacement
+        // even if the store does not take it now.
         let _ = tokio::time::timeout(SEEN, promise(sources, &mut draft, &target.name)).await;
     }
     Ok(answer(&target, draft.length, log, replaced))
@@ -349,8 +352,8 @@ async fn feed(incoming: &mut Incoming, parts: mpsc::Sender<Part>, max: u64) -> R
     Ok(())
 }
 
-/// Records in the store that the draft replaces the log of this name, which has no date. So the replacement happens once the
-/// draft has the name, even if the coordinator or the daemon dies in between.
+/// Records in the store that the draft replaces the log of this name, which has no date. So the replacement
+/// happens once the draft has the name, even if the coordinator or the daemon dies in between.
 async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<(), Problem> {
     let (start, mut asked) = (Instant::now(), BTreeMap::<u64, Instant>::new());
     loop {
@@ -359,7 +362,8 @@ async fn promise(sources: &Sources, draft: &mut Draft, name: &[u8]) -> Result<()
         let mut left = Vec::new();
         for row in held {
             let (file, log) = (draft.id, row.id);
-            // The store has no log of which nothing is counted, unless the log is being counted again by other rules.
+            // The store has no log of which nothing is counted, unless the log is being counted again by
+            // other rules.
             let is_nothing = row.counted_to == 0 && asked.contains_key(&log);
             if !stored(sources, log, move |meta| {
                 meta.map_or(is_nothing, |meta| meta.successors.contains(&file))

@@ -1,5 +1,5 @@
-//! The wire types of the API. The names of their fields are a contract. The OpenAPI document and `/docs` show their
-//! doc comments.
+//! The wire types of the API. The names of their fields are a contract. The OpenAPI document and `/docs` show
+//! their doc comments.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -47,7 +47,8 @@ pub(super) struct Numbers {
     parsed: u64,
     /// The number of requests without a time stamp.
     malformed: u64,
-    /// The number of distinct clients: `ipv4` + `ipv6` + `other`. A client of several days or logs counts once.
+    /// The number of distinct clients: `ipv4` + `ipv6` + `other`. A client of several days or logs counts
+    /// once.
     pub(super) unique_ips: u64,
     /// The number of distinct clients that are an IPv4 address.
     ipv4: u64,
@@ -55,10 +56,11 @@ pub(super) struct Numbers {
     ipv6: u64,
     /// The number of distinct clients that are no IP address, such as host names.
     other: u64,
-    /// The length of the lines in the log in bytes, line ends included. This is not network traffic. The number of a log
-    /// includes blank lines.
+    /// The length of the lines in the log in bytes, line ends included. This is not network traffic. The
+    /// number of a log includes blank lines.
     log_bytes: u64,
-    /// The number of parsed requests in each of the 24 hours. The hour is the one in the line, in the time zone of the line.
+    /// The number of parsed requests in each of the 24 hours. The hour is the one in the line, in the time
+    /// zone of the line.
     requests_by_hour: [u64; 24],
 }
 
@@ -83,8 +85,8 @@ impl From<&Totals> for Numbers {
 pub(super) struct File {
     /// The id of the log in `/api/v1/files/{id}`: 16 hexadecimal digits.
     id: String,
-    /// The name of the log. If several folders are watched, the name begins with the folder. Bytes that are not UTF-8 are
-    /// shown as `\xNN`.
+    /// The name of the log. If several folders are watched, the name begins with the folder. Bytes that are
+    /// not UTF-8 are shown as `\xNN`.
     name: String,
     /// The day in the name of the log; null if the name has none.
     #[schema(required)]
@@ -99,13 +101,13 @@ pub(super) struct File {
     numbers: Numbers,
     /// The size of the log on disk in bytes: the compressed size if the log is compressed.
     size: u64,
-    /// The offset in bytes, in the uncompressed log, up to which all lines are counted. An unfinished last line counts once
-    /// its line end is written.
+    /// The offset in bytes, in the uncompressed log, up to which all lines are counted. An unfinished last
+    /// line counts once its line end is written.
     counted_to: u64,
-    /// `counting`: tallyd counts the log for the first time. `live`: counted, and may grow. `final`: counted, and unchanged
-    /// for long, rotated, or compressed. `gone`: no longer in the folder; its numbers stay. `duplicate`: a copy or the
-    /// beginning of another log, which has its requests. `quarantined`: some ranges could not be counted. `skipped`: not
-    /// counted, or deleted.
+    /// `counting`: tallyd counts the log for the first time. `live`: counted, and may grow. `final`: counted,
+    /// and unchanged for long, rotated, or compressed. `gone`: no longer in the folder; its numbers stay.
+    /// `duplicate`: a copy or the beginning of another log, which has its requests. `quarantined`: some
+    /// ranges could not be counted. `skipped`: not counted, or deleted.
     state: &'static str,
     /// True if all lines of the log are in the numbers.
     complete: bool,
@@ -114,7 +116,8 @@ pub(super) struct File {
     /// The id of the log that this log is a copy or the beginning of; null for all other logs.
     #[schema(required)]
     duplicate_of: Option<String>,
-    /// The reason why some or all lines are not counted, or why the numbers are doubtful; null if there is none.
+    /// The reason why some or all lines are not counted, or why the numbers are doubtful; null if there is
+    /// none.
     #[schema(required)]
     reason: Option<String>,
 }
@@ -180,17 +183,19 @@ pub(super) struct Files {
 pub(super) struct FileWithDays {
     #[serde(flatten)]
     pub(super) file: File,
-    /// The numbers of the log by day, in ascending order. Requests without a time stamp have an entry of their own.
+    /// The numbers of the log by day, in ascending order. Requests without a time stamp have an entry of
+    /// their own.
     pub(super) days: Vec<Share>,
-    /// The ranges that could not be counted, in ascending order. Until the store has all of them: the first range, with the
-    /// bytes of all.
+    /// The ranges that could not be counted, in ascending order. Until the store has all of them: the first
+    /// range, with the bytes of all.
     pub(super) quarantine: Vec<Quarantined>,
 }
 
 /// The numbers of one day of one log.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Share {
-    /// The day of the requests. Requests without a time stamp are of the day in the name of the log, or else `undated`.
+    /// The day of the requests. Requests without a time stamp are of the day in the name of the log, or else
+    /// `undated`.
     day: String,
     #[serde(flatten)]
     numbers: Numbers,
@@ -251,8 +256,8 @@ pub(super) struct DayOfAll {
     numbers: Numbers,
     /// The number of logs that have requests of this day.
     files: u64,
-    /// True if all known requests of this day are in the numbers. False while a log that may have some is being counted,
-    /// cannot be read, or has a range that could not be counted.
+    /// True if all known requests of this day are in the numbers. False while a log that may have some is
+    /// being counted, cannot be read, or has a range that could not be counted.
     complete: bool,
     /// True if clients were deleted (`retention_days`), so that `unique_ips` is a lower bound.
     unique_ips_at_least: bool,
@@ -293,7 +298,8 @@ pub(super) struct Range {
     pub(super) numbers: Numbers,
     /// The number of logs that have requests of these days.
     pub(super) files: u64,
-    /// True if all known requests of these days are in the numbers. False also while the store is behind what is counted.
+    /// True if all known requests of these days are in the numbers. False also while the store is behind what
+    /// is counted.
     pub(super) complete: bool,
     /// True if clients were deleted (`retention_days`), so that `unique_ips` is a lower bound.
     pub(super) unique_ips_at_least: bool,
@@ -304,10 +310,11 @@ pub(super) struct Range {
 /// The clients with the most requests.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TopClients {
-    /// The clients by their number of requests, the most first. Clients with the same number are in the order of their bytes.
+    /// The clients by their number of requests, the most first. Clients with the same number are in the order
+    /// of their bytes.
     pub(super) clients: Vec<Client>,
-    /// True if all known requests of these days are in the numbers. False also while the store is behind, or if clients of
-    /// these days were deleted (`retention_days`).
+    /// True if all known requests of these days are in the numbers. False also while the store is behind, or
+    /// if clients of these days were deleted (`retention_days`).
     pub(super) complete: bool,
     /// The time of the numbers, in UTC.
     pub(super) as_of: String,
@@ -335,7 +342,8 @@ impl From<&Top> for Client {
 pub(super) struct Change {
     /// The number of this state: higher after each change, and restarted when tallyd starts.
     pub(super) generation: u64,
-    /// The number of bytes in the logs that are not counted yet; null until the first scan of the folders is complete.
+    /// The number of bytes in the logs that are not counted yet; null until the first scan of the folders is
+    /// complete.
     #[schema(required)]
     pub(super) pending_bytes: Option<u64>,
     /// The number of requests of all days together.
@@ -351,13 +359,14 @@ pub(super) struct Status {
     pub(super) version: &'static str,
     /// The time since the daemon started, in seconds.
     pub(super) uptime_seconds: u64,
-    /// The number of bytes in the logs that are not counted and shown yet; null until the first scan of the folders is
-    /// complete. An unfinished last line is not pending.
+    /// The number of bytes in the logs that are not counted and shown yet; null until the first scan of the
+    /// folders is complete. An unfinished last line is not pending.
     #[schema(required)]
     pub(super) pending_bytes: Option<u64>,
     /// The number of logs in the folders.
     pub(super) logs: usize,
-    /// How tallyd finds changes in the folders: `inotify`, or `scan` for periodic scans only; `starting` before the first scan.
+    /// How tallyd finds changes in the folders: `inotify`, or `scan` for periodic scans only; `starting`
+    /// before the first scan.
     pub(super) watching: &'static str,
     /// The number of logs whose current numbers are not in the store yet.
     pub(super) unstored_files: u64,
@@ -375,8 +384,8 @@ pub(super) struct Status {
     pub(super) quarantine: Vec<Quarantined>,
 }
 
-/// The sandbox of the processes: workers cannot open files, connect, or start programs; the api cannot read logs; no process
-/// can start programs.
+/// The sandbox of the processes: workers cannot open files, connect, or start programs; the api cannot read
+/// logs; no process can start programs.
 #[derive(Serialize, ToSchema, Clone, Copy)]
 pub(super) struct Sandbox {
     /// The setting `sandbox`: `auto`, `require` or `off`.
@@ -421,7 +430,8 @@ pub(super) struct Process {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<String>,
-    /// The number of bytes of its range that the worker has counted. Only workers that are counting have this field.
+    /// The number of bytes of its range that the worker has counted. Only workers that are counting have this
+    /// field.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) range_bytes_done: Option<u64>,

@@ -1,4 +1,5 @@
-//! What the coordinator has done, counted up for as long as the daemon runs: the counters outlive the coordinator, as the board does.
+//! What the coordinator has done, counted up for as long as the daemon runs: the counters outlive the
+//! coordinator, as the board does.
 //!
 //! Deliberately absent: what is known now. That is in the rows and the header, and may become less.
 

@@ -55,9 +55,11 @@ pub struct Header {
     pub stored_at: u64,
     /// How many entries are left out and not listed.
     pub skipped_more: u64,
-    /// Since when bytes that are pending have been known, at least: [monotonic](crate::sys::clock) milliseconds. 0: nothing is pending.
+    /// Since when bytes that are pending have been known, at least: [monotonic](crate::sys::clock)
+    /// milliseconds. 0: nothing is pending.
     pub behind_since: u64,
-    /// Since when a log that is not in the store as it is here has been due to be written: likewise. 0: none is.
+    /// Since when a log that is not in the store as it is here has been due to be written: likewise. 0: none
+    /// is.
     pub unstored_since: u64,
     /// How many ranges could not be counted, over all logs.
     pub quarantined_ranges: u64,

@@ -180,8 +180,8 @@ impl LogRow {
         }
     }
 
-    /// True if some lines of the log are not in its numbers. A log is incomplete, but lacks no lines, if only clients were
-    /// deleted.
+    /// True if some lines of the log are not in its numbers. A log is incomplete, but lacks no lines, if only
+    /// clients were deleted.
     pub fn lacks_lines(&self) -> bool {
         let lacks_only_clients = self.at_least && self.reason == Reason::Nothing;
         !self.complete && !lacks_only_clients
@@ -239,7 +239,8 @@ impl LogBrief {
         })
     }
 
-    /// Returns whether somebody has to look into the doubt about the log: it is in a folder now, and counts by itself.
+    /// Returns whether somebody has to look into the doubt about the log: it is in a folder now, and counts
+    /// by itself.
     pub fn is_doubtful(&self) -> bool {
         self.has_doubt && self.state.is_present() && self.state != LogState::Duplicate
     }

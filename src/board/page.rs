@@ -1,6 +1,7 @@
 //! The status pages: what each process is doing, and the supervisor's roster of who lives.
 //!
-//! Each page is a memory object of its own that one process writes, so a process that goes wild harms only what is said of itself.
+//! Each page is a memory object of its own that one process writes, so a process that goes wild harms only
+//! what is said of itself.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -67,7 +68,8 @@ impl StatusPage {
         memory.map_read_only().map(StatusPage)
     }
 
-    // All accesses are relaxed: each word stands for itself, nothing is inferred from one about another. Who beats is one thread of its process.
+    // All accesses are relaxed: each word stands for itself, nothing is inferred from one about another. Who
+    // beats is one thread of its process.
 
     /// Shows that the process is alive.
     pub fn beat(&self) {
@@ -94,7 +96,8 @@ impl StatusPage {
         }
     }
 
-    /// Adds a piece of work that is done: a job, an answer. The api answers from several threads at once, so that a load and a store would lose some.
+    /// Adds a piece of work that is done: a job, an answer. The api answers from several threads at once, so
+    /// that a load and a store would lose some.
     pub fn add_work(&self) {
         self.0[WORK].fetch_add(1, Relaxed);
     }

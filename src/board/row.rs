@@ -1,11 +1,13 @@
 //! One row: two buffers and a generation, one writer at a time, any number of readers.
 //!
-//! The writer fills the buffer that is not shown, then shows it by raising the generation. A reader copies the buffer shown and
-//! accepts the copy only if the generation is the same after it. A writer that dies at any instruction leaves the shown buffer whole, and its
-//! successor goes on from the generation it finds. (A seqlock would not do: a writer killed in the middle leaves it odd for ever.)
+//! The writer fills the buffer that is not shown, then shows it by raising the generation. A reader copies
+//! the buffer shown and accepts the copy only if the generation is the same after it. A writer that dies at
+//! any instruction leaves the shown buffer whole, and its successor goes on from the generation it finds. (A
+//! seqlock would not do: a writer killed in the middle leaves it odd for ever.)
 //!
-//! Layout, in words: the generation, then the buffer of even generations, then that of odd ones. Generation 0 shows zeros.
-//! Generic over the words so that loom can run every interleaving of the same code (`tests/board.rs`).
+//! Layout, in words: the generation, then the buffer of even generations, then that of odd ones. Generation 0
+//! shows zeros. Generic over the words so that loom can run every interleaving of the same code
+//! (`tests/board.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,8 +48,8 @@ pub fn publish<W: Word>(row: &[W], data: &[u64]) {
     let (generation, buffers) = row.split_first().expect("a row has a generation");
     // Relaxed: only this writer, or a dead predecessor, ever stored it.
     let next = generation.load(Ordering::Relaxed).wrapping_add(1);
-    // Without it, a word of this data could be seen before the generation that hid the buffer it goes to: a reader of that older data
-    // would find its generation unchanged, and accept a mixture.
+    // Without it, a word of this data could be seen before the generation that hid the buffer it goes to: a
+    // reader of that older data would find its generation unchanged, and accept a mixture.
     W::fence(Ordering::Release);
     for (word, value) in buffer(buffers, next).iter().zip(data) {
         word.store(*value, Ordering::Relaxed);
@@ -56,7 +58,8 @@ pub fn publish<W: Word>(row: &[W], data: &[u64]) {
     generation.store(next, Ordering::Release);
 }
 
-/// Copies what the row shows into `data`. Says whether that worked: not if the writer changed the row meanwhile.
+/// Copies what the row shows into `data`. Says whether that worked: not if the writer changed the row
+/// meanwhile.
 #[must_use]
 pub fn read<W: Word>(row: &[W], data: &mut [u64]) -> bool {
     let (generation, buffers) = row.split_first().expect("a row has a generation");
@@ -65,7 +68,8 @@ pub fn read<W: Word>(row: &[W], data: &mut [u64]) -> bool {
     for (value, word) in data.iter_mut().zip(buffer(buffers, before)) {
         *value = word.load(Ordering::Relaxed);
     }
-    // Without it, the second look at the generation could be taken before the words were copied, and miss that they changed.
+    // Without it, the second look at the generation could be taken before the words were copied, and miss
+    // that they changed.
     W::fence(Ordering::Acquire);
     generation.load(Ordering::Relaxed) == before
 }

@@ -109,7 +109,8 @@ impl Board {
         self.0.use_up_to(SHARES_USED, at);
     }
 
-    /// Shows what is true of all logs, after the rows it speaks of. The generation is counted up if rows or header changed; the one given is not looked at.
+    /// Shows what is true of all logs, after the rows it speaks of. The generation is counted up if rows or
+    /// header changed; the one given is not looked at.
     pub fn set_header(&self, header: &Header, rows_changed: bool) {
         let words = &self.0.words;
         let shown = self.0.summary();
@@ -128,12 +129,14 @@ impl Board {
         }
     }
 
-    /// Says when all watched folders were last looked at, in milliseconds since 1970. The generation stays as it is.
+    /// Says when all watched folders were last looked at, in milliseconds since 1970. The generation stays as
+    /// it is.
     pub fn set_looked_at(&self, at: u64) {
         self.0.words[LOOKED_AT].store(at, Relaxed);
     }
 
-    /// Says that everything that was found at the start was counted once. It stays said, whoever dies. The generation stays as it is.
+    /// Says that everything that was found at the start was counted once. It stays said, whoever dies. The
+    /// generation stays as it is.
     pub fn set_ready(&self) {
         // Release: who sees it sees the rows that were written before.
         self.0.words[READY].store(1, Release);
@@ -199,7 +202,8 @@ impl BoardReader {
         Ok(None)
     }
 
-    /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time. Each may be an error: that its row changes each time it is looked at.
+    /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time. Each
+    /// may be an error: that its row changes each time it is looked at.
     pub fn briefs(&self) -> impl Iterator<Item = Result<LogBrief, Busy>> {
         (0..self.0.logs_used()).filter_map(|at| self.0.brief(at).transpose())
     }
@@ -240,7 +244,8 @@ impl BoardReader {
         Ok(shares)
     }
 
-    /// The days of all logs, in the order of their rows. Some rows may not be used. Each may be an error: that its row changes each time it is looked at.
+    /// The days of all logs, in the order of their rows. Some rows may not be used. Each may be an error:
+    /// that its row changes each time it is looked at.
     pub fn all_shares(&self) -> impl Iterator<Item = Result<ShareRow, Busy>> {
         let used = self.0.size.shares.min(self.0.header(SHARES_USED) as usize);
         (0..used).map(|at| self.0.share(at))

@@ -28,7 +28,8 @@ impl Unreadable {
         Unreadable { errno, group: about.map(|about| about.gid()) }
     }
 
-    /// The sentence on `count` logs of a folder: what cannot be read, why, and the remedy. `uid`: the user that tallyd runs as.
+    /// The sentence on `count` logs of a folder: what cannot be read, why, and the remedy. `uid`: the user
+    /// that tallyd runs as.
     pub fn sentence(self, count: u64, folder: &str, uid: u32, accounts: &Accounts) -> String {
         let (logs, they, their) = if count == 1 {
             ("1 log".to_owned(), "it", "its")

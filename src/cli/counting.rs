@@ -50,21 +50,23 @@ pub(super) struct Verify {
 /// The logs to count.
 #[derive(Args, Debug)]
 struct Logs {
-    /// Of folders, count only files whose name matches this glob, like 'access.log*'; repeat the flag for several
-    /// globs [default: all files except error logs]
+    /// Of folders, count only files whose name matches this glob, like 'access.log*'; repeat the flag for
+    /// several globs [default: all files except error logs]
     #[arg(long, value_name = "GLOB", value_delimiter = ':')]
     include: Vec<String>,
-    /// Of folders, skip files whose name matches this glob, even if --include matches it; repeat the flag for several
-    /// globs [default: none]
+    /// Of folders, skip files whose name matches this glob, even if --include matches it; repeat the flag for
+    /// several globs [default: none]
     #[arg(long, value_name = "GLOB", value_delimiter = ':')]
     exclude: Vec<String>,
-    /// Files, folders (without their subfolders), or - for standard input [default: the pipe on standard input]
+    /// Files, folders (without their subfolders), or - for standard input [default: the pipe on standard
+    /// input]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
 
 impl Logs {
-    /// The paths to count: the named ones, or else the pipe on standard input; `None` if there is no pipe either.
+    /// The paths to count: the named ones, or else the pipe on standard input; `None` if there is no pipe
+    /// either.
     fn paths(&self) -> Option<Vec<PathBuf>> {
         match self.paths.is_empty() {
             false => Some(self.paths.clone()),

@@ -1,6 +1,7 @@
 //! The nearest of some names to a word that is none of them.
 
-/// Returns the name that `word` was probably meant to be: one with few typing errors, or one that continues the word.
+/// Returns the name that `word` was probably meant to be: one with few typing errors, or one that continues
+/// the word.
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // In a short word, two errors make another word.
     let errors_max = if word.chars().count() < 5 { 1 } else { 2 };
@@ -14,8 +15,8 @@ pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
         .map(|(_, name)| name)
 }
 
-/// The number of typing errors between two words: letters that are missing, added, wrong, or swapped with a neighbour
-/// (optimal string alignment distance).
+/// The number of typing errors between two words: letters that are missing, added, wrong, or swapped with a
+/// neighbour (optimal string alignment distance).
 fn distance(one: &str, two: &str) -> usize {
     let (one, two): (Vec<char>, Vec<char>) = (one.chars().collect(), two.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=two.len()).collect()];

@@ -33,8 +33,8 @@ pub(super) struct Daemon {
     /// File with the token for requests that read; TALLYD_READ_TOKEN holds the token itself and wins
     #[arg(long, value_name = "FILE", env = "TALLYD_READ_TOKEN_FILE")]
     read_token_file: Option<PathBuf>,
-    /// File with the token for requests that change anything, which may read too; TALLYD_TOKEN holds the token itself
-    /// and wins
+    /// File with the token for requests that change anything, which may read too; TALLYD_TOKEN holds the
+    /// token itself and wins
     #[arg(long, value_name = "FILE", env = "TALLYD_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }

@@ -84,7 +84,8 @@ fn mistyped(word: &Path) -> Option<String> {
     })
 }
 
-/// Checks the name of an environment variable: one that looks like a setting must be one. The error is a remedy.
+/// Checks the name of an environment variable: one that looks like a setting must be one. The error is a
+/// remedy.
 fn check_variable(name: &str) -> Result<(), String> {
     let Some(rest) = name.strip_prefix("TALLYD_") else { return Ok(()) };
     // Kubernetes sets such variables for a service that is called tallyd.

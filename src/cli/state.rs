@@ -21,8 +21,8 @@ Words are relative to the current day in UTC.";
 #[derive(Args, Debug)]
 #[command(after_help = REPORT_EXAMPLES)]
 pub(super) struct Report {
-    /// First day of the range: the first of DAYS [default: the first stored day, and undated lines if --to is missing
-    /// too]
+    /// First day of the range: the first of DAYS [default: the first stored day, and undated lines if --to is
+    /// missing too]
     #[arg(long, value_name = "DAYS", value_parser = days)]
     from: Option<Period>,
     /// Last day of the range: the last of DAYS [default: the last stored day]
@@ -59,7 +59,8 @@ pub(super) enum Store {
 
 #[derive(Args, Debug)]
 pub(super) struct StateFolder {
-    /// Configuration file of the daemon, which names its state folder; flags and environment win over the file
+    /// Configuration file of the daemon, which names its state folder; flags and environment win over the
+    /// file
     #[arg(long, value_name = "FILE", env = "TALLYD_CONFIG")]
     config: Option<PathBuf>,
     /// State folder [default: state]

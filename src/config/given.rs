@@ -1,7 +1,7 @@
 //! The settings as flags, environment and configuration file give them: each one or none.
 //!
-//! One struct for all three, so a setting cannot exist in one of them only. Its doc comments are the help of the flags;
-//! docs/CONFIGURATION.md is made from them and from config/tallyd.toml.
+//! One struct for all three, so a setting cannot exist in one of them only. Its doc comments are the help of
+//! the flags; docs/CONFIGURATION.md is made from them and from config/tallyd.toml.
 
 use std::path::PathBuf;
 
@@ -28,16 +28,17 @@ pub struct Given {
     #[arg(long, value_name = "DIR", env = "TALLYD_LOGS", value_delimiter = ':', help_heading = WATCHING)]
     #[serde(default, deserialize_with = "one_or_many")]
     pub logs: Option<Vec<PathBuf>>,
-    /// Watch subfolders too, 32 levels deep; hidden subfolders and links to folders are skipped [default: false]
+    /// Watch subfolders too, 32 levels deep; hidden subfolders and links to folders are skipped [default:
+    /// false]
     #[arg(long, env = "TALLYD_RECURSIVE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = WATCHING)]
     pub(super) recursive: Option<bool>,
-    /// Count only logs whose name matches this glob, like 'access.log*'; repeat the flag for several globs [default:
-    /// all logs except error logs]
+    /// Count only logs whose name matches this glob, like 'access.log*'; repeat the flag for several globs
+    /// [default: all logs except error logs]
     #[arg(long, value_name = "GLOB", env = "TALLYD_INCLUDE", value_delimiter = ':', help_heading = WATCHING)]
     #[serde(default, deserialize_with = "one_or_many")]
     pub(super) include: Option<Vec<String>>,
-    /// Skip logs whose name matches this glob, even if --include matches it; repeat the flag for several globs
-    /// [default: none]
+    /// Skip logs whose name matches this glob, even if --include matches it; repeat the flag for several
+    /// globs [default: none]
     #[arg(long, value_name = "GLOB", env = "TALLYD_EXCLUDE", value_delimiter = ':', help_heading = WATCHING)]
     #[serde(default, deserialize_with = "one_or_many")]
     pub(super) exclude: Option<Vec<String>>,
@@ -47,8 +48,8 @@ pub struct Given {
     /// Time between two complete scans of the folders, in milliseconds, 10 to 3600000 [default: 10000]
     #[arg(long, value_name = "MS", env = "TALLYD_SCAN_EVERY_MS", help_heading = WATCHING)]
     pub(super) scan_every_ms: Option<u64>,
-    /// Time without a change after which a log is final, in seconds, 1 to 31536000: its last line then counts even
-    /// without a line feed [default: 300]
+    /// Time without a change after which a log is final, in seconds, 1 to 31536000: its last line then counts
+    /// even without a line feed [default: 300]
     #[arg(long, value_name = "S", env = "TALLYD_FINAL_AFTER_S", help_heading = WATCHING)]
     pub(super) final_after_s: Option<u64>,
     /// Name of the machine that wrote the logs [default: local]
@@ -71,21 +72,24 @@ pub struct Given {
     /// Address of the API; port 0 selects a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT", env = "TALLYD_LISTEN", help_heading = API)]
     pub(super) listen: Option<String>,
-    /// File with the token for requests that change anything; TALLYD_TOKEN holds the token itself and wins [default:
-    /// none]
+    /// File with the token for requests that change anything; TALLYD_TOKEN holds the token itself and wins
+    /// [default: none]
     #[arg(long, value_name = "FILE", env = "TALLYD_TOKEN_FILE", help_heading = API)]
     pub(super) token_file: Option<PathBuf>,
-    /// File with the token for requests that read; TALLYD_READ_TOKEN holds the token itself and wins [default: none]
+    /// File with the token for requests that read; TALLYD_READ_TOKEN holds the token itself and wins
+    /// [default: none]
     #[arg(long, value_name = "FILE", env = "TALLYD_READ_TOKEN_FILE", help_heading = API)]
     pub(super) read_token_file: Option<PathBuf>,
     /// Let every machine that reaches the API read without a token [default: false]
     #[arg(long, env = "TALLYD_INSECURE_NO_AUTH", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, help_heading = API)]
     pub(super) insecure_no_auth: Option<bool>,
-    /// Host name of the API, besides localhost and IP addresses; repeat the flag for several names [default: none]
+    /// Host name of the API, besides localhost and IP addresses; repeat the flag for several names [default:
+    /// none]
     #[arg(long, value_name = "NAME", env = "TALLYD_ALLOWED_HOSTS", value_delimiter = ',', help_heading = API)]
     #[serde(default, deserialize_with = "one_or_many")]
     pub(super) allowed_hosts: Option<Vec<String>>,
-    /// File with the certificate of the API and those of its issuers, in PEM; the API then uses HTTPS [default: none]
+    /// File with the certificate of the API and those of its issuers, in PEM; the API then uses HTTPS
+    /// [default: none]
     #[arg(long, value_name = "FILE", env = "TALLYD_TLS_CERT", help_heading = API)]
     pub(super) tls_cert: Option<PathBuf>,
     /// File with the private key of the certificate, in PEM [default: none]
@@ -101,20 +105,20 @@ pub struct Given {
     /// Folder for the data of tallyd; tallyd creates the folder if missing [default: state]
     #[arg(long, value_name = "DIR", env = "TALLYD_STATE", help_heading = STORE)]
     pub(super) state: Option<PathBuf>,
-    /// Delete the clients of a day from the store after this many days, 0 to 1000000; 0 never deletes clients [default:
-    /// 0]
+    /// Delete the clients of a day from the store after this many days, 0 to 1000000; 0 never deletes clients
+    /// [default: 0]
     #[arg(long, value_name = "N", env = "TALLYD_RETENTION_DAYS", help_heading = STORE)]
     pub(super) retention_days: Option<u64>,
 
-    /// Memory for the clients that the coordinator holds, in MiB, 16 to 1048576 [default: 256, or less if a cgroup
-    /// limits memory]
+    /// Memory for the clients that the coordinator holds, in MiB, 16 to 1048576 [default: 256, or less if a
+    /// cgroup limits memory]
     #[arg(long, value_name = "MIB", env = "TALLYD_MEMORY_BUDGET_MIB", help_heading = LIMITS)]
     pub(super) memory_budget_mib: Option<u64>,
     /// Memory for one worker, in MiB, 128 to 1048576 [default: 1024, or less if a cgroup limits memory]
     #[arg(long, value_name = "MIB", env = "TALLYD_WORKER_MEMORY_MIB", help_heading = LIMITS)]
     pub(super) worker_memory_mib: Option<u64>,
-    /// Memory for decoded days in the API process, in MiB, 0 to 1048576 [default: 256, or less if a cgroup limits
-    /// memory]
+    /// Memory for decoded days in the API process, in MiB, 0 to 1048576 [default: 256, or less if a cgroup
+    /// limits memory]
     #[arg(long, value_name = "MIB", env = "TALLYD_CACHE_MIB", help_heading = LIMITS)]
     pub(super) cache_mib: Option<u64>,
     /// Largest number of logs in reports, 1 to 1048576 [default: 65536]

@@ -23,8 +23,8 @@ impl Defaults {
         question: u64::MAX,
     };
 
-    /// The defaults for a limit of all processes together, in bytes, of which `workers` are workers: never more than
-    /// without a limit.
+    /// The defaults for a limit of all processes together, in bytes, of which `workers` are workers: never
+    /// more than without a limit.
     pub(super) fn within(limit: Option<u64>, workers: usize) -> Defaults {
         let Some(limit) = limit else { return Defaults::FREE };
         let (mib, workers, free) = (limit >> 20, workers as u64, Defaults::FREE);
@@ -39,7 +39,8 @@ impl Defaults {
     }
 }
 
-/// Returns a warning if the settings that are given, each with its name and MiB, are together more than the limit.
+/// Returns a warning if the settings that are given, each with its name and MiB, are together more than the
+/// limit.
 pub(super) fn excess(limit: Option<u64>, given: &[(&str, Option<u64>)]) -> Option<String> {
     let limit = limit? >> 20;
     let given: Vec<(&str, u64)> = given.iter().filter_map(|(name, mib)| Some((*name, (*mib)?))).collect();

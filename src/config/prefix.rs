@@ -3,8 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Returns the prefix of the names in each folder: empty for a single folder, else as many last parts of its path as
-/// make it unique, and a slash.
+/// Returns the prefix of the names in each folder: empty for a single folder, else as many last parts of its
+/// path as make it unique, and a slash.
 pub fn prefixes(folders: &[PathBuf], recursive: bool) -> Vec<Vec<u8>> {
     if folders.len() == 1 {
         return vec![Vec::new()];
@@ -22,7 +22,8 @@ pub fn prefixes(folders: &[PathBuf], recursive: bool) -> Vec<Vec<u8>> {
         named(path, (1..path.components().count()).find(|parts| alone(path, *parts)).unwrap_or(usize::MAX))
     };
     let prefixes: Vec<Vec<u8>> = absolute.iter().map(shortest).collect();
-    // `a/` and `a/b/` of two folders would give a file in a subfolder `b` of the first the name of one in the second.
+    // `a/` and `a/b/` of two folders would give a file in a subfolder `b` of the first the name of one in the
+    // second.
     let hides = |at: usize| {
         prefixes.iter().enumerate().any(|(other, prefix)| other != at && prefixes[at].starts_with(prefix))
     };

@@ -1,7 +1,7 @@
 //! The address and the state folder of a daemon, for the commands that query the daemon or read its state.
 //!
-//! Every line of the file must be a setting. The values are not checked: the file may have changed since the daemon
-//! started.
+//! Every line of the file must be a setting. The values are not checked: the file may have changed since the
+//! daemon started.
 
 use std::path::{Path, PathBuf};
 

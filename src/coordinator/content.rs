@@ -1,7 +1,7 @@
 //! What is known of a log's content, and when one content is the beginning of another.
 //!
-//! Pure but for one question, which a [`Look`] answers: what stands in a file at a place.
-//! Deliberately absent: names, and what follows from it that two logs share a beginning. The ledger decides that.
+//! Pure but for one question, which a [`Look`] answers: what stands in a file at a place. Deliberately
+//! absent: names, and what follows from it that two logs share a beginning. The ledger decides that.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ use super::scan::FileId;
 use crate::decode::FileKind;
 use crate::sample::{Sample, UNSEEN, block, blocks_within};
 
-/// So many blocks behind the dense ones are looked at, evenly spread: a terabyte is not read through to know a log again.
+/// So many blocks behind the dense ones are looked at, evenly spread: a terabyte is not read through to know
+/// a log again.
 const SPREAD_MAX: usize = 64;
 /// The blocks up to here are dense, and all looked at.
 const DENSE: usize = 82;
@@ -37,14 +38,16 @@ pub struct Place {
 
 /// Looks into files, and at what was counted.
 pub trait Look {
-    /// May a log be the beginning of another one, by the numbers of both, and `by_clients`? It is asked where samples cannot tell.
+    /// May a log be the beginning of another one, by the numbers of both, and `by_clients`? It is asked where
+    /// samples cannot tell.
     fn fits(&self, _inner: u64, _outer: u64, _by_clients: bool) -> bool {
         true
     }
 
     /// What stands in a file at an offset now, as its bytes are, or `None` if it ends before.
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>>;
-    /// The hashes of the blocks of the grid within the first bytes of a file: those of its first 4 KiB, or of all of it if it is shorter.
+    /// The hashes of the blocks of the grid within the first bytes of a file: those of its first 4 KiB, or of
+    /// all of it if it is shorter.
     fn start(&mut self, place: &Place, size: u64) -> io::Result<Vec<u64>>;
     /// Returns what a file is, by its first bytes and its name.
     fn kind(&mut self, place: &Place) -> io::Result<FileKind>;
@@ -94,7 +97,8 @@ impl Content {
         self.blocks.iter().zip(start).all(|(one, two)| one == two || *one == UNSEEN)
     }
 
-    /// Does a file of `size` bytes begin with this content? `closely`: all that is known of it is looked for, not only its two ends.
+    /// Does a file of `size` bytes begin with this content? `closely`: all that is known of it is looked for,
+    /// not only its two ends.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -117,7 +121,8 @@ impl Content {
         self.has_blocks_of(place, self.blocks.len().min(if closely { usize::MAX } else { 1 }), look)
     }
 
-    /// Is a file of `size` bytes, shorter than this content, its beginning? `own`: where this content is, if it can be looked at there.
+    /// Is a file of `size` bytes, shorter than this content, its beginning? `own`: where this content is, if
+    /// it can be looked at there.
     ///
     /// # Errors
     /// If the file cannot be read.

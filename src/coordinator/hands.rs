@@ -19,7 +19,8 @@ const LET_THROUGH_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker's life.
 pub(super) struct Hand {
-    /// `None`: nothing more is given to it or taken from it. It sees the end of its socket, ends, and is reaped.
+    /// `None`: nothing more is given to it or taken from it. It sees the end of its socket, ends, and is
+    /// reaped.
     pub(super) channel: Option<Channel>,
     /// What it counts, and the file.
     pub(super) flight: Option<(Job, File)>,
@@ -162,7 +163,8 @@ impl Coordinator<'_> {
     }
 }
 
-/// The next job. While memory is short and writing lags behind, only tails; but of the other logs one now and then, or they would wait for ever for tails that grow all the time.
+/// The next job. While memory is short and writing lags behind, only tails; but of the other logs one now and
+/// then, or they would wait for ever for tails that grow all the time.
 fn next_job(ledger: &mut Ledger, pressed: bool, let_through: &mut Instant) -> Option<Dispatch> {
     if !pressed {
         return ledger.next_job(false);

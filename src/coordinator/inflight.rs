@@ -1,9 +1,10 @@
 //! What is being counted, noted in `<state>/inflight` before it is begun.
 //!
-//! A range that makes a worker use up the memory may take the whole container with it, and nobody is left to remember. So the next coordinator reads here what
-//! was in flight when the last one died, and counts that death against the range; a range that was counted, or a clean stop, leaves no note.
-//! Written, not synced: it is for the death of processes, not of machines. A text of one line per range, behind one that names the version; what cannot be
-//! read is no note.
+//! A range that makes a worker use up the memory may take the whole container with it, and nobody is left to
+//! remember. So the next coordinator reads here what was in flight when the last one died, and counts that
+//! death against the range; a range that was counted, or a clean stop, leaves no note. Written, not synced:
+//! it is for the death of processes, not of machines. A text of one line per range, behind one that names the
+//! version; what cannot be read is no note.
 
 use std::fs::{self, File};
 use std::io;
@@ -70,7 +71,8 @@ impl Inflight {
         let text = [format!("{HEAD}\n")].into_iter().chain(lines).collect::<String>();
         let Some(file) = &self.file else { return };
         if text != self.written {
-            // A death between the two leaves a line that is cut, or one too many: both only tell of a range that was in flight.
+            // A death between the two leaves a line that is cut, or one too many: both only tell of a range
+            // that was in flight.
             let written =
                 file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
             self.written = text;

@@ -1,8 +1,8 @@
 //! Keeps logs in the store, with a thread of its own: a disk that hangs stops no counting and no heartbeat.
 //!
-//! What is written is a snapshot: the numbers of one moment, shared with the sums and copied only if those go on meanwhile. The thread does one task after another
-//! and reports on each.
-//! Deliberately absent: when a log is written. The saves decide that.
+//! What is written is a snapshot: the numbers of one moment, shared with the sums and copied only if those go
+//! on meanwhile. The thread does one task after another and reports on each. Deliberately absent: when a log
+//! is written. The saves decide that.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -167,7 +167,8 @@ impl Keeper {
     }
 }
 
-/// If the thread panics, the process ends, and its successor has another one. Without it nothing would be stored any more.
+/// If the thread panics, the process ends, and its successor has another one. Without it nothing would be
+/// stored any more.
 struct EndsAll;
 
 impl Drop for EndsAll {
@@ -178,10 +179,11 @@ impl Drop for EndsAll {
     }
 }
 
-/// Makes sure that no other daemon writes to the state folder, before this one does. Returns whether the folder is a new one.
+/// Makes sure that no other daemon writes to the state folder, before this one does. Returns whether the
+/// folder is a new one.
 ///
-/// A folder that was deleted or moved is made and locked again. If another daemon has locked it meanwhile, this daemon
-/// ends: the store would have each line twice.
+/// A folder that was deleted or moved is made and locked again. If another daemon has locked it meanwhile,
+/// this daemon ends: the store would have each line twice.
 ///
 /// # Errors
 /// If the system cannot tell, or cannot make the folder.

@@ -1,9 +1,9 @@
 //! How long known bytes have been waiting.
 //!
-//! A log that is written to all the time may never be seen without a pending byte, and yet each of them waits a moment only. So a mark is set at the size that
-//! is known now, and lasts until all before it is counted; then the next one is set. The oldest mark tells, to half a second: never more than the truth, and once the mark has moved, at
-//! least half of it.
-//! Pure. Deliberately absent: the clock.
+//! A log that is written to all the time may never be seen without a pending byte, and yet each of them waits
+//! a moment only. So a mark is set at the size that is known now, and lasts until all before it is counted;
+//! then the next one is set. The oldest mark tells, to half a second: never more than the truth, and once the
+//! mark has moved, at least half of it. Pure. Deliberately absent: the clock.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,8 @@ pub struct Behind {
     pub counted_to: u64,
 }
 
-/// The logs are looked at no more often than this, in milliseconds: there may be many, and the board is written many times a second.
+/// The logs are looked at no more often than this, in milliseconds: there may be many, and the board is
+/// written many times a second.
 const EVERY_MS: u64 = 500;
 
 /// The marks of the logs that are behind.
@@ -38,7 +39,8 @@ struct Mark {
 }
 
 impl Lag {
-    /// Takes a look at all logs, if it is time for one. Says since when the oldest mark stands, 0 if there is none. `pending`: over all logs.
+    /// Takes a look at all logs, if it is time for one. Says since when the oldest mark stands, 0 if there is
+    /// none. `pending`: over all logs.
     pub fn look(&mut self, pending: u64, logs: impl Iterator<Item = Behind>, now: u64) -> u64 {
         if pending == 0 {
             *self = Lag::default();

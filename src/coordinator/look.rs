@@ -71,7 +71,8 @@ impl Coordinator<'_> {
         self.next_scan = self.next_scan.min(Instant::now() + SCAN_SOON);
     }
 
-    /// Shows what is skipped, and writes to the journal what is new: skipped entries, folders that cannot be read, and how changes are found.
+    /// Shows what is skipped, and writes to the journal what is new: skipped entries, folders that cannot be
+    /// read, and how changes are found.
     pub(super) fn note(&mut self) {
         let contents = self.watcher.contents();
         let mut shown: BTreeMap<Vec<u8>, Skip> =

@@ -1,8 +1,9 @@
 //! The coordinator: what is in the folder, what must be counted, what has been counted.
 //!
-//! One loop, and a thread beside it that writes the store. It believes no worker: a result is merged once, after it has been checked and the log found to be still the
-//! bytes that were counted. It may die at any instruction: its successor goes on from the store, and the board keeps the numbers meanwhile.
-//! Deliberately absent: counting, HTTP.
+//! One loop, and a thread beside it that writes the store. It believes no worker: a result is merged once,
+//! after it has been checked and the log found to be still the bytes that were counted. It may die at any
+//! instruction: its successor goes on from the store, and the board keeps the numbers meanwhile. Deliberately
+//! absent: counting, HTTP.
 
 mod content;
 mod hands;
@@ -59,7 +60,8 @@ const BEAT: Duration = Duration::from_millis(500);
 /// The board is written no more often than this while results keep coming.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
-/// Runs the coordinator until it is told to stop or the supervisor is gone. `alone`: its predecessor died, and the supervisor did not. Says its exit code.
+/// Runs the coordinator until it is told to stop or the supervisor is gone. `alone`: its predecessor died,
+/// and the supervisor did not. Says its exit code.
 pub fn run(heritage: &Heritage, supervisor: &Channel, alone: bool) -> i32 {
     let own = Some(supervisor.as_fd().as_raw_fd());
     let entered = heritage
@@ -429,7 +431,8 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Once everything that was found at the start has been counted, the api may say so. Of what cannot be read, nothing is waited for.
+    /// Once everything that was found at the start has been counted, the api may say so. Of what cannot be
+    /// read, nothing is waited for.
     fn note_ready(&self) {
         let waits = |log: &Log| log.state() == LogState::Counting && log.unreadable.is_none();
         if self.scanned && !self.publisher.is_ready() && !self.ledger.logs().any(|(_, log)| waits(log)) {

@@ -30,7 +30,8 @@ pub struct Place {
 /// What has happened.
 #[derive(Default, Debug)]
 pub struct Named {
-    /// The names that something happened to, and whether a writer has closed it after that, if the events tell.
+    /// The names that something happened to, and whether a writer has closed it after that, if the events
+    /// tell.
     pub names: BTreeMap<Place, Option<bool>>,
     /// Something happened to a watched folder itself.
     pub anew: bool,

@@ -1,7 +1,7 @@
 //! Shows on the board what ledger and sums know.
 //!
-//! A new coordinator finds its predecessor's rows. They stay, marked as not complete, until what they say has been counted again: numbers that
-//! people have seen do not go back.
+//! A new coordinator finds its predecessor's rows. They stay, marked as not complete, until what they say has
+//! been counted again: numbers that people have seen do not go back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -174,7 +174,8 @@ impl Publisher {
         if scanned {
             // What the predecessor knew and is not there any more is lost.
             for id in std::mem::take(&mut self.inherited_logs) {
-                // A second name's row, or that of what is left out, is no log's, and may be shown again already.
+                // A second name's row, or that of what is left out, is no log's, and may be shown again
+                // already.
                 if self.shows(id) {
                     self.behind.remove(&id);
                 } else if ledger.log(id).is_none() {
@@ -365,7 +366,8 @@ impl Publisher {
         }
     }
 
-    /// Shows the days that changed. Returns whether any day may still get lines, as it may from a folder that cannot be read.
+    /// Shows the days that changed. Returns whether any day may still get lines, as it may from a folder that
+    /// cannot be read.
     fn show_days(&mut self, ledger: &Ledger, sums: &mut Sums, unreadable_folders: u64) -> bool {
         let mut changed = sums.take_changed_days();
         self.wrote |= !changed.is_empty();
@@ -434,8 +436,8 @@ fn row_id(name: &[u8], log: u64) -> u64 {
 
 /// Which days may still get requests from bytes that are known.
 struct Unsettled {
-    /// True if any day may: a log that was never counted to its end, that cannot be read, or of which no day is known,
-    /// may hold lines of any day.
+    /// True if any day may: a log that was never counted to its end, that cannot be read, or of which no day
+    /// is known, may hold lines of any day.
     all: bool,
     days: BTreeSet<Option<Day>>,
 }
@@ -446,7 +448,8 @@ impl Unsettled {
         for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
             let is_new =
                 !log.is_counted_again() && (log.content.to == 0 || log.state() == LogState::Counting);
-            // Not `pending()`: the bytes of a log that cannot be read are not pending, and their days are unknown.
+            // Not `pending()`: the bytes of a log that cannot be read are not pending, and their days are
+            // unknown.
             unsettled.all |= (is_new || log.unreadable.is_some()) && !log.gone && log.uncounted() > 0;
             let known: Vec<Option<Day>> = sums.days_of(id).into_iter().chain(log.day.map(Some)).collect();
             unsettled.all |= known.is_empty();

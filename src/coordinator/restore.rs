@@ -1,6 +1,7 @@
 //! What the store knows of earlier lives: taken over before the first byte of a log is read.
 //!
-//! Whatever is there, the coordinator starts. What cannot be believed is put aside and said; what a newer version wrote is left as it is.
+//! Whatever is there, the coordinator starts. What cannot be believed is put aside and said; what a newer
+//! version wrote is left as it is.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -120,7 +121,8 @@ pub fn restore(
     Restored { foreign, before }
 }
 
-/// A partial that cannot be used gets a name that nobody takes for one: its log is counted again, if it is there.
+/// A partial that cannot be used gets a name that nobody takes for one: its log is counted again, if it is
+/// there.
 pub fn set_aside(path: &Path, why: &str) {
     let aside = path.with_extension("damaged");
     match std::fs::rename(path, &aside) {

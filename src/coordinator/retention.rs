@@ -1,8 +1,10 @@
-//! Removes the clients of days that are older than is wanted, from the store and from memory. The numbers of the days stay.
+//! Removes the clients of days that are older than is wanted, from the store and from memory. The numbers of
+//! the days stay.
 //!
-//! What a day's logs have together is noted in all their partials, and only when that is stored, the first of them loses its clients: so the number of its distinct clients is
-//! known afterwards, wherever the daemon ends in between.
-//! Deliberately absent: the logs themselves. Whoever wants the addresses gone removes those too.
+//! What a day's logs have together is noted in all their partials, and only when that is stored, the first of
+//! them loses its clients: so the number of its distinct clients is known afterwards, wherever the daemon
+//! ends in between. Deliberately absent: the logs themselves. Whoever wants the addresses gone removes those
+//! too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -59,8 +61,8 @@ impl Retention {
         Retention { days, next: Instant::now(), union: 0, noted: BTreeMap::new() }
     }
 
-    /// Removes what is too old at the time `now`, since 1970, if all that is in the folders has been counted once: what was not may have lines of any day. Says whether there was
-    /// anything.
+    /// Removes what is too old at the time `now`, since 1970, if all that is in the folders has been counted
+    /// once: what was not may have lines of any day. Says whether there was anything.
     pub fn apply(&mut self, now: Duration, ledger: &Ledger, sums: &mut Sums, storing: &mut Storing) -> bool {
         let start = Instant::now();
         let Some(days) = self.days.filter(|_| self.next <= start) else { return false };
@@ -115,7 +117,8 @@ impl View<'_> {
         if !due.iter().all(|(log, _)| self.is_at_rest(*log)) {
             return Todo::Wait;
         }
-        // Where some are removed already, or another host's daemon decides, or logs come and go all the time, the union will not be known whatever is noted.
+        // Where some are removed already, or another host's daemon decides, or logs come and go all the time,
+        // the union will not be known whatever is noted.
         let can_be_known = day.is_some() && foreign.is_empty() && due.len() == parts.len();
         match () {
             () if parts.len() == 1 || !can_be_known => Todo::Remove(due),
@@ -130,7 +133,8 @@ impl View<'_> {
         }
     }
 
-    /// Will a log get no more lines of old days, as far as is known? It is final, or has come to days that are kept: there it may grow all the time.
+    /// Will a log get no more lines of old days, as far as is known? It is final, or has come to days that
+    /// are kept: there it may grow all the time.
     fn is_at_rest(&self, log: u64) -> bool {
         let latest = || self.sums.days_of(log).into_iter().flatten().max();
         self.ledger.log(log).is_some_and(|log| {

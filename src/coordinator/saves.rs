@@ -1,8 +1,8 @@
 //! Which logs must be written to the store, and when.
 //!
-//! A log is written when it has been counted, and while it grows at most every second and at most a twentieth of the time. After an error everything that failed is
-//! tried again, less and less often.
-//! Pure. Deliberately absent: what is written, and who writes it.
+//! A log is written when it has been counted, and while it grows at most every second and at most a twentieth
+//! of the time. After an error everything that failed is tried again, less and less often. Pure. Deliberately
+//! absent: what is written, and who writes it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -125,7 +125,8 @@ impl Saves {
         }
     }
 
-    /// What is due now, the longest due first, as long as it has not more than `bytes_max` bytes. It is being done from now on.
+    /// What is due now, the longest due first, as long as it has not more than `bytes_max` bytes. It is being
+    /// done from now on.
     pub fn take_due(
         &mut self,
         now: Instant,
@@ -166,7 +167,8 @@ impl Saves {
         self.settle(id);
     }
 
-    /// Nothing is in the store any more, but what `kept` says was written just now. Everything is to be written again.
+    /// Nothing is in the store any more, but what `kept` says was written just now. Everything is to be
+    /// written again.
     pub fn lost_all(&mut self, kept: impl Fn(u64) -> bool, now: Instant) {
         let ids: Vec<u64> = self
             .logs

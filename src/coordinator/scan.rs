@@ -1,8 +1,9 @@
 //! What is in the watched folders now.
 //!
-//! Only regular files are logs, and only under names that are meant to be: not hidden, not temporary, no link out of the folder, and matched by the patterns; without a
-//! pattern that includes names, no error log. Nothing but regular files is ever opened. Each skipped entry is kept with the reason.
-//! Deliberately absent: what it means. The ledger decides that. Keeping it up to date is the watcher's.
+//! Only regular files are logs, and only under names that are meant to be: not hidden, not temporary, no link
+//! out of the folder, and matched by the patterns; without a pattern that includes names, no error log.
+//! Nothing but regular files is ever opened. Each skipped entry is kept with the reason. Deliberately absent:
+//! what it means. The ledger decides that. Keeping it up to date is the watcher's.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ pub type FileId = (u64, u64);
 pub struct Found {
     /// Which watched folder it is in.
     pub folder: usize,
-    /// Its name as it is reported, with the subfolders it is in; with several folders, the folder's name is in front.
+    /// Its name as it is reported, with the subfolders it is in; with several folders, the folder's name is
+    /// in front.
     pub name: Vec<u8>,
     /// Where it is.
     pub path: PathBuf,
@@ -67,12 +69,14 @@ pub struct Contents {
     pub skipped: Vec<Skipped>,
     /// How many more were left out; between two looks at everything, about.
     pub skipped_more: u64,
-    /// The folders that could not be read, or a part of them, with the reason. What is in such a folder and not in `found` is not gone: it is not known.
+    /// The folders that could not be read, or a part of them, with the reason. What is in such a folder and
+    /// not in `found` is not gone: it is not known.
     pub troubled: Vec<(usize, io::Error)>,
 }
 
 impl Contents {
-    /// Leaves an entry out; in its place among the others, if there is room. Says whether anything is other than before.
+    /// Leaves an entry out; in its place among the others, if there is room. Says whether anything is other
+    /// than before.
     pub fn skip(&mut self, name: Vec<u8>, path: PathBuf, reason: Skip) -> bool {
         let entry = Skipped { name, path, reason };
         match self.skipped.binary_search_by(|other| other.name.cmp(&entry.name)) {
@@ -131,14 +135,16 @@ pub struct Scope {
     pub folders: Vec<PathBuf>,
     /// Are subfolders looked into?
     pub recursive: bool,
-    /// Of files, only those that one of these matches, by their names relative to the watched folder; without any, all but error logs.
+    /// Of files, only those that one of these matches, by their names relative to the watched folder; without
+    /// any, all but error logs.
     pub include: GlobSet,
     /// And none that one of these matches; folders that one matches are not looked into.
     pub exclude: GlobSet,
 }
 
 impl Scope {
-    /// What stands in front of the names of each folder: nothing if there is one; its last part, or as many of them as tell it from the others.
+    /// What stands in front of the names of each folder: nothing if there is one; its last part, or as many
+    /// of them as tell it from the others.
     pub fn prefixes(&self) -> Vec<Vec<u8>> {
         prefixes(&self.folders, self.recursive)
     }
@@ -231,9 +237,11 @@ impl<'a> Look<'a> {
             .unwrap_or_else(|| self.closely(relative, path, about)))
     }
 
-    /// Looks at all entries of a subfolder (`sub/`) or the folder itself (empty), and of the subfolders in it. Before a folder is looked into, `before` is called.
+    /// Looks at all entries of a subfolder (`sub/`) or the folder itself (empty), and of the subfolders in
+    /// it. Before a folder is looked into, `before` is called.
     ///
-    /// What is in a folder that cannot be read is not in the contents, and the first such error is given back.
+    /// What is in a folder that cannot be read is not in the contents, and the first such error is given
+    /// back.
     pub fn walk(
         &self,
         from: Vec<u8>,

@@ -1,4 +1,5 @@
-//! The store as the coordinator's loop sees it: what is taken over, what is written when, which clients are in memory.
+//! The store as the coordinator's loop sees it: what is taken over, what is written when, which clients are
+//! in memory.
 
 mod apart;
 
@@ -197,7 +198,8 @@ impl Storing {
         }
     }
 
-    /// Since when the log that waits longest has been due to be written, by the clock of all; 0 if none waits.
+    /// Since when the log that waits longest has been due to be written, by the clock of all; 0 if none
+    /// waits.
     fn unstored_since(&mut self) -> u64 {
         let now = Instant::now();
         if self.saves.behind() == 0 {
@@ -262,7 +264,8 @@ impl Storing {
         wants.into_iter().for_each(|(log, day)| self.load(log, Some(day)));
     }
 
-    /// Has the keeper count the first of these days, which are apart. Says whether there was anything to count.
+    /// Has the keeper count the first of these days, which are apart. Says whether there was anything to
+    /// count.
     fn count_apart(&mut self, days: &mut BTreeSet<Option<Day>>, sums: &Sums) -> bool {
         let task = self.apart.ask(days, sums, |log| partial_of(log, &self.folder, &self.foreign));
         let asked = task.is_some();
@@ -270,7 +273,8 @@ impl Storing {
         asked
     }
 
-    /// Makes the unions that the stored numbers do not tell. Says which logs are damaged: they are in no union, and in no sum any more.
+    /// Makes the unions that the stored numbers do not tell. Says which logs are damaged: they are in no
+    /// union, and in no sum any more.
     pub fn restore_unions(&mut self, sums: &mut Sums, beat: impl Fn()) -> Vec<u64> {
         let mut left = sums.take_changed_days();
         let (all, mut damaged) = (left.clone(), Vec::new());
@@ -401,7 +405,8 @@ impl Storing {
         })
     }
 
-    /// The clients of a log cannot be had any more. Says whether that is so: another host's log may have been stored anew by now, and then it is what is stored.
+    /// The clients of a log cannot be had any more. Says whether that is so: another host's log may have been
+    /// stored anew by now, and then it is what is stored.
     fn lose(&mut self, log: u64, why: &str, sums: &mut Sums) -> bool {
         let Some(path) = self.foreign.get(&log) else {
             self.put_aside(log, why);
@@ -424,7 +429,8 @@ impl Storing {
         }
     }
 
-    /// Sets a log's partial aside, if there is one: it was a copy for a while, and those are not stored; or the folder is gone.
+    /// Sets a log's partial aside, if there is one: it was a copy for a while, and those are not stored; or
+    /// the folder is gone.
     fn put_aside(&self, log: u64, why: &str) {
         let path = folder::path(&self.folder, log);
         if path.exists() {
@@ -508,7 +514,8 @@ impl Storing {
                 (Todo::Write, Some(log)) => {
                     let (log, kept) = (&*log.known(), sums.keep(id));
                     let clients = if log.deleted { Some(Vec::new()) } else { kept.clients.clone() };
-                    // Until a log is counted again, its numbers are those of the old way, whatever else changes of it.
+                    // Until a log is counted again, its numbers are those of the old way, whatever else
+                    // changes of it.
                     let before = if log.old {
                         self.before.get(&id).cloned()
                     } else {

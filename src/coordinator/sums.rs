@@ -1,11 +1,13 @@
 //! All that has been counted, per log and per day, with the clients.
 //!
-//! A log's numbers are the sum of its results, each added once. A day's numbers are the sum over its parts (the days of logs), and its clients their union.
-//! A union is made when two parts first meet, follows every result from then on, and is made anew when a part is taken out.
-//! The clients of a log may be *absent*: they are in the store, and only their numbers here, until the log grows or a union needs them.
-//! A day whose parts are not united, because some are absent or there is no room, is *apart*: of how many clients it has, only a least number is known, until somebody sees to it.
-//! Clients that are *removed* are nowhere any more: of these parts the numbers stay, and of their days what was noted of the union before.
-//! Deliberately absent: files, jobs, the board.
+//! A log's numbers are the sum of its results, each added once. A day's numbers are the sum over its parts
+//! (the days of logs), and its clients their union. A union is made when two parts first meet, follows every
+//! result from then on, and is made anew when a part is taken out. The clients of a log may be *absent*: they
+//! are in the store, and only their numbers here, until the log grows or a union needs them. A day whose
+//! parts are not united, because some are absent or there is no room, is *apart*: of how many clients it has,
+//! only a least number is known, until somebody sees to it. Clients that are *removed* are nowhere any more:
+//! of these parts the numbers stay, and of their days what was noted of the union before. Deliberately
+//! absent: files, jobs, the board.
 
 mod apart;
 mod removed;
@@ -31,7 +33,8 @@ pub struct Sums {
     logs: HashMap<u64, LogSum>,
     /// What has been counted of the logs that are being counted again. It is in no day.
     again: HashMap<u64, LogSum>,
-    /// By the day that is reported. `None`: requests without a time stamp in logs without a date in their names.
+    /// By the day that is reported. `None`: requests without a time stamp in logs without a date in their
+    /// names.
     days: BTreeMap<Option<Day>, DaySum>,
     changed_days: BTreeSet<Option<Day>>,
     /// Days that were found apart.
@@ -209,7 +212,8 @@ impl Sums {
         self.again.remove(&log);
     }
 
-    /// A log is counted again from its start. Its numbers stay what they are until that [ends](Sums::end_again).
+    /// A log is counted again from its start. Its numbers stay what they are until that
+    /// [ends](Sums::end_again).
     pub fn begin_again(&mut self, log: u64) {
         self.again.insert(log, LogSum::default());
     }
@@ -377,7 +381,8 @@ impl Sums {
         self.logs.get(&log).is_some_and(|sum| sum.parts.values().any(|part| part.is_absent()))
     }
 
-    /// The clients of an absent log are back. What was counted anew meanwhile is right, whatever is stored of it.
+    /// The clients of an absent log are back. What was counted anew meanwhile is right, whatever is stored of
+    /// it.
     ///
     /// # Errors
     /// If they are not all that it has, or not the log's.
@@ -396,7 +401,8 @@ impl Sums {
         if self.is_absent(log) { Err(Strangers) } else { Ok(()) }
     }
 
-    /// The clients of a log are in the store, and leave the memory, unless some came since they were given away to be stored. Says how many bytes that makes free.
+    /// The clients of a log are in the store, and leave the memory, unless some came since they were given
+    /// away to be stored. Says how many bytes that makes free.
     pub fn evict(&mut self, log: u64) -> usize {
         let Some(sum) = self.logs.get_mut(&log).filter(|sum| !sum.fresh) else { return 0 };
         let free = sum.memory();
@@ -421,7 +427,8 @@ impl Sums {
         Kept { totals, at_least: sum.at_least, blank_bytes: sum.blank_bytes, days, removals, clients }
     }
 
-    /// How much memory the clients of a log take when they are there, in bytes; of those that are absent, about.
+    /// How much memory the clients of a log take when they are there, in bytes; of those that are absent,
+    /// about.
     pub fn weight_of(&self, log: u64) -> usize {
         const ABSENT_BYTES: u64 = 16;
         let weight = |part: &Part| {
@@ -447,8 +454,9 @@ impl Sums {
         self.days.iter().filter(|(day, _)| !self.pinned.contains(*day))
     }
 
-    /// May a log be the beginning of another one, by what was counted of both? Then each of its days has no more of anything than the other's, and no client
-    /// that the other lacks. (Of absent clients only the numbers are compared; of those that were counted by different rules, not `by_clients`, nothing.)
+    /// May a log be the beginning of another one, by what was counted of both? Then each of its days has no
+    /// more of anything than the other's, and no client that the other lacks. (Of absent clients only the
+    /// numbers are compared; of those that were counted by different rules, not `by_clients`, nothing.)
     pub fn fits(&self, inner: u64, outer: u64, by_clients: bool) -> bool {
         let (Some(inner), Some(outer)) = (self.logs.get(&inner), self.logs.get(&outer)) else { return true };
         inner.blank <= outer.blank
@@ -456,7 +464,8 @@ impl Sums {
                 let Some(other) = outer.parts.get(day) else { return false };
                 let (one, two) = (&part.totals, &other.totals);
                 let hours = one.hours.iter().zip(two.hours).all(|(one, two)| *one <= two);
-                // Of a part that got requests after its clients were removed, nobody knows how many there are.
+                // Of a part that got requests after its clients were removed, nobody knows how many there
+                // are.
                 let sizes = !by_clients
                     || other.is_late()
                     || (one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other);
@@ -475,7 +484,8 @@ impl Sums {
         std::mem::take(&mut self.changed_days)
     }
 
-    /// The numbers over all logs that count; the clients are united, which takes its time. `None` if some are absent.
+    /// The numbers over all logs that count; the clients are united, which takes its time. `None` if some are
+    /// absent.
     pub fn all(&self) -> Option<Totals> {
         let logs: Vec<&LogSum> = self.logs.values().filter(|log| log.counts).collect();
         let parts: Vec<&Part> = logs.iter().flat_map(|log| log.parts.values().map(|part| &**part)).collect();

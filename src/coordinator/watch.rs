@@ -1,7 +1,7 @@
 //! Keeps up to date what is in the watched folders.
 //!
-//! A full look is the truth; between two of them, the names that events name are looked at again. So without events (a network's file system, limits that are
-//! reached) nothing is missed, it is only found later.
+//! A full look is the truth; between two of them, the names that events name are looked at again. So without
+//! events (a network's file system, limits that are reached) nothing is missed, it is only found later.
 //! Deliberately absent: clocks. When to look at everything again is the loop's affair.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,7 +30,8 @@ pub struct Watcher {
     /// What was seen of each folder when it could last be read.
     homes: Vec<Home>,
     contents: Contents,
-    /// The names of files that may have several: links. What happens to one of them is not told of the others.
+    /// The names of files that may have several: links. What happens to one of them is not told of the
+    /// others.
     shared: HashMap<FileId, BTreeSet<Place>>,
     wanted: bool,
     watches_max: usize,
@@ -109,7 +110,8 @@ impl Watcher {
         }
     }
 
-    /// Takes what events have come, and looks at the names that they name. Does not wait, and leaves what is too much at once for the next call.
+    /// Takes what events have come, and looks at the names that they name. Does not wait, and leaves what is
+    /// too much at once for the next call.
     pub fn read_events(&mut self) -> Notice {
         let Some(notify) = &mut self.notify else { return Notice::default() };
         let named = match notify.read() {
@@ -256,7 +258,8 @@ impl Watcher {
         (contents, trouble)
     }
 
-    /// A folder that is suddenly empty, and another one, is troubled: what was mounted there is not gone. Gives what trouble there is.
+    /// A folder that is suddenly empty, and another one, is troubled: what was mounted there is not gone.
+    /// Gives what trouble there is.
     fn check_home(
         &mut self,
         folder: usize,

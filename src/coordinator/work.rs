@@ -1,7 +1,8 @@
 //! A range on its way to being counted, and what is done when it ends the worker that counts it.
 //!
-//! A range is suspected only if its own doing ended the worker. Then it is read instead of mapped, then counted in halves, and the smallest part that still kills is given up.
-//! Pure. Deliberately absent: which log it is of, and who counts it.
+//! A range is suspected only if its own doing ended the worker. Then it is read instead of mapped, then
+//! counted in halves, and the smallest part that still kills is given up. Pure. Deliberately absent: which
+//! log it is of, and who counts it.
 
 use super::inflight::Suspect;
 use super::scan::FileId;
@@ -62,8 +63,8 @@ impl Work {
     }
 }
 
-/// A range as work, cut so that a suspect in it is work of its own, with what is known of it. A stream is not cut: what is suspected of a part of its file, that held when it was
-/// another log's.
+/// A range as work, cut so that a suspect in it is work of its own, with what is known of it. A stream is not
+/// cut: what is suspected of a part of its file, that held when it was another log's.
 pub(super) fn set_apart(
     range: Range,
     is_stream: bool,

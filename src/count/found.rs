@@ -1,8 +1,7 @@
 //! Which files are counted: the named ones, and those of named folders whose names the patterns accept.
 //!
-//! A file in a folder that is known to be no access log is skipped with a reason. A named file is never skipped: it is
-//! counted or an error.
-//! Deliberately absent: subfolders and hidden files of folders.
+//! A file in a folder that is known to be no access log is skipped with a reason. A named file is never
+//! skipped: it is counted or an error. Deliberately absent: subfolders and hidden files of folders.
 
 use std::fs;
 use std::io;

@@ -32,8 +32,8 @@ impl Source {
     }
 }
 
-/// Opens a log. Reports a path that cannot be read, and a file that is known to be no log: as an error if it was
-/// named, else as skipped.
+/// Opens a log. Reports a path that cannot be read, and a file that is known to be no log: as an error if it
+/// was named, else as skipped.
 pub(super) fn open(candidate: Candidate, report: &mut Report) -> Option<(PathBuf, Source)> {
     let Candidate { path, origin } = candidate;
     match (source(&path), origin) {

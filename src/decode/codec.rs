@@ -14,7 +14,8 @@ use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, is_error_kind};
 
 use super::{Damage, Format};
 
-/// The largest window of a zst frame, as a power of two: 64 MiB. All levels up to 21 keep to it; `zstd --ultra -22` and `--long` ask for 128 MiB.
+/// The largest window of a zst frame, as a power of two: 64 MiB. All levels up to 21 keep to it; `zstd
+/// --ultra -22` and `--long` ask for 128 MiB.
 const ZST_WINDOW_LOG_MAX: u32 = 26;
 /// What decoding xz may take. The dictionary of `xz -9` is 64 MiB, and about 64 KiB stand beside it.
 const XZ_MEMORY_MAX: u64 = 66 << 20;
@@ -83,7 +84,8 @@ impl Codec {
         Ok(())
     }
 
-    /// Decodes some of the input. With input and room in the output, it takes or gives something; without input, it gives what it holds.
+    /// Decodes some of the input. With input and room in the output, it takes or gives something; without
+    /// input, it gives what it holds.
     pub fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
         match self {
             Codec::Gz(decoder) => {
@@ -94,8 +96,8 @@ impl Codec {
                 Step::between(before, (decoder.total_in(), decoder.total_out()), ended)
             }
             Codec::Zst { context, want } => {
-                // A step that fails gives nothing. So that only the damaged block is lost, and not all before it that was done in the same
-                // step, each step is given one block, or one block's header.
+                // A step that fails gives nothing. So that only the damaged block is lost, and not all before
+                // it that was done in the same step, each step is given one block, or one block's header.
                 let mut input = InBuffer::around(input.get(..*want).unwrap_or(input));
                 let mut output = OutBuffer::around(output);
                 let ended =

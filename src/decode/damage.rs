@@ -7,8 +7,8 @@ use std::fmt;
 pub enum Damage {
     /// The file ends within a member.
     Cut,
-    /// It is not what its format or its checksum says, or something else follows it. (A zst or xz file may be made without a checksum; then not
-    /// all damage is seen.)
+    /// It is not what its format or its checksum says, or something else follows it. (A zst or xz file may be
+    /// made without a checksum; then not all damage is seen.)
     Corrupt,
     /// More than [`Limits::bytes`](super::Limits::bytes) come out.
     TooLarge,

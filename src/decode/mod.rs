@@ -1,9 +1,10 @@
 //! Compressed logs as streams of their bytes: gz, zst, bz2, xz.
 //!
-//! Damage is data: it ends the stream, what came before it counts, and it is remembered. Only the trouble of the file itself is an error.
-//! Whatever a file says of itself, decoding it takes at most about 66 MiB, and it becomes no larger than its [`Limits`].
-//! A compressed file within a compressed file is not opened: its bytes are bytes.
-//! Deliberately absent: what the bytes mean, threads, and starting anywhere but at the front.
+//! Damage is data: it ends the stream, what came before it counts, and it is remembered. Only the trouble of
+//! the file itself is an error. Whatever a file says of itself, decoding it takes at most about 66 MiB, and
+//! it becomes no larger than its [`Limits`]. A compressed file within a compressed file is not opened: its
+//! bytes are bytes. Deliberately absent: what the bytes mean, threads, and starting anywhere but at the
+//! front.
 
 mod codec;
 mod damage;
@@ -22,7 +23,8 @@ use crate::sys::map::read_at;
 
 /// How much is read of the file at once.
 const INPUT_BYTES: usize = 256 << 10;
-/// How much one read takes that has nothing to give, until it says so. The slowest that can be in it are ten thousand empty bz2 streams: half a second.
+/// How much one read takes that has nothing to give, until it says so. The slowest that can be in it are ten
+/// thousand empty bz2 streams: half a second.
 const TAKE_BYTES_MAX: u64 = 128 << 10;
 /// Before so much has come out, the ratio says little: a short log of one line over and over is no attack.
 const RATIO_FROM_BYTES: u64 = 64 << 20;
@@ -66,7 +68,8 @@ impl Format {
         [Format::Gz, Format::Zst, Format::Bz2, Format::Xz].into_iter().find(|format| format.code() == code)
     }
 
-    /// How each member begins. Only the libraries that ask for more bytes before they look at these need help; the others know better.
+    /// How each member begins. Only the libraries that ask for more bytes before they look at these need
+    /// help; the others know better.
     fn magic(self) -> &'static [u8] {
         match self {
             Format::Gz => b"\x1f\x8b",
@@ -89,7 +92,8 @@ pub fn format(file: &File) -> io::Result<Option<Format>> {
     Ok(format_of(&magic[..length]))
 }
 
-/// Returns what compresses a file that begins with `head`; `None`: it is plain. Only the first six bytes are read.
+/// Returns what compresses a file that begins with `head`; `None`: it is plain. Only the first six bytes are
+/// read.
 fn format_of(head: &[u8]) -> Option<Format> {
     match &head[..head.len().min(MAGIC_BYTES)] {
         [0x1f, 0x8b, ..] => Some(Format::Gz),
@@ -109,15 +113,17 @@ fn format_of(head: &[u8]) -> Option<Format> {
 pub struct Limits {
     /// How many bytes come out at most.
     pub bytes: u64,
-    /// How many bytes come out at most for each byte that goes in. It is looked at only once more than 64 MiB have come out.
+    /// How many bytes come out at most for each byte that goes in. It is looked at only once more than 64 MiB
+    /// have come out.
     pub ratio: u64,
 }
 
 impl Default for Limits {
-    /// 64 GiB: more than a day of any log that is rotated, and counted within minutes but for bz2.
-    /// 1000: logs shrink to a fifth or a fiftieth, hardly ever to a hundredth, for each line has a time or an address of its own. gz cannot shrink
-    /// anything to less than 1/1032, so of gz this leaves out what is hardly anything but one byte over and over; the other formats have no such
-    /// bound of their own, and a few kilobytes of them would keep a processor busy for minutes.
+    /// 64 GiB: more than a day of any log that is rotated, and counted within minutes but for bz2. 1000: logs
+    /// shrink to a fifth or a fiftieth, hardly ever to a hundredth, for each line has a time or an address of
+    /// its own. gz cannot shrink anything to less than 1/1032, so of gz this leaves out what is hardly
+    /// anything but one byte over and over; the other formats have no such bound of their own, and a few
+    /// kilobytes of them would keep a processor busy for minutes.
     fn default() -> Limits {
         Limits { bytes: 64 << 30, ratio: 1000 }
     }
@@ -125,12 +131,14 @@ impl Default for Limits {
 
 /// The bytes of a compressed log, from front to back.
 ///
-/// All members of the file are one stream. Zeros behind a member are padding, as `gzip` and `xz` have it. Anything else behind one is
-/// [`Damage::Corrupt`]: `gzip` ignores it with a warning and exit code 2, but one bit flipped in a member's first bytes looks the same, and then
-/// the rest of the log would be missing without a word.
+/// All members of the file are one stream. Zeros behind a member are padding, as `gzip` and `xz` have it.
+/// Anything else behind one is [`Damage::Corrupt`]: `gzip` ignores it with a warning and exit code 2, but one
+/// bit flipped in a member's first bytes looks the same, and then the rest of the log would be missing
+/// without a word.
 ///
-/// A read that has taken 128 KiB and has nothing to give (empty members, say, one after another, or a long bz2 block) is
-/// [`io::ErrorKind::Interrupted`], so that whoever waits can show a sign of life; it is to be tried again, as always.
+/// A read that has taken 128 KiB and has nothing to give (empty members, say, one after another, or a long
+/// bz2 block) is [`io::ErrorKind::Interrupted`], so that whoever waits can show a sign of life; it is to be
+/// tried again, as always.
 pub struct Decoder<R> {
     input: R,
     format: Format,

@@ -40,8 +40,8 @@ fn zst(bytes: &[u8], window_log: u32) -> Vec<u8> {
 /// A stream whose dictionary has the size of this code.
 fn xz_with_dictionary(bytes: &[u8], code: u8) -> Vec<u8> {
     let mut stream = pack(Format::Xz, bytes);
-    // The header of the first block, behind that of the stream: its length by four, flags, the filter, the length of its properties, those,
-    // padding, a checksum.
+    // The header of the first block, behind that of the stream: its length by four, flags, the filter, the
+    // length of its properties, those, padding, a checksum.
     let header = &mut stream[12..24];
     assert_eq!((header[0], header[2], header[3]), (2, 0x21, 1));
     header[4] = code;

@@ -1,7 +1,7 @@
 //! What coordinator, workers and supervisor say to each other.
 //!
-//! Messages are a few little-endian 64-bit words over a SEQPACKET socket; a file travels beside them. Nothing that is received is trusted:
-//! a message that cannot be is no message.
+//! Messages are a few little-endian 64-bit words over a SEQPACKET socket; a file travels beside them. Nothing
+//! that is received is trusted: a message that cannot be is no message.
 
 mod result;
 
@@ -14,7 +14,8 @@ use crate::sys::process::Death;
 
 /// The longest message, in bytes.
 pub const MESSAGE_BYTES: usize = 128;
-/// The longest result. A range of 64 MiB holds at most so many clients; the rest is room for lines that end far beyond it.
+/// The longest result. A range of 64 MiB holds at most so many clients; the rest is room for lines that end
+/// far beyond it.
 pub const RESULT_BYTES_MAX: u64 = 1 << 30;
 
 /// What a worker is asked to count: a range of the file that comes along, or all that it is compressed of.
@@ -98,7 +99,8 @@ pub enum Request {
     Rescan,
     /// Look at everything now.
     Look,
-    /// A file is to take a log's name, and its place: the log's numbers are void once the file has the name and is counted.
+    /// A file is to take a log's name, and its place: the log's numbers are void once the file has the name
+    /// and is counted.
     Replace {
         /// The log.
         log: u64,

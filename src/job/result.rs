@@ -1,9 +1,10 @@
 //! The bytes of a result: what a worker counted, as it goes from one process to another.
 //!
-//! Little-endian. A header of 20 words, the hashes of the blocks that were sampled, then for each day, ascending (0 is "without a time stamp"), a head of 30 words,
-//! its IPv4 clients (address: u32, usage) and its other clients (length: u16, usage, text), and last the XXH3 of all that. A usage is requests: u64, bytes: u64,
-//! hours: u32. The reader takes none of it on trust: every length, order and sum is checked before the first number is used, for the process that wrote it may have
-//! been broken in any way.
+//! Little-endian. A header of 20 words, the hashes of the blocks that were sampled, then for each day,
+//! ascending (0 is "without a time stamp"), a head of 30 words, its IPv4 clients (address: u32, usage) and
+//! its other clients (length: u16, usage, text), and last the XXH3 of all that. A usage is requests: u64,
+//! bytes: u64, hours: u32. The reader takes none of it on trust: every length, order and sum is checked
+//! before the first number is used, for the process that wrote it may have been broken in any way.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -444,7 +445,8 @@ mod tests {
         );
     }
 
-    /// The 22nd has one request of 1.2.3.4 at six, of 43 bytes; no day has two, the longer one of `\xff\xfe`, of 8 bytes.
+    /// The 22nd has one request of 1.2.3.4 at six, of 43 bytes; no day has two, the longer one of `\xff\xfe`,
+    /// of 8 bytes.
     #[test]
     fn clients_that_do_not_make_up_their_day_are_refused() {
         let day = Day::new(2021, 3, 22);
@@ -486,7 +488,8 @@ mod tests {
         );
     }
 
-    /// No byte can be changed, with the checksum or with a checksum made to fit, so that the reader panics; without it nothing is taken.
+    /// No byte can be changed, with the checksum or with a checksum made to fit, so that the reader panics;
+    /// without it nothing is taken.
     #[test]
     fn damaged_results_are_refused() {
         let (job, counted) = counted();

@@ -66,8 +66,8 @@ const HEXADECIMAL: [bool; 256] = {
     table
 };
 
-/// Are these bytes an IPv6 address? RFC 4291, section 2.2: eight groups of one to four hexadecimal digits with `:` between, the last two as an IPv4 address or not; `::`, once, for one group of
-/// zeros or more.
+/// Are these bytes an IPv6 address? RFC 4291, section 2.2: eight groups of one to four hexadecimal digits
+/// with `:` between, the last two as an IPv4 address or not; `::`, once, for one group of zeros or more.
 ///
 /// (The parser of the standard library says the same, in five times the time: it also makes the number.)
 pub fn is_ipv6(client: &[u8]) -> bool {
@@ -121,8 +121,9 @@ pub fn is_ipv6(client: &[u8]) -> bool {
 
 /// Reads an IPv4 address at the start of `bytes`: its number, and how many bytes wrote it.
 ///
-/// Only the canonical spelling is taken (no leading zeros), so number and text stand for each other. What follows is for
-/// the caller to judge: in `1.2.3.4567` it finds `1.2.3.456` is too large, in `1.2.3.4x` it reads `1.2.3.4`.
+/// Only the canonical spelling is taken (no leading zeros), so number and text stand for each other. What
+/// follows is for the caller to judge: in `1.2.3.4567` it finds `1.2.3.456` is too large, in `1.2.3.4x` it
+/// reads `1.2.3.4`.
 #[inline]
 pub fn leading_ipv4(bytes: &[u8]) -> Option<(u32, usize)> {
     let (mut number, mut at) = (0, 0);

@@ -6,8 +6,8 @@
 /// Bytes that [`Foreign::of`] needs of a file's beginning to recognise every signature; fewer are allowed.
 pub const FOREIGN_HEAD_BYTES: usize = 262;
 
-/// Returns whether a file of this name holds the error messages of a web server: `error.log` or `error_log`, alone or
-/// after a `.`, `_` or `-` (`site.error.log`, `ssl_error_log`), with whatever a rotation appends.
+/// Returns whether a file of this name holds the error messages of a web server: `error.log` or `error_log`,
+/// alone or after a `.`, `_` or `-` (`site.error.log`, `ssl_error_log`), with whatever a rotation appends.
 ///
 /// These are the default names of nginx and of Apache (`ErrorLog`) in Debian's and Red Hat's packages.
 pub fn is_error_log(name: &[u8]) -> bool {
@@ -23,7 +23,8 @@ pub struct Foreign(usize);
 
 /// The first bytes of each kind and its words. Sources: the formats' own specifications.
 ///
-/// Where the signature itself is plain text, a byte that no log has behind such a word belongs to the signature.
+/// Where the signature itself is plain text, a byte that no log has behind such a word belongs to the
+/// signature.
 const SIGNATURES: [(&[u8], &str); 14] = [
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -52,8 +53,9 @@ impl Foreign {
 
     /// Returns the kind of a file with this name and these first bytes; `None`: the file may be a log.
     ///
-    /// A tar archive has `ustar` at offset 257 (POSIX.1-1988). Brotli has no signature: a file whose name ends in `.br`
-    /// is compressed by brotli unless it begins with text, since a host name may end in `.br` too.
+    /// A tar archive has `ustar` at offset 257 (POSIX.1-1988). Brotli has no signature: a file whose name
+    /// ends in `.br` is compressed by brotli unless it begins with text, since a host name may end in `.br`
+    /// too.
     pub fn of(name: &[u8], head: &[u8]) -> Option<Foreign> {
         if let Some(kind) = SIGNATURES.iter().position(|(signature, _)| head.starts_with(signature)) {
             return Some(Foreign(kind));
@@ -84,8 +86,8 @@ impl Foreign {
     }
 }
 
-/// Returns whether a control character other than tabs and line ends is in these bytes. Web servers write such characters
-/// as escapes, and of 262 compressed bytes some are control characters.
+/// Returns whether a control character other than tabs and line ends is in these bytes. Web servers write
+/// such characters as escapes, and of 262 compressed bytes some are control characters.
 fn has_controls(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| *byte == 0x7f || (*byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')))
 }

@@ -5,7 +5,8 @@ use super::day::{Day, digits};
 /// What temporary names end in.
 pub const TEMPORARY: [&str; 3] = [".tmp", ".part", "~"];
 
-/// The day in a log's name: the first real date, `yyyymmdd` or `yyyy-mm-dd`, that does not stand inside more digits.
+/// The day in a log's name: the first real date, `yyyymmdd` or `yyyy-mm-dd`, that does not stand inside more
+/// digits.
 pub fn day_of_name(name: &[u8]) -> Option<Day> {
     let digit_at = |at: usize| name.get(at).is_some_and(u8::is_ascii_digit);
     (0..name.len()).find_map(|at| {
@@ -45,8 +46,8 @@ pub fn shown(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns bytes as text for a terminal or a line of a log: control characters become escapes too, so that a name cannot move
-/// a cursor, and so do marks that turn the direction of the text around.
+/// Returns bytes as text for a terminal or a line of a log: control characters become escapes too, so that a
+/// name cannot move a cursor, and so do marks that turn the direction of the text around.
 pub fn shown_to_people(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for character in shown(bytes).chars() {

@@ -1,4 +1,5 @@
-//! A line's time stamp, `[dd/Mon/yyyy:HH:MM:SS ±hhmm]`, as Apache and nginx write it in common and combined logs.
+//! A line's time stamp, `[dd/Mon/yyyy:HH:MM:SS ±hhmm]`, as Apache and nginx write it in common and combined
+//! logs.
 
 use super::day::{Day, digits};
 
@@ -61,8 +62,8 @@ impl Stamp {
     #[inline]
     pub fn parse_clock(text: &[u8; STAMP_BYTES]) -> Option<u8> {
         const SHAPE: [u8; 16] = *b":00:00:00 +0000]";
-        // A digit is 0x30 to 0x39: xor with '0' leaves 0 to 9 and nothing else does. Written without an early exit, so
-        // that it becomes vector code.
+        // A digit is 0x30 to 0x39: xor with '0' leaves 0 to 9 and nothing else does. Written without an early
+        // exit, so that it becomes vector code.
         let clock: &[u8; 16] = text[12..].first_chunk()?;
         let mut wrong = 0;
         for (&byte, shape) in clock.iter().zip(SHAPE) {

@@ -1,7 +1,9 @@
-//! A line that arrives in pieces, because it lies across the end of a buffer, of a range or of what has been written yet.
+//! A line that arrives in pieces, because it lies across the end of a buffer, of a range or of what has been
+//! written yet.
 //!
-//! It keeps what the counting rules need and no more: at most 1,024 bytes of the client and the last few bytes seen.
-//! So a line of a gigabyte costs no more memory than a short one, and each of its bytes is looked at once.
+//! It keeps what the counting rules need and no more: at most 1,024 bytes of the client and the last few
+//! bytes seen. So a line of a gigabyte costs no more memory than a short one, and each of its bytes is looked
+//! at once.
 
 use super::client::{CLIENT_BYTES_MAX, Rule};
 use super::line::is_white;
@@ -70,7 +72,8 @@ impl TornLine {
     }
 
     fn push_client(&mut self, piece: &[u8]) {
-        // ` - -` ends a client by the second rule, so up to three bytes too many may be held until it is whole.
+        // ` - -` ends a client by the second rule, so up to three bytes too many may be held until it is
+        // whole.
         const DASHES: &[u8] = b" - -";
         for &byte in piece {
             match self.rule {

@@ -20,7 +20,8 @@ use crate::tally::Totals;
 const BATCH: usize = 1 << 14;
 
 impl Partial {
-    /// Decodes everything: the constant columns, the order of rows, the numbers of each day, the checksum of all rows.
+    /// Decodes everything: the constant columns, the order of rows, the numbers of each day, the checksum of
+    /// all rows.
     ///
     /// # Errors
     /// If anything is not as it was written.
@@ -127,7 +128,8 @@ impl Partial {
     }
 }
 
-/// The pages of a column that has a dictionary, and never more values in it than rows: the library makes room for as many as a page claims.
+/// The pages of a column that has a dictionary, and never more values in it than rows: the library makes room
+/// for as many as a page claims.
 struct Constant {
     pages: SerializedPageReader<Chunk>,
     rows: usize,

@@ -16,7 +16,8 @@ pub(super) fn since_1970(day: Day) -> i32 {
     year * 365 + year / 4 - year / 100 + year / 400 + of_year - EPOCH
 }
 
-/// A moment, given in milliseconds since 1970, in UTC: `2021-03-22 06:25:24`. One after the year 9999 is shown as its number.
+/// A moment, given in milliseconds since 1970, in UTC: `2021-03-22 06:25:24`. One after the year 9999 is
+/// shown as its number.
 pub fn utc(milliseconds: u64) -> String {
     let seconds = milliseconds / 1_000;
     let (days, second) = (seconds / 86_400, seconds % 86_400);

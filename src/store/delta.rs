@@ -1,12 +1,15 @@
 //! Parquet's delta encodings, read: `DELTA_BINARY_PACKED` for numbers and `DELTA_BYTE_ARRAY` for keys.
 //!
-//! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>. The library's own reader makes two allocations for each key, which would be most of the time that a union over
-//! many days takes; and it believes the number of values that a page claims. Here nothing grows beyond what the caller says there must be.
+//! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>. The library's own reader makes two
+//! allocations for each key, which would be most of the time that a union over many days takes; and it
+//! believes the number of values that a page claims. Here nothing grows beyond what the caller says there
+//! must be.
 
 /// The number of values in a block, and the most of them that are taken: writers have 128 or 256.
 const BLOCK_MAX: u64 = 1 << 16;
 
-/// Shows exactly `count` numbers, and takes their bytes from `bytes`. Numbers of 32 bits stand in the lower halves; what is above is not to be used.
+/// Shows exactly `count` numbers, and takes their bytes from `bytes`. Numbers of 32 bits stand in the lower
+/// halves; what is above is not to be used.
 pub(super) fn unpack(bytes: &mut &[u8], count: usize, mut take: impl FnMut(u64)) -> Option<()> {
     let (block, miniblocks, total) = (varint(bytes)?, varint(bytes)?, varint(bytes)?);
     let mut number = zigzag(bytes)?;
@@ -76,7 +79,8 @@ fn bits(packed: &[u8], at: usize, width: usize) -> u64 {
     (u128::from_le_bytes(word) >> shift) as u64 & mask
 }
 
-/// Reads the `count` keys of a page, none longer than `longest`. Each is shown with how many of its first bytes it has from the one before.
+/// Reads the `count` keys of a page, none longer than `longest`. Each is shown with how many of its first
+/// bytes it has from the one before.
 pub(super) fn keys(
     mut bytes: &[u8],
     count: usize,
@@ -127,7 +131,8 @@ mod tests {
 
     #[test]
     fn an_example_of_the_specification() {
-        // 7, 5, 3, 1, 2, 3, 4, 5 as one block of 128 in 4 miniblocks: first value 7, least delta -2, deltas less that 0 0 0 3 3 3 3, in 2 bits each.
+        // 7, 5, 3, 1, 2, 3, 4, 5 as one block of 128 in 4 miniblocks: first value 7, least delta -2, deltas
+        // less that 0 0 0 3 3 3 3, in 2 bits each.
         let bytes = [0x80, 1, 4, 8, 14, 3, 2, 0, 0, 0, 0b1100_0000, 0b0011_1111, 0, 0, 0, 0, 0, 0];
         let (mut rest, mut numbers) = (&bytes[..], Vec::new());
         assert_eq!(unpack(&mut rest, 8, |number| numbers.push(number)), Some(()));

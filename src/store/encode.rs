@@ -1,8 +1,10 @@
 //! Writes a partial.
 //!
-//! Measured on 100,000 random IPv4 clients with 1 to 20 requests each at random hours, in bytes a client: keys 3.9 by DELTA_BYTE_ARRAY (5.8 plain, 5.4 by DELTA_LENGTH_BYTE_ARRAY, 7.9 by dictionary),
-//! requests 0.7 and bytes 1.7 by DELTA_BINARY_PACKED (0.8 and 1.8 plain; 0.6 and 1.7 by dictionary, in three times the time), hours 3.0 plain (3.2 delta, 4.8 dictionary). Higher levels of zstd than 1 save 2 % and
-//! take twice the time and more.
+//! Measured on 100,000 random IPv4 clients with 1 to 20 requests each at random hours, in bytes a client:
+//! keys 3.9 by DELTA_BYTE_ARRAY (5.8 plain, 5.4 by DELTA_LENGTH_BYTE_ARRAY, 7.9 by dictionary), requests 0.7
+//! and bytes 1.7 by DELTA_BINARY_PACKED (0.8 and 1.8 plain; 0.6 and 1.7 by dictionary, in three times the
+//! time), hours 3.0 plain (3.2 delta, 4.8 dictionary). Higher levels of zstd than 1 save 2 % and take twice
+//! the time and more.
 
 use std::sync::{Arc, LazyLock};
 
@@ -30,7 +32,8 @@ pub(super) const COLUMNS: [&str; 7] = ["day", "dimension", "kind", "key", "reque
 pub(super) const GROUP_ROWS_MAX: usize = if cfg!(test) { 20_000 } else { 1 << 20 };
 /// Nor many more bytes of keys than this.
 const GROUP_KEY_BYTES_MAX: usize = 64 << 20;
-/// A log of more days than these has small days together in a row group: there can be three million days, and a row group takes a kilobyte by itself.
+/// A log of more days than these has small days together in a row group: there can be three million days, and
+/// a row group takes a kilobyte by itself.
 const DAYS_ALONE_MAX: usize = 1_000;
 /// Such row groups have about so many rows.
 const SHARED_GROUP_ROWS: usize = 1 << 16;
@@ -50,7 +53,8 @@ pub enum Unfit {
     Parquet(#[from] ParquetError),
 }
 
-/// Writes the partial of a log: what is known of it, and its clients by day. `days` ascending, `None` first; those that are not there have no clients.
+/// Writes the partial of a log: what is known of it, and its clients by day. `days` ascending, `None` first;
+/// those that are not there have no clients.
 ///
 /// # Errors
 /// If the two disagree on how many clients a day has, or are too large.

@@ -1,7 +1,7 @@
 //! The folder of partials: where they are, and how one is replaced so that there is always a whole one.
 //!
-//! Written under another name, synced, renamed, and the folder synced. A sync that failed is not tried again on the same file: the system may have dropped what it could not write, and
-//! would say yes the second time.
+//! Written under another name, synced, renamed, and the folder synced. A sync that failed is not tried again
+//! on the same file: the system may have dropped what it could not write, and would say yes the second time.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -15,7 +15,8 @@ const PARTIALS: &str = "partials/v1";
 const HOST: &str = "host=";
 const SUFFIX: &str = ".parquet";
 
-/// The name under which a daemon keeps its partials: a plain word, 1 to 64 of `A-Z a-z 0-9 . _ -`, the first no dot.
+/// The name under which a daemon keeps its partials: a plain word, 1 to 64 of `A-Z a-z 0-9 . _ -`, the first
+/// no dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Host(String);
 
@@ -55,7 +56,8 @@ pub fn path(folder: &Path, log: u64) -> PathBuf {
     folder.join(format!("{log:016x}{SUFFIX}"))
 }
 
-/// The folder of this daemon's own partials: made if it is missing, and cleared of what was being written when an earlier one ended. There must be no other daemon on this state folder.
+/// The folder of this daemon's own partials: made if it is missing, and cleared of what was being written
+/// when an earlier one ended. There must be no other daemon on this state folder.
 ///
 /// # Errors
 /// If it cannot be made or read.
@@ -85,12 +87,14 @@ pub fn make(state: &Path, host: &Host) -> io::Result<PathBuf> {
 /// Replaces the partial of a log.
 ///
 /// # Errors
-/// If it was not written: what was there before is there still. Or if the folder could not be synced: the new one is there, but may not be after a loss of power.
+/// If it was not written: what was there before is there still. Or if the folder could not be synced: the new
+/// one is there, but may not be after a loss of power.
 pub fn write(folder: &Path, log: u64, bytes: &[u8]) -> io::Result<()> {
     write_all(folder, &[(log, bytes)]).pop().unwrap_or(Ok(()))
 }
 
-/// Replaces the partials of several logs, and syncs the folder once. Says of each whether it went, as [`write()`] does.
+/// Replaces the partials of several logs, and syncs the folder once. Says of each whether it went, as
+/// [`write()`] does.
 pub fn write_all(folder: &Path, partials: &[(u64, &[u8])]) -> Vec<io::Result<()>> {
     let mut results: Vec<io::Result<()>> =
         partials.iter().map(|(log, bytes)| replace(folder, *log, bytes)).collect();

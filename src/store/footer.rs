@@ -1,6 +1,7 @@
 //! The footer of a partial: where the JSON is in it, and what seals both.
 //!
-//! The JSON is found by its key, without reading the footer as Parquet does: a damaged footer is not shown to the library before its checksum held.
+//! The JSON is found by its key, without reading the footer as Parquet does: a damaged footer is not shown to
+//! the library before its checksum held.
 
 use std::fs::File;
 use std::ops::Range;
@@ -15,8 +16,9 @@ use super::{Meta, Trouble};
 
 /// The key of the JSON among the file's key-value metadata.
 pub(super) const KEY: &str = "tallyd";
-/// A key-value pair in Thrift's compact protocol: a binary field with the key and its length, then one with the value. Client bytes never stand in a footer (the statistics of keys are
-/// off), and in JSON no control character does.
+/// A key-value pair in Thrift's compact protocol: a binary field with the key and its length, then one with
+/// the value. Client bytes never stand in a footer (the statistics of keys are off), and in JSON no control
+/// character does.
 const BEFORE_JSON: &[u8] = b"\x18\x06tallyd\x18";
 /// At the start of the file and at its end; before the end's, the length of the footer.
 const MAGIC: &[u8] = b"PAR1";

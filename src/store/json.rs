@@ -1,7 +1,7 @@
 //! The JSON of a partial's footer. Its words are a contract; these types are private to it.
 //!
-//! Ids, hashes, devices and inodes are texts of 16 hexadecimal digits: readers of JSON lose bits of numbers above 2^53. For the same reason no number above that is written or
-//! taken.
+//! Ids, hashes, devices and inodes are texts of 16 hexadecimal digits: readers of JSON lose bits of numbers
+//! above 2^53. For the same reason no number above that is written or taken.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

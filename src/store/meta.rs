@@ -56,9 +56,11 @@ pub struct Meta {
     pub reason: u64,
     /// The id of the log that it is a duplicate of. 0: of none.
     pub duplicate_of: u64,
-    /// Logs that count within this one, up to where: a partial of one of them that ends there or before is out of date.
+    /// Logs that count within this one, up to where: a partial of one of them that ends there or before is
+    /// out of date.
     pub absorbed: BTreeMap<u64, u64>,
-    /// The files (device and inode) that are to take its name and its place: once one has the name and is counted, this log's numbers are void.
+    /// The files (device and inode) that are to take its name and its place: once one has the name and is
+    /// counted, this log's numbers are void.
     pub successors: BTreeSet<(u64, u64)>,
     /// When this was written: milliseconds since 1970.
     pub written_at: u64,
@@ -159,7 +161,8 @@ impl Meta {
             .map(|(day, totals)| (*day, totals))
     }
 
-    /// Does it take part in days and ranges? A duplicate counts within another log, and what was taken back nowhere.
+    /// Does it take part in days and ranges? A duplicate counts within another log, and what was taken back
+    /// nowhere.
     pub fn counts(&self) -> bool {
         !matches!(self.state, State::Duplicate | State::Deleted)
     }

@@ -4,20 +4,27 @@
 //! <state>/partials/v1/host=<host>/<log-id>.parquet
 //! ```
 //!
-//! Rows are clients by day, sorted by (dimension, day, kind, key), a row group for each day; everything else that is known of the log is JSON in the footer, under
-//! `tallyd`. Any engine reads it:
-//! `SELECT day, sum(requests), count(DISTINCT key) FROM partials WHERE dimension = 'client' GROUP BY day`.
+//! Rows are clients by day, sorted by (dimension, day, kind, key), a row group for each day; everything else
+//! that is known of the log is JSON in the footer, under `tallyd`. Any engine reads it: `SELECT day,
+//! sum(requests), count(DISTINCT key) FROM partials WHERE dimension = 'client' GROUP BY day`.
 //!
-//! A partial is believed only as far as its checksums hold, and nothing of it is decoded before they do (XXH3, 64 bits, as 16 hexadecimal digits, under `checksums`):
+//! A partial is believed only as far as its checksums hold, and nothing of it is decoded before they do
+//! (XXH3, 64 bits, as 16 hexadecimal digits, under `checksums`):
 //!
-//! - `metadata`: of the JSON text without its last entry, which is `checksums`: up to the comma before it, and closed with `}`.
-//! - `footer`: of the file's footer (from the end of the last row group to the end of the file) without the JSON text.
-//! - `chunks`: of the bytes of the file, a text for each row group: the hashes of its seven columns, one behind the other.
-//! - `data`: of the rows in their order, whatever encoded them. A row is: day (i32, little-endian, days since 1970-01-01; the least i32: none), length of the dimension (u8),
-//!   dimension, length of the kind (u8), kind, length of the key (u16, little-endian), key, requests, bytes (u64, little-endian), hours (u32, little-endian).
+//! - `metadata`: of the JSON text without its last entry, which is `checksums`: up to the comma before it,
+//!   and closed with `}`.
+//! - `footer`: of the file's footer (from the end of the last row group to the end of the file) without the
+//!   JSON text.
+//! - `chunks`: of the bytes of the file, a text for each row group: the hashes of its seven columns, one
+//!   behind the other.
+//! - `data`: of the rows in their order, whatever encoded them. A row is: day (i32, little-endian, days since
+//!   1970-01-01; the least i32: none), length of the dimension (u8), dimension, length of the kind (u8),
+//!   kind, length of the key (u16, little-endian), key, requests, bytes (u64, little-endian), hours (u32,
+//!   little-endian).
 //!
-//! So a flipped bit or a torn write means [`Trouble::Damaged`], never a wrong number; a newer version is told apart from that, and left alone.
-//! Deliberately absent: clocks, which partials are to be written and when; and threads, but for rayon's in [`unite`].
+//! So a flipped bit or a torn write means [`Trouble::Damaged`], never a wrong number; a newer version is told
+//! apart from that, and left alone. Deliberately absent: clocks, which partials are to be written and when;
+//! and threads, but for rayon's in [`unite`].
 
 mod check;
 mod date;
@@ -49,9 +56,11 @@ pub use footer::read_meta;
 pub use meta::{Hole, Identity, Meta, State};
 pub use partial::Partial;
 
-/// The latest version of the format: all up to this are read. A partial is written in the first that can say what it has to.
+/// The latest version of the format: all up to this are read. A partial is written in the first that can say
+/// what it has to.
 pub const VERSION: u64 = REMOVALS;
-/// Since this version, clients of days may be removed. An earlier tallyd would take such a partial for damaged.
+/// Since this version, clients of days may be removed. An earlier tallyd would take such a partial for
+/// damaged.
 const REMOVALS: u64 = 2;
 
 /// Why a partial cannot be read.

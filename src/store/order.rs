@@ -1,8 +1,9 @@
 //! The order of IPv4 addresses as texts, in numbers.
 //!
-//! Rows are sorted by the bytes of their keys, so `9.9.9.9` stands behind `10.0.0.0`, and `1.2` behind `1.10`. A text ends, or goes on with a dot, and both stand before every
-//! digit: so the order of two texts is that of their octets, one after the other, each as a text. With each octet replaced by its place in that order, an address
-//! becomes a number, its *rank*, and ranks are sorted as texts are.
+//! Rows are sorted by the bytes of their keys, so `9.9.9.9` stands behind `10.0.0.0`, and `1.2` behind
+//! `1.10`. A text ends, or goes on with a dot, and both stand before every digit: so the order of two texts
+//! is that of their octets, one after the other, each as a text. With each octet replaced by its place in
+//! that order, an address becomes a number, its *rank*, and ranks are sorted as texts are.
 
 /// The digits of an octet as a number that is sorted like the text.
 const fn digits(octet: u8) -> u32 {

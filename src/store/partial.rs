@@ -1,7 +1,8 @@
 //! A partial that is open: its rows by day.
 //!
-//! Whatever the bytes are, this neither panics nor takes memory without bound: a column is looked at only if its checksum holds, keys and numbers are decoded here, and the library,
-//! which reads page headers and decompresses, is kept from carrying a panic further.
+//! Whatever the bytes are, this neither panics nor takes memory without bound: a column is looked at only if
+//! its checksum holds, keys and numbers are decoded here, and the library, which reads page headers and
+//! decompresses, is kept from carrying a panic further.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -197,7 +198,8 @@ impl Partial {
         self.groups[first..].iter().take_while(move |group| group.from < to)
     }
 
-    /// Shows the keys of a day that are in a row group: the number of the row, how many first bytes are those of the key before, the key.
+    /// Shows the keys of a day that are in a row group: the number of the row, how many first bytes are those
+    /// of the key before, the key.
     pub(super) fn keys_of(
         &self,
         group: &Group,
@@ -249,10 +251,12 @@ impl Partial {
         Ok(numbers)
     }
 
-    /// Shows the data pages of a column without nulls: the bytes, the number of values, their encoding. Together they have as many values as there are rows.
+    /// Shows the data pages of a column without nulls: the bytes, the number of values, their encoding.
+    /// Together they have as many values as there are rows.
     ///
-    /// The library would make a codec for each column of each row group, which takes longer than small ones take to be decoded. So it is told that nothing is compressed, and
-    /// the thread's own codec expands the pages.
+    /// The library would make a codec for each column of each row group, which takes longer than small ones
+    /// take to be decoded. So it is told that nothing is compressed, and the thread's own codec expands the
+    /// pages.
     fn pages(
         &self,
         group: &Group,

@@ -1,7 +1,8 @@
 //! What is known of the clients of days once they are removed, for the setting `retention_days`.
 //!
-//! Of each log, the numbers of a day stay. What several logs had together cannot be counted any more, so it is noted in all of them before the first loses its clients: the union
-//! has a number of its own, and is believed only if all logs of the day, and no others, bear that.
+//! Of each log, the numbers of a day stay. What several logs had together cannot be counted any more, so it
+//! is noted in all of them before the first loses its clients: the union has a number of its own, and is
+//! believed only if all logs of the day, and no others, bear that.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +48,8 @@ impl Remembered {
     }
 }
 
-/// How many clients a day has, from what is known of its parts. `None` if none of them are removed: then they can be counted.
+/// How many clients a day has, from what is known of its parts. `None` if none of them are removed: then they
+/// can be counted.
 pub fn remembered(parts: &[(Sizes, Option<Removal>)]) -> Option<Remembered> {
     if !parts.iter().any(|(_, removal)| removal.is_some_and(|removal| removal.done)) {
         return None;

@@ -1,4 +1,5 @@
-//! Rows: the clients of a day in their order, and the hash of rows that does not depend on how they are encoded.
+//! Rows: the clients of a day in their order, and the hash of rows that does not depend on how they are
+//! encoded.
 
 use xxhash_rust::xxh3::Xxh3Default;
 

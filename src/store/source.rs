@@ -54,7 +54,8 @@ impl TryFrom<File> for Source {
     }
 }
 
-/// A column of a row group: the only bytes that the library gets to see of the file, after their checksum held.
+/// A column of a row group: the only bytes that the library gets to see of the file, after their checksum
+/// held.
 pub(super) struct Chunk {
     /// Where they stand in the file.
     pub(super) at: u64,
@@ -72,8 +73,9 @@ impl Chunk {
             .ok_or_else(|| ParquetError::EOF("beyond the column".to_owned()))
     }
 
-    /// Does a page start here that claims to be of a sane size when decompressed? The library would make room for what it claims. A page header is a structure in Thrift's
-    /// compact protocol whose first three fields are numbers: its type, its size, and its compressed size.
+    /// Does a page start here that claims to be of a sane size when decompressed? The library would make room
+    /// for what it claims. A page header is a structure in Thrift's compact protocol whose first three fields
+    /// are numbers: its type, its size, and its compressed size.
     fn is_sane_page(mut bytes: &[u8]) -> bool {
         let mut field = || {
             let (0x15, mut number) = (*bytes.split_off_first()?, 0) else { return None };

@@ -1,6 +1,7 @@
 //! Which days of which logs a question is about, and the numbers that are sums.
 //!
-//! A log's requests without a time stamp are reported under the day in its name; those of a log without one are *undated*, and in no range with a first or last day.
+//! A log's requests without a time stamp are reported under the day in its name; those of a log without one
+//! are *undated*, and in no range with a first or last day.
 
 use std::path::PathBuf;
 
@@ -112,7 +113,8 @@ pub fn shares(logs: &[Stored], span: Span) -> Vec<Share> {
     shares
 }
 
-/// What these shares, in their order, add up to. No union is needed if it is one share, or all there is of one log, or a day whose clients are removed.
+/// What these shares, in their order, add up to. No union is needed if it is one share, or all there is of
+/// one log, or a day whose clients are removed.
 pub fn sum(logs: &[Stored], shares: &[Share]) -> Sum {
     let totals = |share: &Share| {
         logs.get(share.log).and_then(|stored| stored.meta.days.get(&share.day)).copied().unwrap_or_default()
@@ -147,8 +149,8 @@ pub fn sum(logs: &[Stored], shares: &[Share]) -> Sum {
     Sum { numbers, known: known.is_some(), least }
 }
 
-/// Returns whether every log that may hold lines of these days is complete. An incomplete log that was never counted to
-/// its end, or of which no day is known, may hold lines of any day; another one, of its own days.
+/// Returns whether every log that may hold lines of these days is complete. An incomplete log that was never
+/// counted to its end, or of which no day is known, may hold lines of any day; another one, of its own days.
 pub fn is_complete(logs: &[Stored], span: Span) -> bool {
     logs.iter().map(|stored| &stored.meta).filter(|meta| meta.counts() && !meta.complete).all(|meta| {
         let name_day = day_of_name(&meta.name);

@@ -1,10 +1,14 @@
 //! Exact unions over many days and logs, from what is stored.
 //!
-//! A *part* is the clients of one day of one log, decoded: sorted, so that parts are united stretch by stretch, by all cores, without a table of hashes. IPv4 clients are numbers (their
-//! ranks, which are sorted as rows are) and are counted by first octet, in a map of 2^24 bits that stays in the second cache; texts are merged in stretches of some thousands.
-//! Parts are what a caller keeps, to answer the next question without decoding. Where all parts of a range would be too much memory, a [`Union`] takes them batch by batch.
+//! A *part* is the clients of one day of one log, decoded: sorted, so that parts are united stretch by
+//! stretch, by all cores, without a table of hashes. IPv4 clients are numbers (their ranks, which are sorted
+//! as rows are) and are counted by first octet, in a map of 2^24 bits that stays in the second cache; texts
+//! are merged in stretches of some thousands. Parts are what a caller keeps, to answer the next question
+//! without decoding. Where all parts of a range would be too much memory, a [`Union`] takes them batch by
+//! batch.
 //!
-//! Rayon is at home here: this is used by the commands, by the api process and by the coordinator's keeper, and of the daemon only the supervisor forks.
+//! Rayon is at home here: this is used by the commands, by the api process and by the coordinator's keeper,
+//! and of the daemon only the supervisor forks.
 
 mod days;
 mod fold;
@@ -281,7 +285,8 @@ impl Texts {
     }
 }
 
-/// Decodes days of logs by all cores, in their order: each log is opened once. With the requests of each client, for [`top`], or without.
+/// Decodes days of logs by all cores, in their order: each log is opened once. With the requests of each
+/// client, for [`top`], or without.
 ///
 /// # Errors
 /// Each for itself; [`Trouble::Replaced`] if the partial is not the one that was spoken of.
@@ -400,7 +405,8 @@ fn stretches(parts: &[&Part], kind: Kind) -> Vec<Bounds> {
     (0..count).map(|at| Bounds { from: bound(at), to: bound(at + 1) }).collect()
 }
 
-/// The clients with the most requests, over parts that were decoded with these, each with the day it is reported under: most requests first, then by the bytes of the client.
+/// The clients with the most requests, over parts that were decoded with these, each with the day it is
+/// reported under: most requests first, then by the bytes of the client.
 pub fn top(parts: &[(Option<Day>, &Part)], limit: usize) -> Vec<Top> {
     let mut parts = parts.to_vec();
     // What is merged in this order has the days of a client ascending.
@@ -451,7 +457,8 @@ pub fn first(mut one: Vec<Top>, mut two: Vec<Top>, limit: usize) -> Vec<Top> {
     one
 }
 
-/// The clients with the most requests among rows that all have their client's other rows with them. Rows come in runs that are sorted by client, and by day between them.
+/// The clients with the most requests among rows that all have their client's other rows with them. Rows come
+/// in runs that are sorted by client, and by day between them.
 fn most<K: Ord + Copy>(
     mut rows: Vec<(K, Option<Day>, u64)>,
     limit: usize,

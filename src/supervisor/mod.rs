@@ -1,7 +1,8 @@
 //! The supervisor: forks the roles, reaps them, starts them again. Nothing else.
 //!
-//! One thread for life: forking from a threaded process is unsound, and it forks for as long as it lives. It reads no log, no result and no request, so nothing
-//! from outside can reach it. It never waits for a child. As process 1 of a container it reaps strangers too.
+//! One thread for life: forking from a threaded process is unsound, and it forks for as long as it lives. It
+//! reads no log, no result and no request, so nothing from outside can reach it. It never waits for a child.
+//! As process 1 of a container it reaps strangers too.
 
 mod child;
 mod policy;
@@ -82,7 +83,8 @@ struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     fn new((heritage, lifeline): (Heritage, OwnedFd), settle: Settle<'a>) -> io::Result<Supervisor<'a>> {
-        // The seed of the tables must be the same in all processes: then a worker's clients come in the order of the coordinator's table.
+        // The seed of the tables must be the same in all processes: then a worker's clients come in the order
+        // of the coordinator's table.
         crate::tally::draw_seeds();
         let children = (0..heritage.pages.len())
             .map(|slot| Child::new(Role::of_slot(slot), &heritage))
@@ -149,7 +151,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Reads the settings again, and has a child look whether the api can start with them: that takes files, and those may be on a disk that hangs.
+    /// Reads the settings again, and has a child look whether the api can start with them: that takes files,
+    /// and those may be on a disk that hangs.
     fn read_settings(&mut self) {
         if self.stopping.is_some() || self.reload.is_some() {
             return;
@@ -269,7 +272,8 @@ impl<'a> Supervisor<'a> {
         self.children.iter().filter(|child| matches!(child.role, Role::Worker(_)))
     }
 
-    /// Tells the coordinator, if there is one. One that does not listen is ended: what it knows would be wrong from now on.
+    /// Tells the coordinator, if there is one. One that does not listen is ended: what it knows would be
+    /// wrong from now on.
     fn tell(&mut self, news: News, channel: Option<Channel>) {
         let Some(coordinator) = &self.coordinator else { return };
         let fd = channel.map(Channel::into_fd);
@@ -284,7 +288,8 @@ impl<'a> Supervisor<'a> {
             return;
         }
         for slot in 0..self.children.len() {
-            // Workers wait for a coordinator, and a new one waits until the last worker of the old one is reaped.
+            // Workers wait for a coordinator, and a new one waits until the last worker of the old one is
+            // reaped.
             let ready = match self.children[slot].role {
                 Role::Api => true,
                 Role::Worker(_) => self.coordinator.is_some(),
@@ -335,7 +340,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Says once, on stdout, that the API answers, and with what was known before, unless that takes too long.
+    /// Says once, on stdout, that the API answers, and with what was known before, unless that takes too
+    /// long.
     fn announce(&mut self, now: Instant) {
         let is_ready = |role: Role| self.children[role.slot()].is_ready();
         if self.announced || !is_ready(Role::Api) {

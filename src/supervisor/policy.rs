@@ -7,9 +7,11 @@ use crate::heritage::Role;
 use crate::job::Hang;
 use crate::sys::process::Death;
 
-/// A child that gives no sign of life for so long is killed. With the supervisor's own steps it is found within 10 seconds.
+/// A child that gives no sign of life for so long is killed. With the supervisor's own steps it is found
+/// within 10 seconds.
 pub const SILENCE_MAX: Duration = Duration::from_secs(8);
-/// The most that one step of the supervisor adds to a silence: after a suspend of the machine everybody looks silent.
+/// The most that one step of the supervisor adds to a silence: after a suspend of the machine everybody looks
+/// silent.
 const STEP_MAX: Duration = Duration::from_secs(1);
 /// How long to wait before the first new start.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -64,7 +66,8 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Takes a look at a child's beats; `step` is the time since the look before. Says whether it has to be killed, and why it seems to hang.
+    /// Takes a look at a child's beats; `step` is the time since the look before. Says whether it has to be
+    /// killed, and why it seems to hang.
     ///
     /// `used_ns` tells the processor time the child has used; it is asked only when there is a doubt.
     pub fn look(&mut self, beats: u64, step: Duration, used_ns: impl Fn() -> u64) -> Option<Hang> {

@@ -1,4 +1,5 @@
-//! What must be right before anything is forked: folders, the lock, the address. Each failure is one clear sentence with its own exit code.
+//! What must be right before anything is forked: folders, the lock, the address. Each failure is one clear
+//! sentence with its own exit code.
 
 use std::ffi::OsString;
 use std::fs;
@@ -36,7 +37,8 @@ pub(super) fn prepare(settings: Settings) -> Result<(Heritage, OwnedFd), (Exit, 
     let lock = lock_state(&settings)?;
     let listener = TcpListener::bind(settings.listen).and_then(|listener| {
         listener.set_nonblocking(true)?;
-        // As many as the system allows may wait: with the usual 128, a crowd that knocks at once makes everybody knock again a second later.
+        // As many as the system allows may wait: with the usual 128, a crowd that knocks at once makes
+        // everybody knock again a second later.
         listen(&listener, Backlog::MAXCONN)?;
         Ok(listener)
     });
@@ -138,7 +140,8 @@ fn walls(sandbox: Sandbox) -> Result<Walls, (Exit, String)> {
     Ok(walls)
 }
 
-/// Who may ask? What can be reached from other machines asks for a token, unless somebody wants it open and says so.
+/// Who may ask? What can be reached from other machines asks for a token, unless somebody wants it open and
+/// says so.
 fn exposed(settings: &Settings, is_token_given: bool) -> Result<(), (Exit, String)> {
     let Settings { listen, insecure_no_auth, token_file, read_token_file, tls, .. } = settings;
     if listen.ip().is_loopback() {
@@ -180,8 +183,9 @@ fn lock_state(settings: &Settings) -> Result<StateLock, (Exit, String)> {
 /// What tallyd makes in its state folder.
 const OF_STATE: [&str; 3] = ["lock", "inflight", "partials"];
 
-/// Takes the permissions of group and others away from what is in the state folder, and from the folder itself unless it has other files too: an earlier tallyd
-/// left what it wrote to the umask. Other programs than tallyd read the store with the rights of this user.
+/// Takes the permissions of group and others away from what is in the state folder, and from the folder
+/// itself unless it has other files too: an earlier tallyd left what it wrote to the umask. Other programs
+/// than tallyd read the store with the rights of this user.
 fn tighten_state(folder: &Path) {
     let names = fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect::<Vec<_>>());

@@ -1,4 +1,5 @@
-//! What SIGHUP changes: which of the settings that were read again hold from now on, and who starts again for them.
+//! What SIGHUP changes: which of the settings that were read again hold from now on, and who starts again for
+//! them.
 //!
 //! Pure. What is shared was made before the first fork, and stays as it was made.
 
@@ -9,7 +10,8 @@ use crate::config::Settings;
 pub(super) struct Reload {
     /// The settings from now on.
     pub(super) settings: Settings,
-    /// Are there any that the coordinator or its workers go by? (The api always starts again: it reads tokens and certificates then.)
+    /// Are there any that the coordinator or its workers go by? (The api always starts again: it reads tokens
+    /// and certificates then.)
     pub(super) counts_otherwise: bool,
     /// The settings that were changed and take a new start of the daemon.
     pub(super) left: Vec<&'static str>,

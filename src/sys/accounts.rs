@@ -39,7 +39,8 @@ impl Accounts {
     }
 }
 
-/// The names by id. Both files have the name in the first field of a line and the id in the third (passwd(5), group(5)).
+/// The names by id. Both files have the name in the first field of a line and the id in the third (passwd(5),
+/// group(5)).
 fn parse(text: &str) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for line in text.lines() {

@@ -1,7 +1,8 @@
 //! What the groups of control (cgroups) that this process is in let it have.
 //!
-//! Of both versions, where they are mounted by custom. A group has its own limit and those of all groups above it; in a container, those above may be out of sight, and the
-//! mount itself is the container's. What cannot be read limits nothing.
+//! Of both versions, where they are mounted by custom. A group has its own limit and those of all groups
+//! above it; in a container, those above may be out of sight, and the mount itself is the container's. What
+//! cannot be read limits nothing.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +12,8 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// Version 1 says "no limit" by the largest number of whole pages.
 const NONE_FROM: u64 = 1 << 60;
 
-/// How much memory this process and all others of its groups may take together, in bytes; `None` if there is no limit.
+/// How much memory this process and all others of its groups may take together, in bytes; `None` if there is
+/// no limit.
 pub fn memory_limit() -> Option<u64> {
     least_memory(&fs::read_to_string("/proc/self/cgroup").ok()?, Path::new(MOUNT))
 }

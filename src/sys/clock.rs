@@ -2,7 +2,8 @@
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Milliseconds since some moment before this process began: never 0, the same in every process, and never set back.
+/// Milliseconds since some moment before this process began: never 0, the same in every process, and never
+/// set back.
 pub fn monotonic_ms() -> u64 {
     // It cannot fail: the clock is there on every Linux, and the place for the answer is the library's.
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC)

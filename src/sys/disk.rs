@@ -34,7 +34,8 @@ pub fn room(path: &Path) -> io::Result<Room> {
 /// `AlreadyExists` if something has it, whatever that is; else what the system says.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renamed(from, to) {
-        // Not every file system can (NFS cannot). Two names of one file for a moment are as good: the new one is given only if it is free.
+        // Not every file system can (NFS cannot). Two names of one file for a moment are as good: the new one
+        // is given only if it is free.
         Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS | nix::errno::Errno::EOPNOTSUPP) => {
             fs::hard_link(from, to)?;
             // It has its new name, whether or not the old one can be taken from it.

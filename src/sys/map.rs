@@ -14,10 +14,11 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 /// A part of a file, mapped read-only. A thread has one at a time, and keeps it.
 ///
-/// A doubt that stays, written down: the file belongs to others. If it is cut short while it is mapped, bytes beyond its new end
-/// read as zeros up to the end of their page, and raise SIGBUS after it. So a mapping is used only where the process may die of it
-/// (a worker, which loses one range) or behind a [`shield`], and what was read counts only after the file has been found to be as
-/// long as before and to hold the same bytes.
+/// A doubt that stays, written down: the file belongs to others. If it is cut short while it is mapped, bytes
+/// beyond its new end read as zeros up to the end of their page, and raise SIGBUS after it. So a mapping is
+/// used only where the process may die of it (a worker, which loses one range) or behind a [`shield`], and
+/// what was read counts only after the file has been found to be as long as before and to hold the same
+/// bytes.
 #[derive(Debug)]
 pub struct FileView(Mmap, PhantomData<*const ()>);
 
@@ -29,9 +30,10 @@ thread_local! {
 impl FileView {
     /// Maps `length` bytes of `file` from `offset`; it must have them.
     pub fn open(file: &File, offset: u64, length: usize) -> io::Result<FileView> {
-        // SAFETY: the bytes are only read, as plain bytes of which every value is valid. That others may change them meanwhile is the
-        // doubt above: no reference into the mapping outlives a count, no decision is taken twice on the same byte, and a
-        // worker's tally is checked against the file before it is used.
+        // SAFETY: the bytes are only read, as plain bytes of which every value is valid. That others may
+        // change them meanwhile is the doubt above: no reference into the mapping outlives a count, no
+        // decision is taken twice on the same byte, and a worker's tally is checked against the file before
+        // it is used.
         let map = unsafe { MmapOptions::new().offset(offset).len(length).map(file)? };
         // Only speed depends on it.
         let _ = map.advise(Advice::Sequential);
@@ -56,23 +58,27 @@ impl Drop for FileView {
     }
 }
 
-/// From now on, a file that is cut short under a view does not end this process: what is missing reads as zeros, and [`FileView::is_cut`] tells.
+/// From now on, a file that is cut short under a view does not end this process: what is missing reads as
+/// zeros, and [`FileView::is_cut`] tells.
 ///
-/// For a program that reads files of others in one process and must not die of them. (libwayland-server does the same for buffers of its clients:
-/// `wl_shm_buffer_begin_access`.)
+/// For a program that reads files of others in one process and must not die of them. (libwayland-server does
+/// the same for buffers of its clients: `wl_shm_buffer_begin_access`.)
 ///
 /// # Errors
 /// If the system does not take the signal handler.
 pub fn shield() -> io::Result<()> {
     extern "C" fn on_bus_error(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-        // SAFETY: the kernel passes a valid `siginfo_t` to a handler with SA_SIGINFO, and SIGBUS fills in the address.
+        // SAFETY: the kernel passes a valid `siginfo_t` to a handler with SA_SIGINFO, and SIGBUS fills in the
+        // address.
         let address = unsafe { (*info).si_addr() }.addr();
-        // A constant-initialized thread-local without a destructor is a plain load at a fixed offset: allowed within a signal handler.
+        // A constant-initialized thread-local without a destructor is a plain load at a fixed offset: allowed
+        // within a signal handler.
         let (from, to, _) = VIEW.get();
         let page = address & !(PAGE - 1);
         if from <= address && address < to {
-            // SAFETY: the pages from the address on to the end of the view belong to this thread's own mapping, which nothing else can use. They are replaced
-            // by pages of zeros, readable like those before. mmap is a bare system call: allowed within a signal handler.
+            // SAFETY: the pages from the address on to the end of the view belong to this thread's own
+            // mapping, which nothing else can use. They are replaced by pages of zeros, readable like those
+            // before. mmap is a bare system call: allowed within a signal handler.
             let zeros = unsafe {
                 libc::mmap(
                     ptr::without_provenance_mut(page),

@@ -41,7 +41,8 @@ impl SharedMemory {
         SharedWords::own(MmapOptions::new().len(self.words * 8).map_raw(&self.file)?, self.words)
     }
 
-    /// Maps it so that this process can only read it, not even after a change of protection: through a descriptor that was opened for reading.
+    /// Maps it so that this process can only read it, not even after a change of protection: through a
+    /// descriptor that was opened for reading.
     pub fn map_read_only(&self) -> io::Result<SharedWords> {
         let file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))?;
         SharedWords::own(MmapOptions::new().len(self.words * 8).map_raw_read_only(&file)?, self.words)
@@ -65,8 +66,9 @@ impl Deref for SharedWords {
 
     /// The words. Storing into a read-only mapping ends the process with SIGSEGV, so only writers do.
     fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping holds `words` words, starts on a page, and lives as long as `self`. The object behind it cannot
-        // shrink (sealed by `SharedMemory::new`). Every access by every process goes through atomics of this type.
+        // SAFETY: the mapping holds `words` words, starts on a page, and lives as long as `self`. The object
+        // behind it cannot shrink (sealed by `SharedMemory::new`). Every access by every process goes through
+        // atomics of this type.
         unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().cast::<AtomicU64>(), self.words) }
     }
 }
@@ -99,7 +101,8 @@ impl Sealed {
         if length == 0 || length > length_max {
             return Err(io::Error::other("the result has no possible length"));
         }
-        // SAFETY: the seals, checked above, keep the object from being written, shrunk or unsealed for as long as it exists.
+        // SAFETY: the seals, checked above, keep the object from being written, shrunk or unsealed for as
+        // long as it exists.
         Ok(Sealed(unsafe { Mmap::map(&file)? }))
     }
 }
@@ -118,8 +121,8 @@ fn all_seals() -> SealFlag {
 
 /// So many slots of a few words each that are 0, ready to be written in any order.
 ///
-/// A fresh page that is read first costs two faults, the second of which stops all other threads for a moment; so a larger table gets all its pages at once,
-/// and large ones if the system has some to give.
+/// A fresh page that is read first costs two faults, the second of which stops all other threads for a
+/// moment; so a larger table gets all its pages at once, and large ones if the system has some to give.
 pub fn zeroed_slots<const WORDS: usize>(count: usize) -> Vec<[u64; WORDS]> {
     const PAGE: usize = 4096;
     const LARGE_PAGE: usize = 2 << 20;
@@ -165,8 +168,8 @@ fn advise(words: &[u64], page: usize, advice: Advise) {
     let start = words.as_ptr().addr().next_multiple_of(page);
     let end = (words.as_ptr().addr() + size_of_val(words)) / page * page;
     if start < end {
-        // SAFETY: the pages lie within memory that is ours, and neither of the two pieces of advice changes a byte of it.
-        // Only speed depends on it, and an older kernel may not know it.
+        // SAFETY: the pages lie within memory that is ours, and neither of the two pieces of advice changes a
+        // byte of it. Only speed depends on it, and an older kernel may not know it.
         let _ = unsafe { libc::madvise(std::ptr::without_provenance_mut(start), end - start, advice) };
     }
 }

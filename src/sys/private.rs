@@ -38,10 +38,11 @@ pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)
 }
 
-/// Takes the permissions of group and others away from a file or folder, and from all that is in the folder. Links are not followed. Returns how many
-/// entries had such permissions.
+/// Takes the permissions of group and others away from a file or folder, and from all that is in the folder.
+/// Links are not followed. Returns how many entries had such permissions.
 ///
-/// Only the owner can do this, so what belongs to others stays as it is: on a volume whose root belongs to root, say.
+/// Only the owner can do this, so what belongs to others stays as it is: on a volume whose root belongs to
+/// root, say.
 ///
 /// # Errors
 /// The first one. The other entries are tightened all the same.

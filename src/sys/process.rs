@@ -40,8 +40,8 @@ impl std::fmt::Display for Death {
 pub fn fork(body: impl FnOnce() -> i32) -> io::Result<i32> {
     assert_eq!(threads()?, 1, "the supervisor must have one thread when it forks");
     let parent = getpid();
-    // SAFETY: this process has one thread (asserted above), so the child is a whole copy of it, no lock is held by anybody else,
-    // and it may go on as any program would.
+    // SAFETY: this process has one thread (asserted above), so the child is a whole copy of it, no lock is
+    // held by anybody else, and it may go on as any program would.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(child.as_raw()),
         ForkResult::Child => {
@@ -63,7 +63,8 @@ pub fn threads() -> io::Result<usize> {
 /// Takes one dead child, if there is one. As process 1 of a container that may be a stranger.
 pub fn reap() -> Option<(i32, Death)> {
     let mut status = 0;
-    // SAFETY: `status` is a place for the answer. (nix's own waitpid forgets the pid of a child that a real-time signal ended.)
+    // SAFETY: `status` is a place for the answer. (nix's own waitpid forgets the pid of a child that a
+    // real-time signal ended.)
     let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
     // Without WUNTRACED or WCONTINUED in the call, a pid means a death.
     (pid > 0).then(|| {
@@ -110,19 +111,22 @@ pub fn unblock_stop() {
     let _ = SigSet::from_iter([Signal::SIGTERM]).thread_unblock();
 }
 
-/// Lets SIGUSR1 and SIGUSR2 reach the handlers of this process: the parent blocked both for itself. Without a handler, they would end the process.
+/// Lets SIGUSR1 and SIGUSR2 reach the handlers of this process: the parent blocked both for itself. Without a
+/// handler, they would end the process.
 pub fn unblock_ignored() {
     let _ = SigSet::from_iter([Signal::SIGUSR1, Signal::SIGUSR2]).thread_unblock();
 }
 
-/// Closes every descriptor but standard input, output, error and those named: a child keeps what it was given, nothing else.
+/// Closes every descriptor but standard input, output, error and those named: a child keeps what it was
+/// given, nothing else.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<u32> = keep.iter().filter(|&&fd| fd > 2).map(|&fd| fd.cast_unsigned()).collect();
     keep.sort_unstable();
     let mut from = 3;
     for end in keep.into_iter().chain([u32::MAX]) {
         if from < end {
-            // SAFETY: whoever owned these descriptors is a stack frame below `fork` that the child never returns to.
+            // SAFETY: whoever owned these descriptors is a stack frame below `fork` that the child never
+            // returns to.
             let result = unsafe {
                 libc::syscall(libc::SYS_close_range, from, if end == u32::MAX { end } else { end - 1 }, 0)
             };
@@ -138,8 +142,8 @@ pub fn cpu_time_ns(pid: i32) -> u64 {
     times(pid).map_or(0, |(cpu_ns, _)| cpu_ns)
 }
 
-/// Lets this process have so many bytes of memory of its own. Then it gets no more, and ends by its own doing instead of being picked by the system, with whatever else is
-/// in its container. Mapped files do not count.
+/// Lets this process have so many bytes of memory of its own. Then it gets no more, and ends by its own doing
+/// instead of being picked by the system, with whatever else is in its container. Mapped files do not count.
 pub fn limit_memory(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?)
 }

@@ -1,7 +1,8 @@
 //! What a process of the daemon may not do any more, whatever a log or a request makes of it.
 //!
-//! Two walls of the kernel's: Landlock for files, TCP and signals, seccomp for system calls; and limits. Each holds for the thread that raises it and for what that starts, so it is
-//! raised before a process has a second one, and never comes down.
+//! Two walls of the kernel's: Landlock for files, TCP and signals, seccomp for system calls; and limits. Each
+//! holds for the thread that raises it and for what that starts, so it is raised before a process has a
+//! second one, and never comes down.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,8 @@ use seccompiler::{
 
 use super::process::{Death, fork, wait_for};
 
-/// What is forbidden, as far as the kernel knows it: newer rules would change what an upgrade of the kernel does to a running daemon.
+/// What is forbidden, as far as the kernel knows it: newer rules would change what an upgrade of the kernel
+/// does to a running daemon.
 const KNOWN: ABI = ABI::V6;
 /// So many descriptors are enough for a worker: its own seven, a log, a result.
 const WORKER_DESCRIPTORS: u64 = 64;
@@ -68,7 +70,8 @@ impl Walls {
         self.landlock && self.seccomp
     }
 
-    /// Shuts a worker in: it opens nothing, connects to nothing, signals nobody, starts nothing. What else it tries ends it by SIGSYS.
+    /// Shuts a worker in: it opens nothing, connects to nothing, signals nobody, starts nothing. What else it
+    /// tries ends it by SIGSYS.
     ///
     /// # Errors
     /// If a wall does not hold that was there before.
@@ -82,7 +85,8 @@ impl Walls {
         self.raise_calls(worker_calls())
     }
 
-    /// Keeps a process to these files. It starts no program, looks into no other process, and makes no TCP connection.
+    /// Keeps a process to these files. It starts no program, looks into no other process, and makes no TCP
+    /// connection.
     ///
     /// # Errors
     /// Likewise. What is not there gives no right.
@@ -155,8 +159,8 @@ impl Right {
     }
 }
 
-/// Limits a worker: no memory image when it dies, few descriptors, no file longer than the longest result, no more address space than so many bytes. It is the first to go when
-/// the system has no memory left.
+/// Limits a worker: no memory image when it dies, few descriptors, no file longer than the longest result, no
+/// more address space than so many bytes. It is the first to go when the system has no memory left.
 ///
 /// # Errors
 /// If the system refuses a limit.
@@ -228,7 +232,8 @@ fn worker_calls() -> io::Result<BpfProgram> {
     compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
-/// Refuses what no process of the daemon does, with EPERM: starting programs, looking into other processes, changing what the system shows of itself.
+/// Refuses what no process of the daemon does, with EPERM: starting programs, looking into other processes,
+/// changing what the system shows of itself.
 fn forbidden_calls() -> io::Result<BpfProgram> {
     let never = [
         libc::SYS_execve,

@@ -1,6 +1,7 @@
 //! A secret of the environment, taken out of it.
 //!
-//! What stands in the environment of a process, all its children have in their memory. A memory object is had only by those who keep its descriptor.
+//! What stands in the environment of a process, all its children have in their memory. A memory object is had
+//! only by those who keep its descriptor.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -9,8 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// Takes a variable out of the environment: its value is in the memory object from now on, and nowhere else in this process. To be called at the start of the program, before
-/// anything else copies the environment. Without such a variable, or with an empty one, there is nothing.
+/// Takes a variable out of the environment: its value is in the memory object from now on, and nowhere else
+/// in this process. To be called at the start of the program, before anything else copies the environment.
+/// Without such a variable, or with an empty one, there is nothing.
 ///
 /// # Errors
 /// If the system has no memory or descriptor for it.
@@ -20,7 +22,8 @@ pub fn take_variable(name: &CStr) -> io::Result<Option<File>> {
     if value.is_null() {
         return Ok(None);
     }
-    // SAFETY: what getenv gives is a text that ends with a zero and stands in the environment until that is changed, which is not before the end of this function.
+    // SAFETY: what getenv gives is a text that ends with a zero and stands in the environment until that is
+    // changed, which is not before the end of this function.
     let length = unsafe { CStr::from_ptr(value) }.to_bytes().len();
     let file = File::from(memfd_create(c"tallyd-secret", MFdFlags::MFD_CLOEXEC)?);
     {
@@ -41,7 +44,8 @@ mod tests {
 
     #[test]
     fn a_variable_is_taken_once() {
-        // SAFETY: each test runs in a process of its own (nextest), or else this is the only test that looks at this variable.
+        // SAFETY: each test runs in a process of its own (nextest), or else this is the only test that looks
+        // at this variable.
         unsafe { std::env::set_var("TALLYD_TEST_SECRET", "sesame") };
         let mut file = take_variable(c"TALLYD_TEST_SECRET").unwrap().unwrap();
         let mut text = String::new();

@@ -15,7 +15,8 @@ pub enum Notice {
     Reload,
     /// SIGCHLD: a child died.
     Child,
-    /// SIGUSR1 or SIGUSR2: ignored, with a line in the journal. Other daemons reopen their logs or reload for these signals.
+    /// SIGUSR1 or SIGUSR2: ignored, with a line in the journal. Other daemons reopen their logs or reload for
+    /// these signals.
     Ignored(&'static str),
 }
 
@@ -36,7 +37,8 @@ impl Notices {
         ])
     }
 
-    /// Takes the request to stop, and the signals that are ignored. The supervisor sends the request to its children; a terminal sends its signals to all processes at once.
+    /// Takes the request to stop, and the signals that are ignored. The supervisor sends the request to its
+    /// children; a terminal sends its signals to all processes at once.
     pub fn take_stop() -> io::Result<Notices> {
         Notices::take(&[Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2])
     }

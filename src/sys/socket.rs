@@ -48,7 +48,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Takes the next message into `buffer`. One that is longer than the buffer is cut, which its reader will notice.
+    /// Takes the next message into `buffer`. One that is longer than the buffer is cut, which its reader will
+    /// notice.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
         let mut space = nix::cmsg_space!([RawFd; 1]);
         let mut parts = [IoSliceMut::new(buffer)];
@@ -90,7 +91,8 @@ impl AsFd for Channel {
     }
 }
 
-/// A pipe that nothing is ever written to: its reading end closes when the last process that holds the writing end is gone.
+/// A pipe that nothing is ever written to: its reading end closes when the last process that holds the
+/// writing end is gone.
 pub fn lifeline() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
 }
@@ -107,14 +109,16 @@ pub fn wait(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<Vec<bool>> 
     }
 }
 
-/// Waits until a short write would go through at once, no longer than `timeout`. An error that it would meet counts as going through.
+/// Waits until a short write would go through at once, no longer than `timeout`. An error that it would meet
+/// counts as going through.
 pub fn can_write(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
     let timeout = PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX);
     matches!(poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout), Ok(ready) if ready > 0)
 }
 
-/// Gives this process and its children a standard error of their own that never makes a writer wait: a file that is opened anew has flags of its own, while those of
-/// the one that was inherited are also the shell's. Only a pipe or a terminal makes anybody wait; what cannot be opened anew (another user's) stays as it is.
+/// Gives this process and its children a standard error of their own that never makes a writer wait: a file
+/// that is opened anew has flags of its own, while those of the one that was inherited are also the shell's.
+/// Only a pipe or a terminal makes anybody wait; what cannot be opened anew (another user's) stays as it is.
 pub fn own_stderr() {
     let waits = |about: std::fs::Metadata| about.file_type().is_fifo() || about.file_type().is_char_device();
     if !std::fs::metadata("/proc/self/fd/2").is_ok_and(waits) {

@@ -1,7 +1,9 @@
-//! The lock of a state folder: one daemon a folder, even if the folder is deleted or moved while the daemon runs.
+//! The lock of a state folder: one daemon a folder, even if the folder is deleted or moved while the daemon
+//! runs.
 //!
-//! flock(2) locks a file, not a name: a daemon whose lock file was deleted still holds its lock, and a second daemon can
-//! lock a new file of that name. So whoever writes to the folder asks first whether the lock is still the folder's lock.
+//! flock(2) locks a file, not a name: a daemon whose lock file was deleted still holds its lock, and a second
+//! daemon can lock a new file of that name. So whoever writes to the folder asks first whether the lock is
+//! still the folder's lock.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -37,7 +39,8 @@ pub enum StateLockError {
 }
 
 impl StateLock {
-    /// Locks a state folder, which is made if it is missing. Waits up to 3 seconds for another daemon that is ending.
+    /// Locks a state folder, which is made if it is missing. Waits up to 3 seconds for another daemon that is
+    /// ending.
     ///
     /// # Errors
     /// [`StateLockError`].
@@ -69,8 +72,8 @@ impl StateLock {
         }
     }
 
-    /// Makes sure that this is the lock of the folder: a folder that was deleted or replaced is made and locked again.
-    /// Returns whether that was so.
+    /// Makes sure that this is the lock of the folder: a folder that was deleted or replaced is made and
+    /// locked again. Returns whether that was so.
     ///
     /// # Errors
     /// [`StateLockError`].

@@ -41,10 +41,12 @@ pub fn booted() -> u64 {
     stat.lines().find_map(|line| line.strip_prefix("btime ")?.parse().ok()).unwrap_or(0)
 }
 
-/// The processor time that a process has used, and when it started, counted from the start of the machine; both in nanoseconds.
+/// The processor time that a process has used, and when it started, counted from the start of the machine;
+/// both in nanoseconds.
 pub fn times(pid: i32) -> Option<(u64, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may hold anything: fields 3 and following of proc_pid_stat(5). 14 and 15 are user and system time, 22 is the start.
+    // Behind the name, which may hold anything: fields 3 and following of proc_pid_stat(5). 14 and 15 are
+    // user and system time, 22 is the start.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let field = |number: usize| fields.get(number - 3)?.trim().parse::<u64>().ok();
     Some(((field(14)? + field(15)?) * TICK_NS, field(22)? * TICK_NS))

@@ -1,6 +1,8 @@
-//! Clients that are no IPv4 address, as the bytes that were logged, with what each did: an open-addressing table beside one arena of bytes.
+//! Clients that are no IPv4 address, as the bytes that were logged, with what each did: an open-addressing
+//! table beside one arena of bytes.
 //!
-//! Like the table of IPv4 clients it is ordered by hash, and who chooses the clients cannot choose the collisions: the hash has a random seed.
+//! Like the table of IPv4 clients it is ordered by hash, and who chooses the clients cannot choose the
+//! collisions: the hash has a random seed.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
@@ -20,8 +22,8 @@ const AHEAD: usize = 32;
 /// The longest text of a [`Short`] client.
 pub(super) const SHORT_BYTES: usize = 46;
 
-/// The random numbers that the hash multiplies with. Those that the library has by default are known to everybody: who writes one of them into his name takes the
-/// rest of it out of the hash.
+/// The random numbers that the hash multiplies with. Those that the library has by default are known to
+/// everybody: who writes one of them into his name takes the rest of it out of the hash.
 pub(super) fn shared_seed() -> &'static SharedSeed {
     static SEED: OnceLock<SharedSeed> = OnceLock::new();
     SEED.get_or_init(|| SharedSeed::from_u64(RandomState::new().build_hasher().finish()))
@@ -32,15 +34,16 @@ pub(super) fn shared_seed() -> &'static SharedSeed {
 pub(super) struct ByteSet {
     /// The length is 0 or a power of two. Each is a [`Place`].
     slots: Vec<[u64; 1]>,
-    /// The entries one after another, each a [`Head`] and its string: what is compared and what is added to share a cache line.
+    /// The entries one after another, each a [`Head`] and its string: what is compared and what is added to
+    /// share a cache line.
     arena: Vec<u8>,
     len: usize,
     /// How many are IPv6 addresses.
     ipv6: u64,
 }
 
-/// From the upper bits down: where the entry starts, plus one (40 bits), the lowest 8 bits of its hash, whether it is an IPv6 address, the length of its string (15
-/// bits). 0: the slot is empty.
+/// From the upper bits down: where the entry starts, plus one (40 bits), the lowest 8 bits of its hash,
+/// whether it is an IPv6 address, the length of its string (15 bits). 0: the slot is empty.
 #[derive(Debug, Default, Clone, Copy)]
 struct Place(u64);
 
@@ -111,7 +114,8 @@ pub(super) struct Short {
 }
 
 impl Short {
-    /// A request in an hour, with a line of so many bytes. Its client stands at the start of `text`; `length` is at most [`SHORT_BYTES`].
+    /// A request in an hour, with a line of so many bytes. Its client stands at the start of `text`; `length`
+    /// is at most [`SHORT_BYTES`].
     #[inline]
     pub(super) fn new(text: &[u8; SHORT_BYTES], length: usize, bytes: u32, hour: u8) -> Short {
         Short { hash: ByteSet::hash(&text[..length]), bytes, hour, length: length as u8, text: *text }
@@ -127,7 +131,8 @@ impl ByteSet {
     pub(super) fn hash(bytes: &[u8]) -> u64 {
         // The length too, for words that overlap do not tell it.
         let mut hasher = FoldHasher::with_seed(seed().wrapping_add(bytes.len() as u64), shared_seed());
-        // Nearly all that is longer than 16 bytes: words that may overlap, which the hasher takes without a call and a loop.
+        // Nearly all that is longer than 16 bytes: words that may overlap, which the hasher takes without a
+        // call and a loop.
         if (17..=48).contains(&bytes.len()) {
             let word =
                 |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("there are 8 bytes more"));
@@ -156,7 +161,8 @@ impl ByteSet {
     pub(super) fn add_each(&mut self, requests: &[Short]) {
         self.make_room(requests.len());
         for requests in requests.chunks(AHEAD) {
-            // First only look, deciding nothing: so the processor can wait for all these slots at once, and then for their entries.
+            // First only look, deciding nothing: so the processor can wait for all these slots at once, and
+            // then for their entries.
             let mut starts = [0; AHEAD];
             for (start, request) in starts.iter_mut().zip(requests) {
                 *start = (self.slots[self.home(request.hash)][0] >> 24) as usize;
@@ -207,7 +213,8 @@ impl ByteSet {
         self.ipv6
     }
 
-    /// All clients whose hashes begin with the `bits` bits `start`, and some others: those that stand among them. Each with whether it is an IPv6 address.
+    /// All clients whose hashes begin with the `bits` bits `start`, and some others: those that stand among
+    /// them. Each with whether it is an IPv6 address.
     pub(super) fn iter_part(&self, start: u32, bits: u32) -> impl Iterator<Item = (&[u8], bool)> {
         let places = stretch(&self.slots, start, bits).map(|[place]| Place(place));
         places.map(|place| (place.bytes(&self.arena), place.is_ipv6()))

@@ -41,8 +41,9 @@ impl Clients {
 
     /// Makes room for so many more clients, IPv4 and others.
     ///
-    /// Needed before the clients of another set are added in its order, which is the order of this one: tables that are still to grow would get them all at
-    /// one end, and each would have to go past those before.
+    /// Needed before the clients of another set are added in its order, which is the order of this one:
+    /// tables that are still to grow would get them all at one end, and each would have to go past those
+    /// before.
     pub fn reserve(&mut self, v4: usize, rest: usize) {
         self.v4.make_room(v4);
         self.rest.make_room(rest);

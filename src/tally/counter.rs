@@ -41,12 +41,14 @@ struct Latest {
     short: Vec<Short>,
 }
 
-/// How much is searched for LFs before the lines are counted: what fits the first two caches together with the places found.
+/// How much is searched for LFs before the lines are counted: what fits the first two caches together with
+/// the places found.
 const STRETCH_BYTES: usize = 32 * 1024;
 /// How many requests are put into a tally's clients at once.
 const V4_WAITING: usize = 512;
 const SHORT_WAITING: usize = 128;
-/// The start of a line that the fast path looks at: a client (every spelling of an address, and most host names), ` - - [`, the date and the clock.
+/// The start of a line that the fast path looks at: a client (every spelling of an address, and most host
+/// names), ` - - [`, the date and the clock.
 const START_BYTES: usize = SHORT_BYTES + REST_BYTES;
 /// What follows a client: ` - - [22/Mar/2021:06:25:24 +0100]`, one byte more than is looked at.
 const REST_BYTES: usize = 34;
@@ -128,7 +130,8 @@ impl Counter {
         bytes.len()
     }
 
-    /// Takes bytes for the unfinished line only, up to and with its LF. Says how many it took: all of them if no LF came.
+    /// Takes bytes for the unfinished line only, up to and with its LF. Says how many it took: all of them if
+    /// no LF came.
     pub fn feed_line(&mut self, bytes: &[u8]) -> usize {
         let Some(newline) = memchr(b'\n', bytes) else {
             self.tear(bytes);
@@ -172,9 +175,11 @@ impl Counter {
         self.count(key(torn.client()), torn.stamp(), bytes);
     }
 
-    /// Counts a line that begins like nearly every line: a client, ` - - [`, the date of the line before, a time. Says whether it does.
+    /// Counts a line that begins like nearly every line: a client, ` - - [`, the date of the line before, a
+    /// time. Says whether it does.
     ///
-    /// A client that ends at ` - - [` is the same by either rule. All bytes that are looked at are none of them LF, so they are this line's.
+    /// A client that ends at ` - - [` is the same by either rule. All bytes that are looked at are none of
+    /// them LF, so they are this line's.
     #[inline(always)]
     fn usual_line<K: Kernel>(&mut self, kernel: K, start: &[u8; START_BYTES], length: usize) -> bool {
         let ipv4 = if begins_like_ipv6(start) {
@@ -356,8 +361,8 @@ impl Work for Lines<'_> {
     }
 }
 
-/// Writes down where the LFs of lines are that are not empty; says how many, and whether there are empty lines. `places` is made long enough.
-/// `at_start`: the stretch begins with a line.
+/// Writes down where the LFs of lines are that are not empty; says how many, and whether there are empty
+/// lines. `places` is made long enough. `at_start`: the stretch begins with a line.
 #[inline(always)]
 fn find_line_ends<K: Kernel>(
     kernel: K,
@@ -375,7 +380,8 @@ fn find_line_ends<K: Kernel>(
         before = newlines >> 63;
         empty |= newlines & behind;
         let mut mask = newlines & !behind;
-        // Most blocks have one LF or none: one place is written in any case, which costs less than guessing wrong.
+        // Most blocks have one LF or none: one place is written in any case, which costs less than guessing
+        // wrong.
         places[count] = (base + mask.trailing_zeros() as usize) as u16;
         count += usize::from(mask != 0);
         mask &= mask.wrapping_sub(1);

@@ -1,8 +1,9 @@
 //! Signs in a log's numbers that tallyd does not understand its format.
 //!
 //! Pure. The numbers stay as they are: they are right for what tallyd reads as client and as time stamp.
-//! Deliberately absent: what the clients are. Host names (Apache's `HostnameLookups On`) raise a doubt too, since the numbers
-//! tell them from nothing else; that setting is off in Apache's own configuration, and the sentence names the case.
+//! Deliberately absent: what the clients are. Host names (Apache's `HostnameLookups On`) raise a doubt too,
+//! since the numbers tell them from nothing else; that setting is off in Apache's own configuration, and the
+//! sentence names the case.
 
 use std::fmt;
 

@@ -7,9 +7,9 @@
 //! assert_eq!((totals.requests(), totals.unique_clients(), totals.blank), (1, 1, 1));
 //! ```
 //!
-//! It works on any bytes: there is no error for a bad line, only a count of them. `merge` is associative and commutative, and any
-//! cutting of a log into ranges gives the same tally; both are what makes it safe to count ranges anywhere and add them up once.
-//! Deliberately absent: files, clocks, threads, logging.
+//! It works on any bytes: there is no error for a bad line, only a count of them. `merge` is associative and
+//! commutative, and any cutting of a log into ranges gives the same tally; both are what makes it safe to
+//! count ranges anywhere and add them up once. Deliberately absent: files, clocks, threads, logging.
 
 mod byte_set;
 mod clients;
@@ -32,7 +32,8 @@ pub use totals::Totals;
 
 use crate::log::{Day, Rule};
 
-/// Draws the random numbers of the tables' hashes, once for this process and all that it forks: then they have their clients in the same order.
+/// Draws the random numbers of the tables' hashes, once for this process and all that it forks: then they
+/// have their clients in the same order.
 pub fn draw_seeds() {
     v4_set::seed();
     byte_set::shared_seed();
@@ -95,7 +96,8 @@ pub struct DayTally {
     pub clients: Clients,
 }
 
-/// Counts whole lines; the last one may lack its LF. A byte order mark is not skipped: only a log's very start has one.
+/// Counts whole lines; the last one may lack its LF. A byte order mark is not skipped: only a log's very
+/// start has one.
 pub fn tally(bytes: &[u8], rules: Rules) -> Tally {
     let mut counter = Counter::new(rules);
     counter.feed(bytes);
@@ -113,7 +115,8 @@ impl Tally {
         }
     }
 
-    /// The numbers over all days. The clients of several days are united, so this takes time in proportion to them.
+    /// The numbers over all days. The clients of several days are united, so this takes time in proportion to
+    /// them.
     pub fn totals(&self) -> Totals {
         let mut totals = self.days.values().fold(Totals::default(), |sum, day| sum.plus(&day.totals()));
         let mut days: Vec<&Clients> = self.days.values().map(|day| &day.clients).collect();

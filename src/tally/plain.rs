@@ -1,6 +1,8 @@
-//! The counting rules once more, as a plain slow program: what `tallyd verify` and the tests hold the engine against.
+//! The counting rules once more, as a plain slow program: what `tallyd verify` and the tests hold the engine
+//! against.
 //!
-//! It shares no code with the engine on purpose, from the end of a line to the kind of a client. Where the two differ, one of them is wrong.
+//! It shares no code with the engine on purpose, from the end of a line to the kind of a client. Where the
+//! two differ, one of them is wrong.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -126,7 +128,8 @@ fn is_ipv4(client: &[u8]) -> bool {
         })
 }
 
-/// RFC 4291, section 2.2: groups of up to four hexadecimal digits, `::` once for one or more groups of zeros, the last two groups as IPv4 or not.
+/// RFC 4291, section 2.2: groups of up to four hexadecimal digits, `::` once for one or more groups of zeros,
+/// the last two groups as IPv4 or not.
 fn is_ipv6(client: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(client) else { return false };
     let groups = |text: &str, last: bool| -> Option<usize> {

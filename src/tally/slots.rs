@@ -1,5 +1,6 @@
-//! What the tables of IPv4 clients and of texts have in common: slots of one or two words (the first is 0: empty), found by the upper bits of a hash and from
-//! there on one by one, at most three quarters of them used. So a table is ordered by hash, but for those who found their slots taken.
+//! What the tables of IPv4 clients and of texts have in common: slots of one or two words (the first is 0:
+//! empty), found by the upper bits of a hash and from there on one by one, at most three quarters of them
+//! used. So a table is ordered by hash, but for those who found their slots taken.
 
 /// Of many small logs, most days have a client or two.
 const SLOTS_MIN: usize = 4;
@@ -15,8 +16,8 @@ pub(super) fn slots_for(clients: usize) -> usize {
     (clients * 4 / 3 + 1).next_power_of_two().max(SLOTS_MIN)
 }
 
-/// The used slots of a table from where those are that begin with the `bits` bits `start` to where there can be no more.
-/// Some of them are other ones', who found their slots taken.
+/// The used slots of a table from where those are that begin with the `bits` bits `start` to where there can
+/// be no more. Some of them are other ones', who found their slots taken.
 pub(super) fn stretch<const WORDS: usize>(
     slots: &[[u64; WORDS]],
     start: u32,

@@ -1,7 +1,8 @@
 //! How many distinct clients several sets have together.
 //!
-//! The union itself is not made: it is counted part by part. Each part holds the clients whose hashes begin alike, so it is in the same stretch of every
-//! table, fits the processor's cache, and can be counted at the same time as the others.
+//! The union itself is not made: it is counted part by part. Each part holds the clients whose hashes begin
+//! alike, so it is in the same stretch of every table, fits the processor's cache, and can be counted at the
+//! same time as the others.
 
 use super::Clients;
 use super::byte_set::ByteSet;
@@ -41,7 +42,8 @@ enum Which {
     Bytes { start: u32, bits: u32 },
 }
 
-/// So many clients are counted in one part: their table stays in the second cache, and need not be asked of the system and given back each time.
+/// So many clients are counted in one part: their table stays in the second cache, and need not be asked of
+/// the system and given back each time.
 const V4_PART: usize = 8 * 1024;
 /// Likewise: a text takes more room in its table.
 const BYTES_PART: usize = 4 * 1024;
@@ -135,7 +137,8 @@ impl AddressSet {
 
 /// Texts that stand in other sets: they are not copied.
 struct TextSet<'a> {
-    /// The lower half of the hash, and the text: the upper one is much alike for all of a part. The length is a power of two.
+    /// The lower half of the hash, and the text: the upper one is much alike for all of a part. The length is
+    /// a power of two.
     slots: Vec<Option<(u32, &'a [u8])>>,
     ipv6: u64,
     other: u64,
@@ -147,8 +150,8 @@ impl<'a> TextSet<'a> {
         TextSet { slots: vec![None; (texts * 2).next_power_of_two().max(64)], ipv6: 0, other: 0 }
     }
 
-    /// Adds those texts whose hashes belong. First only looks, deciding nothing, so that the processor can wait for all these texts at once, and then for those
-    /// they are compared with.
+    /// Adds those texts whose hashes belong. First only looks, deciding nothing, so that the processor can
+    /// wait for all these texts at once, and then for those they are compared with.
     fn add_each(&mut self, texts: &[(&'a [u8], bool)], belongs: impl Fn(u64) -> bool) {
         let first = |text: &[u8]| text.first().copied().unwrap_or(0);
         std::hint::black_box(texts.iter().fold(0, |looks, (text, _)| looks ^ first(text)));

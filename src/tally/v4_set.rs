@@ -1,7 +1,8 @@
 //! IPv4 clients with what each did: an open-addressing table of 16-byte slots.
 //!
-//! All of a client is in one slot, so a hit touches one cache line. What outgrows its bits there goes to a small map beside the table.
-//! Slots are found by a multiplication with a random odd number: who chooses the clients cannot choose the collisions.
+//! All of a client is in one slot, so a hit touches one cache line. What outgrows its bits there goes to a
+//! small map beside the table. Slots are found by a multiplication with a random odd number: who chooses the
+//! clients cannot choose the collisions.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -32,7 +33,8 @@ pub(super) struct V4Set {
     carried: HashMap<u32, Usage>,
 }
 
-/// `address << 32 | requests` and `bytes << 24 | hours`; all 0 is an empty slot, since no client has no requests.
+/// `address << 32 | requests` and `bytes << 24 | hours`; all 0 is an empty slot, since no client has no
+/// requests.
 type Slot = [u64; 2];
 
 const REQUESTS_MAX: u64 = u32::MAX as u64;
@@ -156,7 +158,8 @@ impl V4Set {
         })
     }
 
-    /// The clients whose hashes begin with the `bits` bits `start`, with their hashes: they stand together, but for those that found their slots taken.
+    /// The clients whose hashes begin with the `bits` bits `start`, with their hashes: they stand together,
+    /// but for those that found their slots taken.
     pub(super) fn iter_part(&self, start: u32, bits: u32) -> impl Iterator<Item = (u32, u64)> {
         let addresses = stretch(&self.slots, start, bits).map(address);
         addresses

@@ -1,12 +1,14 @@
 //! Faults that the tests ask for. They exist in debug builds only.
 //!
-//! `TALLYD_FAULT` names one, `TALLYD_FAULT_DIR` a folder: a fault happens as long as the file of its name is in that folder, so that a test can end it.
+//! `TALLYD_FAULT` names one, `TALLYD_FAULT_DIR` a folder: a fault happens as long as the file of its name is
+//! in that folder, so that a test can end it.
 //!
 //! - `damage`: a result is damaged before it is sealed.
 //! - `pause`: a worker waits after each piece of a range, without a sign of life, until the file is gone.
-//! - `crash`, `spin`, `eat`: a worker that is given a range with a byte at one of the offsets `TALLYD_FAULT_AT` (`100,2000`) dies of SIGABRT, is busy without an end, takes memory
-//!   without an end.
-//! - `escape`: before a job, a worker tries what `TALLYD_FAULT_ESCAPE` names, and says what came of it; `TALLYD_FAULT_WALL` names the only wall that there is then.
+//! - `crash`, `spin`, `eat`: a worker that is given a range with a byte at one of the offsets
+//!   `TALLYD_FAULT_AT` (`100,2000`) dies of SIGABRT, is busy without an end, takes memory without an end.
+//! - `escape`: before a job, a worker tries what `TALLYD_FAULT_ESCAPE` names, and says what came of it;
+//!   `TALLYD_FAULT_WALL` names the only wall that there is then.
 
 use std::fs;
 use std::io;

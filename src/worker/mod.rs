@@ -1,7 +1,8 @@
 //! A worker: takes a job, looks at the bytes, counts, hands back.
 //!
-//! It opens nothing (it is shut in so that it could not), remembers nothing from one job to the next, and has no output but sealed results. So it may die at any instruction, and
-//! nothing is lost but the time of one range.
+//! It opens nothing (it is shut in so that it could not), remembers nothing from one job to the next, and has
+//! no output but sealed results. So it may die at any instruction, and nothing is lost but the time of one
+//! range.
 
 #[cfg(debug_assertions)]
 pub mod fault;

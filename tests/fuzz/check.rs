@@ -1,4 +1,5 @@
-//! What must hold of the counting engine on any bytes: the fuzzer's targets and a test over a kept corpus both ask here.
+//! What must hold of the counting engine on any bytes: the fuzzer's targets and a test over a kept corpus
+//! both ask here.
 
 use std::cell::OnceCell;
 use std::fs::File;

@@ -56,7 +56,8 @@ pub enum Packer {
     Xz,
 }
 
-/// Something that happens. Logs are picked by number among those that are there, names by their place in [`NAMES`].
+/// Something that happens. Logs are picked by number among those that are there, names by their place in
+/// [`NAMES`].
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
     Create(usize, Text),
@@ -144,7 +145,8 @@ pub struct Way {
     /// Half lines count after 2 s; else never, but in rotated and compressed logs.
     pub final_soon: bool,
     pub scan_ms: u64,
-    /// By the second client rule: both find the same clients in these lines, but what one has counted is counted again by the other.
+    /// By the second client rule: both find the same clients in these lines, but what one has counted is
+    /// counted again by the other.
     pub before_dashes: bool,
 }
 

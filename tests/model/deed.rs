@@ -11,7 +11,8 @@ use crate::inode::Inode;
 use crate::run::{Outcome, Run};
 use crate::support::signal;
 
-/// When it is asked to end, the daemon writes what it can in a second. On a machine that is busy enough, that is not all.
+/// When it is asked to end, the daemon writes what it can in a second. On a machine that is busy enough, that
+/// is not all.
 const STOP: Duration = Duration::from_secs(1);
 
 impl Run {
@@ -164,7 +165,8 @@ impl Run {
                 };
                 self.put(&to, copy);
                 if keep {
-                    // The half line that counts in the packed file is held back here, until only this one is left.
+                    // The half line that counts in the packed file is held back here, until only this one is
+                    // left.
                     self.inodes.get_mut(&id).unwrap().rotated = None;
                 } else {
                     self.drop_name(&from);

@@ -6,7 +6,8 @@ use crate::act::is_dated;
 use crate::run::Run;
 
 impl Run {
-    /// May what this file holds be destroyed, so that it is known what was counted of it? If need be, the daemon counts it first. `false`: it cannot now.
+    /// May what this file holds be destroyed, so that it is known what was counted of it? If need be, the
+    /// daemon counts it first. `false`: it cannot now.
     pub fn may_destroy(&mut self, name: &str) -> Result<bool, String> {
         let id = self.names[name];
         self.may_move(name)?;
@@ -61,13 +62,15 @@ impl Run {
         Ok(true)
     }
 
-    /// The names of one file have dates, or none has: else it is not said whether new content in it replaces the old.
+    /// The names of one file have dates, or none has: else it is not said whether new content in it replaces
+    /// the old.
     pub fn may_be_called(&self, from: &str, to: &str) -> bool {
         is_dated(from) == is_dated(to) || self.names_of(self.names[from]).len() == 1
     }
 
-    /// Is it not said what becomes of what a file holds, once it holds something else? So it is if the file has several names with dates, for one of them may get
-    /// something new and the others not; or if a half line that counts in it is held back in another one that has the same bytes.
+    /// Is it not said what becomes of what a file holds, once it holds something else? So it is if the file
+    /// has several names with dates, for one of them may get something new and the others not; or if a half
+    /// line that counts in it is held back in another one that has the same bytes.
     pub fn is_open(&self, name: &str) -> bool {
         let id = self.names[name];
         if is_dated(name) && self.names_of(id).len() > 1 {
@@ -90,7 +93,8 @@ impl Run {
         others.chain(self.gone.iter().map(|gone| &gone.bytes)).any(|other| other.starts_with(bytes))
     }
 
-    /// By the samples that are taken of it, can what a file holds not be told from something that has parted from it? Once both are in no plain file, nobody could.
+    /// By the samples that are taken of it, can what a file holds not be told from something that has parted
+    /// from it? Once both are in no plain file, nobody could.
     pub fn looks_like_another(&self, id: u64) -> bool {
         let own = &self.inodes[&id].bytes;
         let others = self.inodes.iter().filter(|(other, _)| **other != id).map(|(_, inode)| &inode.bytes);
@@ -100,7 +104,8 @@ impl Run {
         others.any(|other| seems(own, other) || seems(other, own))
     }
 
-    /// By what is kept of a content that is in no plain file, not all others can be told from it. Contents that have parted go on until they can be.
+    /// By what is kept of a content that is in no plain file, not all others can be told from it. Contents
+    /// that have parted go on until they can be.
     pub fn part(&mut self) {
         let ids: Vec<u64> =
             self.inodes.iter().filter(|(_, inode)| !inode.packed).map(|(id, _)| *id).collect();
@@ -131,8 +136,8 @@ impl Run {
         }
     }
 
-    /// Where to cut: anywhere, but in no line before its time stamp has ended; and before the end of the last sample, by which the whole can be told from what goes
-    /// on otherwise.
+    /// Where to cut: anywhere, but in no line before its time stamp has ended; and before the end of the last
+    /// sample, by which the whole can be told from what goes on otherwise.
     pub fn safe_cut(&self, bytes: &[u8], keep: Option<u16>) -> usize {
         let Some(keep) = keep else { return bytes.len() };
         let sampled = blocks_within(bytes.len() as u64)

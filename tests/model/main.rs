@@ -1,14 +1,17 @@
 //! Random sequences of what happens to logs and to the daemon, against a model of what must be counted.
 //!
-//! The model is a set: the contents that are in the folder, and those that were counted and are gone. A content that is the beginning of another one counts within
-//! that. What the daemon says must follow from this set, whatever it has seen of the way there. Where it cannot know what stood in a log before it was destroyed,
-//! the test lets it count that first.
+//! The model is a set: the contents that are in the folder, and those that were counted and are gone. A
+//! content that is the beginning of another one counts within that. What the daemon says must follow from
+//! this set, whatever it has seen of the way there. Where it cannot know what stood in a log before it was
+//! destroyed, the test lets it count that first.
 //!
-//! `act` draws what happens, and `deed` does it by each `change` of a file, as far as the `limits` of what can be known allow. `run`, `inode` and `numbers` are the
-//! model; `said` and `stored` hold the daemon against it. Here sequences are run, and those that fail are said.
+//! `act` draws what happens, and `deed` does it by each `change` of a file, as far as the `limits` of what
+//! can be known allow. `run`, `inode` and `numbers` are the model; `said` and `stored` hold the daemon
+//! against it. Here sequences are run, and those that fail are said.
 //!
-//! `TALLYD_MODEL_SEQUENCES` runs more sequences, `TALLYD_MODEL_SEED` begins with another one (each sequence has its own seed: with one sequence, that one is
-//! repeated; or a list of them), `TALLYD_MODEL_SHRINK` looks for a shorter list of actions that fails too.
+//! `TALLYD_MODEL_SEQUENCES` runs more sequences, `TALLYD_MODEL_SEED` begins with another one (each sequence
+//! has its own seed: with one sequence, that one is repeated; or a list of them), `TALLYD_MODEL_SHRINK` looks
+//! for a shorter list of actions that fails too.
 
 mod act;
 mod change;
@@ -130,8 +133,9 @@ fn each_line_counts_once_whatever_happens_to_the_logs() {
             });
         }
     });
-    // Some things are decided by who is first, and on a machine that is busy the sequences' waits may mislead the model: what was wrong once, and is right twice when it runs
-    // alone, is said above and is not held against the daemon.
+    // Some things are decided by who is first, and on a machine that is busy the sequences' waits may mislead
+    // the model: what was wrong once, and is right twice when it runs alone, is said above and is not held
+    // against the daemon.
     let mut failed = failed.into_inner().unwrap();
     failed.retain(|seed| {
         let (way, acts) = sequence(*seed);

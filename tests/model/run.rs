@@ -39,9 +39,11 @@ pub struct Run {
     pub must_see: bool,
     /// There was a second name since all was settled.
     pub linked: BTreeSet<u64>,
-    /// Copies of logs that were truncated. Until the daemon sees what such a log holds now, the copy is a copy only: if it went first, it would say nothing.
+    /// Copies of logs that were truncated. Until the daemon sees what such a log holds now, the copy is a
+    /// copy only: if it went first, it would say nothing.
     pub copies: BTreeSet<u64>,
-    /// Files that were rewritten in place, which the daemon may not have seen: if such a file goes, it looks as if what it held before had gone on and was not counted to its end.
+    /// Files that were rewritten in place, which the daemon may not have seen: if such a file goes, it looks
+    /// as if what it held before had gone on and was not counted to its end.
     pub rewritten: BTreeSet<u64>,
     pub said: Vec<String>,
 }
@@ -166,8 +168,8 @@ impl Run {
         }
     }
 
-    /// What the daemon knew and had not stored, it finds out again from the files. That a compressed file has what another one has is not stored either, and found out when
-    /// it is decoded.
+    /// What the daemon knew and had not stored, it finds out again from the files. That a compressed file has
+    /// what another one has is not stored either, and found out when it is decoded.
     pub fn forget_what_is_not_stored(&mut self) {
         let copies: Vec<u64> = self
             .inodes

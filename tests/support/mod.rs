@@ -1,4 +1,5 @@
-//! What the tests on the real binary share: a daemon in a folder of its own, logs of known content, waiting for conditions.
+//! What the tests on the real binary share: a daemon in a folder of its own, logs of known content, waiting
+//! for conditions.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod engine;
@@ -19,7 +20,8 @@ use serde_json::Value;
 /// Where `tests/run` puts it.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python");
 
-/// What a program in Python prints as JSON, given this as its first argument; or nothing if DuckDB is not there.
+/// What a program in Python prints as JSON, given this as its first argument; or nothing if DuckDB is not
+/// there.
 pub fn duckdb(program: &str, argument: &str) -> Option<Value> {
     let there = Command::new(PYTHON).args(["-c", "import duckdb"]).output();
     match there {
@@ -126,7 +128,8 @@ impl Daemon {
         Daemon::start_in(Folder::new(), options, &[])
     }
 
-    /// Starts one with a fault that happens as long as the file of its name exists (see `src/worker/fault.rs`).
+    /// Starts one with a fault that happens as long as the file of its name exists (see
+    /// `src/worker/fault.rs`).
     pub fn start_with_fault(folder: Folder, fault: &str, more: &[(&str, &str)], options: &[&str]) -> Daemon {
         let faults = folder.join("faults");
         let mut variables = vec![("TALLYD_FAULT", fault), ("TALLYD_FAULT_DIR", faults.to_str().unwrap())];
@@ -466,7 +469,8 @@ pub struct Truth {
     pub ip: u64,
 }
 
-/// A part of a log: `lines` lines of the 22nd of March 2021, with clients drawn from `clients` of them, and what is true of it.
+/// A part of a log: `lines` lines of the 22nd of March 2021, with clients drawn from `clients` of them, and
+/// what is true of it.
 pub fn block(lines: u64, clients: u32, seed: u64) -> (Vec<u8>, Truth) {
     let mut random = seed | 1;
     let mut seen = HashSet::new();

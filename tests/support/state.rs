@@ -119,7 +119,8 @@ pub fn start_paused(folder: Folder, options: &[&str]) -> Daemon {
 /// Logs by their names, with what is in them.
 pub type Logs = Vec<(&'static str, Vec<u8>)>;
 
-/// Three logs that are there and one that is gone: they share a day. Gives the folder of the stopped daemon, the bytes by name, and those of the one that is gone.
+/// Three logs that are there and one that is gone: they share a day. Gives the folder of the stopped daemon,
+/// the bytes by name, and those of the one that is gone.
 pub fn some_state() -> (Folder, Logs, Vec<u8>) {
     let daemon = Daemon::start(&[]);
     let logs = vec![

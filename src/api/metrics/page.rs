@@ -41,7 +41,8 @@ impl<'a> Page<'a> {
             .try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
     }
 
-    /// Writes a counter, which only rises while the process that counts lives. The encoder appends `_total` to the name.
+    /// Writes a counter, which only rises while the process that counts lives. The encoder appends `_total`
+    /// to the name.
     pub(super) fn counter<L, V>(
         &mut self,
         name: &str,
@@ -59,8 +60,8 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// Writes a histogram of durations: for each set of labels the sum, and the number in each bucket, which is up to its bound
-    /// and above the previous one.
+    /// Writes a histogram of durations: for each set of labels the sum, and the number in each bucket, which
+    /// is up to its bound and above the previous one.
     pub(super) fn histogram<L, B>(
         &mut self,
         name: &str,

@@ -1,7 +1,7 @@
 //! The answered HTTP requests by method, route and status, and their duration.
 //!
-//! A route is a template of the table of routes, never the path of a request. The counters restart at 0 with the api process,
-//! as Prometheus expects of counters.
+//! A route is a template of the table of routes, never the path of a request. The counters restart at 0 with
+//! the api process, as Prometheus expects of counters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +35,8 @@ pub(in crate::api) struct Traffic {
 #[derive(Clone, Debug, Default)]
 struct Route {
     answers: BTreeMap<(&'static str, u16), u64>,
-    /// The number of requests in each bucket: up to its bound, and above the previous one. The last bucket has no bound.
+    /// The number of requests in each bucket: up to its bound, and above the previous one. The last bucket
+    /// has no bound.
     took: [u64; BOUNDS.len() + 1],
     seconds: f64,
 }
@@ -87,7 +88,8 @@ pub(in crate::api) async fn measured(State(api): Shared, request: Request, next:
     response
 }
 
-/// The label of a method. Methods outside of the list share one label, because clients can invent any number of methods.
+/// The label of a method. Methods outside of the list share one label, because clients can invent any number
+/// of methods.
 fn method_name(method: &Method) -> &'static str {
     let known = [
         (Method::GET, "GET"),

@@ -35,7 +35,8 @@ pub(super) struct Bar {
 }
 
 impl Chart {
-    /// The chart of these days, each with its number of `things` (singular, plural); `None` if there is no day.
+    /// The chart of these days, each with its number of `things` (singular, plural); `None` if there is no
+    /// day.
     pub(super) fn of(title: &'static str, things: [&str; 2], days: &[(String, u64)]) -> Option<Chart> {
         let ((first, _), (last, _)) = (days.first()?, days.last()?);
         let (most_on, most) = days.iter().rev().max_by_key(|(_, number)| *number)?;

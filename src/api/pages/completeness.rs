@@ -14,7 +14,8 @@ pub(super) struct Progress {
     pub(super) logs: u64,
     /// Those of them of which some lines are not counted.
     pub(super) incomplete: u64,
-    /// Those of these whose lines stay uncounted until a person does something: damaged logs, unreadable ones.
+    /// Those of these whose lines stay uncounted until a person does something: damaged logs, unreadable
+    /// ones.
     pub(super) broken: u64,
     /// Known bytes that are not counted yet.
     pub(super) pending_bytes: u64,

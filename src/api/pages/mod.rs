@@ -1,7 +1,7 @@
 //! The pages for browsers: HTML from templates, one stylesheet, no script, nothing from another address.
 //!
-//! The template engine escapes all text, so that a name from a log is never HTML. A page computes no count: it shows the numbers of the API.
-//! Deliberately absent: cookies, and anything that changes something.
+//! The template engine escapes all text, so that a name from a log is never HTML. A page computes no count:
+//! it shows the numbers of the API. Deliberately absent: cookies, and anything that changes something.
 
 mod chart;
 mod completeness;

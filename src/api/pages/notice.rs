@@ -1,4 +1,5 @@
-//! Pages that say why there is no other page: a wrong path, a missing login, an answer that cannot be given now.
+//! Pages that say why there is no other page: a wrong path, a missing login, an answer that cannot be given
+//! now.
 
 use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

@@ -1,4 +1,5 @@
-//! The page at `/`: requests and distinct clients of today and of the last days, the days as charts, and what is missing.
+//! The page at `/`: requests and distinct clients of today and of the last days, the days as charts, and what
+//! is missing.
 
 use askama::Template;
 use axum::extract::State;

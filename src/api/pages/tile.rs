@@ -1,4 +1,5 @@
-//! A tile of the overview: the requests and the distinct clients of some days, as `/api/v1/range` counts them.
+//! A tile of the overview: the requests and the distinct clients of some days, as `/api/v1/range` counts
+//! them.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use crate::api::wire;
 use crate::log::Day;
 use crate::show::thousands;
 
-/// The maximum time that a tile waits for the store. A page that is a second old is better than one that comes late: it
-/// says that it is not complete.
+/// The maximum time that a tile waits for the store. A page that is a second old is better than one that
+/// comes late: it says that it is not complete.
 const STORE_WAIT: Duration = Duration::from_millis(200);
 
 /// A tile.

@@ -1,7 +1,8 @@
-//! The list of all partials in the store with their numbers. A partial is read again only when its file was replaced.
+//! The list of all partials in the store with their numbers. A partial is read again only when its file was
+//! replaced.
 //!
-//! The board shows changes of the own host's partials; the folders of other hosts are listed periodically. The samples that
-//! identify a log are not kept: only the coordinator needs them.
+//! The board shows changes of the own host's partials; the folders of other hosts are listed periodically.
+//! The samples that identify a log are not kept: only the coordinator needs them.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -95,11 +96,12 @@ impl List {
         }
     }
 
-    /// The current store. Reads the partials that changed; with `again`, lists the folders even if the board shows no change.
+    /// The current store. Reads the partials that changed; with `again`, lists the folders even if the board
+    /// shows no change.
     ///
     /// # Errors
-    /// Only if the operating system has no file descriptors or no memory left. The snapshot lacks other partials that cannot be
-    /// read, and is not `readable` then.
+    /// Only if the operating system has no file descriptors or no memory left. The snapshot lacks other
+    /// partials that cannot be read, and is not `readable` then.
     pub(super) fn look(&mut self, board: &BoardReader, mut again: bool) -> io::Result<Known> {
         for _ in 0..TRIES {
             let before = board.header();
@@ -107,8 +109,8 @@ impl List {
             if again || is_due || before.stored != self.stored || (before.unstored == 0 && !self.settled) {
                 self.read(is_due)?;
                 let after = board.header();
-                // The coordinator raises `unstored` before it writes a log, and `stored` after that. So nothing was written in
-                // between if both are unchanged.
+                // The coordinator raises `unstored` before it writes a log, and `stored` after that. So
+                // nothing was written in between if both are unchanged.
                 self.settled = (before.unstored, after.unstored) == (0, 0) && before.stored == after.stored;
                 self.stored = before.stored;
                 again = before.stored != after.stored;
@@ -181,7 +183,8 @@ impl List {
     }
 }
 
-/// The entries of folders, and whether these could be listed. A shortage is an error: it is no property of the folders.
+/// The entries of folders, and whether these could be listed. A shortage is an error: it is no property of
+/// the folders.
 fn what_is_readable(listed: io::Result<Vec<Entry>>) -> io::Result<(Vec<Entry>, bool)> {
     match listed {
         Ok(entries) => Ok((entries, true)),

@@ -1,9 +1,8 @@
 //! Ranges of days: exact unions of clients, from the store.
 //!
-//! A repeated question is answered from memory while the store is the same; simultaneous equal questions are computed once.
-//! The threads of rayon compute, not those that serve: at most two questions at a time, or one where memory is scarce. Some
-//! more wait, and the rest is refused.
-//! Deliberately absent: HTTP.
+//! A repeated question is answered from memory while the store is the same; simultaneous equal questions are
+//! computed once. The threads of rayon compute, not those that serve: at most two questions at a time, or one
+//! where memory is scarce. Some more wait, and the rest is refused. Deliberately absent: HTTP.
 
 mod list;
 mod parts;
@@ -31,7 +30,8 @@ const STORE_POLL: Duration = Duration::from_millis(20);
 const AT_ONCE: usize = 2;
 /// With less memory in bytes for each question, only one is computed at a time.
 const QUESTION_MIN: u64 = 16 << 20;
-/// The maximum number of waiting questions. A client that is gone keeps its place until there is an answer to send.
+/// The maximum number of waiting questions. A client that is gone keeps its place until there is an answer to
+/// send.
 const WAITING_MAX: usize = 64;
 /// The time after which an answer that lacks a log is computed again.
 const WRONG_FOR: Duration = Duration::from_secs(1);
@@ -68,8 +68,8 @@ pub(super) enum NotNow {
     Exhausted,
 }
 
-/// The maximum number of file descriptors that answers use: for partials that are opened in advance, and for each thread that
-/// decodes or reads a footer.
+/// The maximum number of file descriptors that answers use: for partials that are opened in advance, and for
+/// each thread that decodes or reads a footer.
 pub(super) fn descriptors() -> usize {
     AT_ONCE * OPEN_MAX + 2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -117,8 +117,8 @@ impl Last {
 }
 
 impl Ranges {
-    /// Answers from this state folder. Keeps at most `budget` bytes of decoded days; an answer takes about `question` bytes
-    /// beside them.
+    /// Answers from this state folder. Keeps at most `budget` bytes of decoded days; an answer takes about
+    /// `question` bytes beside them.
     pub(super) fn new(state: &Path, own: Host, budget: u64, question: u64, started: u64) -> Ranges {
         let list = Mutex::new(List::new(state, own, milliseconds()));
         let at_once = if question < QUESTION_MIN { 1 } else { AT_ONCE };
@@ -166,7 +166,8 @@ impl Ranges {
     ) -> Result<Answer, NotNow> {
         let mut known = self.known(board, wait).await?;
         let slot = self.slot(days, question);
-        // A client that leaves while it waits here has started no work. Work that has started goes on without its clients.
+        // A client that leaves while it waits here has started no work. Work that has started goes on without
+        // its clients.
         let mut last = slot.lock_owned().await;
         for _ in 0..TRIES {
             if let Some(kept) = last.as_ref().filter(|kept| kept.serves(&known)) {
@@ -295,7 +296,8 @@ fn tag(started: u64, header: &Header, version: u64, outcome: &Outcome, complete:
     )
 }
 
-/// True if the board shows these days as counted. A log that was never counted to its end may have requests of any day.
+/// True if the board shows these days as counted. A log that was never counted to its end may have requests
+/// of any day.
 fn is_counted(board: &BoardReader, span: Span, pending: u64) -> Result<bool, Busy> {
     if pending > 0 && board.logs()?.iter().any(|log| log.state == LogState::Counting && !log.complete) {
         return Ok(false);

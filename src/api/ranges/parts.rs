@@ -1,9 +1,10 @@
 //! Answers from a snapshot of the store: the numbers of days, and the clients with the most requests.
 //!
-//! Decoded days are kept within a budget; the least recently used days are dropped first. A range whose days do not fit is
-//! computed batch by batch: nothing is kept, and the memory is that of its distinct clients, twice, and of one batch. Where
-//! that may be too much, the range is computed stripe by stripe. A stripe holds some of the clients with all of their rows, so
-//! the results of the stripes add up. All days are decoded once for each stripe.
+//! Decoded days are kept within a budget; the least recently used days are dropped first. A range whose days
+//! do not fit is computed batch by batch: nothing is kept, and the memory is that of its distinct clients,
+//! twice, and of one batch. Where that may be too much, the range is computed stripe by stripe. A stripe
+//! holds some of the clients with all of their rows, so the results of the stripes add up. All days are
+//! decoded once for each stripe.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -21,8 +22,8 @@ use crate::tally::union::Sizes;
 
 /// The maximum bytes of decoded days in memory while a range that does not fit into the cache is computed.
 const BATCH_BYTES: usize = 64 << 20;
-/// The maximum number of growing logs that are opened before the first one is decoded, so that partials that are replaced
-/// meanwhile can still be read.
+/// The maximum number of growing logs that are opened before the first one is decoded, so that partials that
+/// are replaced meanwhile can still be read.
 pub(super) const OPEN_MAX: usize = 64;
 /// The maximum number of clients of a question.
 pub(super) const TOP_MAX: usize = 10_000;
@@ -62,7 +63,8 @@ pub(in crate::api) struct Outcome {
     pub(in crate::api) top: Vec<Top>,
     /// True if all logs could be decoded.
     pub(super) whole: bool,
-    /// The number of an outcome that lacks a log, which no other outcome of the snapshot has; 0 if none is missing.
+    /// The number of an outcome that lacks a log, which no other outcome of the snapshot has; 0 if none is
+    /// missing.
     pub(super) number: u64,
 }
 
@@ -240,7 +242,8 @@ impl Parts {
         Ok((sizes, tops))
     }
 
-    /// The maximum bytes of decoded days in memory while a range that does not fit into the cache is computed.
+    /// The maximum bytes of decoded days in memory while a range that does not fit into the cache is
+    /// computed.
     fn batch_bytes(&self) -> usize {
         (self.question / 2).clamp(1, BATCH_BYTES)
     }

@@ -1,7 +1,8 @@
 //! An incomplete upload: a hidden file in the watched folder, which tallyd does not count.
 //!
-//! The process that makes a draft deletes it. A process that is killed leaves the draft behind, and the next api deletes it.
-//! A draft is locked while its process lives, so that no other daemon on the same folder deletes it.
+//! The process that makes a draft deletes it. A process that is killed leaves the draft behind, and the next
+//! api deletes it. A draft is locked while its process lives, so that no other daemon on the same folder
+//! deletes it.
 
 use std::collections::btree_map::Entry;
 use std::fs::{self, File, OpenOptions};
@@ -141,7 +142,8 @@ impl Draft {
         Err(Problem::incomplete())
     }
 
-    /// Announces that the draft replaces a log: the coordinator deletes the numbers of that log once the draft has its name.
+    /// Announces that the draft replaces a log: the coordinator deletes the numbers of that log once the
+    /// draft has its name.
     pub(super) fn promise(&mut self, log: u64) -> Result<(), Problem> {
         self.promised = true;
         if !self.placed {
@@ -174,7 +176,8 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         let uploads = &self.sources.uploads;
-        // Withdrawn before the inode can be another file's. If the coordinator is gone, the next api process withdraws it.
+        // Withdrawn before the inode can be another file's. If the coordinator is gone, the next api process
+        // withdraws it.
         let withdrawn = || {
             !self.promised
                 || (!uploads.ending.load(Relaxed)
@@ -243,7 +246,8 @@ pub(super) fn clear(sources: &Sources) {
     }
 }
 
-/// Makes a new file that is this process's. Others than its group may not read it: client addresses are in it.
+/// Makes a new file that is this process's. Others than its group may not read it: client addresses are in
+/// it.
 fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let number = RandomState::new().build_hasher().finish();
@@ -254,7 +258,8 @@ fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
                 Ok(()) if file.metadata()?.nlink() == 0 => {}
                 Ok(()) => return Ok((path, file)),
                 Err(fs::TryLockError::WouldBlock) => {}
-                // A file system without locks: a process that clears up cannot lock the file either, and leaves it.
+                // A file system without locks: a process that clears up cannot lock the file either, and
+                // leaves it.
                 Err(fs::TryLockError::Error(_)) => return Ok((path, file)),
             },
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

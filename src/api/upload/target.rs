@@ -76,8 +76,8 @@ fn wrong(file: &str, settings: &Settings) -> Option<String> {
     })
 }
 
-/// Control characters, and characters that are invisible or change how others are shown (the assigned characters of the
-/// Unicode categories Cf, Zl and Zp).
+/// Control characters, and characters that are invisible or change how others are shown (the assigned
+/// characters of the Unicode categories Cf, Zl and Zp).
 fn is_unseen(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')

@@ -87,7 +87,8 @@ impl Ledger {
         Some(Dispatch { job, path: log.path.clone(), file: log.file, samples })
     }
 
-    /// A job was given to a worker: its log could be opened. Of a compressed log, `raw` are samples of the file itself.
+    /// A job was given to a worker: its log could be opened. Of a compressed log, `raw` are samples of the
+    /// file itself.
     pub fn opened(&mut self, job: &Job, raw: Vec<Sample>) {
         let Some(log) = self.logs.get_mut(&job.log) else { return };
         if job.stream.is_some() {
@@ -144,7 +145,8 @@ impl Ledger {
         self.kill(number, Reason::Refused);
     }
 
-    /// A job's bytes could not be read. What is left of its log is put aside until the folder is next looked at.
+    /// A job's bytes could not be read. What is left of its log is put aside until the folder is next looked
+    /// at.
     pub fn failed(&mut self, number: u64, errno: i32) {
         let Some(id) = self.flying(number) else { return self.put_back(number) };
         // Of all errors, this one is the range's own.

@@ -1,7 +1,8 @@
 //! The files that are no logs by their first bytes: archives, programs, other compressions.
 //!
-//! A file is read again only if its size or its time of change has changed, so that an archive costs one read.
-//! Deliberately absent: logs of which something was counted. Their content is compared with what was counted.
+//! A file is read again only if its size or its time of change has changed, so that an archive costs one
+//! read. Deliberately absent: logs of which something was counted. Their content is compared with what was
+//! counted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ impl Foreigners {
         self.0.insert((found.folder, found.file), foreigner);
     }
 
-    /// Returns whether the file with these names is known to be no log, and has not changed since that was read.
+    /// Returns whether the file with these names is known to be no log, and has not changed since that was
+    /// read.
     pub(super) fn knows(&mut self, names: &[&Found]) -> bool {
         let Some(found) = names.first() else { return false };
         let known = self

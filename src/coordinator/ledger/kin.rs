@@ -1,7 +1,9 @@
-//! Which logs are the same content: under another name, in another file, compressed, as a copy that is whole or not.
+//! Which logs are the same content: under another name, in another file, compressed, as a copy that is whole
+//! or not.
 //!
-//! A log whose whole content is the beginning of another log counts within that one. If the file of a log goes and another file has its content, that is where the log
-//! is from then on. So the lines of a content count once, whatever happens to its files.
+//! A log whose whole content is the beginning of another log counts within that one. If the file of a log
+//! goes and another file has its content, that is where the log is from then on. So the lines of a content
+//! count once, whatever happens to its files.
 
 use std::io;
 use std::time::Duration;
@@ -15,7 +17,8 @@ const ALIKE_MAX: usize = 1_000;
 /// So many of them are opened for it.
 const LOOKS_MAX: usize = 100;
 
-/// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something else by now.
+/// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something
+/// else by now.
 fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
     let (place, own) = (log.plain_place()?, log.content.anchor?);
     let mut is_there = |sample: &Sample| {
@@ -24,7 +27,8 @@ fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
     if is_there(&own)? { is_there(sample) } else { None }
 }
 
-/// Does a log's file have another name by now, perhaps? Then what cannot be seen of it now may be seen after the next look at the folders.
+/// Does a log's file have another name by now, perhaps? Then what cannot be seen of it now may be seen after
+/// the next look at the folders.
 fn may_be_seen(log: &Log) -> bool {
     !log.gone && log.format.is_none() && log.content.anchor.is_some()
 }
@@ -52,15 +56,17 @@ impl Ledger {
         }
     }
 
-    /// May two logs be the same content? Only in one watched folder: what two hosts have alike is of two logs. A file that was moved takes its log along, and what
-    /// was found in a folder that is not watched any more may be anywhere.
+    /// May two logs be the same content? Only in one watched folder: what two hosts have alike is of two
+    /// logs. A file that was moved takes its log along, and what was found in a folder that is not watched
+    /// any more may be anywhere.
     fn may_be_kin(&self, one: &Log, other: &Log) -> bool {
         let moved = (other.gone || other.missed)
             && (other.file == one.file || !self.policy.folders.contains(&other.folder));
         one.folder == other.folder || moved
     }
 
-    /// A compressed file of which nothing is counted may be a log that is known, moved: then it needs not be decoded.
+    /// A compressed file of which nothing is counted may be a log that is known, moved: then it needs not be
+    /// decoded.
     fn know_again(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
         let place = log.place();
@@ -151,7 +157,8 @@ impl Ledger {
         self.set_within(id, root);
     }
 
-    /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is decoded again, to look where they part.
+    /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is
+    /// decoded again, to look where they part.
     pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
         let Some(log) =
             self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted())
@@ -205,7 +212,8 @@ impl Ledger {
         let to = log.content.to;
         log.told = Some(log.size);
         self.changed.insert(id);
-        // What is known to be the same says better than samples and clients whether it is the beginning of something.
+        // What is known to be the same says better than samples and clients whether it is the beginning of
+        // something.
         let is_known = held.iter().any(|other| {
             self.logs.get(other).is_some_and(|other| other.content.to == to && other.within.is_none())
         });
@@ -250,7 +258,8 @@ impl Ledger {
         true
     }
 
-    /// Something of a log is counted for the first time. Copies that were found at the same look, of which none was counted then, are told here.
+    /// Something of a log is counted for the first time. Copies that were found at the same look, of which
+    /// none was counted then, are told here.
     fn meet(&mut self, id: u64, look: &mut impl Look) {
         let Some(log) =
             self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some())
@@ -271,7 +280,8 @@ impl Ledger {
         }
     }
 
-    /// Looks for the logs that have the same beginning as one that counts by itself. `first`: for the first time since something of it was counted.
+    /// Looks for the logs that have the same beginning as one that counts by itself. `first`: for the first
+    /// time since something of it was counted.
     fn compare(&mut self, id: u64, first: bool, look: &mut impl Look) {
         let Some(log) = self.logs.get(&id) else { return };
         let counts = |other: &u64| {
@@ -290,7 +300,8 @@ impl Ledger {
             }
             let (inner, outer) =
                 if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
-            // What this one is told from by samples only was compared with it when that could be done exactly.
+            // What this one is told from by samples only was compared with it when that could be done
+            // exactly.
             if outer == id && !first && log.content.to != other.content.to && log.plain_place().is_none() {
                 continue;
             }
@@ -381,7 +392,8 @@ impl Ledger {
                     // What other rules counted has other clients.
                     let (held, by_clients) =
                         (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
-                    // Until both are counted it stays as it is; and what is gone would be dropped, and then nothing could be made sure any more.
+                    // Until both are counted it stays as it is; and what is gone would be dropped, and then
+                    // nothing could be made sure any more.
                     let stays = short.again.is_some()
                         || long.again.is_some()
                         || (may_be_seen(long) && outgrown && is_gone);
@@ -425,7 +437,8 @@ impl Ledger {
         self.inner.get(&id).map_or(Vec::new(), |inner| inner.iter().copied().collect())
     }
 
-    /// A log counts within another one, or by itself. Whoever counted within it goes along: there is one outermost log, and all others are within that.
+    /// A log counts within another one, or by itself. Whoever counted within it goes along: there is one
+    /// outermost log, and all others are within that.
     pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
         let outer = outer
             .map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer))
@@ -482,7 +495,8 @@ impl Ledger {
         heirs.next().map(|(heir, _)| heir)
     }
 
-    /// A whole copy of a log that is gone may have been missing when that went, for it was just being renamed.
+    /// A whole copy of a log that is gone may have been missing when that went, for it was just being
+    /// renamed.
     pub(super) fn find_heirs(&mut self, now: Duration, look: &mut impl Look) {
         let gone = |id: &u64| {
             let outer = self.logs.get(id).filter(|outer| outer.gone)?;
@@ -501,7 +515,8 @@ impl Ledger {
         }
     }
 
-    /// A log is in another log's file from now on: that has its content, and perhaps more, of which nothing counted.
+    /// A log is in another log's file from now on: that has its content, and perhaps more, of which nothing
+    /// counted.
     pub(super) fn inherit(&mut self, id: u64, heir: u64, now: Duration) {
         let Some(from) = self.take_file(id, heir) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
@@ -541,7 +556,8 @@ impl Ledger {
         self.events.push(Event::Moved { from, to: id });
     }
 
-    /// Takes a log off the list; another one is in its file then. Whoever counted within it counts within that one.
+    /// Takes a log off the list; another one is in its file then. Whoever counted within it counts within
+    /// that one.
     fn take_file(&mut self, id: u64, from: u64) -> Option<Log> {
         let gone = self.logs.remove(&from)?;
         self.counting.remove(&from);
@@ -583,7 +599,8 @@ impl Ledger {
         self.replaceable.remove(&id);
         self.changed.insert(id);
         self.events.push(Event::Dropped(id));
-        // A copy that the latest look did not find is gone as well; if it only has another name, it will be found as new.
+        // A copy that the latest look did not find is gone as well; if it only has another name, it will be
+        // found as new.
         let missed: Vec<u64> = self
             .inner_of(id)
             .into_iter()

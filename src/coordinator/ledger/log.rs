@@ -51,11 +51,13 @@ pub struct Log {
     pub unreadable: Option<i32>,
     /// The log that this one is the beginning of: it counts within that one.
     pub within: Option<u64>,
-    /// Logs that count within this one, or did when they went, and up to where they were counted then: they may be in the store by themselves.
+    /// Logs that count within this one, or did when they went, and up to where they were counted then: they
+    /// may be in the store by themselves.
     pub absorbed: BTreeMap<u64, u64>,
     /// It was taken back: it counts no more, wherever it is found.
     pub deleted: bool,
-    /// The files that are to take its name and its place, as those who upload them want. Of several, one comes there.
+    /// The files that are to take its name and its place, as those who upload them want. Of several, one
+    /// comes there.
     pub successors: BTreeSet<FileId>,
     /// An unfinished last line was counted.
     pub unterminated: bool,
@@ -71,7 +73,8 @@ pub struct Log {
     pub(super) closed: bool,
     /// It was told from other logs that begin alike, as far as it was then.
     pub(super) told: Option<u64>,
-    /// It was taken for the beginning of another one, or not, while a file could not be looked into, or one of them was being counted again.
+    /// It was taken for the beginning of another one, or not, while a file could not be looked into, or one
+    /// of them was being counted again.
     pub unsure: bool,
     /// It was compared with what else was counted, once something of it was.
     pub(super) met: bool,
@@ -89,7 +92,8 @@ pub struct Log {
     pub(super) plan: Option<Plan>,
 }
 
-/// A log that was counted by other rules, or with half a line that went on, is counted again from its start. Until that is done, it is known by what it was.
+/// A log that was counted by other rules, or with half a line that went on, is counted again from its start.
+/// Until that is done, it is known by what it was.
 #[derive(Debug, Clone)]
 pub(super) struct Again {
     /// What has been counted of it by now.
@@ -194,7 +198,8 @@ impl Log {
         }
     }
 
-    /// Do its lines count in the days? Not those of a log that is the beginning of another, and not before it is known whether it is.
+    /// Do its lines count in the days? Not those of a log that is the beginning of another, and not before it
+    /// is known whether it is.
     pub fn counts(&self) -> bool {
         self.within.is_none() && !self.deleted && self.told.is_some()
     }
@@ -208,7 +213,8 @@ impl Log {
         is_whole && self.caught_up && self.uncounted() == 0
     }
 
-    /// Is it to be counted from its start once more: by other rules than it was, or because half a line was counted as its last one, and is none?
+    /// Is it to be counted from its start once more: by other rules than it was, or because half a line was
+    /// counted as its last one, and is none?
     pub(super) fn is_to_be_counted_again(&self) -> bool {
         let goes_on = self.format.is_none() && self.unterminated && self.size > self.counted_content().to;
         !self.gone && !self.deleted && (self.old || goes_on)
@@ -239,7 +245,8 @@ impl Log {
         self.again.as_mut().map_or(&mut self.content, |again| &mut again.counted)
     }
 
-    /// It is counted again from now on. What has a hole is not known well enough to be told from others by what it was.
+    /// It is counted again from now on. What has a hole is not known well enough to be told from others by
+    /// what it was.
     pub(super) fn begin_again(&mut self) {
         if self.again.is_none() && self.is_counted() && self.quarantine.is_empty() {
             let before = Box::new(Log { plan: None, ..self.clone() });
@@ -248,10 +255,12 @@ impl Log {
         self.old = false;
     }
 
-    /// If all of it that was known has been counted again, what has been counted is what is known. Says whether that is so. It was compared with others as what it was, perhaps
-    /// when more could be seen of them than now: that holds.
+    /// If all of it that was known has been counted again, what has been counted is what is known. Says
+    /// whether that is so. It was compared with others as what it was, perhaps when more could be seen of
+    /// them than now: that holds.
     pub(super) fn end_again(&mut self) -> bool {
-        // Damage may come sooner than it did; what was given up is no news. A half line that counted is waited for.
+        // Damage may come sooner than it did; what was given up is no news. A half line that counted is
+        // waited for.
         let is_stream_over = self.format.is_some() && self.caught_up && self.quarantine.is_empty();
         let is_over = |again: &mut Again| again.counted.to >= self.content.to || is_stream_over;
         let again = self.again.take_if(is_over);
@@ -304,7 +313,8 @@ impl Log {
         self.is_final
     }
 
-    /// Bytes that are known and not counted. A line that is held back is not among them, nor is what cannot be read.
+    /// Bytes that are known and not counted. A line that is held back is not among them, nor is what cannot
+    /// be read.
     pub fn pending(&self) -> u64 {
         if self.gone || self.deleted || self.unreadable.is_some() { 0 } else { self.uncounted() }
     }
@@ -356,7 +366,8 @@ impl Log {
         }
     }
 
-    /// Once its file is gone, does what its name holds then replace it? Under a name with a date, whatever that is; else what was uploaded for it.
+    /// Once its file is gone, does what its name holds then replace it? Under a name with a date, whatever
+    /// that is; else what was uploaded for it.
     pub(super) fn is_replaceable(&self) -> bool {
         self.day.is_some() || !self.successors.is_empty()
     }

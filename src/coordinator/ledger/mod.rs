@@ -1,12 +1,14 @@
 //! Which logs there are, which of their bytes have been counted, which must be.
 //!
-//! Pure: what is found, answered and lost goes in, jobs come out. No clock, no socket, no numbers of what was counted; what must be looked up in a file is asked of
-//! a [`Look`].
-//! Two invariants carry everything. What is counted of a log is always a *beginning* of it: results that come before their turn wait. And of the bytes that a plan
-//! covers, each is in exactly one of *merged*, *a range to do*, *in flight* or *waiting*; only an answer to the flight itself moves it on.
+//! Pure: what is found, answered and lost goes in, jobs come out. No clock, no socket, no numbers of what was
+//! counted; what must be looked up in a file is asked of a [`Look`]. Two invariants carry everything. What is
+//! counted of a log is always a *beginning* of it: results that come before their turn wait. And of the bytes
+//! that a plan covers, each is in exactly one of *merged*, *a range to do*, *in flight* or *waiting*; only an
+//! answer to the flight itself moves it on.
 //!
-//! `restored` takes over what an earlier life has left, `see` what the folders hold, `foreign` which of that are no logs; `kin` decides which logs are the same content, `successor` which one takes another's
-//! place; `plan` has what is to be counted, `turns` the order of that, `flight` what workers are counting.
+//! `restored` takes over what an earlier life has left, `see` what the folders hold, `foreign` which of that
+//! are no logs; `kin` decides which logs are the same content, `successor` which one takes another's place;
+//! `plan` has what is to be counted, `turns` the order of that, `flight` what workers are counting.
 
 mod alike;
 mod flight;
@@ -231,7 +233,8 @@ impl Ledger {
         }
     }
 
-    /// A log's numbers are void, or, if it is being counted again, what was counted of it since that began. Its bytes are planned anew.
+    /// A log's numbers are void, or, if it is being counted again, what was counted of it since that began.
+    /// Its bytes are planned anew.
     fn void(&mut self, id: u64) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(id);

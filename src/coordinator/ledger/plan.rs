@@ -12,7 +12,8 @@ use crate::sample::{Sample, blocks_within};
 
 /// A compressed log is taken up when it has not changed for so long, if nobody was seen to close it.
 pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(2);
-/// A log that was renamed is final when it has not changed for so long: its writer has gone on to another file.
+/// A log that was renamed is final when it has not changed for so long: its writer has gone on to another
+/// file.
 pub(super) const ROTATED_AFTER: Duration = Duration::from_secs(1);
 
 /// The bytes of a log that are being counted.
@@ -91,7 +92,8 @@ impl Ledger {
         }
         self.count_again(id);
         let Some(log) = self.logs.get_mut(&id) else { return };
-        // A line that is held back is looked at again when there is more of it, or when there will be no more.
+        // A line that is held back is looked at again when there is more of it, or when there will be no
+        // more.
         let held = log.held_at.is_some_and(|size| log.size <= size) && !is_final;
         let unsettled = log.format.is_some() && !log.closed && quiet < SETTLED_AFTER;
         self.waits |= held || (unsettled && !log.caught_up);
@@ -163,7 +165,8 @@ impl Ledger {
         }
     }
 
-    /// The numbers of the job that was [`Ledger::ready`] have been added. `anchor`: what stands before the end of what is counted now.
+    /// The numbers of the job that was [`Ledger::ready`] have been added. `anchor`: what stands before the
+    /// end of what is counted now.
     pub fn merged(&mut self, id: u64, anchor: Option<Sample>, now: Duration) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         let Some(plan) = &mut log.plan else { return };
@@ -171,7 +174,8 @@ impl Ledger {
         let to = end_of(&done, range, log.format.is_some());
         plan.next = range.to();
         if done.held {
-            // What was counted behind a line that is not finished was written since, and is counted again with its end.
+            // What was counted behind a line that is not finished was written since, and is counted again
+            // with its end.
             (plan.to, plan.next) = (to, to);
             plan.todo.clear();
         }
@@ -204,7 +208,8 @@ impl Ledger {
         log.plan = None;
         self.struck.remove(&id);
         log.told = log.told.or((log.content.to == 0).then_some(log.size));
-        // What was written meanwhile is a tail like any other: else a log that grows all the time would never have caught up.
+        // What was written meanwhile is a tail like any other: else a log that grows all the time would never
+        // have caught up.
         log.caught_up = true;
         if log.end_again() {
             self.alike.insert(id, &log.content.blocks);
@@ -214,7 +219,8 @@ impl Ledger {
     }
 }
 
-/// Up to where a log is counted when this result of a range is merged. If no line starts in it, the next one is found from its end.
+/// Up to where a log is counted when this result of a range is merged. If no line starts in it, the next one
+/// is found from its end.
 pub fn end_of(done: &Done, range: Range, is_stream: bool) -> u64 {
     if done.held || is_stream { done.end } else { done.end.max(range.to()) }
 }

@@ -20,7 +20,8 @@ impl Ledger {
         self.changed.insert(id);
     }
 
-    /// All logs were taken over from the store. What counted within another log may still have been there, if the earlier life ended just then.
+    /// All logs were taken over from the store. What counted within another log may still have been there, if
+    /// the earlier life ended just then.
     pub fn restored(&mut self) {
         let pairs = self
             .logs
@@ -38,7 +39,8 @@ impl Ledger {
             }
             self.restore_within(inner, outer);
         }
-        // What could not be read from the store in an earlier life was counted again if it was there: of the same content there may be two logs.
+        // What could not be read from the store in an earlier life was counted again if it was there: of the
+        // same content there may be two logs.
         let mut same: HashMap<_, Vec<u64>> = HashMap::new();
         for (id, log) in
             self.logs.iter().filter(|(_, log)| log.is_counted() && !log.deleted && log.within.is_none())
@@ -67,8 +69,9 @@ impl Ledger {
         self.reserved.insert(id);
     }
 
-    /// Ranges that were in flight when an earlier coordinator died. If all processes died with it, that counts against them as a kill; if it died `alone`, it
-    /// died of something else, for it does not touch the bytes.
+    /// Ranges that were in flight when an earlier coordinator died. If all processes died with it, that
+    /// counts against them as a kill; if it died `alone`, it died of something else, for it does not touch
+    /// the bytes.
     pub fn suspect(&mut self, ranges: Vec<Suspect>, alone: bool) {
         let kills = |suspect: &Suspect| suspect.kills.saturating_add((suspect.flying && !alone).into());
         self.suspects =

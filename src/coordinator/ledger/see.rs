@@ -1,4 +1,5 @@
-//! What the folders hold is taken in: files that are known, that have other names now, that hold something else, that are new, that are gone.
+//! What the folders hold is taken in: files that are known, that have other names now, that hold something
+//! else, that are new, that are gone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -47,7 +48,8 @@ impl Ledger {
                     let main = found.iter().find(|found| found.name == log.name).unwrap_or(&found[0]);
                     match self.is_still(log, main, look) {
                         Ok(true) => {
-                            // What could not be read from the store in an earlier life was counted again then: now two logs are in one file.
+                            // What could not be read from the store in an earlier life was counted again
+                            // then: now two logs are in one file.
                             match owned.insert(key, id) {
                                 Some(twin) if self.is_longer(twin, id) => {
                                     owned.insert(key, twin);
@@ -75,7 +77,8 @@ impl Ledger {
                 None => {
                     let is_taken = key.is_some_and(|(folder, _)| taken.contains(&(folder, &log.name[..])));
                     let Some(log) = self.logs.get_mut(&id) else { continue };
-                    // A file that is renamed while the folder is read may be in it under neither name, so one look is not enough.
+                    // A file that is renamed while the folder is read may be in it under neither name, so one
+                    // look is not enough.
                     if is_taken || (view.full && log.missed) {
                         lost.push(id);
                     } else {
@@ -215,7 +218,8 @@ impl Ledger {
         }
     }
 
-    /// A log's file is gone, or holds something else. If another file has the same content, that is its file now; else what was counted of it stays.
+    /// A log's file is gone, or holds something else. If another file has the same content, that is its file
+    /// now; else what was counted of it stays.
     pub(super) fn lose(&mut self, id: u64, now: Duration, look: &mut impl Look) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(id);
@@ -254,7 +258,8 @@ impl Ledger {
         }
     }
 
-    /// A copy goes after the log that it is a copy of, which was missed before, or gone: where the copy was, there the log was last.
+    /// A copy goes after the log that it is a copy of, which was missed before, or gone: where the copy was,
+    /// there the log was last.
     fn outlive(&mut self, id: u64) {
         let Some(copy) = self.logs.get(&id) else { return };
         let (to, name, path, file) = (copy.content.to, copy.name.clone(), copy.path.clone(), copy.file);

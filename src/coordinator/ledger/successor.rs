@@ -1,10 +1,12 @@
-//! Files that take a log's place: whatever a name with a date holds next, and under other names what was uploaded for that.
+//! Files that take a log's place: whatever a name with a date holds next, and under other names what was
+//! uploaded for that.
 
 use super::super::scan::FileId;
 use super::{Ledger, Log};
 
 impl Ledger {
-    /// A file is to take a log's name and its place: once it has the name and is counted, the log's numbers are void. Says whether there is such a log.
+    /// A file is to take a log's name and its place: once it has the name and is counted, the log's numbers
+    /// are void. Says whether there is such a log.
     pub fn replace_by(&mut self, id: u64, file: FileId) -> bool {
         let Some(log) = self.logs.get_mut(&id).filter(|log| !log.deleted) else { return false };
         log.successors.insert(file);
@@ -37,8 +39,9 @@ impl Ledger {
         }
     }
 
-    /// Under a name with a date, new content replaces what the name held before, once there is a whole line of it. Under a name without one, the old lines
-    /// were counted and stay, unless the new content was uploaded to replace them.
+    /// Under a name with a date, new content replaces what the name held before, once there is a whole line
+    /// of it. Under a name without one, the old lines were counted and stay, unless the new content was
+    /// uploaded to replace them.
     pub(super) fn replace(&mut self, id: u64) {
         let Some(log) =
             self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.replaceable.is_empty())

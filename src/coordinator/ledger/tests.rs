@@ -150,7 +150,8 @@ fn when_memory_is_short_only_tails_are_counted() {
     assert!(world.ledger.next_job(true).is_none() && world.ledger.next_job(false).is_some());
 }
 
-/// It was never seen without anything to count, was let through now and then as a log that is behind, and stayed so for ever.
+/// It was never seen without anything to count, was let through now and then as a log that is behind, and
+/// stayed so for ever.
 #[test]
 fn a_log_that_grows_while_it_is_counted_first_has_caught_up() {
     let mut world = with(&[("a.log", 1, 64)]);
@@ -226,7 +227,8 @@ fn a_line_across_ranges_that_does_not_end_is_held_where_it_starts() {
     world.see();
     let jobs = world.dispatch_all();
     assert_eq!(jobs.len(), 4);
-    // The file ends within the second line when the third range is counted, and goes on before the others are.
+    // The file ends within the second line when the third range is counted, and goes on before the others
+    // are.
     world.write("a", of(1, 30));
     world.answer(jobs[2].number);
     assert_eq!(ranges(&world.dispatch_all()), []);
@@ -461,7 +463,8 @@ fn a_log_that_was_away_goes_on_where_it_was() {
     }
 }
 
-/// A log of which nothing is counted goes, and the same look finds another one under its first name and its inode.
+/// A log of which nothing is counted goes, and the same look finds another one under its first name and its
+/// inode.
 #[test]
 fn an_id_that_is_used_again_counts() {
     let mut world = with(&[("c", 1, 64)]);

@@ -1,4 +1,5 @@
-//! The logs of which something waits to be given out, in the order in which that is done: tails first, then the newest days.
+//! The logs of which something waits to be given out, in the order in which that is done: tails first, then
+//! the newest days.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -43,7 +44,8 @@ mod tests {
     use super::super::super::content::Content;
     use super::*;
 
-    /// Seed 10199 of the ledger's model: under its old day it waited on, was given out, could not be opened, and was given out again, for ever.
+    /// Seed 10199 of the ledger's model: under its old day it waited on, was given out, could not be opened,
+    /// and was given out again, for ever.
     #[test]
     fn a_log_that_has_another_day_waits_in_one_place() {
         let log = |name: &[u8]| {

@@ -29,7 +29,8 @@ fn temporary(name: &str) -> PathBuf {
     folder
 }
 
-/// Two folders `logs` of different servers were both shown as `logs/`, and one hid the other's logs in the report.
+/// Two folders `logs` of different servers were both shown as `logs/`, and one hid the other's logs in the
+/// report.
 #[test]
 fn folders_of_one_name_are_told_apart() {
     let check = |folders: &[&str], recursive: bool, want: &[&str]| {

@@ -1,9 +1,10 @@
 //! The days that are apart: which of them are united in memory, and which the keeper is to count.
 //!
-//! A day that is quiet is counted by the keeper, from the store and from what is in memory: that takes no memory that stays. To one that changes, its clients
-//! come back, if there is room. If there is none, a day that never is quiet gets its room beyond the budget, but not while there is much to count: then most days
-//! change all the time.
-//! Deliberately absent: the keeper itself, and what becomes of logs whose clients cannot be had.
+//! A day that is quiet is counted by the keeper, from the store and from what is in memory: that takes no
+//! memory that stays. To one that changes, its clients come back, if there is room. If there is none, a day
+//! that never is quiet gets its room beyond the budget, but not while there is much to count: then most days
+//! change all the time. Deliberately absent: the keeper itself, and what becomes of logs whose clients cannot
+//! be had.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -21,16 +22,19 @@ use crate::tally::union::Sizes;
 const SEE_EVERY: Duration = Duration::from_millis(50);
 /// A day that has not changed for so long is taken to be quiet.
 const QUIET: Duration = Duration::from_secs(1);
-/// Or for so long, while there is much to count; and so long a union beyond the budget stays in memory after its day has changed.
+/// Or for so long, while there is much to count; and so long a union beyond the budget stays in memory after
+/// its day has changed.
 const LONG_QUIET: Duration = Duration::from_secs(10);
 /// For so long a day may be apart that is not quiet, if there is not more than this to be counted.
 const PATIENCE: Duration = Duration::from_secs(3);
 const BUSY_BYTES: u64 = 64 << 20;
-/// So many unions are completed in memory at once; the others wait, and are counted by the keeper if they are quiet by then.
+/// So many unions are completed in memory at once; the others wait, and are counted by the keeper if they are
+/// quiet by then.
 const LACKING_MAX: usize = 4;
 /// So many days may have unions beyond the budget: those that are live at once.
 const BEYOND_MAX: usize = 4;
-/// Days with so many clients are counted at once: if all are different, their unions take four bytes for each, or the text.
+/// Days with so many clients are counted at once: if all are different, their unions take four bytes for
+/// each, or the text.
 const COUNTED_CLIENTS: u64 = 4 << 20;
 
 /// The days that are apart.
@@ -156,7 +160,8 @@ impl ApartDays {
         });
     }
 
-    /// What the keeper is to do so that the first of these days are counted, if there is anything to count. Nothing while it is at others.
+    /// What the keeper is to do so that the first of these days are counted, if there is anything to count.
+    /// Nothing while it is at others.
     pub fn ask(
         &mut self,
         days: &mut BTreeSet<Option<Day>>,
@@ -193,7 +198,8 @@ impl ApartDays {
         (!self.asked.is_empty()).then(|| Task::Unite(wanted.into_values().collect(), present))
     }
 
-    /// Takes what the keeper has counted. The days of logs that could not be read stay apart, and so they are counted again.
+    /// Takes what the keeper has counted. The days of logs that could not be read stay apart, and so they are
+    /// counted again.
     pub fn take(&mut self, counted: &BTreeMap<Option<Day>, Sizes>, unread: &[u64], sums: &mut Sums) {
         self.unread = !unread.is_empty();
         if self.unread {

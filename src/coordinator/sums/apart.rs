@@ -1,4 +1,5 @@
-//! The unions of days, where there is not room for all: which days are apart, what their unions lack, which of these leave the memory.
+//! The unions of days, where there is not room for all: which days are apart, what their unions lack, which
+//! of these leave the memory.
 
 use std::sync::Arc;
 
@@ -82,7 +83,8 @@ impl Sums {
         fits
     }
 
-    /// Makes the union of a day that is apart, from what is there; it lacks the absent parts until they are [filled in](Sums::fill).
+    /// Makes the union of a day that is apart, from what is there; it lacks the absent parts until they are
+    /// [filled in](Sums::fill).
     pub fn unite(&mut self, day: Option<Day>) {
         let Some(sum) = self.days.get_mut(&day) else { return };
         let parts =
@@ -119,7 +121,8 @@ impl Sums {
         days.into_iter().map(|(_, day)| day).collect()
     }
 
-    /// The union of a day leaves the memory, unless it is about to get what it lacks. Says how many bytes that makes free.
+    /// The union of a day leaves the memory, unless it is about to get what it lacks. Says how many bytes
+    /// that makes free.
     pub fn shed(&mut self, day: Option<Day>) -> usize {
         let pinned = self.pinned.contains(&day);
         let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.is_empty() && !pinned) else {

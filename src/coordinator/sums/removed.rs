@@ -32,7 +32,8 @@ impl Sums {
         self.part((log, day)).is_some_and(Part::is_removed)
     }
 
-    /// Notes in all parts of a day how many clients they have together, so that it is known when these are removed. Says whether it is known now.
+    /// Notes in all parts of a day how many clients they have together, so that it is known when these are
+    /// removed. Says whether it is known now.
     pub fn note_union(&mut self, day: Option<Day>, id: u64) -> bool {
         let Some(DayNumbers { totals, whole: true, .. }) = self.day(day) else { return false };
         let parts = self.days.get(&day).map_or(BTreeSet::new(), |sum| sum.parts.clone());
@@ -71,7 +72,8 @@ impl Sums {
 }
 
 impl LogSum {
-    /// It is the content that another sum was of, counted again: clients that were removed there are removed here.
+    /// It is the content that another sum was of, counted again: clients that were removed there are removed
+    /// here.
     pub(super) fn remove_as(&mut self, before: &LogSum) {
         let sizes = self.totals().sizes();
         for (day, part) in &mut self.parts {

@@ -60,7 +60,8 @@ fn days_unite_the_clients_of_their_logs() {
     assert_eq!(sums.log(1), tally(LOGS[0], Rules::default()).totals());
 }
 
-/// Whatever was asked in between, and in whatever order things came, the answers are those of sums that begin with the end.
+/// Whatever was asked in between, and in whatever order things came, the answers are those of sums that begin
+/// with the end.
 #[test]
 fn growing_removing_and_renaming_give_what_counting_afresh_gives() {
     let mut sums = Sums::default();
@@ -112,7 +113,8 @@ fn a_log_of_one_day_has_its_clients_once() {
     assert_eq!((sums.log(1).unique_clients(), sums.memory()), (1, once));
 }
 
-/// Without room for unions, days are apart: less is said of them than is true, never more, and all of it once they are united.
+/// Without room for unions, days are apart: less is said of them than is true, never more, and all of it once
+/// they are united.
 #[test]
 fn days_without_room_are_apart_and_then_right() {
     let all: [(u64, Option<Day>, &[u8]); 3] = [(1, None, LOGS[0]), (2, day(22), LOGS[1]), (3, None, LOGS[2])];
@@ -240,7 +242,8 @@ fn a_day_that_is_united_is_told_again() {
     assert!(sums.day(day(22)).unwrap().whole);
 }
 
-/// A log that had just grown was evicted, for what was stored before was taken for all of it: those clients were lost.
+/// A log that had just grown was evicted, for what was stored before was taken for all of it: those clients
+/// were lost.
 #[test]
 fn a_log_is_not_evicted_before_what_came_last_was_given_away() {
     let mut sums = fresh(&[(1, None, LOGS[0])]);

@@ -1,6 +1,8 @@
-//! How many distinct clients days have together, from what is stored: for the start, when no clients are in memory, and for days whose unions would take too much of it.
+//! How many distinct clients days have together, from what is stored: for the start, when no clients are in
+//! memory, and for days whose unions would take too much of it.
 //!
-//! Each log is opened once for all its days, and its clients are folded into the unions of these, some logs at a time. So it takes memory for the unions and for a few logs.
+//! Each log is opened once for all its days, and its clients are folded into the unions of these, some logs
+//! at a time. So it takes memory for the unions and for a few logs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -54,7 +56,8 @@ pub struct United {
     pub wrong: Vec<(u64, Trouble)>,
 }
 
-/// Unites days of logs, by all cores: those that are stored, and those that are in memory, each under the day that it is reported under.
+/// Unites days of logs, by all cores: those that are stored, and those that are in memory, each under the day
+/// that it is reported under.
 pub fn unite_days(mut wanted: &[Wanted], present: &[(Option<Day>, Arc<Clients>)]) -> United {
     let mut unions: BTreeMap<Option<Day>, Union> = BTreeMap::new();
     let mut united = United::default();

@@ -1,7 +1,9 @@
 //! A union that grows, for more parts than are to be in memory at once.
 //!
-//! It holds each client once: 4 bytes for an IPv4 client, its text and 8 bytes for another one, and 16 bytes more if requests are summed up. While parts are folded into it, it is
-//! there twice. So a range of any length takes memory for its distinct clients and for one batch of parts, and not for all clients of all days.
+//! It holds each client once: 4 bytes for an IPv4 client, its text and 8 bytes for another one, and 16 bytes
+//! more if requests are summed up. While parts are folded into it, it is there twice. So a range of any
+//! length takes memory for its distinct clients and for one batch of parts, and not for all clients of all
+//! days.
 
 use std::cmp::Reverse;
 
@@ -53,8 +55,8 @@ impl Sum {
 }
 
 impl Union {
-    /// Adds the clients of parts, each with the day it is reported under. With requests, all parts must have been decoded with these, and no day may come before one that was
-    /// folded earlier.
+    /// Adds the clients of parts, each with the day it is reported under. With requests, all parts must have
+    /// been decoded with these, and no day may come before one that was folded earlier.
     pub fn fold(&mut self, parts: &[(Option<Day>, &Part)], with_requests: bool) {
         let mut parts = parts.to_vec();
         parts.sort_by_key(|(day, _)| *day);
@@ -209,7 +211,8 @@ impl Union {
     }
 }
 
-/// The clients of these rows, ascending, and what their rows add up to. Rows come in runs that are sorted by client.
+/// The clients of these rows, ascending, and what their rows add up to. Rows come in runs that are sorted by
+/// client.
 fn summed<K: Ord + Copy>(mut rows: Vec<(K, Sum)>) -> (Vec<K>, Vec<Sum>) {
     rows.sort_by_key(|(client, _)| *client);
     let (mut clients, mut sums): (Vec<K>, Vec<Sum>) = (Vec::new(), Vec::new());

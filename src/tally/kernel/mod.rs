@@ -1,7 +1,9 @@
-//! What the engine asks of the processor: a few operations on short runs of bytes, with vector instructions where there are some.
+//! What the engine asks of the processor: a few operations on short runs of bytes, with vector instructions
+//! where there are some.
 //!
-//! Each kernel gives the same answers; the tests hold them against each other. The engine is written once, generic over them, and compiled once for each.
-//! Which one runs is found out at run time. This folder and `sys` are the only places with unsafe code.
+//! Each kernel gives the same answers; the tests hold them against each other. The engine is written once,
+//! generic over them, and compiled once for each. Which one runs is found out at run time. This folder and
+//! `sys` are the only places with unsafe code.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -12,10 +14,12 @@ pub(super) trait Kernel: Copy {
     /// Bit i is set if byte i is LF.
     fn newlines(self, block: &[u8; 64]) -> u64;
 
-    /// An IPv4 address in its canonical spelling at the start: its number and its length. The byte after it, if it stands in `text`, is neither a digit nor a dot.
+    /// An IPv4 address in its canonical spelling at the start: its number and its length. The byte after it,
+    /// if it stands in `text`, is neither a digit nor a dot.
     fn ipv4(self, text: &[u8; 16]) -> Option<(u32, usize)>;
 
-    /// Where the first byte is that ends a field or is a control character: up to and with the space, or a comma. 64: nowhere.
+    /// Where the first byte is that ends a field or is a control character: up to and with the space, or a
+    /// comma. 64: nowhere.
     fn field(self, block: &[u8; 64]) -> usize;
 
     /// Are they the same?
@@ -30,7 +34,8 @@ pub(super) trait Work {
     /// What it gives.
     type Output;
 
-    /// Does it. Implementations are `#[inline(always)]`, so that they become part of a function that may use the kernel's instructions.
+    /// Does it. Implementations are `#[inline(always)]`, so that they become part of a function that may use
+    /// the kernel's instructions.
     fn run<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 

@@ -12,7 +12,8 @@ impl Kernel for Portable {
         const LOW: u64 = u64::MAX / 255;
         const HIGH: u64 = LOW << 7;
         block.as_chunks::<8>().0.iter().enumerate().fold(0, |mask, (at, word)| {
-            // A byte of `zero` has its upper bit set exactly if the byte of the word is LF; the product gathers these bits.
+            // A byte of `zero` has its upper bit set exactly if the byte of the word is LF; the product
+            // gathers these bits.
             let word = u64::from_le_bytes(*word) ^ (LOW * u64::from(b'\n'));
             let zero = !((word & !HIGH).wrapping_add(!HIGH) | word) & HIGH;
             mask | ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (at * 8)

@@ -1,7 +1,8 @@
 //! The kernel for x86-64 processors with AVX2.
 //!
-//! Reading an IPv4 address with shuffles: W. Mula's and D. Lemire's "ip to integer" notes describe the idea. A mask of the separators tells the lengths of the four numbers;
-//! for each of the 81 combinations a table says where each digit goes, so that two multiplications make all four numbers at once.
+//! Reading an IPv4 address with shuffles: W. Mula's and D. Lemire's "ip to integer" notes describe the idea.
+//! A mask of the separators tells the lengths of the four numbers; for each of the 81 combinations a table
+//! says where each digit goes, so that two multiplications make all four numbers at once.
 
 use std::arch::x86_64::*;
 use std::sync::OnceLock;
@@ -106,7 +107,8 @@ impl Kernel for Avx2 {
     #[inline(always)]
     fn ipv4(self, text: &[u8; 16]) -> Option<(u32, usize)> {
         let text = load(text);
-        // SAFETY: `self` proves AVX2, which includes all these; no memory is touched but the two arrays of a shape, 16 bytes each.
+        // SAFETY: `self` proves AVX2, which includes all these; no memory is touched but the two arrays of a
+        // shape, 16 bytes each.
         unsafe {
             let digits = _mm_sub_epi8(text, _mm_set1_epi8(b'0'.cast_signed()));
             let is_digit = _mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits);
@@ -158,7 +160,8 @@ impl Kernel for Avx2 {
     #[inline(always)]
     fn clock(self, text: &[u8; 16]) -> Option<u8> {
         const ZERO: [u8; 16] = *b":00:00:00 +0000]";
-        // How far each byte may be above that: the tens of hours, minutes and seconds less than other digits, `-` by two.
+        // How far each byte may be above that: the tens of hours, minutes and seconds less than other digits,
+        // `-` by two.
         const MOST: [u8; 16] = [0, 2, 9, 0, 5, 9, 0, 6, 9, 0, 2, 9, 9, 9, 9, 0];
         let above;
         let within;
@@ -170,7 +173,8 @@ impl Kernel for Avx2 {
         // SAFETY: both are 16 plain bytes.
         let above: [u8; 16] = unsafe { std::mem::transmute(above) };
         let hour = above[1].wrapping_mul(10).wrapping_add(above[2]);
-        // What the bounds of single bytes let through: hours 24 to 29, seconds 61 to 69, and the comma between `+` and `-`.
+        // What the bounds of single bytes let through: hours 24 to 29, seconds 61 to 69, and the comma
+        // between `+` and `-`.
         let real = hour < 24 && (above[7] < 6 || above[8] == 0) && above[10] != 1;
         (within && real).then_some(hour)
     }

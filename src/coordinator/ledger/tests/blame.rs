@@ -222,7 +222,8 @@ fn a_range_that_takes_the_whole_daemon_down_is_narrowed_down_and_given_up() {
             world.answer(job.number);
         };
         if !dies {
-            // Nothing is merged before a hole is passed over, and that is done when something else is through.
+            // Nothing is merged before a hole is passed over, and that is done when something else is
+            // through.
             let log = only(&world);
             let [(range, _)] = log.quarantine[..] else { panic!("{log:?}") };
             assert!(
@@ -276,7 +277,8 @@ fn a_death_that_is_not_repeated_is_forgotten() {
     assert!(world.ledger.suspects().next().is_none() && only(&world).is_complete());
 }
 
-/// The coordinator does not touch the bytes that are in flight: whoever kills it alone, and again and again, says nothing of them.
+/// The coordinator does not touch the bytes that are in flight: whoever kills it alone, and again and again,
+/// says nothing of them.
 #[test]
 fn a_range_is_not_to_blame_for_the_death_of_the_coordinator_alone() {
     let mut left = Vec::new();
@@ -312,7 +314,8 @@ fn a_range_that_has_ended_a_worker_is_noted_while_it_waits() {
     assert_eq!(world.ledger.suspects().count(), 0);
 }
 
-/// The model's seed 140043: a compressed log in a file whose inode another log had, of which a range was in flight at the end, was cut there, and a part of a stream is none.
+/// The model's seed 140043: a compressed log in a file whose inode another log had, of which a range was in
+/// flight at the end, was cut there, and a part of a stream is none.
 #[test]
 fn a_compressed_log_is_not_cut_by_what_was_suspected_of_another_one() {
     for (from, to, kills) in [(0, 16, 0), (4, 16, KILLS_MAX), (16, 20, 3)] {

@@ -1,4 +1,5 @@
-//! Facts about logs of one content: copies, compressed logs, logs of an earlier life, logs that were taken back.
+//! Facts about logs of one content: copies, compressed logs, logs of an earlier life, logs that were taken
+//! back.
 
 use super::*;
 use crate::coordinator::content::Place;
@@ -41,7 +42,8 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     next
 }
 
-/// Something longer was written into its file, and nobody had looked into that before the end. What is gone lacks nothing.
+/// Something longer was written into its file, and nobody had looked into that before the end. What is gone
+/// lacks nothing.
 #[test]
 fn a_log_that_was_rewritten_just_before_the_end_is_whole_when_it_is_gone() {
     let mut world = counted(&[("a", 1, 64)]);
@@ -53,14 +55,16 @@ fn a_log_that_was_rewritten_just_before_the_end_is_whole_when_it_is_gone() {
     assert!(next.ledger.logs().all(|(_, log)| log.is_complete()));
 }
 
-/// The model's seed 132422: what a dated name held before stayed, for its new content came by a copy whose own file was rewritten, and the name was another one at the next look.
+/// The model's seed 132422: what a dated name held before stayed, for its new content came by a copy whose
+/// own file was rewritten, and the name was another one at the next look.
 #[test]
 fn a_log_that_inherits_a_dated_name_between_two_looks_replaces_what_the_name_held() {
     let mut world = counted(&[("20210322.log", 1, 64)]);
     world.write("20210322.log", of(2, 96));
     world.create("20210323.log", of(2, 96));
     world.see();
-    // What is longer has grown, until it is opened: only then the log is gone. The copy is counted before the next look.
+    // What is longer has grown, until it is opened: only then the log is gone. The copy is counted before the
+    // next look.
     world.count_all();
     world.see();
     let copy = log(&world, "20210323.log").0;
@@ -90,7 +94,8 @@ fn a_copy_counts_within_its_original() {
     }
 }
 
-/// The model's seed 110110: what begins like another log but ends otherwise stayed a duplicate of it, for the other one was being renamed when the two were compared.
+/// The model's seed 110110: what begins like another log but ends otherwise stayed a duplicate of it, for the
+/// other one was being renamed when the two were compared.
 #[test]
 fn a_log_that_was_told_while_its_like_was_renamed_is_told_again() {
     let mut world = with(&[("a", 1, 16_384)]);
@@ -103,13 +108,15 @@ fn a_log_that_was_told_while_its_like_was_renamed_is_told_again() {
     assert_eq!((log(&world, "c").1.state(), log(&world, "b").1.state()), (LogState::Live, LogState::Live));
 }
 
-/// The model's seed 151311: a log was cut within its only line, went its own way, and was being renamed when that was compared: what it held before was dropped.
+/// The model's seed 151311: a log was cut within its only line, went its own way, and was being renamed when
+/// that was compared: what it held before was dropped.
 #[test]
 fn what_a_log_held_before_it_was_cut_stays_though_it_is_being_renamed() {
     let mut world = counted(&[("a", 1, 1_594)]);
     world.now += FINAL_AFTER;
     world.settle();
-    // A look shows it cut, as the beginning of what was there; its last line is other than it was when it is counted.
+    // A look shows it cut, as the beginning of what was there; its last line is other than it was when it is
+    // counted.
     world.write("a", of(1, 1_592));
     world.see();
     world.write("a", [of(1, 1_592), text(2, 1_592, 1_664)].concat());
@@ -231,7 +238,8 @@ fn a_copy_that_outgrows_its_original_is_compared_with_the_others() {
     let stream = std::iter::from_fn(|| world.dispatch()).find(|job| job.stream.is_some()).unwrap();
     world.answer(stream.number);
     world.answer(copy.number);
-    // The compressed one is decoded once more, to look where the other one ended, which is what it was until it has been counted again.
+    // The compressed one is decoded once more, to look where the other one ended, which is what it was until
+    // it has been counted again.
     check_days(&world, &[(1, 7)]);
     let flights: Vec<u64> = world.flights.iter().map(|flight| flight.job.number).collect();
     flights.into_iter().for_each(|number| world.answer(number));
@@ -414,8 +422,9 @@ fn a_log_that_is_missed_and_compressed_while_it_is_counted_is_the_same_log() {
     check_days(&world, &[(1, 16)]);
 }
 
-/// Only where the first one ended it can be told whether the other one has it for its beginning: that is looked at when it is decoded once more.
-/// The half line that counted in the compressed file is not the whole one.
+/// Only where the first one ended it can be told whether the other one has it for its beginning: that is
+/// looked at when it is decoded once more. The half line that counted in the compressed file is not the whole
+/// one.
 #[test]
 fn a_half_line_that_was_compressed_is_counted_again_with_its_end() {
     let mut world = counted(&[("a", 1, 64)]);
@@ -557,7 +566,8 @@ fn a_log_of_an_earlier_life_is_believed_after_a_look_only() {
     check_days(&world, &[(1, 4), (2, 4)]);
 }
 
-/// Seed 222293 of the model of the daemon: the copy was missed when the log was found to be gone, and so the log kept the name under which something new came.
+/// Seed 222293 of the model of the daemon: the copy was missed when the log was found to be gone, and so the
+/// log kept the name under which something new came.
 #[test]
 fn a_copy_that_was_missed_when_its_log_went_is_where_that_was_last() {
     let mut world = counted(&[("20210322.log", 1, 64)]);

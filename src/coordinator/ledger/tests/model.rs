@@ -1,10 +1,13 @@
-//! Random growth, truncation, rewriting, renaming, copies, compressing, leaving and coming back, inodes used again, deaths and answers in any order, restarts with the
-//! same rules and with others, crashes: no line is in the days twice, what is merged of a log is a beginning of its content, and in the end every line of every file is in the days, and what
-//! is gone keeps what it had.
+//! Random growth, truncation, rewriting, renaming, copies, compressing, leaving and coming back, inodes used
+//! again, deaths and answers in any order, restarts with the same rules and with others, crashes: no line is
+//! in the days twice, what is merged of a log is a beginning of its content, and in the end every line of
+//! every file is in the days, and what is gone keeps what it had.
 //!
-//! `TALLYD_LEDGER_SEEDS` runs more sequences, `TALLYD_LEDGER_SEED` begins with another one. One that fails is made as short as can be, and told.
+//! `TALLYD_LEDGER_SEEDS` runs more sequences, `TALLYD_LEDGER_SEED` begins with another one. One that fails is
+//! made as short as can be, and told.
 //!
-//! Two contents part only where a block of the grid shows it: what stands between blocks in a file that is gone is not known to anybody.
+//! Two contents part only where a block of the grid shows it: what stands between blocks in a file that is
+//! gone is not known to anybody.
 
 mod truth;
 
@@ -177,7 +180,8 @@ impl Model {
         self.write(name, pen, content);
     }
 
-    /// A beginning of a text of which there is no copy: so that whatever is written behind it parts where that is shown in all that begins with the same line.
+    /// A beginning of a text of which there is no copy: so that whatever is written behind it parts where
+    /// that is shown in all that begins with the same line.
     fn part_of(&mut self, content: &[u8], amount: u64) -> Vec<u8> {
         let length = content.len() as u64;
         let part = (LINE + amount % 400).min(length);

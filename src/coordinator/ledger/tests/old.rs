@@ -1,4 +1,5 @@
-//! Facts about logs that are counted again, by other rules or because half a line went on: what they were is not forgotten, and copies count.
+//! Facts about logs that are counted again, by other rules or because half a line went on: what they were is
+//! not forgotten, and copies count.
 
 use super::kin::restored;
 use super::*;
@@ -129,7 +130,8 @@ fn a_copy_counts_when_its_log_is_emptied_before_it_is_counted_again() {
     assert!(log(&world, "a.gz").1.counts());
 }
 
-/// Seed 3210 of the model: the copy was not looked for in a log whose file was gone when its first bytes came.
+/// Seed 3210 of the model: the copy was not looked for in a log whose file was gone when its first bytes
+/// came.
 #[test]
 fn a_copy_is_known_in_a_log_that_is_counted_when_its_file_is_gone() {
     let mut world = World::new(64);
@@ -148,7 +150,8 @@ fn a_copy_is_known_in_a_log_that_is_counted_when_its_file_is_gone() {
     check_days(&world, &[(1, 3)]);
 }
 
-/// Seed 210691 of the model of the daemon: a copy with a half line was told from the compressed log by clients that were not counted yet.
+/// Seed 210691 of the model of the daemon: a copy with a half line was told from the compressed log by
+/// clients that were not counted yet.
 #[test]
 fn a_copy_stays_within_a_compressed_log_that_is_being_counted_again() {
     let mut before = World::new(64);
@@ -188,7 +191,8 @@ fn a_copy_is_told_from_a_log_that_is_what_it_was_once_its_clients_are_back() {
     assert!(!log(&world, "b.gz").1.counts());
 }
 
-/// What came after the half line was counted behind it, as if it began with a line: the log was planned before it was known to be there, and not counted again after that.
+/// What came after the half line was counted behind it, as if it began with a line: the log was planned
+/// before it was known to be there, and not counted again after that.
 #[test]
 fn a_log_that_is_not_known_to_be_there_is_not_counted_on() {
     let mut before = counted(&[("a", 1, 40)]);

@@ -1,7 +1,9 @@
-//! Files, a ledger that is told of them, and what is merged: all that the coordinator does with a ledger, without processes and disks.
+//! Files, a ledger that is told of them, and what is merged: all that the coordinator does with a ledger,
+//! without processes and disks.
 //!
-//! Lines are 16 bytes long, but for the last of a file. The first byte of a line tells who wrote it (the *pen*), the others follow from that and from its place: so two
-//! files have the same line only if one is a copy of the other, or if both were written by one pen.
+//! Lines are 16 bytes long, but for the last of a file. The first byte of a line tells who wrote it (the
+//! *pen*), the others follow from that and from its place: so two files have the same line only if one is a
+//! copy of the other, or if both were written by one pen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;

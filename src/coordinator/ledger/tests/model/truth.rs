@@ -27,8 +27,9 @@ impl Model {
                 self.kept.retain(|line| !sum.lines.contains(line));
             }
         }
-        // Of two that have parted, each counts whole. What begins with a hole is not known to begin like another one; what is counted again may have parted further on; and
-        // of what the next look will make sure of, nothing is said before.
+        // Of two that have parted, each counts whole. What begins with a hole is not known to begin like
+        // another one; what is counted again may have parted further on; and of what the next look will make
+        // sure of, nothing is said before.
         let is_whole = |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.quarantine.is_empty());
         let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.log(*id).is_some_and(|log| log.unsure);
         let counting: Vec<(&u64, &Sum)> = self
