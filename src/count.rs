@@ -10,7 +10,6 @@ mod source;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IsTerminal, Read};
-use std::ops::Add;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -28,8 +27,8 @@ use crate::decode::{Damage, Decoder, Limits};
 use crate::log::{BOM, Day, day_of_name};
 use crate::range::{self, How, Io, LastLine, Range};
 use crate::sys::map::shield;
-use crate::tally::union::{self, Sizes};
-use crate::tally::{Clients, Counter, DayTally, Rules, Tally, Totals, plain};
+use crate::tally::union;
+use crate::tally::{Clients, Counter, Distinct, PartTally, Rules, Tally, Totals, plain};
 
 const RANGE_BYTES: u64 = 16 << 20;
 
@@ -44,7 +43,7 @@ pub struct CountedFile {
 
 /// Everything that was counted.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct CountedFiles {
     /// The logs, in the order of the paths given, those of a folder by name.
     files: Vec<CountedFile>,
     /// Remarks for stderr: what was skipped, and why.
@@ -53,10 +52,10 @@ pub struct Counts {
     pub errors: Vec<String>,
     /// Unions that were counted already, by the addresses of their parts: a log, its only day and the total
     /// may have the same parts.
-    unions: RefCell<HashMap<Vec<usize>, Sizes>>,
+    unions: RefCell<HashMap<Vec<usize>, Distinct>>,
 }
 
-impl Counts {
+impl CountedFiles {
     /// The logs, in the order of the paths given, those of a folder by name.
     pub fn files(&self) -> &[CountedFile] {
         &self.files
@@ -65,7 +64,7 @@ impl Counts {
     /// The numbers of each day over all files. Requests without a time stamp are under the day of their
     /// file's name, or under `None`.
     pub fn days(&self) -> BTreeMap<Option<Day>, Totals> {
-        let mut days: BTreeMap<Option<Day>, Vec<&DayTally>> = BTreeMap::new();
+        let mut days: BTreeMap<Option<Day>, Vec<&PartTally>> = BTreeMap::new();
         for file in &self.files {
             let name_day = day_of_name(file.name());
             for (day, tally) in file.tallies.iter().flat_map(|tally| &tally.days) {
@@ -86,18 +85,16 @@ impl Counts {
     }
 
     fn totals<'a>(&self, tallies: impl IntoIterator<Item = &'a Tally> + Clone) -> Totals {
-        let parts: Vec<&DayTally> =
+        let parts: Vec<&PartTally> =
             tallies.clone().into_iter().flat_map(|tally| tally.days.values()).collect();
-        tallies.into_iter().fold(self.sum_up(&parts), |sum, tally| Totals {
-            blank: sum.blank + tally.blank,
-            bytes: sum.bytes + tally.blank_bytes,
-            ..sum
-        })
+        let mut totals = self.sum_up(&parts);
+        totals.counts += tallies.into_iter().map(|tally| tally.blank).sum();
+        totals
     }
 
     /// The sum of some parts. Their clients are united by all cores.
-    fn sum_up(&self, parts: &[&DayTally]) -> Totals {
-        let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals()));
+    fn sum_up(&self, parts: &[&PartTally]) -> Totals {
+        let counts = parts.iter().map(|part| part.counts).sum();
         let sets: Vec<&Clients> = parts.iter().map(|part| &part.clients).collect();
         let places: Vec<usize> = sets.iter().map(|set| std::ptr::from_ref(*set).addr()).collect();
         let count = || {
@@ -105,13 +102,13 @@ impl Counts {
                 .collect::<Vec<_>>()
                 .into_par_iter()
                 .map(|part| union::count(&sets, part))
-                .reduce(Sizes::default, Sizes::add)
+                .reduce(Distinct::default, Distinct::plus_disjoint)
         };
-        totals.set_sizes(match sets[..] {
-            [only] => only.sizes(),
+        let clients = match sets[..] {
+            [only] => only.distinct(),
             _ => *self.unions.borrow_mut().entry(places).or_insert_with(count),
-        });
-        totals
+        };
+        Totals { counts, clients }
     }
 }
 
@@ -122,8 +119,8 @@ impl CountedFile {
     }
 }
 
-/// Counts files, the files of folders that `patterns` accept, and standard input ([`STDIN`]).
-pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> Counts {
+/// CountedFiles files, the files of folders that `patterns` accept, and standard input ([`STDIN`]).
+pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> CountedFiles {
     let mut report = Report::default();
     let candidates = list(paths, patterns, &mut report);
     let sources: Vec<_> =
@@ -188,7 +185,7 @@ pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> Counts {
             tallies: file.tallies.into_inner().expect("no holder panics"),
         })
         .collect();
-    Counts {
+    CountedFiles {
         files,
         notes: report.notes(),
         errors: errors.into_inner().expect("no holder panics"),
@@ -207,7 +204,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream
+    /// CountedFiles a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream
     /// ended early, if it did.
     fn count(
         &self,
@@ -255,7 +252,7 @@ fn put_down(plan: &[Plan], hand: Option<(usize, Tally)>) {
     }
 }
 
-/// Counts a stream to its end. Calls `beat` now and then.
+/// CountedFiles a stream to its end. Calls `beat` now and then.
 fn count_stream<R: Read>(stream: &mut R, rules: Rules, mut beat: impl FnMut(&R)) -> io::Result<Tally> {
     let mut buffer = vec![0; 1 << 20];
     let mut counter = Counter::new(rules);
@@ -314,7 +311,7 @@ pub struct Verdicts {
     pub errors: Vec<String>,
 }
 
-/// Counts each log by the engine and by the plain program, by each of the rules, and compares.
+/// CountedFiles each log by the engine and by the plain program, by each of the rules, and compares.
 pub fn verify(paths: &[PathBuf], patterns: &Patterns, rules: &[Rules]) -> Verdicts {
     let mut report = Report::default();
     let mut by_rule = vec![Vec::new(); rules.len()];
@@ -352,7 +349,7 @@ fn read_whole(source: Source) -> io::Result<(Vec<u8>, Option<Damage>)> {
     Ok((whole, damage?))
 }
 
-/// Counts bytes in memory by the engine, fed in uneven pieces so that lines are torn as in files.
+/// CountedFiles bytes in memory by the engine, fed in uneven pieces so that lines are torn as in files.
 fn in_ranges(bytes: &[u8], rules: Rules) -> Tally {
     let mut counter = Counter::new(rules);
     let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);

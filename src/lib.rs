@@ -37,6 +37,7 @@ pub mod heritage;
 pub mod job;
 pub mod journal;
 pub mod log;
+pub mod numbers;
 pub mod period;
 pub mod range;
 pub mod sample;

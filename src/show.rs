@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::count::Counts;
+use crate::count::CountedFiles;
 use crate::log::{shown, shown_to_people};
+use crate::numbers::Numbers;
 use crate::tally::{Doubt, Totals};
 
 /// The name of the day of lines without a date.
@@ -21,17 +22,7 @@ pub fn thousands(number: u64) -> String {
 
 /// The numbers of a day or of a range of days, by the names of the API.
 pub fn day_fields(totals: &Totals) -> Map<String, Value> {
-    let fields = json!({
-        "requests": totals.requests(),
-        "parsed": totals.parsed,
-        "malformed": totals.malformed,
-        "unique_ips": totals.unique_clients(),
-        "ipv4": totals.ipv4,
-        "ipv6": totals.ipv6,
-        "other": totals.other,
-        "log_bytes": totals.bytes,
-        "requests_by_hour": totals.hours,
-    });
+    let fields = serde_json::to_value(Numbers::from(totals)).expect("the names are strings");
     let Value::Object(fields) = fields else { return Map::new() };
     fields
 }
@@ -41,10 +32,10 @@ pub fn day_fields(totals: &Totals) -> Map<String, Value> {
 pub fn file_fields(totals: &Totals) -> Map<String, Value> {
     let mut fields = day_fields(totals);
     for (name, number) in [
-        ("total", totals.requests()),
-        ("ip", totals.unique_clients()),
-        ("lines", totals.lines()),
-        ("blank", totals.blank),
+        ("total", totals.counts.requests()),
+        ("ip", totals.clients.all()),
+        ("lines", totals.counts.lines()),
+        ("blank", totals.counts.blank),
     ] {
         fields.insert(name.to_owned(), number.into());
     }
@@ -52,7 +43,7 @@ pub fn file_fields(totals: &Totals) -> Map<String, Value> {
 }
 
 /// `count --json`.
-pub fn json(counts: &Counts) -> Value {
+pub fn json(counts: &CountedFiles) -> Value {
     let mut files = Map::new();
     for file in counts.files() {
         // The path distinguishes files of one name in several folders.
@@ -66,8 +57,8 @@ pub fn json(counts: &Counts) -> Value {
         .into_iter()
         .map(|(day, totals)| {
             let mut fields = day_fields(&totals);
-            fields.insert("total".to_owned(), totals.requests().into());
-            fields.insert("ip".to_owned(), totals.unique_clients().into());
+            fields.insert("total".to_owned(), totals.counts.requests().into());
+            fields.insert("ip".to_owned(), totals.clients.all().into());
             (day.map_or(UNDATED.to_owned(), |day| day.to_string()), Value::Object(fields))
         })
         .collect();
@@ -75,25 +66,18 @@ pub fn json(counts: &Counts) -> Value {
 }
 
 /// `count --csv`: a line per file.
-pub fn csv(counts: &Counts) -> String {
+pub fn csv(counts: &CountedFiles) -> String {
     let mut text = String::from(
         "name,total,ip,lines,blank,requests,parsed,malformed,unique_ips,ipv4,ipv6,other,log_bytes\n",
     );
     for file in counts.files() {
         let totals = counts.of(file);
+        let Numbers { requests, parsed, malformed, unique_ips, ipv4, ipv6, other, log_bytes, .. } =
+            Numbers::from(&totals);
+        let (lines, blank) = (totals.counts.lines(), totals.counts.blank);
         let numbers = [
-            totals.requests(),
-            totals.unique_clients(),
-            totals.lines(),
-            totals.blank,
-            totals.requests(),
-            totals.parsed,
-            totals.malformed,
-            totals.unique_clients(),
-            totals.ipv4,
-            totals.ipv6,
-            totals.other,
-            totals.bytes,
+            requests, unique_ips, lines, blank, requests, parsed, malformed, unique_ips, ipv4, ipv6, other,
+            log_bytes,
         ];
         let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
         let _ = writeln!(text, "{},{}", csv_cell(&shown(file.name())), numbers.join(","));
@@ -145,7 +129,12 @@ pub fn doubts(rows: &[Row]) -> String {
 /// one if they are not at hand. A log whose numbers are doubtful is marked: see [`doubts`].
 pub fn table(rows: &[Row], all: Option<&Totals>) -> String {
     let line = |name: String, totals: &Totals| {
-        [name, thousands(totals.requests()), thousands(totals.unique_clients()), thousands(totals.malformed)]
+        [
+            name,
+            thousands(totals.counts.requests()),
+            thousands(totals.clients.all()),
+            thousands(totals.counts.malformed),
+        ]
     };
     let mut cells = vec![["log", "requests", "unique clients", "malformed"].map(str::to_owned)];
     let mark = |row: &Row| if Doubt::of(&row.totals).is_some() { DOUBT_MARK } else { "" };

@@ -90,8 +90,8 @@ fn as_objects(listed: &[(Entry, Meta, u64)]) -> String {
             "state": meta.state.word(),
             "complete": meta.complete,
             "days": meta.days.len(),
-            "requests": meta.totals.requests(),
-            "unique_ips": meta.totals.unique_clients(),
+            "requests": meta.totals.counts.requests(),
+            "unique_ips": meta.totals.clients.all(),
             "size": size,
             "written_at": meta.written_at,
         })
@@ -112,8 +112,8 @@ fn as_table(listed: &[(Entry, Meta, u64)]) -> String {
             format!("{:016x}", entry.log),
             meta.state.word().to_owned(),
             thousands(meta.days.len() as u64),
-            thousands(meta.totals.requests()),
-            thousands(meta.totals.unique_clients()),
+            thousands(meta.totals.counts.requests()),
+            thousands(meta.totals.clients.all()),
             thousands(*size),
             utc(meta.written_at),
         ]
@@ -130,7 +130,7 @@ pub fn check(state: &Path) -> Answer {
         let read = || {
             let partial = Partial::open(File::open(&entry.path)?)?;
             partial.check()?;
-            Ok(partial.meta().days_with_clients().map(|(_, totals)| totals.unique_clients()).sum::<u64>())
+            Ok(partial.meta().days_with_clients().map(|(_, totals)| totals.clients.all()).sum::<u64>())
         };
         if let Some(count) = answer.take(&entry.path, read()) {
             (whole, clients) = (whole + 1, clients + count);
@@ -235,9 +235,14 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
         answer.text = serde_json::to_string_pretty(&object).expect("keys are strings") + "\n";
     } else {
         let line = |name: String, Numbers { totals, files, at_least }: &Numbers| {
-            let numbers =
-                [totals.requests(), totals.unique_clients(), totals.malformed, totals.bytes, *files]
-                    .map(thousands);
+            let numbers = [
+                totals.counts.requests(),
+                totals.clients.all(),
+                totals.counts.malformed,
+                totals.counts.log_bytes,
+                *files,
+            ]
+            .map(thousands);
             let [requests, clients, malformed, bytes, files] = numbers;
             [
                 name,

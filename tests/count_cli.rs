@@ -96,20 +96,22 @@ fn gz(members: &[&[u8]]) -> Vec<u8> {
 
 /// Numbers by the names of the API.
 fn day_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
-    let (requests, uniques) =
-        (json!(totals.parsed + totals.malformed), json!(totals.ipv4 + totals.ipv6 + totals.other));
+    let (requests, uniques) = (
+        json!(totals.counts.parsed + totals.counts.malformed),
+        json!(totals.clients.ipv4 + totals.clients.ipv6 + totals.clients.other),
+    );
     BTreeMap::from([
         ("total", requests.clone()),
         ("requests", requests),
         ("ip", uniques.clone()),
         ("unique_ips", uniques),
-        ("parsed", json!(totals.parsed)),
-        ("malformed", json!(totals.malformed)),
-        ("ipv4", json!(totals.ipv4)),
-        ("ipv6", json!(totals.ipv6)),
-        ("other", json!(totals.other)),
-        ("log_bytes", json!(totals.bytes)),
-        ("requests_by_hour", json!(totals.hours)),
+        ("parsed", json!(totals.counts.parsed)),
+        ("malformed", json!(totals.counts.malformed)),
+        ("ipv4", json!(totals.clients.ipv4)),
+        ("ipv6", json!(totals.clients.ipv6)),
+        ("other", json!(totals.clients.other)),
+        ("log_bytes", json!(totals.counts.log_bytes)),
+        ("requests_by_hour", json!(totals.counts.hours)),
     ])
 }
 
@@ -117,8 +119,8 @@ fn day_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
 fn file_fields(totals: &Totals) -> BTreeMap<&'static str, Value> {
     let mut fields = day_fields(totals);
     fields.extend([
-        ("blank", json!(totals.blank)),
-        ("lines", json!(totals.parsed + totals.malformed + totals.blank)),
+        ("blank", json!(totals.counts.blank)),
+        ("lines", json!(totals.counts.parsed + totals.counts.malformed + totals.counts.blank)),
     ]);
     fields
 }
@@ -130,7 +132,7 @@ fn expected(logs: &[(&str, Vec<u8>)], rule: Rule) -> Value {
     for (name, log) in logs {
         let tally = plain::tally(log, Rules { client: rule });
         files.insert(name, file_fields(&tally.totals()));
-        (all.blank, all.blank_bytes) = (all.blank + tally.blank, all.blank_bytes + tally.blank_bytes);
+        all.blank += tally.blank;
         // Under a key of its own for each file, so that the clients of all are united.
         for (day, numbers) in plain::tally(log, Rules { client: rule }).days {
             let file_day = day_of_name(name.as_bytes()).map_or("undated".to_owned(), |day| day.to_string());

@@ -188,14 +188,17 @@ fn agree(tally: &Tally, log: &[u8], rule: Rule) -> Result<(), TestCaseError> {
     prop_assert_eq!(totals, plain.totals());
     // What both might get wrong.
     let log = log.strip_prefix(BOM).unwrap_or(log);
-    prop_assert_eq!(totals.lines(), log.split_inclusive(|byte| *byte == b'\n').count() as u64);
-    prop_assert_eq!(totals.bytes, log.len() as u64);
-    prop_assert_eq!(totals.parsed, totals.hours.iter().sum::<u64>());
+    prop_assert_eq!(totals.counts.lines(), log.split_inclusive(|byte| *byte == b'\n').count() as u64);
+    prop_assert_eq!(totals.counts.log_bytes, log.len() as u64);
+    prop_assert_eq!(totals.counts.parsed, totals.counts.hours.iter().sum::<u64>());
     for day in tally.days.values() {
         let mut all = Usage::default();
         day.clients.iter().for_each(|(_, usage)| all += usage);
-        let hours = (0..24).filter(|hour| day.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
-        prop_assert_eq!(all, Usage { requests: day.totals().requests(), bytes: day.bytes, hours });
+        let hours = (0..24).filter(|hour| day.counts.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
+        prop_assert_eq!(
+            all,
+            Usage { requests: day.totals().counts.requests(), bytes: day.counts.log_bytes, hours }
+        );
     }
     Ok(())
 }

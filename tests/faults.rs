@@ -158,11 +158,11 @@ fn truncated_under_the_mapping(length: u64, more: &[u8]) {
     let whole = now.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let totals = tallyd::tally::tally(&now[..whole], tallyd::tally::Rules::default()).totals();
     fs::remove_file(daemon.folder.join("faults/pause")).unwrap();
-    daemon.wait_for("20210322.log", Truth { total: totals.requests(), ip: totals.unique_clients() });
+    daemon.wait_for("20210322.log", Truth { total: totals.counts.requests(), ip: totals.clients.all() });
     let file = daemon.file("20210322.log").unwrap();
     assert_eq!(
         (file["complete"].as_bool(), file["malformed"].as_u64()),
-        (Some(true), Some(totals.malformed)),
+        (Some(true), Some(totals.counts.malformed)),
         "{file}"
     );
     assert_eq!(daemon.get("/api/v1/status")["quarantine"], serde_json::json!([]));

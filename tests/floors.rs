@@ -18,6 +18,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sample", &["sys"]),
     ("decode", &["log", "sys"]),
     ("tally", &["log", "sys"]),
+    ("numbers", &["tally"]),
     ("range", &["log", "sample", "sys", "tally"]),
     ("store", &["log", "range", "sample", "sys", "tally"]),
     ("period", &["log", "store"]),
@@ -26,7 +27,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("job", &["decode", "log", "range", "sample", "sys", "tally"]),
     ("board", &["decode", "log", "sys", "tally"]),
     ("count", &["config", "decode", "log", "range", "sys", "tally"]),
-    ("show", &["count", "log", "tally"]),
+    ("show", &["count", "log", "numbers", "tally"]),
     ("stored", &["count", "log", "show", "store"]),
     ("ask", &[]),
     ("heritage", &["board", "config", "journal", "log", "sys"]),
@@ -41,8 +42,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "board", "config", "decode", "exit", "heritage", "job", "journal", "log", "period", "show",
-            "store", "sys", "tally",
+            "board", "config", "decode", "exit", "heritage", "job", "journal", "log", "numbers", "period",
+            "show", "store", "sys", "tally",
         ],
     ),
     (

@@ -145,17 +145,20 @@ fn store(state: &Path, host: &str, truth: &Truth, log: usize, complete: bool) {
         sets.entry(day).or_default().add(key, usage);
         all.add(key, usage);
         let totals = meta.days.entry(day).or_default();
-        totals.bytes += asked.bytes;
+        totals.counts.log_bytes += asked.bytes;
         match asked.hour {
-            Some(hour) => (totals.parsed, totals.hours[hour]) = (totals.parsed + 1, totals.hours[hour] + 1),
-            None => totals.malformed += 1,
+            Some(hour) => {
+                (totals.counts.parsed, totals.counts.hours[hour]) =
+                    (totals.counts.parsed + 1, totals.counts.hours[hour] + 1)
+            }
+            None => totals.counts.malformed += 1,
         }
     }
     for (day, clients) in &sets {
-        meta.days.get_mut(day).unwrap().set_clients(clients);
-        meta.totals = meta.totals.plus(&meta.days[day]);
+        meta.days.get_mut(day).unwrap().clients = clients.distinct();
+        meta.totals.counts += meta.days[day].counts;
     }
-    meta.totals.set_clients(&all);
+    meta.totals.clients = all.distinct();
     let days: Vec<_> = sets.iter().map(|(day, clients)| (*day, clients)).collect();
     let folder = folder::open_own(state, &Host::new(host).unwrap()).unwrap();
     folder::write(&folder, meta.log, &encode(&meta, &days).unwrap()).unwrap();

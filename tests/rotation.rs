@@ -156,7 +156,7 @@ impl Scene<'_> {
                 .iter()
                 .filter_map(|entry| read_meta(File::open(&entry.path).ok()?).ok())
                 .filter(|meta| meta.state != State::Deleted);
-            (metas.map(|meta| meta.totals.requests()).sum::<u64>() == requests).then_some(())
+            (metas.map(|meta| meta.totals.counts.requests()).sum::<u64>() == requests).then_some(())
         });
     }
 

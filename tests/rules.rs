@@ -18,14 +18,15 @@ const STAMP: &str = "[22/Mar/2021:06:25:24 +0100]";
 fn check(log: &[u8], rule: Rule, requests: u64, uniques: u64, malformed: u64, blank: u64) {
     let shown = log.escape_ascii();
     for totals in all_ways(log, rule) {
-        let got = (totals.requests(), totals.unique_clients(), totals.malformed, totals.blank);
+        let got =
+            (totals.counts.requests(), totals.clients.all(), totals.counts.malformed, totals.counts.blank);
         assert_eq!(
             got,
             (requests, uniques, malformed, blank),
             "requests, uniques, malformed, blank of {shown}"
         );
-        assert_eq!(totals.lines(), blank + requests, "{shown}");
-        assert_eq!(totals.requests(), totals.parsed + malformed, "{shown}");
+        assert_eq!(totals.counts.lines(), blank + requests, "{shown}");
+        assert_eq!(totals.counts.requests(), totals.counts.parsed + malformed, "{shown}");
     }
 }
 
@@ -55,7 +56,11 @@ fn check_clients(log: &[u8], first_field: &[&[u8]], before_dashes: &[&[u8]]) {
 #[track_caller]
 fn check_kind(client: &str, ipv4: u64, ipv6: u64, other: u64) {
     for totals in all_ways(format!("{client} - - {STAMP}\n").as_bytes(), Rule::FirstField) {
-        assert_eq!((totals.ipv4, totals.ipv6, totals.other), (ipv4, ipv6, other), "{client}");
+        assert_eq!(
+            (totals.clients.ipv4, totals.clients.ipv6, totals.clients.other),
+            (ipv4, ipv6, other),
+            "{client}"
+        );
     }
 }
 
@@ -72,7 +77,9 @@ fn check_time(line: &str, want: Option<(&str, usize)>) {
             let times: Vec<_> = tally
                 .days
                 .iter()
-                .map(|(day, numbers)| (day.as_str(), numbers.hours.iter().position(|count| *count == 1)))
+                .map(|(day, numbers)| {
+                    (day.as_str(), numbers.counts.hours.iter().position(|count| *count == 1))
+                })
                 .collect();
             assert_eq!(times, [want.map_or(("", None), |(day, hour)| (day, Some(hour)))], "{line}");
         }
@@ -345,15 +352,24 @@ fn what_is_reported() {
     for totals in all_ways(log.as_bytes(), Rule::FirstField) {
         // The clients of several days are united, not added up.
         assert_eq!(
-            (totals.requests(), totals.parsed, totals.malformed, totals.blank, totals.unique_clients()),
+            (
+                totals.counts.requests(),
+                totals.counts.parsed,
+                totals.counts.malformed,
+                totals.counts.blank,
+                totals.clients.all()
+            ),
             (4, 3, 1, 2, 3)
         );
         // The length of the lines with their LF, where they have one.
-        assert_eq!(totals.bytes, log.len() as u64);
-        assert_eq!((totals.hours[6], totals.hours[7], totals.hours.iter().sum::<u64>()), (1, 2, 3));
+        assert_eq!(totals.counts.log_bytes, log.len() as u64);
+        assert_eq!(
+            (totals.counts.hours[6], totals.counts.hours[7], totals.counts.hours.iter().sum::<u64>()),
+            (1, 2, 3)
+        );
     }
     // A byte order mark is no part of a line.
-    assert_eq!(fast(b"\xef\xbb\xbfa\n", Rule::FirstField).totals().bytes, 2);
+    assert_eq!(fast(b"\xef\xbb\xbfa\n", Rule::FirstField).totals().counts.log_bytes, 2);
     // Each day has its own clients.
     let days = PlainTally::from(&fast(log.as_bytes(), Rule::FirstField)).days;
     let clients = |day: &str| {
@@ -421,7 +437,7 @@ fn the_samples() {
         check(&log, rule, requests, uniques, malformed, blank);
         for totals in all_ways(&log, rule) {
             assert_eq!(
-                (totals.ipv4, totals.ipv6, totals.other, totals.bytes),
+                (totals.clients.ipv4, totals.clients.ipv6, totals.clients.other, totals.counts.log_bytes),
                 (ipv4, ipv6, other, bytes),
                 "{name}"
             );

@@ -59,19 +59,20 @@ fn store(state: &Path, host: &str, log: u64, name: &str, days: &[(Option<Day>, u
                 );
             }
         }
-        let mut totals = Totals { bytes: 100 * sum, ..Totals::default() };
+        let mut totals = Totals::default();
+        totals.counts.log_bytes = 100 * sum;
         if day.is_some() {
-            (totals.parsed, totals.hours[6]) = (sum, sum);
+            (totals.counts.parsed, totals.counts.hours[6]) = (sum, sum);
         } else {
-            totals.malformed = sum;
+            totals.counts.malformed = sum;
         }
-        totals.set_clients(&clients);
-        meta.totals = meta.totals.plus(&totals);
+        totals.clients = clients.distinct();
+        meta.totals.counts += totals.counts;
         meta.days.insert(*day, totals);
         all.merge(&clients);
         sets.push((*day, clients));
     }
-    meta.totals.set_clients(&all);
+    meta.totals.clients = all.distinct();
     let days: Vec<_> = sets.iter().map(|(day, clients)| (*day, clients)).collect();
     let folder = folder::open_own(state, &Host::new(host).unwrap()).unwrap();
     folder::write(&folder, log, &encode(&meta, &days).unwrap()).unwrap();
@@ -390,7 +391,7 @@ fn a_partial_that_somebody_put_back_is_set_aside_and_its_log_counted_again() {
     let stored = |to: u64| {
         wait_until("it is stored", || {
             let [entry] = &folder::list(&state).unwrap()[..] else { return None };
-            let is_whole = read_meta(fs::File::open(&entry.path).ok()?).ok()?.totals.requests() == to;
+            let is_whole = read_meta(fs::File::open(&entry.path).ok()?).ok()?.totals.counts.requests() == to;
             is_whole.then(|| entry.path.clone())
         })
     };

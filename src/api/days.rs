@@ -17,6 +17,7 @@ use super::table;
 use super::wire::{self, json};
 use crate::board::{BoardReader, DayRow, Header, LogRow, LogState};
 use crate::log::Day;
+use crate::numbers::Numbers;
 use crate::store::unite::Top;
 
 /// The default number of clients.
@@ -141,7 +142,7 @@ pub(super) async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(w
     let ranges::Answer { outcome, complete, as_of, tag } =
         api.sources.ranges.numbers(&api.sources.board, days, wait).await?;
     let bound = |day: Option<Day>| day.map(|day| day.to_string());
-    let numbers = wire::Numbers::from(&outcome.numbers.totals);
+    let numbers = Numbers::from(&outcome.numbers.totals);
     let (files, unique_ips_at_least) = (outcome.numbers.files, outcome.numbers.at_least);
     Ok((
         wire::Range {

@@ -109,7 +109,7 @@ fn change(sources: &Sources) -> Result<Change, Busy> {
     let data = wire::Change {
         generation: header.generation,
         pending_bytes: header.scanned.then_some(header.pending),
-        requests: sources.board.days()?.iter().map(|day| day.totals.requests()).sum(),
+        requests: sources.board.days()?.iter().map(|day| day.totals.counts.requests()).sum(),
         files: sources.board.briefs().try_fold(0, add)?,
     };
     let text = String::from_utf8_lossy(&json(&data)).into_owned();

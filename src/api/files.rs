@@ -183,11 +183,11 @@ fn of_days(
 fn place(log: &LogRow, sort: &str) -> Place {
     let (what, descends) = sort.strip_prefix('-').map_or((sort, false), |what| (what, true));
     let number = match what {
-        "requests" => Some(log.totals.requests()),
+        "requests" => Some(log.totals.counts.requests()),
         "day" => log.day.map(|day| day.number().into()),
         "size" => Some(log.size),
-        "unique_ips" => Some(log.totals.unique_clients()),
-        "log_bytes" => Some(log.totals.bytes),
+        "unique_ips" => Some(log.totals.clients.all()),
+        "log_bytes" => Some(log.totals.counts.log_bytes),
         "counted_to" => Some(log.counted_to),
         "state" => Some(log.state as u64),
         // By name alone.

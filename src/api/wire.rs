@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::board::{DayRow, LogRow, Quarantine, Reason, ShareRow};
 use crate::log::{Day, shown};
+use crate::numbers::Numbers;
 use crate::show::UNDATED;
 use crate::store::unite::Top;
 use crate::tally::Totals;
@@ -34,49 +35,7 @@ pub(super) struct NamedReported {
 
 impl From<&Totals> for Reported {
     fn from(totals: &Totals) -> Reported {
-        Reported { total: totals.requests(), ip: totals.unique_clients() }
-    }
-}
-
-/// The numbers of a log, a day or a range.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Numbers {
-    /// The number of requests, which is the number of lines that are not blank: `parsed` + `malformed`.
-    pub(super) requests: u64,
-    /// The number of requests with a time stamp.
-    parsed: u64,
-    /// The number of requests without a time stamp.
-    malformed: u64,
-    /// The number of distinct clients: `ipv4` + `ipv6` + `other`. A client of several days or logs counts
-    /// once.
-    pub(super) unique_ips: u64,
-    /// The number of distinct clients that are an IPv4 address.
-    ipv4: u64,
-    /// The number of distinct clients that are an IPv6 address.
-    ipv6: u64,
-    /// The number of distinct clients that are no IP address, such as host names.
-    other: u64,
-    /// The length of the lines in the log in bytes, line ends included. This is not network traffic. The
-    /// number of a log includes blank lines.
-    log_bytes: u64,
-    /// The number of parsed requests in each of the 24 hours. The hour is the one in the line, in the time
-    /// zone of the line.
-    requests_by_hour: [u64; 24],
-}
-
-impl From<&Totals> for Numbers {
-    fn from(totals: &Totals) -> Numbers {
-        Numbers {
-            requests: totals.requests(),
-            parsed: totals.parsed,
-            malformed: totals.malformed,
-            unique_ips: totals.unique_clients(),
-            ipv4: totals.ipv4,
-            ipv6: totals.ipv6,
-            other: totals.other,
-            log_bytes: totals.bytes,
-            requests_by_hour: totals.hours,
-        }
+        Reported { total: totals.counts.requests(), ip: totals.clients.all() }
     }
 }
 
@@ -129,8 +88,8 @@ impl From<&LogRow> for File {
             name: shown(&log.name),
             day: log.day.map(|day| day.to_string()),
             reported: Reported::from(&log.totals),
-            lines: log.totals.lines(),
-            blank: log.totals.blank,
+            lines: log.totals.counts.lines(),
+            blank: log.totals.counts.blank,
             numbers: Numbers::from(&log.totals),
             size: log.size,
             counted_to: log.counted_to,

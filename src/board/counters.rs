@@ -3,36 +3,33 @@
 //!
 //! Deliberately absent: what is known now. That is in the rows and the header, and may become less.
 
+use crate::tally::Counts;
+
 /// Numbers that only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Lines with a time stamp that workers have counted. What is counted anew is in it once more.
-    pub parsed: u64,
-    /// Likewise, lines without one.
-    pub malformed: u64,
-    /// Likewise, lines with nothing but white space.
-    pub blank: u64,
-    /// The length of all these lines with LF, in bytes.
-    pub bytes: u64,
-    /// The ranges that they were counted in.
+    /// Lines that workers have counted. Lines that are counted again are included each time.
+    pub lines: Counts,
+    /// Ranges that workers have counted.
     pub ranges: u64,
-    /// Partials that were written or removed.
+    /// Partials written or deleted.
     pub writes: u64,
-    /// Partials that could not be.
+    /// Failed attempts to write or delete a partial.
     pub write_failures: u64,
 }
 
 impl Counters {
-    /// How many numbers there are.
-    pub(super) const WORDS: usize = 7;
+    /// How many words [`Counters::to_words`] returns.
+    pub(super) const WORDS: usize = Counts::WORDS + 3;
 
     pub(super) fn to_words(self) -> [u64; Counters::WORDS] {
-        let Counters { parsed, malformed, blank, bytes, ranges, writes, write_failures } = self;
-        [parsed, malformed, blank, bytes, ranges, writes, write_failures]
+        let (lines, more) = (self.lines.to_words(), [self.ranges, self.writes, self.write_failures]);
+        std::array::from_fn(|at| lines.get(at).copied().unwrap_or_else(|| more[at - Counts::WORDS]))
     }
 
     pub(super) fn from_words(words: [u64; Counters::WORDS]) -> Counters {
-        let [parsed, malformed, blank, bytes, ranges, writes, write_failures] = words;
-        Counters { parsed, malformed, blank, bytes, ranges, writes, write_failures }
+        let (lines, more) = words.split_first_chunk().expect("the counts come first");
+        let [ranges, writes, write_failures] = *more.first_chunk().expect("three words are left");
+        Counters { lines: Counts::from_words(lines), ranges, writes, write_failures }
     }
 }

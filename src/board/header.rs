@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::counters::Counters;
 
-pub(super) const HEADER_WORDS: usize = 32;
+pub(super) const HEADER_WORDS: usize = 64;
 pub(super) const GENERATION: usize = 0;
 const SCANNED: usize = 1;
 const PENDING: usize = 2;
@@ -25,10 +25,10 @@ const BEHIND_SINCE: usize = 15;
 const UNSTORED_SINCE: usize = 16;
 const QUARANTINED_RANGES: usize = 17;
 pub(super) const LOOKED_AT: usize = 18;
-pub(super) const COUNTERS: usize = 19;
-pub(super) const READY: usize = 26;
-const UNSETTLED: usize = 27;
-const _: () = assert!(COUNTERS + Counters::WORDS == READY && UNSETTLED < HEADER_WORDS);
+pub(super) const READY: usize = 19;
+const UNSETTLED: usize = 20;
+pub(super) const COUNTERS: usize = 21;
+const _: () = assert!(COUNTERS + Counters::WORDS <= HEADER_WORDS);
 
 /// What the board says of all logs at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

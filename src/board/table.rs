@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use crate::board::{LogState, NAME_BYTES_MAX, Quarantine, Reason, Watching};
     use crate::log::Day;
-    use crate::tally::Totals;
+    use crate::tally::{Counts, Distinct, Totals};
 
     #[test]
     fn rows_read_back() {
@@ -333,7 +333,10 @@ mod tests {
         let (board, reader) =
             (Board::open(&memory, size).unwrap(), BoardReader::open(&memory, size).unwrap());
         assert_eq!(reader.header(), Header::default());
-        let totals = Totals { parsed: 7, hours: [3; 24], ipv6: 9, ..Totals::default() };
+        let totals = Totals {
+            counts: Counts { parsed: 7, hours: [3; 24], ..Counts::default() },
+            clients: Distinct { ipv6: 9, ..Distinct::default() },
+        };
         let day = Day::new(2021, 3, 22);
         let log = LogRow {
             id: 9,
@@ -366,8 +369,11 @@ mod tests {
                 (vec![log], vec![brief])
             );
         }
-        let doubtful =
-            LogRow { totals: Totals { malformed: 10, other: 1, ..Totals::default() }, group: None, ..log };
+        let totals_of_doubt = Totals {
+            counts: Counts { malformed: 10, ..Counts::default() },
+            clients: Distinct { other: 1, ..Distinct::default() },
+        };
+        let doubtful = LogRow { totals: totals_of_doubt, group: None, ..log };
         board.set_log(2, &doubtful);
         assert_eq!(reader.log(9).unwrap(), Some(doubtful.clone()));
         let briefs: Vec<LogBrief> = reader.briefs().collect::<Result<_, _>>().unwrap();
@@ -401,8 +407,7 @@ mod tests {
             board.set_header(&header, false);
         }
         assert_eq!(reader.header(), Header { generation: 1, ..header });
-        let counters =
-            Counters { parsed: 1, malformed: 2, blank: 3, bytes: 4, ranges: 5, writes: 6, write_failures: 7 };
+        let counters = Counters::from_words(std::array::from_fn(|at| at as u64 + 1));
         for times in 1..3 {
             board.add(&counters);
             assert_eq!(

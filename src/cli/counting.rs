@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{bad_usage, complain, fail_if_any, print};
 use crate::config::{BadSetting, Globs, RuleName};
-use crate::count::{Counts, Patterns, STDIN, count, verify};
+use crate::count::{CountedFiles, Patterns, STDIN, count, verify};
 use crate::log::shown_to_people;
 use crate::show::{self, Row};
 use crate::tally::Rules;
@@ -119,7 +119,7 @@ impl Count {
             if counts.files().is_empty() && self.logs.has_patterns() {
                 complain("no log matches --include and --exclude; both take names relative to the folder, such as 'access.log*'");
             }
-            if self.logs.paths.is_empty() && counts.all().bytes == 0 && counts.errors.is_empty() {
+            if self.logs.paths.is_empty() && counts.all().counts.log_bytes == 0 && counts.errors.is_empty() {
                 complain("standard input was empty; name files or folders, or give a pipe");
             }
             fail_if_any(&counts.errors)
@@ -127,12 +127,12 @@ impl Count {
     }
 }
 
-fn table(counts: &Counts) -> String {
+fn table(counts: &CountedFiles) -> String {
     show::table(&rows(counts), Some(&counts.all()))
 }
 
 /// The rows of the table for people.
-fn rows(counts: &Counts) -> Vec<Row> {
+fn rows(counts: &CountedFiles) -> Vec<Row> {
     counts.files().iter().map(|file| Row { name: file.name().to_vec(), totals: counts.of(file) }).collect()
 }
 

@@ -21,8 +21,7 @@ use crate::store::unite::{United, Wanted, unite_days, use_threads};
 use crate::store::{Host, Meta, Partial, Trouble, again, encode, folder};
 use crate::sys::socket::lifeline;
 use crate::sys::state_lock::{StateLock, StateLockError};
-use crate::tally::Clients;
-use crate::tally::union::Sizes;
+use crate::tally::{Clients, Distinct};
 
 /// So many threads unite what is stored.
 const THREADS: usize = 2;
@@ -68,7 +67,7 @@ pub enum Report {
     /// The clients of a log.
     Loaded(u64, Option<Option<Day>>, Result<LoadedDays, Unusable>),
     /// How many clients days have together, and of which logs they cannot be had.
-    United(BTreeMap<Option<Day>, Sizes>, Vec<(u64, Unusable)>),
+    United(BTreeMap<Option<Day>, Distinct>, Vec<(u64, Unusable)>),
 }
 
 /// Why something was not done.

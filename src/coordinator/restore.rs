@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::decode::Format;
 use crate::log::day_of_name;
 use crate::store::{Entry, Hole, Host, Identity, Meta, State, Trouble, folder, read_meta};
-use crate::tally::{Rules, Totals};
+use crate::tally::Rules;
 
 /// What must be known of the store for as long as the coordinator lives.
 #[derive(Debug, Default)]
@@ -143,14 +143,7 @@ fn foreign_id(entry: &Entry) -> u64 {
 /// What a partial tells of the numbers of its log.
 pub fn kept_of(meta: &Meta) -> Kept {
     let (days, removals) = (meta.days.clone(), meta.removals.clone());
-    Kept {
-        totals: Totals { blank: meta.blank, ..meta.totals },
-        at_least: meta.at_least,
-        blank_bytes: meta.blank_bytes,
-        days,
-        removals,
-        clients: None,
-    }
+    Kept { totals: meta.totals, at_least: meta.at_least, blank: meta.blank, days, removals, clients: None }
 }
 
 /// The log that a partial tells of.
@@ -214,8 +207,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
             .iter()
             .map(|(range, reason)| Hole { range: *range, reason: reason.to_word() })
             .collect(),
-        blank: kept.totals.blank,
-        blank_bytes: kept.blank_bytes,
+        blank: kept.blank,
         days,
         removals,
         totals: kept.totals,

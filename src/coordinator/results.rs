@@ -113,10 +113,7 @@ impl Coordinator<'_> {
 
     pub(super) fn count(&mut self, view: &ResultView<'_>) {
         let counted = &mut self.counted;
-        counted.parsed += view.days.iter().flat_map(|day| day.hours).sum::<u64>();
-        counted.malformed += view.days.iter().map(|day| day.malformed).sum::<u64>();
-        counted.blank += view.blank;
-        counted.bytes += view.blank_bytes + view.days.iter().map(|day| day.bytes).sum::<u64>();
+        counted.lines += view.blank + view.days.iter().map(|day| day.counts).sum();
         counted.ranges += 1;
     }
 

@@ -24,8 +24,7 @@ use crate::store::{Host, Meta, Trouble, folder, read_meta};
 use crate::sys::clock::monotonic_ms;
 use crate::sys::memory::give_back;
 use crate::sys::state_lock::StateLock;
-use crate::tally::Rules;
-use crate::tally::union::Sizes;
+use crate::tally::{Distinct, Rules};
 use apart::{ApartDays, Seen};
 
 /// A write that takes longer is said to hang.
@@ -295,7 +294,7 @@ impl Storing {
     /// Takes what the keeper has counted of days that are apart. Says which logs are damaged.
     fn take_unions(
         &mut self,
-        days: &BTreeMap<Option<Day>, Sizes>,
+        days: &BTreeMap<Option<Day>, Distinct>,
         wrong: Vec<(u64, Unusable)>,
         sums: &mut Sums,
     ) -> Vec<u64> {

@@ -15,11 +15,10 @@ mod removed;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::job::{DayView, ResultView};
+use crate::job::{PartView, ResultView};
 use crate::log::Day;
 use crate::store::removal::{Remembered, Removal, remembered};
-use crate::tally::union::Sizes;
-use crate::tally::{Clients, Totals};
+use crate::tally::{Clients, Counts, Distinct, Totals};
 
 use apart::Room;
 pub use apart::{Apart, Strangers};
@@ -57,13 +56,12 @@ struct LogSum {
     counts: bool,
     /// Does it have clients that were never given away to be stored?
     fresh: bool,
-    blank: u64,
-    blank_bytes: u64,
+    blank: Counts,
     /// By the day that the lines say.
     parts: BTreeMap<Option<Day>, Box<Part>>,
     union: Union,
     /// When clients were removed, it had so many.
-    floor: Sizes,
+    floor: Distinct,
     /// It got more since: there may be more than is known.
     at_least: bool,
 }
@@ -82,9 +80,9 @@ struct Part {
 struct Union {
     clients: Option<Clients>,
     /// How many there are, if that is known.
-    sizes: Option<Sizes>,
+    distinct: Option<Distinct>,
     /// There are at least so many.
-    least: Sizes,
+    least: Distinct,
 }
 
 #[derive(Debug, Default)]
@@ -114,8 +112,8 @@ pub struct DayNumbers {
 pub struct Kept {
     /// The numbers over all its days.
     pub totals: Totals,
-    /// The length of its blank lines.
-    pub blank_bytes: u64,
+    /// The blank lines: they are in `totals` and in no day.
+    pub blank: Counts,
     /// Requests came after clients were removed: there may be more clients.
     pub at_least: bool,
     /// The numbers of each day.
@@ -134,10 +132,9 @@ impl Sums {
             sum.name_day = name_day;
         }
         sum.fresh = true;
-        sum.at_least |= sum.floor != Sizes::default();
+        sum.at_least |= sum.floor != Distinct::default();
         sum.blank += result.blank;
-        sum.blank_bytes += result.blank_bytes;
-        sum.union.sizes = None;
+        sum.union.distinct = None;
         for view in &result.days {
             sum.parts
                 .entry(view.day)
@@ -153,7 +150,7 @@ impl Sums {
             let day = self.days.entry(key).or_default();
             self.moment += 1;
             day.changed = self.moment;
-            day.union.sizes = None;
+            day.union.distinct = None;
             day.parts.insert((log, view.day));
             if let Some(union) = &mut day.union.clients {
                 add_clients(union, view);
@@ -170,19 +167,18 @@ impl Sums {
                 Box::new(Part { totals: *totals, clients: None, removal: kept.removals.get(day).copied() }),
             )
         };
-        let sizes = kept.totals.sizes();
-        let union = Union { sizes: Some(sizes), ..Union::default() };
-        let floor = if kept.removals.values().any(|removal| removal.done) { sizes } else { Sizes::default() };
+        let distinct = kept.totals.clients;
+        let union = Union { distinct: Some(distinct), ..Union::default() };
+        let floor =
+            if kept.removals.values().any(|removal| removal.done) { distinct } else { Distinct::default() };
         let (parts, at_least) = (kept.days.iter().map(part).collect(), kept.at_least);
-        let (blank, blank_bytes) = (kept.totals.blank, kept.blank_bytes);
         self.logs.insert(
             log,
             LogSum {
                 name_day,
                 counts: false,
                 fresh: false,
-                blank,
-                blank_bytes,
+                blank: kept.blank,
                 parts,
                 union,
                 floor,
@@ -284,7 +280,7 @@ impl Sums {
         self.moment += 1;
         sum.changed = self.moment;
         sum.parts.insert(key);
-        sum.union.sizes = None;
+        sum.union.distinct = None;
         if is_removed {
             (sum.union, sum.lacks) = (Union::default(), BTreeSet::new());
         }
@@ -338,19 +334,20 @@ impl Sums {
         let files = parts.iter().map(|(log, _)| *log).collect::<BTreeSet<_>>().len() as u64;
         let found: Vec<&Part> =
             parts.iter().filter_map(|(log, part)| Some(&**self.logs.get(log)?.parts.get(part)?)).collect();
-        let mut totals = found.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
+        let counts = found.iter().map(|part| part.totals.counts).sum();
+        let mut totals = Totals { counts, ..Totals::default() };
         if found.iter().any(|part| part.is_removed()) {
-            let of_parts: Vec<_> = found.iter().map(|part| (part.totals.sizes(), part.removal)).collect();
+            let of_parts: Vec<_> = found.iter().map(|part| (part.totals.clients, part.removal)).collect();
             let remembered = remembered(&of_parts);
-            totals.set_sizes(remembered.map_or(Sizes::default(), Remembered::sizes));
+            totals.clients = remembered.map_or(Distinct::default(), Remembered::distinct);
             let whole = matches!(remembered, Some(Remembered::Exactly(_)));
             return Some(DayNumbers { totals, files, whole, at_least: !whole });
         }
         if let [part] = found[..] {
-            totals.set_sizes(part.totals.sizes());
+            totals.clients = part.totals.clients;
             return Some(DayNumbers { totals, files, whole: true, at_least: false });
         }
-        if union.sizes.is_none() {
+        if union.distinct.is_none() {
             if union.clients.is_none() {
                 let clients: Option<Vec<&Clients>> =
                     found.iter().map(|part| part.clients.as_deref()).collect();
@@ -362,13 +359,13 @@ impl Sums {
                 }
             }
             if let Some(clients) = &union.clients {
-                union.least = clients.sizes();
-                union.sizes = lacks.is_empty().then_some(union.least);
+                union.least = clients.distinct();
+                union.distinct = lacks.is_empty().then_some(union.least);
             }
         }
-        let least = || found.iter().fold(union.least, |least, part| least.max(part.totals.sizes()));
-        totals.set_sizes(union.sizes.unwrap_or_else(least));
-        Some(DayNumbers { totals, files, whole: union.sizes.is_some(), at_least: false })
+        let least = || found.iter().fold(union.least, |least, part| least.max(part.totals.clients));
+        totals.clients = union.distinct.unwrap_or_else(least);
+        Some(DayNumbers { totals, files, whole: union.distinct.is_some(), at_least: false })
     }
 
     /// A day is to be shown again.
@@ -424,7 +421,7 @@ impl Sums {
         let removals = sum.parts.iter().filter_map(|(day, part)| Some((*day, part.removal?))).collect();
         let kept = sum.parts.iter().filter(|(_, part)| !part.is_removed());
         let clients = kept.map(|(day, part)| Some((*day, Arc::clone(part.clients.as_ref()?)))).collect();
-        Kept { totals, at_least: sum.at_least, blank_bytes: sum.blank_bytes, days, removals, clients }
+        Kept { totals, at_least: sum.at_least, blank: sum.blank, days, removals, clients }
     }
 
     /// How much memory the clients of a log take when they are there, in bytes; of those that are absent,
@@ -434,7 +431,7 @@ impl Sums {
         let weight = |part: &Part| {
             part.clients
                 .as_deref()
-                .map_or((part.totals.unique_clients() * ABSENT_BYTES) as usize, Clients::memory)
+                .map_or((part.totals.clients.all() * ABSENT_BYTES) as usize, Clients::memory)
         };
         self.logs.get(&log).map_or(0, |sum| sum.parts.values().map(|part| weight(part)).sum())
     }
@@ -459,23 +456,20 @@ impl Sums {
     /// numbers are compared; of those that were counted by different rules, not `by_clients`, nothing.)
     pub fn fits(&self, inner: u64, outer: u64, by_clients: bool) -> bool {
         let (Some(inner), Some(outer)) = (self.logs.get(&inner), self.logs.get(&outer)) else { return true };
-        inner.blank <= outer.blank
+        inner.blank.is_within(&outer.blank)
             && inner.parts.iter().all(|(day, part)| {
                 let Some(other) = outer.parts.get(day) else { return false };
                 let (one, two) = (&part.totals, &other.totals);
-                let hours = one.hours.iter().zip(two.hours).all(|(one, two)| *one <= two);
                 // Of a part that got requests after its clients were removed, nobody knows how many there
                 // are.
-                let sizes = !by_clients
-                    || other.is_late()
-                    || (one.ipv4 <= two.ipv4 && one.ipv6 <= two.ipv6 && one.other <= two.other);
+                let distinct = !by_clients || other.is_late() || one.clients.is_within(two.clients);
                 let clients = match (&part.clients, &other.clients) {
                     (Some(clients), Some(others)) if by_clients => {
                         unite([&**clients, &**others].into_iter()).len() == others.len()
                     }
                     _ => true,
                 };
-                hours && sizes && one.malformed <= two.malformed && one.bytes <= two.bytes && clients
+                one.counts.is_within(&two.counts) && distinct && clients
             })
     }
 
@@ -491,25 +485,23 @@ impl Sums {
         let parts: Vec<&Part> = logs.iter().flat_map(|log| log.parts.values().map(|part| &**part)).collect();
         let clients: Vec<&Clients> =
             parts.iter().map(|part| part.clients.as_deref()).collect::<Option<_>>()?;
-        let mut totals = parts.iter().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
-        totals.set_sizes(unite(clients.into_iter()).sizes());
-        let (blank, blank_bytes) =
-            logs.iter().fold((0, 0), |(blank, bytes), log| (blank + log.blank, bytes + log.blank_bytes));
-        Some(Totals { blank, bytes: totals.bytes + blank_bytes, ..totals })
+        let of_parts: Counts = parts.iter().map(|part| part.totals.counts).sum();
+        let counts = of_parts + logs.iter().map(|log| log.blank).sum();
+        Some(Totals { counts, clients: unite(clients.into_iter()).distinct() })
     }
 }
 
 impl LogSum {
     fn totals(&mut self) -> Totals {
-        let mut totals = self.parts.values().fold(Totals::default(), |sum, part| sum.plus(&part.totals));
+        let counts = self.blank + self.parts.values().map(|part| part.totals.counts).sum();
         let parts = &self.parts;
         let floor = self.floor;
-        let sizes = match self.union.sizes {
+        let clients = match self.union.distinct {
             // One part is its own union, and stays so until there are two.
             _ if parts.len() < 2 => {
-                parts.values().next().map_or(Sizes::default(), |part| part.totals.sizes())
+                parts.values().next().map_or(Distinct::default(), |part| part.totals.clients)
             }
-            Some(sizes) => sizes,
+            Some(distinct) => distinct,
             None => {
                 let union = self
                     .union
@@ -519,13 +511,12 @@ impl LogSum {
                 let removed = parts
                     .values()
                     .filter(|part| part.is_removed())
-                    .map(|part| part.totals.sizes())
-                    .fold(floor, Sizes::max);
-                *self.union.sizes.insert(union.sizes().max(removed))
+                    .map(|part| part.totals.clients)
+                    .fold(floor, Distinct::max);
+                *self.union.distinct.insert(union.distinct().max(removed))
             }
         };
-        totals.set_sizes(sizes);
-        Totals { blank: self.blank, bytes: totals.bytes + self.blank_bytes, ..totals }
+        Totals { counts, clients }
     }
 
     fn memory(&self) -> usize {
@@ -553,30 +544,25 @@ impl Part {
         self.clients.is_none() && !self.is_removed()
     }
 
-    fn add(&mut self, view: &DayView<'_>) {
-        let sizes = if self.is_removed() {
+    fn add(&mut self, view: &PartView<'_>) {
+        let clients = if self.is_removed() {
             self.removal = self.removal.map(|removal| Removal { late: true, ..removal });
             let mut clients = Clients::default();
             add_clients(&mut clients, view);
-            self.totals.sizes().max(clients.sizes())
+            self.totals.clients.max(clients.distinct())
         } else {
             // What it was united with is another set now.
             self.removal = None;
             let clients = Arc::make_mut(self.clients.get_or_insert_default());
             add_clients(clients, view);
-            clients.sizes()
+            clients.distinct()
         };
-        self.totals.bytes += view.bytes;
-        self.totals.malformed += view.malformed;
-        self.totals.parsed += view.parsed();
-        for (hour, more) in self.totals.hours.iter_mut().zip(view.hours) {
-            *hour += more;
-        }
-        self.totals.set_sizes(sizes);
+        self.totals.counts += view.counts;
+        self.totals.clients = clients;
     }
 }
 
-fn add_clients(clients: &mut Clients, view: &DayView<'_>) {
+fn add_clients(clients: &mut Clients, view: &PartView<'_>) {
     clients.reserve(view.v4_clients(), view.rest_clients());
     view.clients().for_each(|(client, usage)| clients.add(client, usage));
 }

@@ -5,7 +5,7 @@
 
 mod result;
 
-pub use result::{DayView, Refused, ResultView, encode};
+pub use result::{PartView, Refused, ResultView, encode};
 
 use crate::decode::Format;
 use crate::range::{Io, LastLine, Probe, Range};

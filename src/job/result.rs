@@ -13,11 +13,12 @@ use crate::decode::Damage;
 use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
 use crate::range::Counted;
 use crate::sample::{Sample, blocks_within};
-use crate::tally::{Key, Tally, Usage};
+use crate::tally::{Counts, Key, Tally, Usage};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 2");
 const HEADER_WORDS: usize = 20;
-const DAY_WORDS: usize = 30;
+/// The day, the number of IPv4 clients, the bytes of the others, and the counts.
+const PART_WORDS: usize = 3 + Counts::WORDS;
 const USAGE_BYTES: usize = 20;
 const V4_BYTES: usize = 4 + USAGE_BYTES;
 
@@ -29,10 +30,8 @@ pub struct Refused(&'static str);
 /// A result that has been checked: everything in it can be.
 #[derive(Debug)]
 pub struct ResultView<'a> {
-    /// Blank lines.
-    pub blank: u64,
-    /// Their bytes.
-    pub blank_bytes: u64,
+    /// The blank lines.
+    pub blank: Counts,
     /// See [`Counted::end`].
     pub end: u64,
     /// See [`Counted::held`].
@@ -50,20 +49,16 @@ pub struct ResultView<'a> {
     /// Why a compressed log ended before its end.
     pub damage: Option<Damage>,
     /// The requests by day.
-    pub days: Vec<DayView<'a>>,
+    pub days: Vec<PartView<'a>>,
 }
 
 /// One day of a result.
 #[derive(Debug)]
-pub struct DayView<'a> {
+pub struct PartView<'a> {
     /// The day, or `None` for requests without a time stamp.
     pub day: Option<Day>,
-    /// The length of the lines.
-    pub bytes: u64,
-    /// Requests without a time stamp.
-    pub malformed: u64,
-    /// Parsed requests by hour.
-    pub hours: [u64; 24],
+    /// Its requests.
+    pub counts: Counts,
     v4: &'a [u8],
     rest: &'a [u8],
     rest_clients: usize,
@@ -71,7 +66,7 @@ pub struct DayView<'a> {
 
 /// Writes what was counted for a job. `damage`: why a compressed log ended before its end.
 pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
-    let Tally { blank, blank_bytes, days } = &counted.tally;
+    let Tally { blank, days } = &counted.tally;
     let flags = u64::from(counted.held) | u64::from(counted.unterminated) << 1;
     let Counted { head, tail, blocks: (_, blocks), .. } = counted;
     let probe = counted.probe.unwrap_or_default();
@@ -89,8 +84,8 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
         tail.at,
         tail.hash,
         u64::from(head.length) | u64::from(tail.length) << 32,
-        *blank,
-        *blank_bytes,
+        blank.blank,
+        blank.log_bytes,
         days.len() as u64,
         blocks.len() as u64,
         probe.hash,
@@ -100,8 +95,8 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
     blocks.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
     for (day, tally) in days {
         let start = bytes.len();
-        bytes.reserve(DAY_WORDS * 8 + tally.clients.len() * V4_BYTES);
-        bytes.resize(start + DAY_WORDS * 8, 0);
+        bytes.reserve(PART_WORDS * 8 + tally.clients.len() * V4_BYTES);
+        bytes.resize(start + PART_WORDS * 8, 0);
         let (mut v4, mut rest) = (0, 0);
         for (client, usage) in tally.clients.iter() {
             match client {
@@ -121,11 +116,10 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
                 }
             }
         }
-        let mut words = [0; DAY_WORDS];
-        (words[0], words[1], words[2], words[3], words[4]) =
-            (day.map_or(0, |day| day.number().into()), tally.bytes, tally.malformed, v4, rest);
-        words[5..29].copy_from_slice(&tally.hours);
-        bytes[start..start + DAY_WORDS * 8].copy_from_slice(&super::write(&words));
+        let mut words = [0; PART_WORDS];
+        words[..3].copy_from_slice(&[day.map_or(0, |day| day.number().into()), v4, rest]);
+        words[3..].copy_from_slice(&tally.counts.to_words());
+        bytes[start..start + PART_WORDS * 8].copy_from_slice(&super::write(&words));
     }
     let checksum = xxh3_64(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -211,14 +205,15 @@ impl<'a> ResultView<'a> {
             .iter()
             .map(|hash| u64::from_le_bytes(*hash))
             .collect();
-        let mut days: Vec<DayView<'_>> = Vec::new();
+        let mut days: Vec<PartView<'_>> = Vec::new();
         let mut all_bytes = blank_bytes;
         for _ in 0..day_count {
-            let day = take_day(&mut bytes)?;
+            let day = take_part(&mut bytes)?;
             if days.last().is_some_and(|before| before.day >= day.day) {
                 return Err(Refused("the days are out of order"));
             }
-            all_bytes = all_bytes.checked_add(day.bytes).ok_or(Refused("the sums are too large"))?;
+            all_bytes =
+                all_bytes.checked_add(day.counts.log_bytes).ok_or(Refused("the sums are too large"))?;
             days.push(day);
         }
         if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
@@ -226,8 +221,7 @@ impl<'a> ResultView<'a> {
         }
         let (held, unterminated) = (flags & 1 != 0, flags & 2 != 0);
         Ok(ResultView {
-            blank,
-            blank_bytes,
+            blank: Counts { blank, log_bytes: blank_bytes, ..Counts::default() },
             end,
             held,
             unterminated,
@@ -241,12 +235,7 @@ impl<'a> ResultView<'a> {
     }
 }
 
-impl DayView<'_> {
-    /// Parsed requests.
-    pub fn parsed(&self) -> u64 {
-        self.hours.iter().sum()
-    }
-
+impl PartView<'_> {
     /// How many IPv4 clients there are.
     pub fn v4_clients(&self) -> usize {
         self.v4.len() / V4_BYTES
@@ -310,9 +299,10 @@ fn sum(numbers: impl IntoIterator<Item = u64>) -> Result<u64, Refused> {
     numbers.into_iter().try_fold(0, u64::checked_add).ok_or(Refused("the sums are too large"))
 }
 
-fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
-    let words: [u64; DAY_WORDS] = take_words(bytes)?;
-    let [number, length, malformed, v4, rest, hours @ .., _] = words;
+fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<PartView<'a>, Refused> {
+    let words: [u64; PART_WORDS] = take_words(bytes)?;
+    let [number, v4, rest, counts @ ..] = words;
+    let counts = Counts::from_words(&counts);
     let day = match u32::try_from(number) {
         Ok(0) => None,
         Ok(number) => Some(Day::from_number(number).ok_or(Refused("a day is no date"))?),
@@ -320,9 +310,9 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
     };
     let v4 = take(bytes, v4.checked_mul(V4_BYTES as u64).ok_or(Refused("a length is wrong"))?)?;
     let rest = take(bytes, rest)?;
-    let parsed = sum(hours)?;
-    if if day.is_none() { parsed > 0 } else { malformed > 0 } {
-        return Err(Refused("a day has requests of the wrong sort"));
+    let has_wrong_sort = if day.is_none() { counts.parsed > 0 } else { counts.malformed > 0 };
+    if has_wrong_sort || counts.blank > 0 || sum(counts.hours)? != counts.parsed {
+        return Err(Refused("a day has lines of the wrong sort"));
     }
     // Each client must be one that can be.
     let (mut left, mut rest_clients) = (rest, 0);
@@ -335,7 +325,7 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
         }
         rest_clients += 1;
     }
-    let view = DayView { day, bytes: length, malformed, hours, v4, rest, rest_clients };
+    let view = PartView { day, counts, v4, rest, rest_clients };
     // And what the clients did must be all that there was on the day.
     let all = view.clients().try_fold(Usage::default(), |all, (_, Usage { requests, bytes, hours })| {
         // A line has at least one byte, and an hour is that of a request; only on no day a request has none.
@@ -352,8 +342,9 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
             hours: all.hours | hours,
         })
     })?;
-    let hours = (0..24).filter(|hour| view.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
-    if all != (Usage { requests: sum([parsed, malformed])?, bytes: length, hours }) {
+    let hours = (0..24).filter(|hour| counts.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
+    let requests = sum([counts.parsed, counts.malformed])?;
+    if all != (Usage { requests, bytes: counts.log_bytes, hours }) {
         return Err(Refused("the clients do not add up to the requests"));
     }
     Ok(view)
@@ -363,7 +354,7 @@ fn take_day<'a>(bytes: &mut &'a [u8]) -> Result<DayView<'a>, Refused> {
 mod tests {
     use super::*;
     use crate::range::{How, Io, LastLine, Range};
-    use crate::tally::{DayTally, Rules};
+    use crate::tally::{PartTally, Rules};
 
     const LOG: &[u8] = b"1.2.3.4 - - [22/Mar/2021:06:25:24 +0100] x\n::1 - - [23/Mar/2021:07:25:24 +0100] x\n\n\xff\xfe junk\n1.2.3.4 - -\n9.9.9.9";
 
@@ -404,14 +395,9 @@ mod tests {
         let view = ResultView::check(&bytes, &job).unwrap();
         assert_eq!((view.end, view.held, view.unterminated), (LOG.len() as u64 - 7, true, false));
         assert_eq!((view.head, view.tail, &view.blocks), (counted.head, counted.tail, &counted.blocks));
-        let mut tally = Tally { blank: view.blank, blank_bytes: view.blank_bytes, ..Tally::default() };
+        let mut tally = Tally { blank: view.blank, ..Tally::default() };
         for day in &view.days {
-            let mut sum = DayTally {
-                bytes: day.bytes,
-                hours: day.hours,
-                malformed: day.malformed,
-                ..DayTally::default()
-            };
+            let mut sum = PartTally { counts: day.counts, ..PartTally::default() };
             day.clients().for_each(|(client, usage)| sum.clients.add(client, usage));
             tally.days.insert(day.day, sum);
         }
@@ -434,7 +420,7 @@ mod tests {
 
     /// Is a result refused in which the requests of a day are told otherwise than they were counted?
     #[track_caller]
-    fn check_refused(day: Option<Day>, change: impl Fn(&mut DayTally)) {
+    fn check_refused(day: Option<Day>, change: impl Fn(&mut PartTally)) {
         let (job, mut counted) = counted();
         change(counted.tally.days.get_mut(&day).unwrap());
         let Refused(why) = ResultView::check(&encode(&job, &counted, None), &job).unwrap_err();
@@ -450,7 +436,7 @@ mod tests {
     #[test]
     fn clients_that_do_not_make_up_their_day_are_refused() {
         let day = Day::new(2021, 3, 22);
-        let done = |client, usage| move |day: &mut DayTally| day.clients.add(client, usage);
+        let done = |client, usage| move |day: &mut PartTally| day.clients.add(client, usage);
         let (known, other) = (Key::V4(0x0102_0304), Key::Bytes(b"\xff\xfe"));
         let nothing = Usage { requests: 0, bytes: 0, hours: 0 };
         check_refused(day, done(known, Usage { requests: 1, ..nothing }));
@@ -460,12 +446,12 @@ mod tests {
         check_refused(None, done(other, Usage { bytes: 1, ..nothing }));
         check_refused(None, done(other, Usage { hours: 1, ..nothing }));
         check_refused(None, done(other, Usage { hours: 1 << 24, ..nothing }));
-        check_refused(day, |day| day.bytes -= 1);
-        check_refused(day, |day| day.hours.swap(6, 7));
-        check_refused(None, |day| day.bytes += 1);
+        check_refused(day, |day| day.counts.log_bytes -= 1);
+        check_refused(day, |day| day.counts.hours.swap(6, 7));
+        check_refused(None, |day| day.counts.log_bytes += 1);
         // A sum may be right and its parts not.
         let only = |usages: &'static [Usage]| {
-            move |day: &mut DayTally| {
+            move |day: &mut PartTally| {
                 day.clients = crate::tally::Clients::default();
                 usages
                     .iter()
@@ -507,9 +493,9 @@ mod tests {
                     for day in &view.days {
                         let mut all = Usage::default();
                         day.clients().for_each(|(_, usage)| all += usage);
-                        assert_eq!((all.requests, all.bytes), (day.parsed() + day.malformed, day.bytes));
+                        assert_eq!((all.requests, all.bytes), (day.counts.requests(), day.counts.log_bytes));
                         assert!((0..32).all(|hour| (all.hours >> hour & 1 > 0)
-                            == day.hours.get(hour).is_some_and(|count| *count > 0)));
+                            == day.counts.hours.get(hour).is_some_and(|count| *count > 0)));
                     }
                 }
             }

@@ -58,7 +58,10 @@ impl Partial {
             if !right {
                 return Err(Trouble::Damaged("the rows are out of order"));
             }
-            if requests != totals.requests() || bytes != totals.bytes || hours != seen_hours(&totals) {
+            if requests != totals.counts.requests()
+                || bytes != totals.counts.log_bytes
+                || hours != seen_hours(&totals)
+            {
                 return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
             }
         }
@@ -177,5 +180,5 @@ impl DayRows {
 
 /// The hours in which there were requests, as bits.
 fn seen_hours(totals: &Totals) -> u32 {
-    (0..24).filter(|hour| totals.hours[*hour] > 0).fold(0, |hours, hour| hours | 1 << hour)
+    (0..24).filter(|hour| totals.counts.hours[*hour] > 0).fold(0, |hours, hour| hours | 1 << hour)
 }

@@ -22,7 +22,6 @@ use super::json::{self, Checks};
 use super::rows::{self, DIMENSION, DataHash};
 use super::{Meta, date, footer};
 use crate::log::{Day, Kind};
-use crate::tally::union::Sizes;
 use crate::tally::{Clients, Usage};
 
 /// The columns, in their order.
@@ -62,21 +61,20 @@ pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, 
     if !days.is_sorted_by(|one, two| one.0 < two.0) {
         return Err(Unfit::Disagrees);
     }
-    let given =
-        days.iter().filter(|(_, clients)| !clients.is_empty()).map(|(day, clients)| (*day, clients.sizes()));
-    let said = meta
-        .days_with_clients()
-        .map(|(day, totals)| (day, Sizes { ipv4: totals.ipv4, ipv6: totals.ipv6, other: totals.other }));
+    let given = days
+        .iter()
+        .filter(|(_, clients)| !clients.is_empty())
+        .map(|(day, clients)| (*day, clients.distinct()));
+    let said = meta.days_with_clients().map(|(day, totals)| (day, totals.clients));
     if !given.eq(said) {
         return Err(Unfit::Disagrees);
     }
     // As many, and with as many requests: else these are the clients of another moment.
     let requests =
         |clients: &Clients| clients.iter().fold(0u64, |sum, (_, usage)| sum.saturating_add(usage.requests));
-    if days
-        .iter()
-        .any(|(day, clients)| meta.days.get(day).is_some_and(|totals| totals.requests() != requests(clients)))
-    {
+    if days.iter().any(|(day, clients)| {
+        meta.days.get(day).is_some_and(|totals| totals.counts.requests() != requests(clients))
+    }) {
         return Err(Unfit::Disagrees);
     }
     let mut writer = Writer::new(meta.days.len())?;

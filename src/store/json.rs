@@ -16,8 +16,7 @@ use super::{Hole, Identity, Meta, REMOVALS, State, Trouble, VERSION};
 use crate::log::{Day, Rule, shown};
 use crate::range::Range;
 use crate::sample::Sample;
-use crate::tally::union::Sizes;
-use crate::tally::{Rules, Totals};
+use crate::tally::{Counts, Distinct, Rules, Totals};
 
 /// What is in the text before its last entry.
 const CHECKSUMS: &str = ",\"checksums\":{";
@@ -280,9 +279,9 @@ impl TryFrom<&Meta> for Wire<'_> {
                 .iter()
                 .map(|hole| WireHole { from: hole.range.from(), to: hole.range.to(), reason: hole.reason })
                 .collect(),
-            lines: sane(meta.totals.requests())? + sane(meta.blank)?,
-            blank: meta.blank,
-            blank_bytes: sane(meta.blank_bytes)?,
+            lines: sane(meta.totals.counts.requests())? + sane(meta.blank.blank)?,
+            blank: meta.blank.blank,
+            blank_bytes: sane(meta.blank.log_bytes)?,
             days: meta
                 .days
                 .iter()
@@ -355,8 +354,11 @@ impl TryFrom<Wire<'_>> for Meta {
             generation: wire.generation,
             counted_to: sane(wire.counted_to)?,
             holes: holes.collect::<Option<_>>().ok_or(Misfit)?,
-            blank: sane(wire.blank)?,
-            blank_bytes: sane(wire.blank_bytes)?,
+            blank: Counts {
+                blank: sane(wire.blank)?,
+                log_bytes: sane(wire.blank_bytes)?,
+                ..Counts::default()
+            },
             days,
             removals,
             totals: wire.totals.try_into()?,
@@ -388,11 +390,12 @@ impl TryFrom<&Totals> for WireTotals {
     type Error = Misfit;
 
     fn try_from(totals: &Totals) -> Result<WireTotals, Misfit> {
-        let Totals { blank, parsed, malformed, bytes, ipv4, ipv6, other, hours } = *totals;
-        for number in [blank, parsed, malformed, bytes, ipv4, ipv6, other].into_iter().chain(hours) {
-            sane(number)?;
-        }
-        let (requests, unique_ips) = (totals.requests(), totals.unique_clients());
+        totals.to_words().into_iter().try_for_each(|number| sane(number).map(drop))?;
+        let Totals {
+            counts: Counts { blank, parsed, malformed, log_bytes, hours },
+            clients: Distinct { ipv4, ipv6, other },
+        } = *totals;
+        let (requests, unique_ips) = (totals.counts.requests(), totals.clients.all());
         Ok(WireTotals {
             requests,
             parsed,
@@ -401,7 +404,7 @@ impl TryFrom<&Totals> for WireTotals {
             ipv4,
             ipv6,
             other,
-            bytes,
+            bytes: log_bytes,
             requests_by_hour: hours,
             blank,
         })
@@ -415,7 +418,10 @@ impl TryFrom<WireTotals> for Totals {
         let WireTotals {
             parsed, malformed, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank, ..
         } = wire;
-        let totals = Totals { blank, parsed, malformed, bytes, ipv4, ipv6, other, hours };
+        let totals = Totals {
+            counts: Counts { blank, parsed, malformed, log_bytes: bytes, hours },
+            clients: Distinct { ipv4, ipv6, other },
+        };
         WireTotals::try_from(&totals).map(|_| totals)
     }
 }
@@ -424,7 +430,7 @@ impl TryFrom<Removal> for WireRemoval {
     type Error = Misfit;
 
     fn try_from(removal: Removal) -> Result<WireRemoval, Misfit> {
-        let union = |DayUnion { id, parts, sizes: Sizes { ipv4, ipv6, other } }| {
+        let union = |DayUnion { id, parts, distinct: Distinct { ipv4, ipv6, other } }| {
             Ok(WireUnion {
                 id: hex(id),
                 parts: sane(parts)?,
@@ -446,8 +452,8 @@ impl TryFrom<WireRemoval> for Removal {
 
     fn try_from(wire: WireRemoval) -> Result<Removal, Misfit> {
         let union = |WireUnion { id, parts, ipv4, ipv6, other }| {
-            let sizes = Sizes { ipv4: sane(ipv4)?, ipv6: sane(ipv6)?, other: sane(other)? };
-            Ok(DayUnion { id: number(&id).ok_or(Misfit)?, parts: sane(parts)?, sizes })
+            let distinct = Distinct { ipv4: sane(ipv4)?, ipv6: sane(ipv6)?, other: sane(other)? };
+            Ok(DayUnion { id: number(&id).ok_or(Misfit)?, parts: sane(parts)?, distinct })
         };
         Ok(Removal { done: wire.done, late: wire.at_least, union: wire.union.map(union).transpose()? })
     }

@@ -9,7 +9,7 @@ use super::removal::Removal;
 use crate::log::Day;
 use crate::range::Range;
 use crate::sample::Sample;
-use crate::tally::{Rules, Totals};
+use crate::tally::{Counts, Rules, Totals};
 
 /// All that is known of a log but its clients.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,10 +32,8 @@ pub struct Meta {
     pub counted_to: u64,
     /// What is quarantined, ascending.
     pub holes: Vec<Hole>,
-    /// Blank lines.
-    pub blank: u64,
-    /// Their bytes.
-    pub blank_bytes: u64,
+    /// The blank lines, which have no day.
+    pub blank: Counts,
     /// The numbers of each day, as the lines say; `None` is without a time stamp.
     pub days: BTreeMap<Option<Day>, Totals>,
     /// Those of them whose clients are removed, or about to be.
@@ -157,7 +155,7 @@ impl Meta {
     pub fn days_with_clients(&self) -> impl Iterator<Item = (Option<Day>, &Totals)> {
         self.days
             .iter()
-            .filter(|(day, totals)| totals.unique_clients() > 0 && !self.is_removed(**day))
+            .filter(|(day, totals)| totals.clients.all() > 0 && !self.is_removed(**day))
             .map(|(day, totals)| (*day, totals))
     }
 

@@ -9,8 +9,7 @@ use super::span::{Numbers, Share, Span, Stored, is_complete, shares, sum};
 use super::unite::{Part, Top, Union, decode, first, top, unite};
 use super::*;
 use crate::log::{Day, Kind, day_of_name, kind};
-use crate::tally::union::Sizes;
-use crate::tally::{Totals, Usage};
+use crate::tally::{Distinct, Totals, Usage};
 
 type Clients = BTreeMap<Vec<u8>, u64>;
 
@@ -47,13 +46,13 @@ fn key(random: &mut Random, pool: u64) -> Vec<u8> {
     key.into_bytes()
 }
 
-fn sizes<'a>(keys: impl IntoIterator<Item = &'a Vec<u8>>) -> Sizes {
-    keys.into_iter().fold(Sizes::default(), |sum, key| {
-        sum + match kind(key) {
-            Kind::Ipv4 => Sizes { ipv4: 1, ..Sizes::default() },
-            Kind::Ipv6 => Sizes { ipv6: 1, ..Sizes::default() },
-            Kind::Other => Sizes { other: 1, ..Sizes::default() },
-        }
+fn distinct<'a>(keys: impl IntoIterator<Item = &'a Vec<u8>>) -> Distinct {
+    keys.into_iter().fold(Distinct::default(), |sum, key| {
+        sum.plus_disjoint(match kind(key) {
+            Kind::Ipv4 => Distinct { ipv4: 1, ..Distinct::default() },
+            Kind::Ipv6 => Distinct { ipv6: 1, ..Distinct::default() },
+            Kind::Other => Distinct { other: 1, ..Distinct::default() },
+        })
     })
 }
 
@@ -61,11 +60,11 @@ fn totals(day: Option<Day>, clients: &Clients) -> Totals {
     let requests = clients.values().sum();
     let mut totals = Totals::default();
     if day.is_some() {
-        (totals.parsed, totals.hours[7]) = (requests, requests);
+        (totals.counts.parsed, totals.counts.hours[7]) = (requests, requests);
     } else {
-        totals.malformed = requests;
+        totals.counts.malformed = requests;
     }
-    totals.set_sizes(sizes(clients.keys()));
+    totals.clients = distinct(clients.keys());
     totals
 }
 
@@ -87,7 +86,7 @@ impl Folder {
             let mut writer = Writer::new(log.days.len()).unwrap();
             for (day, clients) in &log.days {
                 meta.days.insert(*day, totals(*day, clients));
-                meta.totals = meta.totals.plus(&meta.days[day]);
+                meta.totals.counts += meta.days[day].counts;
                 let mut rows: Vec<_> =
                     clients.iter().map(|(key, requests)| (rows::word(kind(key)), key, *requests)).collect();
                 rows.sort();
@@ -95,7 +94,8 @@ impl Folder {
                     writer.add(*day, kind(key), key, Usage { requests, ..Usage::default() }).unwrap();
                 }
             }
-            meta.totals.set_sizes(sizes(log.days.values().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>()));
+            meta.totals.clients =
+                distinct(log.days.values().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>());
             let path = folder::path(&folder, at as u64);
             fs::write(&path, writer.finish(&meta).unwrap()).unwrap();
             Stored { path, meta }
@@ -118,7 +118,7 @@ fn answer(logs: &[Stored], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
     let parts: Vec<Part> = decode(logs, &shares, true).into_iter().map(Result::unwrap).collect();
     let united = unite(&parts.iter().collect::<Vec<_>>());
     if !sum.wants_union() {
-        assert_eq!(united, sum.numbers.totals.sizes());
+        assert_eq!(united, sum.numbers.totals.clients);
     }
     let numbers = sum.with(united);
     let tagged: Vec<(Option<Day>, &Part)> = shares.iter().map(|share| share.reported).zip(&parts).collect();
@@ -130,19 +130,19 @@ fn answer(logs: &[Stored], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
             plain.fold(parts, false);
             summed.fold(parts, true);
         }
-        assert_eq!((plain.sizes(), summed.sizes()), (united, united));
+        assert_eq!((plain.distinct(), summed.distinct()), (united, united));
         assert_eq!(summed.top(limit), tops);
     }
     // And stripe by stripe.
-    let (mut sizes, mut first_of_all) = (Sizes::default(), Vec::new());
+    let (mut distinct, mut first_of_all) = (Distinct::default(), Vec::new());
     for number in 0..3 {
         let stripes: Vec<Part> = parts.iter().map(|part| part.stripe(number, 3)).collect();
-        sizes = sizes + unite(&stripes.iter().collect::<Vec<_>>());
+        distinct = distinct.plus_disjoint(unite(&stripes.iter().collect::<Vec<_>>()));
         let tagged: Vec<(Option<Day>, &Part)> =
             shares.iter().map(|share| share.reported).zip(&stripes).collect();
         first_of_all = first(first_of_all, top(&tagged, limit), limit);
     }
-    assert_eq!((sizes, first_of_all), (united, tops.clone()));
+    assert_eq!((distinct, first_of_all), (united, tops.clone()));
     (numbers, tops)
 }
 
@@ -163,7 +163,7 @@ fn plain(logs: &[Log], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
                 continue;
             }
             any = true;
-            numbers.totals = numbers.totals.plus(&totals(*day, of_day));
+            numbers.totals.counts += totals(*day, of_day).counts;
             for (key, requests) in of_day {
                 let client = clients.entry(key).or_default();
                 client.0 += requests;
@@ -172,7 +172,7 @@ fn plain(logs: &[Log], span: Span, limit: usize) -> (Numbers, Vec<Top>) {
         }
         numbers.files += u64::from(any);
     }
-    numbers.totals.set_sizes(sizes(clients.keys().copied()));
+    numbers.totals.clients = distinct(clients.keys().copied());
     let mut tops: Vec<Top> = clients
         .into_iter()
         .map(|(key, (requests, days))| Top { client: key.clone(), requests, days: days.len() as u64 })
@@ -256,7 +256,9 @@ fn what_was_replaced_meanwhile_is_not_taken_for_what_it_was() {
     };
     let mut folder = Folder::new("replaced", &[log]);
     let share = Share { log: 0, day: None, reported: None };
-    assert!(decode(&folder.1, &[share], false)[0].as_ref().is_ok_and(|part| part.sizes() == Sizes { other: 1, ..Sizes::default() } && part.bytes_used() > 0));
+    assert!(decode(&folder.1, &[share], false)[0].as_ref().is_ok_and(|part| part.distinct()
+        == Distinct { other: 1, ..Distinct::default() }
+        && part.bytes_used() > 0));
     folder.1[0].meta.written_at += 1;
     assert!(matches!(decode(&folder.1, &[share], false)[..], [Err(Trouble::Replaced)]));
 }

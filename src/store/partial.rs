@@ -113,8 +113,8 @@ impl Partial {
         let mut days = Vec::new();
         let mut from = 0;
         for (day, totals) in meta.days_with_clients() {
-            let ends =
-                [totals.ipv4, totals.ipv4 + totals.ipv6, totals.unique_clients()].map(|end| from + end);
+            let ends = [totals.clients.ipv4, totals.clients.ipv4 + totals.clients.ipv6, totals.clients.all()]
+                .map(|end| from + end);
             days.push(DayRows { day, from, ends });
             from = ends[2];
         }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::tally::union::Sizes;
+use crate::tally::Distinct;
 
 /// A day of a log whose clients are removed, or about to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,35 +27,35 @@ pub struct DayUnion {
     /// How many parts it was made of.
     pub parts: u64,
     /// How many there were.
-    pub sizes: Sizes,
+    pub distinct: Distinct,
 }
 
 /// How many clients a day has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remembered {
     /// So many.
-    Exactly(Sizes),
+    Exactly(Distinct),
     /// So many or more.
-    AtLeast(Sizes),
+    AtLeast(Distinct),
 }
 
 impl Remembered {
     /// How many there are at least.
-    pub fn sizes(self) -> Sizes {
+    pub fn distinct(self) -> Distinct {
         match self {
-            Remembered::Exactly(sizes) | Remembered::AtLeast(sizes) => sizes,
+            Remembered::Exactly(distinct) | Remembered::AtLeast(distinct) => distinct,
         }
     }
 }
 
 /// How many clients a day has, from what is known of its parts. `None` if none of them are removed: then they
 /// can be counted.
-pub fn remembered(parts: &[(Sizes, Option<Removal>)]) -> Option<Remembered> {
+pub fn remembered(parts: &[(Distinct, Option<Removal>)]) -> Option<Remembered> {
     if !parts.iter().any(|(_, removal)| removal.is_some_and(|removal| removal.done)) {
         return None;
     }
-    if let [(sizes, Some(Removal { late: false, .. }))] = parts {
-        return Some(Remembered::Exactly(*sizes));
+    if let [(distinct, Some(Removal { late: false, .. }))] = parts {
+        return Some(Remembered::Exactly(*distinct));
     }
     let mut unions: BTreeMap<u64, (DayUnion, u64)> = BTreeMap::new();
     for union in parts.iter().filter_map(|(_, removal)| (*removal)?.union) {
@@ -67,23 +67,23 @@ pub fn remembered(parts: &[(Sizes, Option<Removal>)]) -> Option<Remembered> {
     let least = || {
         parts
             .iter()
-            .map(|(sizes, _)| *sizes)
-            .chain(unions.values().map(|(union, _)| union.sizes))
-            .fold(Sizes::default(), Sizes::max)
+            .map(|(distinct, _)| *distinct)
+            .chain(unions.values().map(|(union, _)| union.distinct))
+            .fold(Distinct::default(), Distinct::max)
     };
-    Some(whole.map_or_else(|| Remembered::AtLeast(least()), |(union, _)| Remembered::Exactly(union.sizes)))
+    Some(whole.map_or_else(|| Remembered::AtLeast(least()), |(union, _)| Remembered::Exactly(union.distinct)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(ipv4: u64) -> Sizes {
-        Sizes { ipv4, ..Sizes::default() }
+    fn of(ipv4: u64) -> Distinct {
+        Distinct { ipv4, ..Distinct::default() }
     }
 
     fn united(id: u64, parts: u64, ipv4: u64, done: bool) -> Option<Removal> {
-        Some(Removal { done, late: false, union: Some(DayUnion { id, parts, sizes: of(ipv4) }) })
+        Some(Removal { done, late: false, union: Some(DayUnion { id, parts, distinct: of(ipv4) }) })
     }
 
     #[test]

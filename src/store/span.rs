@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use super::removal::{Remembered, remembered};
 use super::{Meta, State};
 use crate::log::{Day, day_of_name};
-use crate::tally::Totals;
-use crate::tally::union::Sizes;
+use crate::tally::{Distinct, Totals};
 
 /// A partial, and what it says beside its rows.
 #[derive(Debug, Clone)]
@@ -61,7 +60,7 @@ pub struct Sum {
     /// Is no union needed?
     known: bool,
     /// What is remembered of clients that were removed: there are at least so many.
-    least: Sizes,
+    least: Distinct,
 }
 
 impl Sum {
@@ -71,8 +70,8 @@ impl Sum {
     }
 
     /// The numbers, with the union of all clients that are not removed.
-    pub fn with(mut self, union: Sizes) -> Numbers {
-        self.numbers.totals.set_sizes(union.max(self.least));
+    pub fn with(mut self, union: Distinct) -> Numbers {
+        self.numbers.totals.clients = union.max(self.least);
         self.numbers
     }
 }
@@ -102,7 +101,7 @@ pub fn shares(logs: &[Stored], span: Span) -> Vec<Share> {
     let mut shares = Vec::new();
     for (log, Stored { meta, .. }) in logs.iter().enumerate().filter(|(_, stored)| stored.meta.counts()) {
         let name_day = day_of_name(&meta.name);
-        let all = meta.days.iter().filter(|(_, totals)| totals.requests() > 0).map(|(day, _)| Share {
+        let all = meta.days.iter().filter(|(_, totals)| totals.counts.requests() > 0).map(|(day, _)| Share {
             log,
             day: *day,
             reported: day.or(name_day),
@@ -122,30 +121,30 @@ pub fn sum(logs: &[Stored], shares: &[Share]) -> Sum {
     let mut files: Vec<usize> = shares.iter().map(|share| share.log).collect();
     files.sort_unstable();
     files.dedup();
-    let sum = shares.iter().fold(Totals::default(), |sum, share| sum.plus(&totals(share)));
+    let counts = shares.iter().map(|share| totals(share).counts).sum();
     let meta = |log: usize| logs.get(log).map(|stored| &stored.meta);
     let removal = |share: &Share| meta(share.log).and_then(|meta| meta.removals.get(&share.day)).copied();
     let of_day = |shares: &[Share]| {
-        remembered(&shares.iter().map(|share| (totals(share).sizes(), removal(share))).collect::<Vec<_>>())
+        remembered(&shares.iter().map(|share| (totals(share).clients, removal(share))).collect::<Vec<_>>())
     };
     let of_days: Vec<Option<Remembered>> = match shares.iter().any(|share| share.is_removed(logs)) {
         true => shares.chunk_by(|one, two| one.reported == two.reported).map(of_day).collect(),
         false => Vec::new(),
     };
-    let least = of_days.iter().flatten().map(|day| day.sizes()).fold(Sizes::default(), Sizes::max);
+    let least = of_days.iter().flatten().map(|day| day.distinct()).fold(Distinct::default(), Distinct::max);
     let (known, at_least) = match (shares, &files[..], &of_days[..]) {
-        ([], ..) => (Some(Sizes::default()), false),
+        ([], ..) => (Some(Distinct::default()), false),
         // One day, or several parts of one.
-        (.., [Some(Remembered::Exactly(sizes))]) => (Some(*sizes), false),
-        ([share], ..) => (Some(totals(share).sizes()), !of_days.is_empty()),
+        (.., [Some(Remembered::Exactly(distinct))]) => (Some(*distinct), false),
+        ([share], ..) => (Some(totals(share).clients), !of_days.is_empty()),
         (_, [log], _) => match meta(*log).filter(|meta| meta.days.len() == shares.len()) {
-            Some(meta) => (Some(meta.totals.sizes()), meta.at_least),
+            Some(meta) => (Some(meta.totals.clients), meta.at_least),
             None => (None, !of_days.is_empty()),
         },
         _ => (None, !of_days.is_empty()),
     };
-    let mut numbers = Numbers { totals: sum, files: files.len() as u64, at_least };
-    numbers.totals.set_sizes(known.unwrap_or_default());
+    let totals = Totals { counts, clients: known.unwrap_or_default() };
+    let numbers = Numbers { totals, files: files.len() as u64, at_least };
     Sum { numbers, known: known.is_some(), least }
 }
 

@@ -9,8 +9,7 @@ use super::*;
 use crate::log::{Day, Kind, Rule, kind};
 use crate::range::Range;
 use crate::sample::Sample;
-use crate::tally::union::Sizes;
-use crate::tally::{Clients, Key, Rules, Totals, Usage};
+use crate::tally::{Clients, Counts, Distinct, Key, Rules, Totals, Usage};
 
 /// What is counted of a log, as a plain table.
 type Model = BTreeMap<Option<Day>, BTreeMap<Vec<u8>, Usage>>;
@@ -77,8 +76,7 @@ fn meta(model: &Model) -> Meta {
         generation: 5,
         counted_to: 123_456,
         holes: vec![Hole { range: Range::new(100, 200).unwrap(), reason: 4 }],
-        blank: 3,
-        blank_bytes: 4,
+        blank: Counts { blank: 3, log_bytes: 4, ..Counts::default() },
         state: State::Gone,
         complete: false,
         unterminated: true,
@@ -94,22 +92,24 @@ fn meta(model: &Model) -> Meta {
         let mut totals = Totals::default();
         for (key, usage) in clients {
             match kind(key) {
-                Kind::Ipv4 => totals.ipv4 += 1,
-                Kind::Ipv6 => totals.ipv6 += 1,
-                Kind::Other => totals.other += 1,
+                Kind::Ipv4 => totals.clients.ipv4 += 1,
+                Kind::Ipv6 => totals.clients.ipv6 += 1,
+                Kind::Other => totals.clients.other += 1,
             }
-            totals.bytes += usage.bytes;
+            totals.counts.log_bytes += usage.bytes;
             if day.is_none() {
-                totals.malformed += usage.requests;
+                totals.counts.malformed += usage.requests;
             } else {
-                (0..24).filter(|hour| usage.hours >> hour & 1 == 1).for_each(|hour| totals.hours[hour] += 1);
+                (0..24)
+                    .filter(|hour| usage.hours >> hour & 1 == 1)
+                    .for_each(|hour| totals.counts.hours[hour] += 1);
                 // The other requests were in the first of its hours.
-                totals.hours[usage.hours.trailing_zeros() as usize] +=
+                totals.counts.hours[usage.hours.trailing_zeros() as usize] +=
                     usage.requests - u64::from(usage.hours.count_ones());
-                totals.parsed += usage.requests;
+                totals.counts.parsed += usage.requests;
             }
         }
-        meta.totals = meta.totals.plus(&totals);
+        meta.totals.counts += totals.counts;
         meta.days.insert(*day, totals);
     }
     meta
@@ -213,8 +213,8 @@ fn clients_are_written_and_read() {
             requests += 1 + at % 7;
         }
     }
-    let mut totals = Totals { malformed: requests, ..Totals::default() };
-    totals.set_clients(&clients);
+    let counts = Counts { malformed: requests, ..Counts::default() };
+    let totals = Totals { counts, clients: clients.distinct() };
     let meta = Meta { days: BTreeMap::from([(None, totals)]), ..Meta::default() };
     let bytes = encode(&meta, &[(None, &clients), (day("2021-03-22"), &Clients::default())]).unwrap();
     assert_eq!(bytes, encode(&meta, &[(None, &clients.clone())]).unwrap());
@@ -233,7 +233,7 @@ fn clients_are_written_and_read() {
 fn a_partial_without_the_clients_of_a_day_is_of_a_later_version() {
     let (mut model, removed) = (two_days(), day("2021-03-22"));
     let whole = meta(&model);
-    let union = Some(DayUnion { id: u64::MAX, parts: 3, sizes: Sizes { ipv4: 70, ipv6: 8, other: 9 } });
+    let union = Some(DayUnion { id: u64::MAX, parts: 3, distinct: Distinct { ipv4: 70, ipv6: 8, other: 9 } });
     for (done, late, version) in [
         (false, false, &b"{\"version\":1,"[..]),
         (true, false, b"{\"version\":2,"),
@@ -374,12 +374,14 @@ fn numbers_that_disagree_with_the_rows_are_refused() {
     let check = |change: fn(&mut Totals)| {
         assert!(matches!(forged(|meta| of(meta, change)), Err(Trouble::Damaged(_))))
     };
-    check(|totals| totals.parsed += 1);
-    check(|totals| totals.bytes += 1);
-    check(|totals| totals.hours = [0; 24]);
-    check(|totals| totals.ipv4 += 1);
-    check(|totals| (totals.ipv4, totals.ipv6) = (totals.ipv6, totals.ipv4));
-    check(|totals| (totals.ipv4, totals.other) = (totals.ipv4 - 1, totals.other + 1));
+    check(|totals| totals.counts.parsed += 1);
+    check(|totals| totals.counts.log_bytes += 1);
+    check(|totals| totals.counts.hours = [0; 24]);
+    check(|totals| totals.clients.ipv4 += 1);
+    check(|totals| (totals.clients.ipv4, totals.clients.ipv6) = (totals.clients.ipv6, totals.clients.ipv4));
+    check(|totals| {
+        (totals.clients.ipv4, totals.clients.other) = (totals.clients.ipv4 - 1, totals.clients.other + 1)
+    });
     assert!(matches!(forged(|meta| meta.days.retain(|there, _| *there != day)), Err(Trouble::Damaged(_))));
     let moved = forged(|meta| {
         let totals = meta.days.remove(&day).unwrap();

@@ -27,8 +27,7 @@ use super::partial::{DayRows, Group};
 use super::span::{Share, Stored};
 use super::{Partial, Trouble, order};
 use crate::log::{Day, Kind, kind, leading_ipv4};
-use crate::tally::union::Sizes;
-use crate::tally::{Clients, Key};
+use crate::tally::{Clients, Distinct, Key};
 
 pub use days::{United, Wanted, WantedDay, unite_days};
 pub use fold::Union;
@@ -172,8 +171,8 @@ impl Part {
     }
 
     /// How many clients there are, by kind.
-    pub fn sizes(&self) -> Sizes {
-        Sizes {
+    pub fn distinct(&self) -> Distinct {
+        Distinct {
             ipv4: self.v4.len() as u64,
             ipv6: self.ipv6.ends.len() as u64,
             other: self.other.ends.len() as u64,
@@ -318,9 +317,9 @@ pub fn decode(logs: &[Stored], shares: &[Share], with_requests: bool) -> Vec<Res
 }
 
 /// How many distinct clients these parts have together, by kind.
-pub fn unite(parts: &[&Part]) -> Sizes {
+pub fn unite(parts: &[&Part]) -> Distinct {
     if let [part] = parts {
-        return part.sizes();
+        return part.distinct();
     }
     let total: usize = parts.iter().map(|part| part.v4.len()).sum();
     let ipv4 = if total < parts.len() * 256 {
@@ -343,7 +342,7 @@ pub fn unite(parts: &[&Part]) -> Sizes {
         };
         stretches.par_iter().map(count).sum()
     };
-    Sizes { ipv4, ipv6: count(Kind::Ipv6), other: count(Kind::Other) }
+    Distinct { ipv4, ipv6: count(Kind::Ipv6), other: count(Kind::Other) }
 }
 
 /// How many distinct addresses have this place of the first octet.

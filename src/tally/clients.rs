@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::Distinct;
 use super::Usage;
 use super::byte_set::{ByteSet, Short};
-use super::union::Sizes;
 use super::v4_set::{V4Request, V4Set};
 
 /// Distinct clients. An IPv4 address is held as a number, everything else as the bytes that were logged.
@@ -92,14 +92,15 @@ impl Clients {
     }
 
     /// How many there are of each kind.
-    pub fn sizes(&self) -> Sizes {
-        Sizes { ipv4: self.ipv4(), ipv6: self.ipv6(), other: self.other() }
+    pub fn distinct(&self) -> Distinct {
+        Distinct { ipv4: self.ipv4(), ipv6: self.ipv6(), other: self.other() }
     }
 }
 
 impl PartialEq for Clients {
     fn eq(&self, other: &Clients) -> bool {
-        self.sizes() == other.sizes() && self.iter().collect::<HashMap<_, _>>() == other.iter().collect()
+        self.distinct() == other.distinct()
+            && self.iter().collect::<HashMap<_, _>>() == other.iter().collect()
     }
 }
 

@@ -7,17 +7,16 @@ use memchr::{memchr, memrchr};
 use super::byte_set::{SHORT_BYTES, Short};
 use super::kernel::{Kernel, Work, dispatch};
 use super::v4_set::V4Request;
-use super::{DayTally, Key, Rules, Tally, Usage};
+use super::{Counts, Key, PartTally, Rules, Tally, Usage};
 use crate::log::{Day, STAMP_BYTES, Stamp, TornLine, client, is_blank, leading_ipv4};
 
 /// Counts lines as their bytes come. Pieces may end anywhere.
 #[derive(Debug)]
 pub struct Counter {
     rules: Rules,
-    blank: u64,
-    blank_bytes: u64,
+    blank: Counts,
     /// The tallies of the days met, in the order they were met, and where each stands.
-    days: Vec<DayTally>,
+    days: Vec<PartTally>,
     places: BTreeMap<Option<Day>, usize>,
     /// The latest day and its place.
     at: Option<(Option<Day>, usize)>,
@@ -72,11 +71,9 @@ impl Counter {
             v4: Vec::with_capacity(V4_WAITING),
             short: Vec::with_capacity(SHORT_WAITING),
         };
-        let Tally { blank, blank_bytes, .. } = tally;
         Counter {
             rules,
-            blank,
-            blank_bytes,
+            blank: tally.blank,
             days,
             places,
             at: None,
@@ -155,10 +152,12 @@ impl Counter {
     /// What has been counted. An unfinished line is not in it.
     pub fn into_tally(mut self) -> Tally {
         self.put_clients();
-        let mut days: Vec<Option<DayTally>> = self.days.into_iter().map(Some).collect();
+        // The fast path counts hours only.
+        self.days.iter_mut().for_each(|day| day.counts.parsed = day.counts.hours.iter().sum());
+        let mut days: Vec<Option<PartTally>> = self.days.into_iter().map(Some).collect();
         let days =
             self.places.into_iter().filter_map(|(day, place)| Some((day, days[place].take()?))).collect();
-        Tally { blank: self.blank, blank_bytes: self.blank_bytes, days }
+        Tally { blank: self.blank, days }
     }
 
     fn tear(&mut self, bytes: &[u8]) {
@@ -203,8 +202,8 @@ impl Counter {
         let (Some(hour), Some(day)) = (kernel.clock(clock), self.days.get_mut(self.latest.place)) else {
             return false;
         };
-        day.bytes += u64::from(bytes);
-        day.hours[usize::from(hour)] += 1;
+        day.counts.log_bytes += u64::from(bytes);
+        day.counts.hours[usize::from(hour)] += 1;
         match ipv4 {
             Some((address, _)) => {
                 self.latest.v4.push(V4Request::new(address, bytes, hour));
@@ -261,14 +260,14 @@ impl Counter {
     #[inline(always)]
     fn skip_empty(&mut self, bytes: &[u8], start: usize) -> usize {
         let empty = bytes[start..].iter().take_while(|byte| **byte == b'\n').count();
-        self.blank += empty as u64;
-        self.blank_bytes += empty as u64;
+        self.blank.blank += empty as u64;
+        self.blank.log_bytes += empty as u64;
         start + empty
     }
 
     fn count_blank(&mut self, bytes: u64) {
-        self.blank += 1;
-        self.blank_bytes += bytes;
+        self.blank.blank += 1;
+        self.blank.log_bytes += bytes;
     }
 
     /// The place of a day.
@@ -277,7 +276,7 @@ impl Counter {
             Some((latest, place)) if latest == day => place,
             _ => {
                 let place = *self.places.entry(day).or_insert_with(|| {
-                    self.days.push(DayTally::default());
+                    self.days.push(PartTally::default());
                     self.days.len() - 1
                 });
                 self.at = Some((day, place));
@@ -290,10 +289,10 @@ impl Counter {
     fn count(&mut self, client: Key<'_>, stamp: Option<Stamp>, bytes: u64) -> usize {
         let place = self.place(stamp.map(|stamp| stamp.day));
         let day = &mut self.days[place];
-        day.bytes += bytes;
+        day.counts.log_bytes += bytes;
         match stamp {
-            Some(stamp) => day.hours[usize::from(stamp.hour)] += 1,
-            None => day.malformed += 1,
+            Some(stamp) => day.counts.hours[usize::from(stamp.hour)] += 1,
+            None => day.counts.malformed += 1,
         }
         day.clients.add(client, Usage::of_request(bytes, stamp.map(|stamp| stamp.hour)));
         place

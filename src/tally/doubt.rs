@@ -24,12 +24,12 @@ pub enum Doubt {
 impl Doubt {
     /// Returns what is doubtful about these numbers: most clients before most time stamps.
     pub fn of(totals: &Totals) -> Option<Doubt> {
-        let (requests, clients) = (totals.requests(), totals.unique_clients());
+        let (requests, clients) = (totals.counts.requests(), totals.clients.all());
         let most =
             |part: u64, all: u64| (part > all / 2 && requests >= REQUESTS_MIN).then(|| percent(part, all));
-        most(totals.other, clients)
+        most(totals.clients.other, clients)
             .map(Doubt::Clients)
-            .or_else(|| most(totals.malformed, requests).map(Doubt::Stamps))
+            .or_else(|| most(totals.counts.malformed, requests).map(Doubt::Stamps))
     }
 
     /// The doubt as a sentence about the log `name`.
@@ -61,29 +61,32 @@ fn percent(part: u64, all: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::{Counts, Distinct};
 
-    fn check(totals: Totals, want: Option<Doubt>) {
+    /// Checks requests with and without a time stamp, and clients that are IPv4, IPv6 and no addresses.
+    fn check((parsed, malformed): (u64, u64), (ipv4, ipv6, other): (u64, u64, u64), want: Option<Doubt>) {
+        let counts = Counts { parsed, malformed, ..Counts::default() };
+        let totals = Totals { counts, clients: Distinct { ipv4, ipv6, other } };
         assert_eq!(Doubt::of(&totals), want, "{totals:?}");
     }
 
     #[test]
     fn more_than_half_of_the_clients_or_of_the_requests_raise_a_doubt() {
-        let all = Totals { parsed: 100, ipv4: 50, ..Totals::default() };
-        check(Totals::default(), None);
-        check(all, None);
-        check(Totals { other: 50, ..all }, None);
-        check(Totals { other: 51, ..all }, Some(Doubt::Clients(50)));
-        check(Totals { ipv4: 1, ipv6: 1, other: 98, ..all }, Some(Doubt::Clients(98)));
-        check(Totals { malformed: 100, ..all }, None);
-        check(Totals { parsed: 3, malformed: 97, ..all }, Some(Doubt::Stamps(97)));
-        check(Totals { parsed: 0, malformed: 100, ipv4: 0, other: 9, ..all }, Some(Doubt::Clients(100)));
-        check(Totals { parsed: u64::MAX / 4, malformed: u64::MAX / 2, ..all }, Some(Doubt::Stamps(66)));
+        check((0, 0), (0, 0, 0), None);
+        check((100, 0), (50, 0, 0), None);
+        check((100, 0), (50, 0, 50), None);
+        check((100, 0), (50, 0, 51), Some(Doubt::Clients(50)));
+        check((100, 0), (1, 1, 98), Some(Doubt::Clients(98)));
+        check((100, 100), (50, 0, 0), None);
+        check((3, 97), (50, 0, 0), Some(Doubt::Stamps(97)));
+        check((0, 100), (0, 0, 9), Some(Doubt::Clients(100)));
+        check((u64::MAX / 4, u64::MAX / 2), (50, 0, 0), Some(Doubt::Stamps(66)));
     }
 
     #[test]
     fn a_few_lines_raise_no_doubt() {
-        check(Totals { malformed: 9, other: 9, ..Totals::default() }, None);
-        check(Totals { malformed: 10, other: 10, ..Totals::default() }, Some(Doubt::Clients(100)));
+        check((0, 9), (0, 0, 9), None);
+        check((0, 10), (0, 0, 10), Some(Doubt::Clients(100)));
     }
 
     #[test]

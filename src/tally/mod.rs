@@ -4,7 +4,7 @@
 //! use tallyd::tally::{Rules, tally};
 //! let tally = tally(b"203.0.113.7 - - [22/Mar/2021:06:25:24 +0100] \"GET / HTTP/1.1\" 200 12\n\n", Rules::default());
 //! let totals = tally.totals();
-//! assert_eq!((totals.requests(), totals.unique_clients(), totals.blank), (1, 1, 1));
+//! assert_eq!((totals.counts.requests(), totals.clients.all(), totals.counts.blank), (1, 1, 1));
 //! ```
 //!
 //! It works on any bytes: there is no error for a bad line, only a count of them. `merge` is associative and
@@ -14,6 +14,8 @@
 mod byte_set;
 mod clients;
 mod counter;
+mod counts;
+mod distinct;
 mod doubt;
 mod kernel;
 pub mod plain;
@@ -27,6 +29,8 @@ use std::ops::AddAssign;
 
 pub use clients::{Clients, Key};
 pub use counter::Counter;
+pub use counts::Counts;
+pub use distinct::Distinct;
 pub use doubt::Doubt;
 pub use totals::Totals;
 
@@ -72,27 +76,21 @@ impl AddAssign for Usage {
     }
 }
 
-/// All that is known of some lines: how many of each sort, and per day what each client did.
+/// All that is known of some lines: how many of each kind, and per day what each client did.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Tally {
-    /// Lines with nothing but white space.
-    pub blank: u64,
-    /// Their length with LF, in bytes.
-    pub blank_bytes: u64,
+    /// The blank lines, which have no day.
+    pub blank: Counts,
     /// The requests of each day. Those without a time stamp (malformed) are under `None`.
-    pub days: BTreeMap<Option<Day>, DayTally>,
+    pub days: BTreeMap<Option<Day>, PartTally>,
 }
 
 /// The requests of one day, or those without a time stamp.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct DayTally {
-    /// The length of their lines with LF, in bytes.
-    pub bytes: u64,
-    /// Requests by hour of the day; all zero for those without a time stamp.
-    pub hours: [u64; 24],
-    /// Requests without a time stamp.
-    pub malformed: u64,
-    /// Who asked, how often, for how much of the log, and when.
+pub struct PartTally {
+    /// How many there are.
+    pub counts: Counts,
+    /// The clients, each with the number, bytes and hours of its requests.
     pub clients: Clients,
 }
 
@@ -109,52 +107,38 @@ impl Tally {
     /// Adds what another tally counted.
     pub fn merge(&mut self, other: &Tally) {
         self.blank += other.blank;
-        self.blank_bytes += other.blank_bytes;
         for (day, tally) in &other.days {
             self.days.entry(*day).or_default().merge(tally);
         }
     }
 
-    /// The numbers over all days. The clients of several days are united, so this takes time in proportion to
-    /// them.
+    /// The numbers over all days. The clients of several days are united, so this takes time in proportion to them.
     pub fn totals(&self) -> Totals {
-        let mut totals = self.days.values().fold(Totals::default(), |sum, day| sum.plus(&day.totals()));
-        let mut days: Vec<&Clients> = self.days.values().map(|day| &day.clients).collect();
+        let counts = self.blank + self.days.values().map(|part| part.counts).sum();
+        let mut days: Vec<&Clients> = self.days.values().map(|part| &part.clients).collect();
         days.sort_by_key(|clients| clients.len());
-        match days.pop() {
-            Some(only) if days.is_empty() => totals.set_clients(only),
+        let clients = match days.pop() {
+            Some(only) if days.is_empty() => only.distinct(),
             Some(largest) => {
                 let mut union = largest.clone();
                 days.into_iter().for_each(|clients| union.merge(clients));
-                totals.set_clients(&union);
+                union.distinct()
             }
-            None => {}
-        }
-        Totals { blank: self.blank, bytes: totals.bytes + self.blank_bytes, ..totals }
+            None => Distinct::default(),
+        };
+        Totals { counts, clients }
     }
 }
 
-impl DayTally {
+impl PartTally {
     /// Adds what another tally counted of the same day.
-    pub fn merge(&mut self, other: &DayTally) {
-        self.bytes += other.bytes;
-        self.malformed += other.malformed;
-        for (hour, more) in self.hours.iter_mut().zip(other.hours) {
-            *hour += more;
-        }
+    pub fn merge(&mut self, other: &PartTally) {
+        self.counts += other.counts;
         self.clients.merge(&other.clients);
     }
 
     /// The numbers of this day.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            parsed: self.hours.iter().sum(),
-            malformed: self.malformed,
-            bytes: self.bytes,
-            hours: self.hours,
-            ..Totals::default()
-        };
-        totals.set_clients(&self.clients);
-        totals
+        Totals { counts: self.counts, clients: self.clients.distinct() }
     }
 }

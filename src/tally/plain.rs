@@ -6,31 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Rules, Tally, Totals, Usage};
+use super::{Counts, Rules, Tally, Totals, Usage};
 use crate::log::Rule;
 
 /// Counts of one log, by day as text (`2021-03-22`; empty for requests without a time stamp).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PlainTally {
-    /// Lines with nothing but white space.
-    pub blank: u64,
-    /// Their length with LF, in bytes.
-    pub blank_bytes: u64,
+    /// The blank lines.
+    pub blank: Counts,
     /// The requests of each day.
-    pub days: BTreeMap<String, PlainDay>,
+    pub days: BTreeMap<String, PlainPart>,
 }
 
 /// Counts of one day.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PlainDay {
-    /// Requests with a time stamp.
-    pub parsed: u64,
-    /// Requests without one.
-    pub malformed: u64,
-    /// The length of their lines with LF, in bytes.
-    pub bytes: u64,
-    /// Parsed requests by hour.
-    pub hours: [u64; 24],
+pub struct PlainPart {
+    /// The requests.
+    pub counts: Counts,
     /// What each client did, by the client as logged.
     pub clients: HashMap<Vec<u8>, Usage>,
 }
@@ -43,23 +35,23 @@ pub fn tally(bytes: &[u8], rules: Rules) -> PlainTally {
         let length = line.len() as u64;
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         if line.iter().all(|byte| WHITE.contains(byte)) {
-            tally.blank += 1;
-            tally.blank_bytes += length;
+            tally.blank.blank += 1;
+            tally.blank.log_bytes += length;
             continue;
         }
         let when = time(line);
         let day = tally.days.entry(when.as_ref().map_or(String::new(), |(day, _)| day.clone())).or_default();
-        day.bytes += length;
+        day.counts.log_bytes += length;
         let usage = day.clients.entry(client(line, rules.client).to_vec()).or_default();
         usage.requests += 1;
         usage.bytes += length;
         match when {
             Some((_, hour)) => {
-                day.parsed += 1;
-                day.hours[hour] += 1;
+                day.counts.parsed += 1;
+                day.counts.hours[hour] += 1;
                 usage.hours |= 1 << hour;
             }
-            None => day.malformed += 1,
+            None => day.counts.malformed += 1,
         }
     }
     tally
@@ -160,20 +152,20 @@ fn is_ipv6(client: &[u8]) -> bool {
 impl PlainTally {
     /// The numbers over all days.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals { blank: self.blank, bytes: self.blank_bytes, ..Totals::default() };
+        let mut totals = Totals { counts: self.blank, ..Totals::default() };
         let mut union = BTreeSet::new();
         for day in self.days.values() {
-            totals.parsed += day.parsed;
-            totals.malformed += day.malformed;
-            totals.bytes += day.bytes;
-            (0..24).for_each(|hour| totals.hours[hour] += day.hours[hour]);
+            totals.counts.parsed += day.counts.parsed;
+            totals.counts.malformed += day.counts.malformed;
+            totals.counts.log_bytes += day.counts.log_bytes;
+            (0..24).for_each(|hour| totals.counts.hours[hour] += day.counts.hours[hour]);
             union.extend(day.clients.keys());
         }
         for client in union {
             match (is_ipv4(client), is_ipv6(client)) {
-                (true, _) => totals.ipv4 += 1,
-                (_, true) => totals.ipv6 += 1,
-                _ => totals.other += 1,
+                (true, _) => totals.clients.ipv4 += 1,
+                (_, true) => totals.clients.ipv6 += 1,
+                _ => totals.clients.other += 1,
             }
         }
         totals
@@ -183,28 +175,17 @@ impl PlainTally {
 impl From<&Tally> for PlainTally {
     /// What the engine counted, in the words of this module.
     fn from(tally: &Tally) -> PlainTally {
-        let days = tally.days.iter().map(|(day, tally)| {
-            let totals = tally.totals();
-            let clients = tally.clients.iter().map(|(client, usage)| {
+        let days = tally.days.iter().map(|(day, part)| {
+            let clients = part.clients.iter().map(|(client, usage)| {
                 let client = match client {
                     super::Key::V4(address) => std::net::Ipv4Addr::from(address).to_string().into_bytes(),
                     super::Key::Bytes(bytes) => bytes.to_vec(),
                 };
                 (client, usage)
             });
-            let clients = clients.collect();
             let day = day.map_or(String::new(), |day| day.to_string());
-            (
-                day,
-                PlainDay {
-                    parsed: totals.parsed,
-                    malformed: totals.malformed,
-                    bytes: totals.bytes,
-                    hours: totals.hours,
-                    clients,
-                },
-            )
+            (day, PlainPart { counts: part.counts, clients: clients.collect() })
         });
-        PlainTally { blank: tally.blank, blank_bytes: tally.blank_bytes, days: days.collect() }
+        PlainTally { blank: tally.blank, days: days.collect() }
     }
 }

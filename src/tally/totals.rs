@@ -1,86 +1,33 @@
 //! The numbers that are reported: of a log, of a day, of a range of days.
 
-use super::Clients;
-use super::union::Sizes;
+use super::{Counts, Distinct};
 
-/// Plain numbers, no clients. In requests or lines, but for `bytes`.
+/// What adds up, and what does not.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
-    /// Lines with nothing but white space.
-    pub blank: u64,
-    /// Requests with a time stamp.
-    pub parsed: u64,
-    /// Requests without one.
-    pub malformed: u64,
-    /// The length of all lines with LF, in bytes.
-    pub bytes: u64,
-    /// Distinct clients that are IPv4 addresses.
-    pub ipv4: u64,
-    /// Distinct clients that are IPv6 addresses.
-    pub ipv6: u64,
-    /// Distinct clients that are neither.
-    pub other: u64,
-    /// Parsed requests by hour of the day.
-    pub hours: [u64; 24],
+    /// Lines and bytes.
+    pub counts: Counts,
+    /// Distinct clients.
+    pub clients: Distinct,
 }
 
 impl Totals {
-    /// How many numbers there are.
-    pub const WORDS: usize = 7 + 24;
+    /// How many words [`Totals::to_words`] returns.
+    pub const WORDS: usize = Counts::WORDS + Distinct::WORDS;
 
-    /// All lines that are not blank.
-    pub fn requests(&self) -> u64 {
-        self.parsed + self.malformed
-    }
-
-    /// All lines.
-    pub fn lines(&self) -> u64 {
-        self.requests() + self.blank
-    }
-
-    /// Distinct clients, exactly.
-    pub fn unique_clients(&self) -> u64 {
-        self.ipv4 + self.ipv6 + self.other
-    }
-
-    /// Takes the numbers of distinct clients from a set of them.
-    pub fn set_clients(&mut self, clients: &Clients) {
-        self.set_sizes(clients.sizes());
-    }
-
-    /// Likewise, from what was counted of a union.
-    pub fn set_sizes(&mut self, sizes: Sizes) {
-        (self.ipv4, self.ipv6, self.other) = (sizes.ipv4, sizes.ipv6, sizes.other);
-    }
-
-    /// The numbers of distinct clients.
-    pub fn sizes(&self) -> Sizes {
-        Sizes { ipv4: self.ipv4, ipv6: self.ipv6, other: self.other }
-    }
-
-    /// The sum, with the numbers of distinct clients left at zero: a union is no sum.
-    pub fn plus(&self, more: &Totals) -> Totals {
-        Totals {
-            blank: self.blank + more.blank,
-            parsed: self.parsed + more.parsed,
-            malformed: self.malformed + more.malformed,
-            bytes: self.bytes + more.bytes,
-            hours: std::array::from_fn(|hour| self.hours[hour] + more.hours[hour]),
-            ..Totals::default()
-        }
-    }
-
-    /// The numbers as words of shared memory.
+    /// Returns the numbers as words of shared memory.
     pub fn to_words(&self) -> [u64; Totals::WORDS] {
-        let first = [self.blank, self.parsed, self.malformed, self.bytes, self.ipv4, self.ipv6, self.other];
-        std::array::from_fn(|at| if at < 7 { first[at] } else { self.hours[at - 7] })
+        let (counts, clients) = (self.counts.to_words(), self.clients.to_words());
+        std::array::from_fn(|at| counts.get(at).copied().unwrap_or_else(|| clients[at - Counts::WORDS]))
     }
 
-    /// The numbers that [`Totals::to_words`] wrote.
+    /// Returns the numbers that [`Totals::to_words`] wrote.
     pub fn from_words(words: &[u64; Totals::WORDS]) -> Totals {
-        let [blank, parsed, malformed, bytes, ipv4, ipv6, other, ..] = *words;
-        let hours = std::array::from_fn(|hour| words[7 + hour]);
-        Totals { blank, parsed, malformed, bytes, ipv4, ipv6, other, hours }
+        let (counts, clients) = words.split_at(Counts::WORDS);
+        Totals {
+            counts: Counts::from_words(counts.try_into().expect("the first words are the counts")),
+            clients: Distinct::from_words(clients.try_into().expect("the other words are the clients")),
+        }
     }
 }
 

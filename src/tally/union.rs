@@ -4,31 +4,9 @@
 //! alike, so it is in the same stretch of every table, fits the processor's cache, and can be counted at the
 //! same time as the others.
 
-use super::Clients;
 use super::byte_set::ByteSet;
 use super::v4_set::V4Set;
-
-/// How many distinct clients there are, by kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sizes {
-    /// IPv4 addresses.
-    pub ipv4: u64,
-    /// IPv6 addresses.
-    pub ipv6: u64,
-    /// Neither.
-    pub other: u64,
-}
-
-impl Sizes {
-    /// Of each kind the larger number.
-    pub fn max(self, other: Sizes) -> Sizes {
-        Sizes {
-            ipv4: self.ipv4.max(other.ipv4),
-            ipv6: self.ipv6.max(other.ipv6),
-            other: self.other.max(other.other),
-        }
-    }
-}
+use super::{Clients, Distinct};
 
 /// A part of all clients that there can be.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +38,8 @@ pub fn parts(sets: &[&Clients]) -> impl Iterator<Item = Part> {
 }
 
 /// The number of distinct clients of the sets that are in the part.
-pub fn count(sets: &[&Clients], part: Part) -> Sizes {
-    let mut sizes = Sizes::default();
+pub fn count(sets: &[&Clients], part: Part) -> Distinct {
+    let mut sizes = Distinct::default();
     match part.0 {
         Which::V4 { start, bits } => {
             let mut union = AddressSet::with_room(sets.iter().map(|set| set.v4.len() >> bits).sum(), bits);
@@ -193,14 +171,6 @@ impl<'a> TextSet<'a> {
     }
 }
 
-impl std::ops::Add for Sizes {
-    type Output = Sizes;
-
-    fn add(self, more: Sizes) -> Sizes {
-        Sizes { ipv4: self.ipv4 + more.ipv4, ipv6: self.ipv6 + more.ipv6, other: self.other + more.other }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -236,11 +206,12 @@ mod tests {
             sets.push(set);
         }
         let sets: Vec<&Clients> = sets.iter().collect();
-        let sizes = parts(&sets).map(|part| count(&sets, part)).fold(Sizes::default(), std::ops::Add::add);
+        let sizes =
+            parts(&sets).map(|part| count(&sets, part)).fold(Distinct::default(), Distinct::plus_disjoint);
         let ipv6 = texts.iter().filter(|text| text.starts_with('2')).count() as u64;
-        assert_eq!(sizes, Sizes { ipv4: addresses.len() as u64, ipv6, other: texts.len() as u64 - ipv6 });
+        assert_eq!(sizes, Distinct { ipv4: addresses.len() as u64, ipv6, other: texts.len() as u64 - ipv6 });
         if let [set] = sets[..] {
-            assert_eq!(sizes, Sizes { ipv4: set.ipv4(), ipv6: set.ipv6(), other: set.other() });
+            assert_eq!(sizes, Distinct { ipv4: set.ipv4(), ipv6: set.ipv6(), other: set.other() });
         }
     }
 

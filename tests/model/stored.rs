@@ -48,11 +48,11 @@ impl Run {
             let stored: Vec<_> = metas.filter(|meta| meta.state != State::Deleted).collect();
             let mut found: Vec<(bool, u64, u64)> = stored
                 .iter()
-                .map(|meta| (meta.state == State::Gone, meta.counted_to, meta.totals.requests()))
+                .map(|meta| (meta.state == State::Gone, meta.counted_to, meta.totals.counts.requests()))
                 .collect();
             found.sort_unstable();
             let stale = stored.iter().find(|meta| {
-                let known = names.get(&(meta.counted_to, meta.totals.requests()));
+                let known = names.get(&(meta.counted_to, meta.totals.counts.requests()));
                 meta.state != State::Gone
                     && known.is_some_and(|names| !names.iter().any(|name| name.as_bytes() == meta.name))
             });

@@ -17,7 +17,7 @@ const DAY: &str = "/api/v1/days/2021-03-22";
 /// What is true of these bytes, the lines of one log or of several.
 pub fn truth(bytes: &[u8]) -> Truth {
     let totals = tally(bytes, Rules::default()).totals();
-    Truth { total: totals.requests(), ip: totals.unique_clients() }
+    Truth { total: totals.counts.requests(), ip: totals.clients.all() }
 }
 
 /// Is nothing on its way: are all logs counted and stored, and is nothing wrong?

@@ -45,8 +45,8 @@ impl Numbers {
             counters: board.counters(),
             looked_at: board.looked_at(),
             now_ms: monotonic_ms(),
-            parsed: sum(|day| day.totals.parsed),
-            malformed: sum(|day| day.totals.malformed),
+            parsed: sum(|day| day.totals.counts.parsed),
+            malformed: sum(|day| day.totals.counts.malformed),
             days: Vec::new(),
             files: [0; LogState::ALL.len()],
             unreadable: 0,
@@ -98,25 +98,25 @@ impl Numbers {
             "day_requests",
             None,
             "Requests of the day over all logs. Shown are the latest 31 days that have requests, and undated requests.",
-            by_day(|row| row.totals.requests()),
+            by_day(|row| row.totals.counts.requests()),
         )?;
         page.gauge(
             "day_malformed_requests",
             None,
             "Requests of the day without a time stamp, over all logs.",
-            by_day(|row| row.totals.malformed),
+            by_day(|row| row.totals.counts.malformed),
         )?;
         page.gauge(
             "day_unique_clients",
             None,
             "Exact number of distinct clients of the day over all logs. The sum over several days is not a number of distinct clients.",
-            by_day(|row| row.totals.unique_clients()),
+            by_day(|row| row.totals.clients.all()),
         )?;
         page.gauge(
             "day_log",
             BYTES,
             "Length in bytes of the lines of the day over all logs. This is not network traffic.",
-            by_day(|row| row.totals.bytes),
+            by_day(|row| row.totals.counts.log_bytes),
         )?;
         page.gauge(
             "day_complete",
@@ -191,8 +191,8 @@ impl Numbers {
             "Time of the last scan of all folders, in seconds since 1970.",
             looked_at,
         )?;
-        let Counters { parsed, malformed, blank, bytes, ranges, .. } = self.counters;
-        let kinds = [("parsed", parsed), ("malformed", malformed), ("blank", blank)];
+        let Counters { lines, ranges, .. } = self.counters;
+        let kinds = [("parsed", lines.parsed), ("malformed", lines.malformed), ("blank", lines.blank)];
         page.counter(
             "lines",
             None,
@@ -203,7 +203,7 @@ impl Numbers {
             "counted_log",
             BYTES,
             "Length in bytes of the lines counted since the daemon started.",
-            [(NONE, bytes)],
+            [(NONE, lines.log_bytes)],
         )?;
         page.counter("counted_ranges", None, "Ranges counted since the daemon started.", [(NONE, ranges)])
     }

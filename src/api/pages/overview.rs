@@ -87,7 +87,8 @@ impl Overview {
         let mut tiles = vec![of_today, of_yesterday, of_week, of_month];
         let sources = &api.sources;
         let rows = sources.board.days()?;
-        let undated: u64 = rows.iter().filter(|row| row.day.is_none()).map(|row| row.totals.requests()).sum();
+        let undated: u64 =
+            rows.iter().filter(|row| row.day.is_none()).map(|row| row.totals.counts.requests()).sum();
         let days = latest(rows);
         // Old logs have nothing of the last 28 days: the page shows their latest days then.
         if let (Some((from, _)), Some((to, _)), false) =
@@ -124,8 +125,8 @@ impl Overview {
             )
         };
         let charts = [
-            chart("Requests a day", ["request", "requests"], |row| row.totals.requests()),
-            chart("Distinct clients a day", ["client", "clients"], |row| row.totals.unique_clients()),
+            chart("Requests a day", ["request", "requests"], |row| row.totals.counts.requests()),
+            chart("Distinct clients a day", ["client", "clients"], |row| row.totals.clients.all()),
         ];
         Ok(Overview {
             completeness: progress.sentence(&time_of(as_of, today)),
@@ -167,8 +168,8 @@ impl DayLine {
         };
         DayLine {
             day: day.to_string(),
-            requests: thousands(row.totals.requests()),
-            clients: thousands(row.totals.unique_clients()),
+            requests: thousands(row.totals.counts.requests()),
+            clients: thousands(row.totals.clients.all()),
             state,
         }
     }
@@ -178,7 +179,7 @@ impl DayLine {
 fn latest(rows: Vec<DayRow>) -> Vec<(Day, DayRow)> {
     let mut days: Vec<(Day, DayRow)> = rows
         .into_iter()
-        .filter(|row| row.totals.requests() > 0)
+        .filter(|row| row.totals.counts.requests() > 0)
         .filter_map(|row| Some((row.day?, row)))
         .collect();
     days.sort_by_key(|(day, _)| *day);

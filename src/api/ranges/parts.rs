@@ -18,7 +18,7 @@ use crate::log::Day;
 use crate::store::span::{self, Numbers, Share, Span};
 use crate::store::unite::{self, Part, Top, Union};
 use crate::store::{Partial, State, Trouble};
-use crate::tally::union::Sizes;
+use crate::tally::Distinct;
 
 /// The maximum bytes of decoded days in memory while a range that does not fit into the cache is computed.
 const BATCH_BYTES: usize = 64 << 20;
@@ -188,9 +188,9 @@ impl Parts {
         // As if all clients were distinct.
         let of_union = shares.iter().map(|share| source.bytes_united(share)).sum::<usize>() * 2;
         if of_union > self.question.saturating_sub(self.batch_bytes()) {
-            let (sizes, top) =
+            let (distinct, top) =
                 self.of_stripes(&source, shares, bytes.div_ceil(self.batch_bytes()), clients)?;
-            let numbers = if with_requests { numbers } else { sum.with(sizes) };
+            let numbers = if with_requests { numbers } else { sum.with(distinct) };
             return Ok(Outcome { numbers, top, ..Outcome::default() });
         }
         let mut union = Union::default();
@@ -208,7 +208,7 @@ impl Parts {
         if let Some(clients) = clients {
             return Ok(Outcome { numbers, top: union.top(clients), ..Outcome::default() });
         }
-        Ok(Outcome { numbers: sum.with(union.sizes()), ..Outcome::default() })
+        Ok(Outcome { numbers: sum.with(union.distinct()), ..Outcome::default() })
     }
 
     /// Computes stripe by stripe the number of clients, or the clients with the most requests.
@@ -218,8 +218,8 @@ impl Parts {
         shares: &[Share],
         count: usize,
         clients: Option<usize>,
-    ) -> Result<(Sizes, Vec<Top>), Wrong> {
-        let (mut sizes, mut tops) = (Sizes::default(), Vec::new());
+    ) -> Result<(Distinct, Vec<Top>), Wrong> {
+        let (mut distinct, mut tops) = (Distinct::default(), Vec::new());
         for number in 0..count {
             let mut parts: Vec<(Option<Day>, Part)> = Vec::new();
             for batch in self.batches(source, shares) {
@@ -235,11 +235,12 @@ impl Parts {
             match clients {
                 Some(clients) => tops = unite::first(tops, unite::top(&parts, clients), clients),
                 None => {
-                    sizes = sizes + unite::unite(&parts.iter().map(|(_, part)| *part).collect::<Vec<_>>())
+                    let parts: Vec<&Part> = parts.iter().map(|(_, part)| *part).collect();
+                    distinct = distinct.plus_disjoint(unite::unite(&parts));
                 }
             }
         }
-        Ok((sizes, tops))
+        Ok((distinct, tops))
     }
 
     /// The maximum bytes of decoded days in memory while a range that does not fit into the cache is
@@ -372,14 +373,16 @@ impl<'a> Source<'a> {
     /// The approximate memory of a part in bytes.
     fn bytes(&self, share: &Share) -> usize {
         let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
-        let requests = if self.with_requests { 8 * totals.unique_clients() } else { 0 };
-        size_of::<Part>() + (4 * totals.ipv4 + 32 * (totals.ipv6 + totals.other) + requests) as usize
+        let requests = if self.with_requests { 8 * totals.clients.all() } else { 0 };
+        size_of::<Part>()
+            + (4 * totals.clients.ipv4 + 32 * (totals.clients.ipv6 + totals.clients.other) + requests)
+                as usize
     }
 
     /// The approximate memory of the clients of a part in a union, in bytes.
     fn bytes_united(&self, share: &Share) -> usize {
         let totals = self.snapshot.logs[share.log].meta.days.get(&share.day).copied().unwrap_or_default();
-        self.bytes(share) + if self.with_requests { 8 * totals.unique_clients() as usize } else { 0 }
+        self.bytes(share) + if self.with_requests { 8 * totals.clients.all() as usize } else { 0 }
     }
 
     /// Decodes days of one log: the shares at these positions, at least one.

@@ -16,7 +16,7 @@ use super::super::sums::{Apart, Moment, Sums};
 use super::AGAIN_AFTER;
 use crate::log::Day;
 use crate::store::unite::{Wanted, WantedDay};
-use crate::tally::union::Sizes;
+use crate::tally::Distinct;
 
 /// How often it is seen to days that are apart.
 const SEE_EVERY: Duration = Duration::from_millis(50);
@@ -177,8 +177,8 @@ impl ApartDays {
         {
             let Some(parts) = sums.parts_of_apart(day) else { continue };
             self.asked.insert(day, sums.changed(day));
-            for ((log, part), sizes, there) in parts {
-                let more = sizes.ipv4 + sizes.ipv6 + sizes.other;
+            for ((log, part), distinct, there) in parts {
+                let more = distinct.all();
                 clients += more;
                 match there {
                     Some(there) => present.push((day, there)),
@@ -189,7 +189,7 @@ impl ApartDays {
                             days: Vec::new(),
                             clients: 0,
                         });
-                        wanted.days.push(WantedDay { day: part, reported: day, sizes });
+                        wanted.days.push(WantedDay { day: part, reported: day, distinct });
                         wanted.clients += more;
                     }
                 }
@@ -200,15 +200,15 @@ impl ApartDays {
 
     /// Takes what the keeper has counted. The days of logs that could not be read stay apart, and so they are
     /// counted again.
-    pub fn take(&mut self, counted: &BTreeMap<Option<Day>, Sizes>, unread: &[u64], sums: &mut Sums) {
+    pub fn take(&mut self, counted: &BTreeMap<Option<Day>, Distinct>, unread: &[u64], sums: &mut Sums) {
         self.unread = !unread.is_empty();
         if self.unread {
             self.ask_after = Instant::now() + AGAIN_AFTER;
         }
         let unread: BTreeSet<Option<Day>> = unread.iter().flat_map(|log| sums.days_of(*log)).collect();
         for (day, changed) in std::mem::take(&mut self.asked) {
-            if let Some(sizes) = counted.get(&day).filter(|_| !unread.contains(&day)) {
-                sums.know(day, changed, *sizes);
+            if let Some(distinct) = counted.get(&day).filter(|_| !unread.contains(&day)) {
+                sums.know(day, changed, *distinct);
             }
         }
     }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::{Moment, PartKey, Sums, unite};
 use crate::log::Day;
-use crate::tally::Clients;
-use crate::tally::union::Sizes;
+use crate::tally::{Clients, Distinct};
 
 /// So many clients may still be united. Without limit if nobody sets one.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl Room {
 pub struct Strangers;
 
 /// A part of a day that is apart: how many clients it has, and these unless they are absent.
-pub type PartOfApart = (PartKey, Sizes, Option<Arc<Clients>>);
+pub type PartOfApart = (PartKey, Distinct, Option<Arc<Clients>>);
 
 /// A day that is apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +51,7 @@ impl Sums {
         let (days, logs) = (&self.days, &self.logs);
         let look = |day: &Option<Day>| {
             let sum = days.get(day).filter(|sum| {
-                sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none()
+                sum.parts.len() > 1 && sum.union.distinct.is_none() && sum.union.clients.is_none()
             })?;
             let parts = sum.parts.iter().filter_map(|(log, part)| logs.get(log)?.parts.get(part));
             if parts.clone().any(|part| part.is_removed()) {
@@ -61,7 +60,7 @@ impl Sums {
             Some(Apart {
                 day: *day,
                 changed: sum.changed,
-                clients: parts.map(|part| part.totals.unique_clients()).sum(),
+                clients: parts.map(|part| part.totals.clients.all()).sum(),
             })
         };
         let apart: Vec<Apart> = self.apart.iter().filter_map(look).collect();
@@ -129,7 +128,7 @@ impl Sums {
             return 0;
         };
         let clients = sum.union.clients.take();
-        sum.union.least = clients.as_ref().map_or(sum.union.least, Clients::sizes);
+        sum.union.least = clients.as_ref().map_or(sum.union.least, Clients::distinct);
         clients.map_or(0, |clients| clients.memory())
     }
 
@@ -145,7 +144,7 @@ impl Sums {
 
     /// How many clients are in parts that unions lack.
     pub fn lacking(&self) -> u64 {
-        let part = |(log, day): PartKey| Some(self.logs.get(&log)?.parts.get(&day)?.totals.unique_clients());
+        let part = |(log, day): PartKey| Some(self.logs.get(&log)?.parts.get(&day)?.totals.clients.all());
         self.wants().filter_map(part).sum()
     }
 
@@ -157,7 +156,7 @@ impl Sums {
         let Some(day) = self.logs.get(&key.0).map(|sum| key.1.or(sum.name_day)) else { return Ok(()) };
         let Some(part) = self.part(key).filter(|part| part.is_absent()) else { return Ok(()) };
         let requests = clients.iter().fold(0u64, |sum, (_, usage)| sum.saturating_add(usage.requests));
-        if (part.totals.sizes(), part.totals.requests()) != (clients.sizes(), requests) {
+        if (part.totals.clients, part.totals.counts.requests()) != (clients.distinct(), requests) {
             return Err(Strangers);
         }
         if let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.contains(&key))
@@ -172,23 +171,22 @@ impl Sums {
 
     /// The parts of a day that is apart, with how many clients each has, and these unless they are absent.
     pub fn parts_of_apart(&self, day: Option<Day>) -> Option<Vec<PartOfApart>> {
-        let sum = self
-            .days
-            .get(&day)
-            .filter(|sum| sum.parts.len() > 1 && sum.union.sizes.is_none() && sum.union.clients.is_none())?;
+        let sum = self.days.get(&day).filter(|sum| {
+            sum.parts.len() > 1 && sum.union.distinct.is_none() && sum.union.clients.is_none()
+        })?;
         let part = |key: &PartKey| {
             self.logs.get(&key.0).and_then(|sum| sum.parts.get(&key.1)).filter(|part| !part.is_removed())
         };
         sum.parts
             .iter()
-            .map(|key| part(key).map(|part| (*key, part.totals.sizes(), part.clients.clone())))
+            .map(|key| part(key).map(|part| (*key, part.totals.clients, part.clients.clone())))
             .collect()
     }
 
     /// How many clients a day had when it changed last, if it was then.
-    pub fn know(&mut self, day: Option<Day>, changed: Moment, sizes: Sizes) {
+    pub fn know(&mut self, day: Option<Day>, changed: Moment, distinct: Distinct) {
         if let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.changed == changed) {
-            sum.union.sizes = Some(sizes);
+            sum.union.distinct = Some(distinct);
             self.changed_days.insert(day);
         }
     }
@@ -208,7 +206,7 @@ impl Sums {
         // A union that lacks something is about to get it.
         if sum.lacks.is_empty() && sum.parts.iter().all(absent) {
             let clients = sum.union.clients.take();
-            sum.union.sizes = sum.union.sizes.or(clients.map(|clients| clients.sizes()));
+            sum.union.distinct = sum.union.distinct.or(clients.map(|clients| clients.distinct()));
         }
     }
 }

@@ -37,7 +37,7 @@ impl Sums {
     pub fn note_union(&mut self, day: Option<Day>, id: u64) -> bool {
         let Some(DayNumbers { totals, whole: true, .. }) = self.day(day) else { return false };
         let parts = self.days.get(&day).map_or(BTreeSet::new(), |sum| sum.parts.clone());
-        let union = Some(DayUnion { id, parts: parts.len() as u64, sizes: totals.sizes() });
+        let union = Some(DayUnion { id, parts: parts.len() as u64, distinct: totals.clients });
         for (log, part) in parts {
             if let Some(part) = self.logs.get_mut(&log).and_then(|sum| sum.parts.get_mut(&part)) {
                 part.removal = Some(Removal { union, ..Removal::default() });
@@ -57,7 +57,7 @@ impl Sums {
     /// Removes the clients of a day of a log. Its numbers stay.
     pub fn remove_clients(&mut self, (log, part): PartKey) {
         let Some(sum) = self.logs.get_mut(&log) else { return };
-        sum.floor = sum.totals().sizes();
+        sum.floor = sum.totals().clients;
         sum.union.clients = None;
         let day = part.or(sum.name_day);
         if let Some(part) = sum.parts.get_mut(&part) {
@@ -75,7 +75,7 @@ impl LogSum {
     /// It is the content that another sum was of, counted again: clients that were removed there are removed
     /// here.
     pub(super) fn remove_as(&mut self, before: &LogSum) {
-        let sizes = self.totals().sizes();
+        let distinct = self.totals().clients;
         for (day, part) in &mut self.parts {
             if let Some(before) = before
                 .parts
@@ -85,7 +85,7 @@ impl LogSum {
                 part.removal = before.removal;
             }
             if part.is_removed() {
-                (part.clients, self.floor, self.union.clients) = (None, sizes, None);
+                (part.clients, self.floor, self.union.clients) = (None, distinct, None);
             }
         }
     }

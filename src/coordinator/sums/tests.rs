@@ -51,9 +51,9 @@ fn numbers(sums: &mut Sums) -> [Option<(Totals, u64)>; 4] {
 fn days_unite_the_clients_of_their_logs() {
     let mut sums = fresh(&[(1, None, LOGS[0]), (2, None, LOGS[1]), (3, None, LOGS[2])]);
     let DayNumbers { totals, files, .. } = sums.day(day(22)).unwrap();
-    assert_eq!((totals.requests(), totals.unique_clients(), files), (3, 2, 2));
+    assert_eq!((totals.counts.requests(), totals.clients.all(), files), (3, 2, 2));
     let DayNumbers { totals, files, .. } = sums.day(None).unwrap();
-    assert_eq!((totals.malformed, totals.other, totals.ipv4, files), (2, 1, 1, 2));
+    assert_eq!((totals.counts.malformed, totals.clients.other, totals.clients.ipv4, files), (2, 1, 1, 2));
     let mut everything = Tally::default();
     LOGS.iter().for_each(|log| everything.merge(&tally(log, Rules::default())));
     assert_eq!(sums.all(), Some(everything.totals()));
@@ -110,7 +110,7 @@ fn a_log_of_one_day_has_its_clients_once() {
     sums.set_counts(1, true);
     assert_eq!(sums.log(1), Totals::default());
     add(&mut sums, 1, None, line);
-    assert_eq!((sums.log(1).unique_clients(), sums.memory()), (1, once));
+    assert_eq!((sums.log(1).clients.all(), sums.memory()), (1, once));
 }
 
 /// Without room for unions, days are apart: less is said of them than is true, never more, and all of it once
@@ -126,12 +126,11 @@ fn days_without_room_are_apart_and_then_right() {
         let want = numbers(&mut fresh(&all[..count]));
         for (day, want) in [None, day(22), day(23), day(24)].into_iter().zip(want) {
             let got = sums.day(day).map(|day| (day.totals, day.files, day.whole));
-            let least =
-                |(got, _, _): (Totals, u64, bool)| got.unique_clients() <= want.unwrap().0.unique_clients();
+            let least = |(got, _, _): (Totals, u64, bool)| got.clients.all() <= want.unwrap().0.clients.all();
             assert!(
                 got.is_none_or(least)
-                    && got.map(|(got, files, _)| (got.requests(), files))
-                        == want.map(|(want, files)| (want.requests(), files))
+                    && got.map(|(got, files, _)| (got.counts.requests(), files))
+                        == want.map(|(want, files)| (want.counts.requests(), files))
             );
             assert!(got.is_none_or(|(got, files, whole)| !whole || want == Some((got, files))));
         }
@@ -143,10 +142,10 @@ fn days_without_room_are_apart_and_then_right() {
             if (at + count) % 2 == 0 {
                 sums.unite(day);
             } else {
-                let sizes = fresh(&all[..count]).day(day).unwrap().totals.sizes();
-                sums.know(day, changed - 1, Sizes { ipv4: 99, ..sizes });
+                let distinct = fresh(&all[..count]).day(day).unwrap().totals.clients;
+                sums.know(day, changed - 1, Distinct { ipv4: 99, ..distinct });
                 assert!(!sums.day(day).unwrap().whole, "what has changed meanwhile is not what was counted");
-                sums.know(day, changed, sizes);
+                sums.know(day, changed, distinct);
             }
         }
         assert_eq!((numbers(&mut sums), sums.apart()), (want, vec![]));
@@ -200,7 +199,7 @@ fn what_is_absent_is_in_the_numbers_all_the_same() {
     }
     assert_eq!(sums.log(1), fresh(&all).log(1));
     let DayNumbers { totals, whole, .. } = sums.day(day(22)).unwrap();
-    assert_eq!((totals.requests(), totals.unique_clients(), whole), (4, 3, false));
+    assert_eq!((totals.counts.requests(), totals.clients.all(), whole), (4, 3, false));
     numbers(&mut sums);
     assert_eq!(
         sums.apart().iter().map(|apart| (apart.day, apart.clients)).collect::<Vec<_>>(),

@@ -14,8 +14,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use super::{Part, Union};
 use crate::log::Day;
 use crate::store::{Partial, Trouble};
-use crate::tally::Clients;
-use crate::tally::union::Sizes;
+use crate::tally::{Clients, Distinct};
 
 /// So much is decoded at once, in bytes.
 const CHUNK_BYTES: u64 = 16 << 20;
@@ -44,14 +43,14 @@ pub struct WantedDay {
     /// The day that it is reported under.
     pub reported: Option<Day>,
     /// How many clients it must have.
-    pub sizes: Sizes,
+    pub distinct: Distinct,
 }
 
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct United {
     /// How many clients each reported day has, without those of the logs that cannot be used.
-    pub days: BTreeMap<Option<Day>, Sizes>,
+    pub days: BTreeMap<Option<Day>, Distinct>,
     /// The logs that cannot be used, and why.
     pub wrong: Vec<(u64, Trouble)>,
 }
@@ -81,7 +80,7 @@ pub fn unite_days(mut wanted: &[Wanted], present: &[(Option<Day>, Arc<Clients>)]
     for (day, clients) in present {
         unions.entry(*day).or_default().fold(&[(*day, &Part::of_clients(clients))], false);
     }
-    united.days = unions.iter().map(|(day, union)| (*day, union.sizes())).collect();
+    united.days = unions.iter().map(|(day, union)| (*day, union.distinct())).collect();
     united
 }
 
@@ -99,7 +98,7 @@ fn decode(wanted: &Wanted) -> Result<Vec<Part>, Trouble> {
     let partial = Partial::open(File::open(&wanted.path)?)?;
     let decode = |wanted: &WantedDay| {
         let part = Part::decode(&partial, wanted.day)?;
-        if part.sizes() == wanted.sizes {
+        if part.distinct() == wanted.distinct {
             Ok(part)
         } else {
             Err(Trouble::Damaged("the clients do not match the numbers"))

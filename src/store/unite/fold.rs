@@ -12,7 +12,7 @@ use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterato
 use super::{MAP, MAP_WORTH, Part, Texts, Top, stretches};
 use crate::log::{Day, Kind};
 use crate::store::order;
-use crate::tally::union::Sizes;
+use crate::tally::Distinct;
 
 /// The distinct clients of all parts that were folded into it.
 #[derive(Debug, Default)]
@@ -102,8 +102,8 @@ impl Union {
     }
 
     /// How many clients there are, by kind.
-    pub fn sizes(&self) -> Sizes {
-        self.part.sizes()
+    pub fn distinct(&self) -> Distinct {
+        self.part.distinct()
     }
 
     /// The clients with the most requests, as [`super::top`] says.
