@@ -25,7 +25,7 @@ use source::{Source, cannot_read, damaged, open};
 
 use crate::decode::{Damage, Decoder, Limits};
 use crate::log::{BOM, Day, day_of_name};
-use crate::range::{self, How, Io, LastLine, Range};
+use crate::range::{self, Checkpoint, How, Io, LastLine, Range};
 use crate::sys::map::shield;
 use crate::tally::union;
 use crate::tally::{Clients, Counter, Distinct, PartTally, Rules, Tally, Totals, plain};
@@ -119,7 +119,7 @@ impl CountedFile {
     }
 }
 
-/// CountedFiles files, the files of folders that `patterns` accept, and standard input ([`STDIN`]).
+/// Counts files, the files of folders that `patterns` accept, and standard input ([`STDIN`]).
 pub fn count(paths: &[PathBuf], patterns: &Patterns, rules: Rules) -> CountedFiles {
     let mut report = Report::default();
     let candidates = list(paths, patterns, &mut report);
@@ -204,7 +204,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// CountedFiles a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream
+    /// Counts a range on top of the tally `before`, or a whole stream. Also returns why a compressed stream
     /// ended early, if it did.
     fn count(
         &self,
@@ -227,7 +227,8 @@ impl Plan {
                 let last = LastLine::Count;
                 let counted = range::count_on(before, &file, range, How { rules, io: self.io, last }, beat)?;
                 // A log that was truncated and rewritten meanwhile may have read as zeros.
-                if counted.head.holds(&file)? && counted.tail.holds(&file)? {
+                let Checkpoint { head, tail, .. } = counted.checkpoint;
+                if head.holds(&file)? && tail.holds(&file)? {
                     Ok((counted.tally, None))
                 } else {
                     Err(range::Trouble::Shorter)
@@ -252,7 +253,7 @@ fn put_down(plan: &[Plan], hand: Option<(usize, Tally)>) {
     }
 }
 
-/// CountedFiles a stream to its end. Calls `beat` now and then.
+/// Counts a stream to its end. Calls `beat` now and then.
 fn count_stream<R: Read>(stream: &mut R, rules: Rules, mut beat: impl FnMut(&R)) -> io::Result<Tally> {
     let mut buffer = vec![0; 1 << 20];
     let mut counter = Counter::new(rules);
@@ -311,7 +312,7 @@ pub struct Verdicts {
     pub errors: Vec<String>,
 }
 
-/// CountedFiles each log by the engine and by the plain program, by each of the rules, and compares.
+/// Counts each log by the engine and by the plain program, by each of the rules, and compares.
 pub fn verify(paths: &[PathBuf], patterns: &Patterns, rules: &[Rules]) -> Verdicts {
     let mut report = Report::default();
     let mut by_rule = vec![Vec::new(); rules.len()];
@@ -349,7 +350,7 @@ fn read_whole(source: Source) -> io::Result<(Vec<u8>, Option<Damage>)> {
     Ok((whole, damage?))
 }
 
-/// CountedFiles bytes in memory by the engine, fed in uneven pieces so that lines are torn as in files.
+/// Counts bytes in memory by the engine, fed in uneven pieces so that lines are torn as in files.
 fn in_ranges(bytes: &[u8], rules: Rules) -> Tally {
     let mut counter = Counter::new(rules);
     let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 
+use crate::decode::Damage;
 use crate::log::BOM;
 use crate::sample::{SAMPLE_BYTES, Sample, Sampler};
 use crate::sys::map::{FileView, read_at};
@@ -88,26 +89,47 @@ pub enum LastLine {
     Count,
 }
 
+/// How the counted bytes end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// With an LF, or there is no line.
+    Whole,
+    /// With a line without LF, which was held back.
+    Held,
+    /// With a line without LF, which was counted.
+    Unterminated,
+}
+
+/// How far the counting of a range came, and samples of the bytes that were counted.
+///
+/// The samples tell whether the log still holds these bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    /// The offset of the next line that is not counted here: that of a line that was held back, too. If no line starts
+    /// in the range: the range's start.
+    pub end: u64,
+    /// How the bytes end.
+    pub ending: Ending,
+    /// The first bytes that were read, from the byte before the range on.
+    pub head: Sample,
+    /// The last bytes that were read. They may lie beyond the range.
+    pub tail: Sample,
+    /// The blocks of the grid that end behind the range's start, as far as was read: the number of the first one, and
+    /// their hashes.
+    pub blocks: (usize, Vec<u64>),
+    /// The bytes at the offset that [`count_stream`] was asked to sample, if the stream is that long.
+    pub probe: Option<Sample>,
+    /// Why a compressed log ended before its end.
+    pub damage: Option<Damage>,
+}
+
 /// A range that has been counted.
 #[derive(Debug, PartialEq)]
 pub struct Counted {
     /// The lines that start in the range.
     pub tally: Tally,
-    /// Where the next line starts that is not counted here. If none starts in the range: the range's start.
-    pub end: u64,
-    /// Was a last line without LF held back? Then it starts at `end`.
-    pub held: bool,
-    /// Was a last line without LF counted?
-    pub unterminated: bool,
-    /// The first bytes that were looked at, as they were.
-    pub head: Sample,
-    /// The last bytes that were looked at, as they were. They may lie beyond the range.
-    pub tail: Sample,
-    /// The blocks of the grid that end behind the range's start, as far as was looked: the number of the
-    /// first, and their hashes.
-    pub blocks: (usize, Vec<u64>),
-    /// What stands where [`count_stream`] was asked to look, if the log goes so far.
-    pub probe: Option<Sample>,
+    /// How far the counting came.
+    pub checkpoint: Checkpoint,
 }
 
 /// Where else a stream is to be sampled: offset and length, at most 1 KiB.
@@ -330,20 +352,24 @@ impl Course {
         // starts before it.
         let only_mark = self.mark > 0 && self.at == self.mark;
         let unfinished = torn > 0 || only_mark;
-        let (held, unterminated) =
-            (unfinished && last == LastLine::Hold, unfinished && last == LastLine::Count);
-        if unterminated {
+        let ending = match last {
+            _ if !unfinished => Ending::Whole,
+            LastLine::Hold => Ending::Held,
+            LastLine::Count => Ending::Unterminated,
+        };
+        if ending == Ending::Unterminated {
             self.counter.finish_line();
         }
-        let next = self.at - if held { torn } else { 0 };
-        let next = if held && next == self.mark { 0 } else { next };
+        let next = match ending {
+            Ending::Held if self.at - torn == self.mark => 0,
+            Ending::Held => self.at - torn,
+            Ending::Whole | Ending::Unterminated => self.at,
+        };
         // If no line starts in the range, nothing is known of where the next one does.
         let starts = self.started.is_some_and(|start| start < range.to);
-        Counted {
+        let checkpoint = Checkpoint {
             end: if starts { next } else { range.from },
-            tally: self.counter.into_tally(),
-            held,
-            unterminated,
+            ending,
             head: Sample::of(range.from.saturating_sub(1), &self.head),
             tail: Sample::of(self.tail_from, &self.tail),
             blocks: self.sampler.into_blocks(),
@@ -351,6 +377,8 @@ impl Course {
                 .probe
                 .filter(|(_, length)| self.probed.len() == *length as usize)
                 .map(|(at, _)| Sample::of(at, &self.probed)),
-        }
+            damage: None,
+        };
+        Counted { tally: self.counter.into_tally(), checkpoint }
     }
 }

@@ -15,7 +15,7 @@ use proptest::sample::{Index, select};
 use support::Folder;
 use support::engine::{BOM, RULES, fast, fed, feed, pieces, rules};
 use tallyd::log::Rule;
-use tallyd::range::{self, Counted, How, Io, LastLine, Range};
+use tallyd::range::{self, Counted, Ending, How, Io, LastLine, Range};
 use tallyd::tally::plain::{self, PlainTally};
 use tallyd::tally::{Counter, Rules, Tally, Usage};
 
@@ -307,22 +307,27 @@ fn count_cut(
         let counted =
             range::count(file, range, How { rules: rules(rule), io: way.io, last }, |_| beats += 1).unwrap();
         prop_assert!(beats > 0);
-        let end = counted.end as usize;
+        let end = counted.checkpoint.end as usize;
         prop_assert!(
             end == from || (end > from && (end == log.len() || log[end - 1] == b'\n')),
             "{:?} ends at {}",
             range,
             end
         );
-        prop_assert!(counted.head.holds(file).unwrap() && counted.tail.holds(file).unwrap());
+        prop_assert!(
+            counted.checkpoint.head.holds(file).unwrap() && counted.checkpoint.tail.holds(file).unwrap()
+        );
         // Of a mark alone, a test of its own tells.
-        prop_assert!(!counted.held || log == BOM);
+        prop_assert!(counted.checkpoint.ending != Ending::Held || log == BOM);
         counts.push(counted);
     }
     if log != BOM {
-        prop_assert_eq!(counts.iter().map(|counted| counted.end).max().unwrap_or(0), log.len() as u64);
         prop_assert_eq!(
-            counts.iter().filter(|counted| counted.unterminated).count(),
+            counts.iter().map(|counted| counted.checkpoint.end).max().unwrap_or(0),
+            log.len() as u64
+        );
+        prop_assert_eq!(
+            counts.iter().filter(|counted| counted.checkpoint.ending == Ending::Unterminated).count(),
             usize::from(!ended && !log.is_empty())
         );
     }
@@ -403,10 +408,10 @@ fn a_line_that_is_held_back_is_counted_once() {
                 let counted = range::count(&file, range, How { rules: rules(rule), io: way.io, last: LastLine::Hold }, |_| ()).unwrap();
                 // What is held back is the unfinished line, all of it, and with the first line its mark.
                 let whole_lines = log[..size].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-                prop_assert_eq!(counted.end, whole_lines as u64);
-                prop_assert_eq!(counted.held, whole_lines < size);
-                prop_assert!(!counted.unterminated);
-                end = counted.end;
+                prop_assert_eq!(counted.checkpoint.end, whole_lines as u64);
+                let ending = if whole_lines < size { Ending::Held } else { Ending::Whole };
+                prop_assert_eq!(counted.checkpoint.ending, ending);
+                end = counted.checkpoint.end;
                 sum.merge(&counted.tally);
                 agree(&sum, &log[..whole_lines], rule)?;
             }
@@ -421,7 +426,8 @@ fn a_mark_alone_is_not_held_back_when_the_log_is_final() {
     let folder = Folder::new();
     fs::write(folder.join("log"), BOM).unwrap();
     let file = File::open(folder.join("log")).unwrap();
-    for (last, held, end) in [(LastLine::Hold, true, 0), (LastLine::Count, false, 3)] {
+    for (last, ending, end) in [(LastLine::Hold, Ending::Held, 0), (LastLine::Count, Ending::Unterminated, 3)]
+    {
         let counted = range::count(
             &file,
             Range::new(0, 3).unwrap(),
@@ -430,7 +436,7 @@ fn a_mark_alone_is_not_held_back_when_the_log_is_final() {
         )
         .unwrap();
         // Unterminated: if it grows after all, its first line is found only from the start.
-        assert_eq!((counted.held, counted.end, counted.unterminated), (held, end, !held), "{last:?}");
+        assert_eq!((counted.checkpoint.ending, counted.checkpoint.end), (ending, end));
         assert_eq!(counted.tally, Tally::default());
     }
 }

@@ -19,7 +19,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("decode", &["log", "sys"]),
     ("tally", &["log", "sys"]),
     ("numbers", &["tally"]),
-    ("range", &["log", "sample", "sys", "tally"]),
+    ("range", &["decode", "log", "sample", "sys", "tally"]),
     ("store", &["log", "range", "sample", "sys", "tally"]),
     ("period", &["log", "store"]),
     ("journal", &["log", "sys"]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::ledger::{Done, end_of};
+use super::ledger::end_of;
 use super::peek::{Eyes, all_hold};
 use super::{Coordinator, now};
 use crate::job::{Job, RESULT_BYTES_MAX, Refused, ResultView};
@@ -42,7 +42,7 @@ impl Coordinator<'_> {
             self.ledger.put_back(job.number);
             return Ok(());
         }
-        self.ledger.done(job.number, done_of(&view));
+        self.ledger.done(job.number, view.checkpoint.clone());
         // Most often its turn is now.
         if self.ledger.ready(job.log, now()) == Some(job.number) && self.sums.can_add(job.log) {
             self.merge(job, &file, &view);
@@ -80,7 +80,9 @@ impl Coordinator<'_> {
             Ok(match job.stream {
                 Some(_) => about.len() == log.size && changed(&about) == log.changed,
                 None => {
-                    about.len() >= view.tail.reach() && view.head.holds(file)? && view.tail.holds(file)?
+                    about.len() >= view.checkpoint.tail.reach()
+                        && view.checkpoint.head.holds(file)?
+                        && view.checkpoint.tail.holds(file)?
                 }
             } && all_hold(&ends, file)?)
         };
@@ -88,11 +90,10 @@ impl Coordinator<'_> {
         if !stands().unwrap_or(false) {
             return self.lose_content(job);
         }
-        let done = done_of(view);
-        let to = end_of(&done, job.range, job.stream.is_some());
+        let to = end_of(&view.checkpoint, job.range, job.stream.is_some());
         // As long as there can be one: so two logs of one content have the same.
         let length = to.min(SAMPLE_BYTES as u64);
-        let anchor = match view.tail {
+        let anchor = match view.checkpoint.tail {
             tail if (tail.at, tail.reach()) == (to - length, to) => Some(tail),
             _ => Sample::take(file, to - length, length as u32).ok().flatten(),
         }
@@ -130,12 +131,6 @@ impl Coordinator<'_> {
         }
         self.scan_soon();
     }
-}
-
-/// What a result says beside its numbers.
-fn done_of(view: &ResultView<'_>) -> Done {
-    let ResultView { end, held, unterminated, tail, probe, damage, .. } = *view;
-    Done { end, held, unterminated, tail, blocks: view.blocks.clone(), probe, damage }
 }
 
 /// When a file was last changed, as the scan says it.

@@ -11,10 +11,12 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Job;
 use crate::decode::Damage;
 use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
-use crate::range::Counted;
+use crate::range::{Checkpoint, Counted, Ending};
 use crate::sample::{Sample, blocks_within};
 use crate::tally::{Counts, Key, Tally, Usage};
 
+/// The endings, each at its word.
+const ENDINGS: [Ending; 3] = [Ending::Whole, Ending::Held, Ending::Unterminated];
 const MAGIC: u64 = u64::from_le_bytes(*b"tallyd 2");
 const HEADER_WORDS: usize = 20;
 /// The day, the number of IPv4 clients, the bytes of the others, and the counts.
@@ -32,22 +34,8 @@ pub struct Refused(&'static str);
 pub struct ResultView<'a> {
     /// The blank lines.
     pub blank: Counts,
-    /// See [`Counted::end`].
-    pub end: u64,
-    /// See [`Counted::held`].
-    pub held: bool,
-    /// See [`Counted::unterminated`].
-    pub unterminated: bool,
-    /// The first bytes of the range as they were counted.
-    pub head: Sample,
-    /// The last bytes that were looked at.
-    pub tail: Sample,
-    /// See [`Counted::blocks`].
-    pub blocks: (usize, Vec<u64>),
-    /// See [`Counted::probe`].
-    pub probe: Option<Sample>,
-    /// Why a compressed log ended before its end.
-    pub damage: Option<Damage>,
+    /// How far the counting came.
+    pub checkpoint: Checkpoint,
     /// The requests by day.
     pub days: Vec<PartView<'a>>,
 }
@@ -64,12 +52,10 @@ pub struct PartView<'a> {
     rest_clients: usize,
 }
 
-/// Writes what was counted for a job. `damage`: why a compressed log ended before its end.
-pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
-    let Tally { blank, days } = &counted.tally;
-    let flags = u64::from(counted.held) | u64::from(counted.unterminated) << 1;
-    let Counted { head, tail, blocks: (_, blocks), .. } = counted;
-    let probe = counted.probe.unwrap_or_default();
+/// Writes what was counted for a job.
+pub fn encode(job: &Job, Counted { tally, checkpoint }: &Counted) -> Vec<u8> {
+    let Tally { blank, days } = tally;
+    let Checkpoint { end, ending, head, tail, blocks: (_, blocks), probe, damage } = checkpoint;
     let mut bytes = super::write(&[
         MAGIC,
         job.number,
@@ -77,8 +63,8 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
         job.generation,
         job.range.from(),
         job.range.to(),
-        counted.end,
-        flags,
+        *end,
+        ENDINGS.iter().position(|word| word == ending).expect("each ending has a word") as u64,
         head.at,
         head.hash,
         tail.at,
@@ -88,8 +74,8 @@ pub fn encode(job: &Job, counted: &Counted, damage: Option<Damage>) -> Vec<u8> {
         blank.log_bytes,
         days.len() as u64,
         blocks.len() as u64,
-        probe.hash,
-        u64::from(counted.probe.is_some()),
+        probe.map_or(0, |probe| probe.hash),
+        u64::from(probe.is_some()),
         damage.map_or(0, Damage::code),
     ]);
     blocks.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_le_bytes()));
@@ -146,7 +132,7 @@ impl<'a> ResultView<'a> {
             from,
             to,
             end,
-            flags,
+            ending,
             head_at,
             head_hash,
             tail_at,
@@ -171,9 +157,11 @@ impl<'a> ResultView<'a> {
         let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("a sample is not possible"))?;
         let (wanted, refused) =
             (job.stream.and_then(|stream| stream.probe), Refused("the end or the samples are not possible"));
+        let ending =
+            usize::try_from(ending).ok().and_then(|word| ENDINGS.get(word)).copied().ok_or(refused)?;
         let possible = match job.stream {
             // Of a stream, the file does not tell how long it is.
-            Some(_) => head_at == 0 && tail_end == end && flags & 1 == 0,
+            Some(_) => head_at == 0 && tail_end == end && ending != Ending::Held,
             None => {
                 head_at == from.saturating_sub(1)
                     && head.length > 0
@@ -184,12 +172,7 @@ impl<'a> ResultView<'a> {
                     && damage == 0
             }
         };
-        if flags > 3
-            || !possible
-            || head.length > 1024
-            || tail.length > 1024
-            || (probed != 0 && wanted.is_none())
-        {
+        if !possible || head.length > 1024 || tail.length > 1024 || (probed != 0 && wanted.is_none()) {
             return Err(refused);
         }
         let damage = if damage == 0 { None } else { Some(Damage::from_code(damage).ok_or(refused)?) };
@@ -219,17 +202,10 @@ impl<'a> ResultView<'a> {
         if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
             return Err(Refused("the sums are not possible"));
         }
-        let (held, unterminated) = (flags & 1 != 0, flags & 2 != 0);
+        let checkpoint = Checkpoint { end, ending, head, tail, blocks: (first, hashes), probe, damage };
         Ok(ResultView {
             blank: Counts { blank, log_bytes: blank_bytes, ..Counts::default() },
-            end,
-            held,
-            unterminated,
-            head,
-            tail,
-            blocks: (first, hashes),
-            probe,
-            damage,
+            checkpoint,
             days,
         })
     }
@@ -391,10 +367,10 @@ mod tests {
     #[test]
     fn results_read_back() {
         let (job, counted) = counted();
-        let bytes = encode(&job, &counted, None);
+        let bytes = encode(&job, &counted);
         let view = ResultView::check(&bytes, &job).unwrap();
-        assert_eq!((view.end, view.held, view.unterminated), (LOG.len() as u64 - 7, true, false));
-        assert_eq!((view.head, view.tail, &view.blocks), (counted.head, counted.tail, &counted.blocks));
+        assert_eq!((view.checkpoint.end, view.checkpoint.ending), (LOG.len() as u64 - 7, Ending::Held));
+        assert_eq!(view.checkpoint, counted.checkpoint);
         let mut tally = Tally { blank: view.blank, ..Tally::default() };
         for day in &view.days {
             let mut sum = PartTally { counts: day.counts, ..PartTally::default() };
@@ -407,7 +383,7 @@ mod tests {
     #[test]
     fn a_result_for_another_job_is_refused() {
         let (job, counted) = counted();
-        let bytes = encode(&job, &counted, None);
+        let bytes = encode(&job, &counted);
         for other in [
             Job { number: 0, ..job },
             Job { log: 0, ..job },
@@ -423,7 +399,7 @@ mod tests {
     fn check_refused(day: Option<Day>, change: impl Fn(&mut PartTally)) {
         let (job, mut counted) = counted();
         change(counted.tally.days.get_mut(&day).unwrap());
-        let Refused(why) = ResultView::check(&encode(&job, &counted, None), &job).unwrap_err();
+        let Refused(why) = ResultView::check(&encode(&job, &counted), &job).unwrap_err();
         assert!(
             ["the numbers of a client are not possible", "the clients do not add up to the requests"]
                 .contains(&why),
@@ -479,7 +455,7 @@ mod tests {
     #[test]
     fn damaged_results_are_refused() {
         let (job, counted) = counted();
-        let good = encode(&job, &counted, None);
+        let good = encode(&job, &counted);
         for length in 0..good.len() {
             assert!(ResultView::check(&good[..length], &job).is_err(), "cut to {length}");
         }

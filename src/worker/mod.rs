@@ -16,7 +16,7 @@ use tracing::error;
 
 use crate::board::{Activity, StatusPage};
 use crate::config::Settings;
-use crate::decode::{Damage, Decoder, Limits};
+use crate::decode::{Decoder, Limits};
 use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, RESULT_BYTES_MAX, Stream, encode};
 use crate::journal;
@@ -103,12 +103,12 @@ fn answer(job: &Job, file: &File, settings: &Settings, page: &StatusPage) -> (An
     };
     let how = How { rules: settings.rules(), io: job.io, last: job.last };
     let counted = match job.stream {
-        None => range::count(file, job.range, how, beat).map(|counted| (counted, None)),
+        None => range::count(file, job.range, how, beat),
         Some(stream) => count_stream(file, stream, how.rules, settings.expanded(), beat).map_err(Trouble::Io),
     };
-    let result = counted.and_then(|(counted, damage)| {
+    let result = counted.and_then(|counted| {
         #[allow(unused_mut, reason = "debug builds can damage it")]
-        let mut bytes = encode(job, &counted, damage);
+        let mut bytes = encode(job, &counted);
         #[cfg(debug_assertions)]
         fault::damage(&mut bytes);
         Sealed::write(&bytes).map_err(Trouble::Io)
@@ -122,15 +122,16 @@ fn answer(job: &Job, file: &File, settings: &Settings, page: &StatusPage) -> (An
     }
 }
 
-/// Counts a compressed log. Says why it ended, if that was before its end.
+/// Counts a compressed log.
 fn count_stream(
     file: &File,
     stream: Stream,
     rules: Rules,
     limits: Limits,
     beat: impl FnMut(u64),
-) -> io::Result<(Counted, Option<Damage>)> {
+) -> io::Result<Counted> {
     let mut decoder = Decoder::open(file.try_clone()?, stream.format, limits)?;
-    let counted = range::count_stream(&mut decoder, rules, stream.probe, beat)?;
-    Ok((counted, decoder.damage()))
+    let mut counted = range::count_stream(&mut decoder, rules, stream.probe, beat)?;
+    counted.checkpoint.damage = decoder.damage();
+    Ok(counted)
 }

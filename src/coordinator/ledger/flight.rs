@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::super::scan::FileId;
 use super::super::work::{Blame, KILLS_MAX, Struck, Work, blame};
+use super::Ledger;
 use super::plan::Piece;
 use super::turns::Turn;
-use super::{Done, Ledger};
 use crate::board::Reason;
 use crate::job::{Hang, Job, Stream};
-use crate::range::{Io, Probe};
+use crate::range::{Checkpoint, Io, Probe};
 use crate::sample::Sample;
 use crate::sys::process::Death;
 
@@ -100,11 +100,11 @@ impl Ledger {
     }
 
     /// A job was counted. Its numbers are wanted when its turn comes: see [`Ledger::ready`].
-    pub fn done(&mut self, number: u64, done: Done) {
+    pub fn done(&mut self, number: u64, checkpoint: Checkpoint) {
         if let Some((id, work)) = self.land(number)
             && let Some(plan) = self.logs.get_mut(&id).and_then(|log| log.plan.as_mut())
         {
-            plan.waiting.insert(work.range.from(), Piece::Counted(number, work.range, Box::new(done)));
+            plan.waiting.insert(work.range.from(), Piece::Counted(number, work.range, Box::new(checkpoint)));
         }
     }
 

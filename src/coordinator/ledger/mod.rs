@@ -34,7 +34,7 @@ pub use flight::Dispatch;
 use flight::Flight;
 use foreign::Foreigners;
 pub use log::Log;
-pub use plan::{Done, end_of};
+pub use plan::end_of;
 pub use see::View;
 use turns::Turns;
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::super::work::{Work, set_apart};
 use super::{Event, Ledger};
 use crate::board::Reason;
-use crate::decode::Damage;
-use crate::range::{LastLine, Range};
+use crate::range::{Checkpoint, Ending, LastLine, Range};
 use crate::sample::{Sample, blocks_within};
 
 /// A compressed log is taken up when it has not changed for so long, if nobody was seen to close it.
@@ -34,28 +33,9 @@ pub(super) struct Plan {
 #[derive(Debug, Clone)]
 pub(super) enum Piece {
     /// Counted by this job.
-    Counted(u64, Range, Box<Done>),
+    Counted(u64, Range, Box<Checkpoint>),
     /// Given up.
     Hole(Range, Reason),
-}
-
-/// What a result says of its range, beside the numbers.
-#[derive(Clone, Debug)]
-pub struct Done {
-    /// See [`crate::range::Counted::end`].
-    pub end: u64,
-    /// See [`crate::range::Counted::held`].
-    pub held: bool,
-    /// See [`crate::range::Counted::unterminated`].
-    pub unterminated: bool,
-    /// The last bytes that were looked at.
-    pub tail: Sample,
-    /// See [`crate::range::Counted::blocks`].
-    pub blocks: (usize, Vec<u64>),
-    /// See [`crate::range::Counted::probe`].
-    pub probe: Option<Sample>,
-    /// Why a compressed log ended before its end.
-    pub damage: Option<Damage>,
 }
 
 impl Ledger {
@@ -137,7 +117,7 @@ impl Ledger {
         for work in given_up {
             self.give_up(id, work, Reason::Signal(libc::SIGKILL));
         }
-        // If nothing else is to be done of it, no answer will come that passes over them.
+        // If nothing else is to be checkpoint of it, no answer will come that passes over them.
         self.ready(id, now);
     }
 
@@ -170,29 +150,29 @@ impl Ledger {
     pub fn merged(&mut self, id: u64, anchor: Option<Sample>, now: Duration) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         let Some(plan) = &mut log.plan else { return };
-        let Some(Piece::Counted(_, range, done)) = plan.waiting.remove(&plan.next) else { return };
-        let to = end_of(&done, range, log.format.is_some());
+        let Some(Piece::Counted(_, range, checkpoint)) = plan.waiting.remove(&plan.next) else { return };
+        let to = end_of(&checkpoint, range, log.format.is_some());
         plan.next = range.to();
-        if done.held {
+        if checkpoint.ending == Ending::Held {
             // What was counted behind a line that is not finished was written since, and is counted again
             // with its end.
             (plan.to, plan.next) = (to, to);
             plan.todo.clear();
         }
-        log.counted_content_mut().grow(to, done.blocks.0, &done.blocks.1, anchor);
+        log.counted_content_mut().grow(to, checkpoint.blocks.0, &checkpoint.blocks.1, anchor);
         if log.end_again() {
             self.events.push(Event::Recounted(id));
         }
         self.alike.insert(id, &log.content.blocks);
         (log.unterminated, log.unreadable, log.damage) =
-            (log.unterminated | done.unterminated, None, done.damage);
-        log.held_at = done.held.then(|| done.tail.reach());
+            (log.unterminated | (checkpoint.ending == Ending::Unterminated), None, checkpoint.damage);
+        log.held_at = (checkpoint.ending == Ending::Held).then(|| checkpoint.tail.reach());
         if log.format.is_some() {
             if let Some((sample, known)) = log.probed.iter_mut().find(|(_, known)| !known) {
-                (*sample, *known) = (done.probe.unwrap_or(Sample { hash: 0, ..*sample }), true);
+                (*sample, *known) = (checkpoint.probe.unwrap_or(Sample { hash: 0, ..*sample }), true);
             }
         } else {
-            log.size = log.size.max(done.tail.reach());
+            log.size = log.size.max(checkpoint.tail.reach());
         }
         self.changed.insert(id);
         self.end_plan(id, now);
@@ -221,6 +201,10 @@ impl Ledger {
 
 /// Up to where a log is counted when this result of a range is merged. If no line starts in it, the next one
 /// is found from its end.
-pub fn end_of(done: &Done, range: Range, is_stream: bool) -> u64 {
-    if done.held || is_stream { done.end } else { done.end.max(range.to()) }
+pub fn end_of(checkpoint: &Checkpoint, range: Range, is_stream: bool) -> u64 {
+    if checkpoint.ending == Ending::Held || is_stream {
+        checkpoint.end
+    } else {
+        checkpoint.end.max(range.to())
+    }
 }

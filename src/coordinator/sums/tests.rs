@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::job::{Job, encode};
-use crate::range::{Counted, Io, LastLine, Range};
+use crate::range::{Checkpoint, Counted, Ending, Io, LastLine, Range};
 use crate::sample::Sample;
 use crate::tally::{Rules, Tally, tally};
 
@@ -21,17 +21,16 @@ fn add(sums: &mut Sums, log: u64, name_day: Option<Day>, bytes: &[u8]) {
     let job = Job { number: 0, log, generation: 0, range, io: Io::Read, last: LastLine::Hold, stream: None };
     let head = Sample { at: 0, length: 1, hash: 0 };
     let tail = Sample { at: range.to() - 1, ..head };
-    let counted = Counted {
-        tally: tally(bytes, Rules::default()),
+    let checkpoint = Checkpoint {
         end: range.to(),
-        held: false,
-        unterminated: false,
+        ending: Ending::Whole,
         head,
         tail,
         blocks: (0, Vec::new()),
         probe: None,
+        damage: None,
     };
-    let result = encode(&job, &counted, None);
+    let result = encode(&job, &Counted { tally: tally(bytes, Rules::default()), checkpoint });
     sums.add(log, name_day, &ResultView::check(&result, &job).unwrap());
     sums.set_counts(log, true);
 }

@@ -12,6 +12,7 @@ use super::*;
 use crate::coordinator::content::{Look, Place};
 use crate::coordinator::scan::Found;
 use crate::decode::{FileKind, Format};
+use crate::range::{Checkpoint, Ending};
 use crate::sample::{SAMPLE_BYTES, START_BYTES, Sampler};
 
 pub const FINAL_AFTER: Duration = Duration::from_secs(300);
@@ -138,8 +139,7 @@ fn hold(samples: &[Sample], bytes: &[u8]) -> bool {
 /// What a worker counted.
 #[derive(Clone, Debug)]
 pub struct Counted {
-    pub done: Done,
-    pub head: Sample,
+    pub checkpoint: Checkpoint,
     pub lines: Vec<Line>,
 }
 
@@ -164,16 +164,21 @@ pub fn count(job: &Job, file: &Content) -> Option<Counted> {
     let wanted = sampler.wanted_from();
     sampler.take(wanted, &text[wanted.min(reach) as usize..reach as usize]);
     let short = |from: u64, to: u64| Sample::of(from, &text[from as usize..to as usize]);
-    let done = Done {
+    let ending = match torn {
+        None => Ending::Whole,
+        Some(_) if held.is_some() => Ending::Held,
+        Some(_) => Ending::Unterminated,
+    };
+    let checkpoint = Checkpoint {
         end: if starts.is_empty() { from } else { held.unwrap_or(reach) },
-        held: held.is_some(),
-        unterminated: torn.is_some() && held.is_none(),
+        ending,
+        head: short(looked, reach.min(looked + SAMPLE_BYTES as u64)),
         tail: short(looked.max(reach.saturating_sub(SAMPLE_BYTES as u64)), reach),
         blocks: sampler.into_blocks(),
         probe: job.stream.and_then(|stream| stream.probe).and_then(|(at, length)| sample(text, at, length)),
         damage: None,
     };
-    Some(Counted { done, head: short(looked, reach.min(looked + SAMPLE_BYTES as u64)), lines: counted })
+    Some(Counted { checkpoint, lines: counted })
 }
 
 /// A job that a worker has, and the file that is open for it.
@@ -405,7 +410,7 @@ impl World {
         if !self.ledger.wants(job.number, job.log) {
             return self.ledger.put_back(job.number);
         }
-        self.ledger.done(job.number, counted.done.clone());
+        self.ledger.done(job.number, counted.checkpoint.clone());
         self.results.insert(job.number, (flight, counted));
         self.drain(job.log);
     }
@@ -432,15 +437,15 @@ impl World {
 
     fn merge(&mut self, Flight { job, inode }: &Flight, counted: &Counted) {
         let Some(log) = self.ledger.log(job.log) else { return };
-        let (file, done) = (&self.disk.files[inode], &counted.done);
+        let (file, checkpoint) = (&self.disk.files[inode], &counted.checkpoint);
         let stands = match job.stream {
             Some(_) => (file.raw.len() as u64, file.changed) == (log.size, log.changed),
-            None => hold(&[counted.head, done.tail], &file.raw),
+            None => hold(&[checkpoint.head, checkpoint.tail], &file.raw),
         };
         if !stands || !hold(&log.ends(), &file.raw) {
             return self.lose_content(job);
         }
-        let to = end_of(done, job.range, job.stream.is_some());
+        let to = end_of(checkpoint, job.range, job.stream.is_some());
         let length = to.min(SAMPLE_BYTES as u64);
         let anchor = sample(&file.text, to - length, length as u32).filter(|anchor| anchor.length > 0);
         let again = log.is_counted_again();
