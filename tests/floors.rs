@@ -93,20 +93,20 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["globset"],
-        &["coordinator/", "config/globs.rs", "api/files.rs"],
+        &["coordinator/", "config/globs.rs", "api/nouns/files.rs"],
         "which names are taken is settled with the settings and asked where folders are looked into; the api has patterns of its own",
     ),
     (
         &["rustls"],
-        &["api/tls.rs", "ask.rs"],
+        &["api/http/tls.rs", "ask.rs"],
         "keys and certificates are looked at where one answers and where one asks",
     ),
     (
         &["ring"],
-        &["api/token.rs", "api/tls.rs", "ask.rs"],
+        &["api/http/token.rs", "api/http/tls.rs", "ask.rs"],
         "what is secret is compared in one place; the others name it as the maker of TLS",
     ),
-    (&["askama"], &["api/pages/", "api/docs.rs"], "HTML is made where the pages are"),
+    (&["askama"], &["api/pages/", "api/nouns/docs.rs"], "HTML is made where the pages are"),
     (
         &["prometheus_client"],
         &["api/metrics.rs", "api/metrics/"],
@@ -505,7 +505,7 @@ fn a_word_out_of_its_place_is_found() {
     check_wrong("api/mod.rs", "use rayon::prelude::*;", "has rayon");
     check_right("sys/map.rs", "fn f() { unsafe { g() } }");
     check_right("tally/kernel/x86.rs", "fn f() { unsafe { g() } }");
-    check_right("api/serve.rs", "use tokio::net::TcpListener; use axum::Router; use hyper_util::rt;");
+    check_right("api/http/accept.rs", "use tokio::net::TcpListener; use axum::Router; use hyper_util::rt;");
     check_right("api/metrics/page.rs", "use prometheus_client::registry::Unit;");
     check_right("count.rs", "fn f() { rayon::join(g, h); }");
     check_right("coordinator/keeper.rs", "fn f() { std::thread::spawn(g); }");

@@ -9,48 +9,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::query::{Asked, Kind, Parameter};
-use super::routes::Api;
+use crate::api::query::media::Media;
+use crate::api::query::{Asked, Kind, Parameter};
+use crate::api::state::Api;
 use crate::log::Day;
-
-/// The format of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Json,
-    Csv,
-    /// JSON lines: one object on each line.
-    Ndjson,
-}
-
-impl Format {
-    pub(super) const ALL: [Format; 3] = [Format::Json, Format::Csv, Format::Ndjson];
-
-    /// The word for the parameter `format`.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Format::Json => "json",
-            Format::Csv => "csv",
-            Format::Ndjson => "ndjson",
-        }
-    }
-
-    /// The media type, as in the header Accept.
-    pub(super) fn media(self) -> &'static str {
-        match self {
-            Format::Json => "application/json",
-            Format::Csv => "text/csv",
-            Format::Ndjson => "application/x-ndjson",
-        }
-    }
-
-    fn content_type(self) -> HeaderValue {
-        HeaderValue::from_static(if self == Format::Csv {
-            "text/csv; charset=utf-8; header=present"
-        } else {
-            self.media()
-        })
-    }
-}
 
 const ABOUT: &str = "The format of the answer. Without this parameter, the header `Accept` selects the format; if tallyd supports none of the types in it, the answer is JSON.";
 
@@ -77,11 +39,11 @@ impl Tag {
     }
 
     /// True if the client has the answer with this tag.
-    pub(super) fn is_known(&self, asked: &Asked, format: Format) -> bool {
+    pub(super) fn is_known(&self, asked: &Asked, format: Media) -> bool {
         is_known(&asked.headers, &self.text(format))
     }
 
-    fn text(&self, format: Format) -> String {
+    fn text(&self, format: Media) -> String {
         format!("W/\"{}-{}\"", self.0, format.word())
     }
 
@@ -101,7 +63,7 @@ impl Tag {
 pub(super) fn answer<B: Into<Bytes>>(
     asked: &Asked,
     tag: &Tag,
-    format: Format,
+    format: Media,
     body: impl FnOnce() -> B,
 ) -> Response {
     let tag = tag.text(format);
@@ -119,7 +81,7 @@ pub(super) fn answer<B: Into<Bytes>>(
 
 /// A JSON answer without a tag, for contents that change all the time.
 pub(super) fn fleeting(body: impl Into<Bytes>) -> Response {
-    ([(header::CONTENT_TYPE, Format::Json.content_type())], body.into()).into_response()
+    ([(header::CONTENT_TYPE, Media::Json.content_type())], body.into()).into_response()
 }
 
 /// True if the client has the answer with this tag.
@@ -140,7 +102,7 @@ mod tests {
     /// of yesterday was kept under the tag of today.
     #[test]
     fn a_tag_is_of_the_day_that_the_days_were_read_with() {
-        let tag = |day| Tag::new("1-2").on(Day::parse(day).unwrap()).text(Format::Json);
+        let tag = |day| Tag::new("1-2").on(Day::parse(day).unwrap()).text(Media::Json);
         assert_eq!(tag("2021-03-22"), tag("2021-03-22"));
         assert_ne!(tag("2021-03-22"), tag("2021-03-23"));
     }

@@ -19,10 +19,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use super::Sources;
-use super::problem::Problem;
-use super::query::{list, preference};
-use super::routes::Shared;
+use crate::api::problem::Problem;
+use crate::api::query::{list, preference};
+use crate::api::state::Shared;
+use crate::api::state::Sources;
 use page::Page;
 pub(super) use traffic::{Traffic, measured};
 

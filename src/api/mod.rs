@@ -5,46 +5,26 @@
 //! for its successor.
 
 mod answer;
-mod caught;
-mod changes;
-mod crowd;
-mod days;
-mod docs;
-mod encode;
-mod events;
-mod examples;
+mod conditions;
+mod confine;
 #[cfg(debug_assertions)]
 mod fault;
-mod files;
-mod gate;
-mod guard;
-mod head;
-mod health;
-mod large;
+mod http;
 mod metrics;
-mod openapi;
-mod page;
+mod nouns;
 mod pages;
-mod period;
 mod problem;
 mod query;
 mod ranges;
-mod report;
 mod routes;
-mod serve;
-mod shut_in;
-mod status;
+mod state;
 mod table;
-mod tls;
-mod token;
-mod trouble;
 mod upload;
 mod wire;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,15 +35,16 @@ use crate::exit::Exit;
 use crate::heritage::{Heritage, Role};
 use crate::journal;
 use crate::store::{Host, folder};
-use crate::sys::accounts::Accounts;
 use crate::sys::process::{unblock_ignored, unblock_stop};
 use crate::sys::socket::{Channel, wait};
 
-use events::Events;
+use http::accept;
+use http::tls::Tls;
+use http::token::Keys;
 use metrics::Traffic;
+use nouns::events::{self, Events};
 use ranges::Ranges;
-use tls::Tls;
-use token::Keys;
+use state::Sources;
 use upload::Uploads;
 
 /// How often the process shows that it lives.
@@ -75,7 +56,7 @@ pub fn run(heritage: &Heritage) -> i32 {
         error!(%error, "the api failed");
         1
     };
-    let own = match heritage.enter(Role::Api, None).and_then(|own| shut_in::shut_in(heritage).map(|()| own)) {
+    let own = match heritage.enter(Role::Api, None).and_then(|own| confine::shut_in(heritage).map(|()| own)) {
         Ok(own) => own,
         Err(error) => return failed(error),
     };
@@ -126,43 +107,13 @@ fn note_ignored_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// What the routes read.
-struct Sources {
-    board: Arc<BoardReader>,
-    ranges: Arc<Ranges>,
-    events: Events,
-    /// Who may do what.
-    keys: Keys,
-    /// Where the api answers, for the commands that `/docs` shows.
-    address: String,
-    /// The names under which the API may be asked.
-    allowed_hosts: Vec<String>,
-    /// The way to the coordinator.
-    requests: Channel,
-    /// The folder of the own partials.
-    partials: PathBuf,
-    uploads: Uploads,
-    /// The names of users and groups.
-    accounts: Accounts,
-    roster: Roster,
-    pages: Vec<StatusPage>,
-    own: StatusPage,
-    traffic: Traffic,
-    /// When the daemon started, in milliseconds since 1970.
-    started: u64,
-    /// How the processes are shut in.
-    sandbox: wire::Sandbox,
-    /// What bounds the memory of the processes.
-    memory: wire::Memory,
-}
-
 fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) -> io::Result<()> {
     let settings = &heritage.settings;
     let host =
         Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
     let lifeline = heritage.lifeline.try_clone()?;
     let listener = heritage.listener.try_clone()?;
-    let connections_max = serve::connections_max(settings.connections_max)?;
+    let connections_max = accept::connections_max(settings.connections_max)?;
     let sources = Arc::new(Sources {
         board: Arc::new(BoardReader::open(&heritage.board, heritage.board_size)?),
         partials: folder::of(&settings.state, &host),
@@ -204,7 +155,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
             }
         }
     });
-    shut_in::watch(heritage);
+    confine::watch(heritage);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("tallyd-api")
@@ -230,7 +181,7 @@ fn answer(heritage: &Heritage, own: StatusPage, keys: Keys, tls: Option<Tls>) ->
         tokio::task::spawn_blocking(move || upload::clear(&clearing));
         events::spawn(&sources);
         let ending = Arc::clone(&sources);
-        let serving = serve::serve(
+        let serving = accept::serve(
             listener,
             routes::router(Arc::clone(&sources)),
             tls,

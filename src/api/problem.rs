@@ -5,28 +5,28 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::ranges::NotNow;
-use super::wire;
+use crate::api::ranges::NotNow;
+use crate::api::wire;
 use crate::board::Busy;
 use crate::show::thousands;
 
 /// A kind of error, as programs distinguish them. The OpenAPI document and `/docs` show these texts.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Code {
+pub struct Code {
     /// The stable word, and the anchor of the description in `/docs`.
-    pub(super) word: &'static str,
-    pub(super) status: StatusCode,
-    pub(super) title: &'static str,
+    pub word: &'static str,
+    pub status: StatusCode,
+    pub title: &'static str,
     /// The cause and the remedy.
-    pub(super) about: &'static str,
+    pub about: &'static str,
 }
 
 /// Declares each [`Code`] and the table of all codes.
 macro_rules! codes {
     ($($name:ident: $word:literal, $status:ident, $title:literal, $about:literal;)*) => {
-        $(pub(super) static $name: Code = Code { word: $word, status: StatusCode::$status, title: $title, about: $about };)*
+        $(pub static $name: Code = Code { word: $word, status: StatusCode::$status, title: $title, about: $about };)*
         /// All codes, by their status.
-        pub(super) static CODES: &[&Code] = &[$(&$name),*];
+        pub static CODES: &[&Code] = &[$(&$name),*];
     };
 }
 
@@ -79,7 +79,7 @@ codes! {
 
 /// An answer that names what is wrong with a request.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub struct Problem {
     code: &'static Code,
     /// The parameter that is not valid.
     parameter: Option<String>,
@@ -89,48 +89,48 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(code: &'static Code, detail: impl Into<String>) -> Problem {
+    pub fn new(code: &'static Code, detail: impl Into<String>) -> Problem {
         Problem { code, parameter: None, detail: detail.into(), id: None }
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub fn status(&self) -> StatusCode {
         self.code.status
     }
 
-    pub(super) fn title(&self) -> &'static str {
+    pub fn title(&self) -> &'static str {
         self.code.title
     }
 
-    pub(super) fn detail(&self) -> &str {
+    pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    pub(super) fn bad_parameter(detail: impl Into<String>) -> Problem {
+    pub fn bad_parameter(detail: impl Into<String>) -> Problem {
         Problem::new(&BAD_PARAMETER, detail)
     }
 
-    pub(super) fn not_found(detail: impl Into<String>) -> Problem {
+    pub fn not_found(detail: impl Into<String>) -> Problem {
         Problem::new(&NOT_FOUND, detail)
     }
 
-    pub(super) fn method_not_allowed() -> Problem {
+    pub fn method_not_allowed() -> Problem {
         Problem::new(&METHOD_NOT_ALLOWED, "the header Allow lists the methods of this path")
     }
 
     /// No token is set, so nobody may change anything.
-    pub(super) fn no_token_set() -> Problem {
+    pub fn no_token_set() -> Problem {
         Problem::new(
             &NO_TOKEN_SET,
             "requests that change anything need the admin token: set TALLYD_TOKEN or token_file and restart tallyd",
         )
     }
 
-    pub(super) fn unauthorized() -> Problem {
+    pub fn unauthorized() -> Problem {
         Problem::new(&UNAUTHORIZED, "send the token in a header: Authorization: Bearer TOKEN")
     }
 
     /// The token is for reading only.
-    pub(super) fn read_only_token() -> Problem {
+    pub fn read_only_token() -> Problem {
         Problem::new(
             &READ_ONLY_TOKEN,
             "this token is for reading only; requests that change anything need the token that TALLYD_TOKEN or token_file sets",
@@ -138,30 +138,30 @@ impl Problem {
     }
 
     /// A token came by Basic, which allows reading only.
-    pub(super) fn read_only_login() -> Problem {
+    pub fn read_only_login() -> Problem {
         Problem::new(
             &READ_ONLY_LOGIN,
             "a browser's login (Basic) allows reading only; send changes with the header Authorization: Bearer TOKEN",
         )
     }
 
-    pub(super) fn host_not_allowed() -> Problem {
+    pub fn host_not_allowed() -> Problem {
         Problem::new(
             &HOST_NOT_ALLOWED,
             "use an IP address, localhost, or a name in the setting allowed_hosts",
         )
     }
 
-    pub(super) fn bad_body() -> Problem {
+    pub fn bad_body() -> Problem {
         Problem::new(&BAD_REQUEST, "the body ends too early, or its chunks are malformed")
     }
 
-    pub(super) fn body_too_large(detail: impl Into<String>) -> Problem {
+    pub fn body_too_large(detail: impl Into<String>) -> Problem {
         Problem::new(&BODY_TOO_LARGE, detail)
     }
 
     /// Large answers that are being sent take all memory that answers may take.
-    pub(super) fn too_busy() -> Problem {
+    pub fn too_busy() -> Problem {
         Problem::new(
             &TOO_BUSY,
             "too many large answers are being sent to other clients; try again, or ask for less (limit=)",
@@ -169,19 +169,19 @@ impl Problem {
     }
 
     /// The maximum number of clients listens to events.
-    pub(super) fn too_many_listeners() -> Problem {
+    pub fn too_many_listeners() -> Problem {
         Problem::new(
             &TOO_BUSY,
             "too many clients listen to events; try again, poll the numbers instead, or raise connections_max",
         )
     }
 
-    pub(super) fn conflict(detail: impl Into<String>) -> Problem {
+    pub fn conflict(detail: impl Into<String>) -> Problem {
         Problem::new(&CONFLICT, detail)
     }
 
     /// The client did not send all of what it began to upload.
-    pub(super) fn incomplete() -> Problem {
+    pub fn incomplete() -> Problem {
         Problem::new(
             &INCOMPLETE,
             "the connection ended before the body did, so tallyd stored nothing; send the log again",
@@ -189,7 +189,7 @@ impl Problem {
     }
 
     /// Too little of an upload arrived within `limit`.
-    pub(super) fn stalled(limit: Duration) -> Problem {
+    pub fn stalled(limit: Duration) -> Problem {
         Problem::new(
             &STALLED,
             format!(
@@ -200,7 +200,7 @@ impl Problem {
     }
 
     /// An upload has more than `max` bytes.
-    pub(super) fn too_large(max: u64) -> Problem {
+    pub fn too_large(max: u64) -> Problem {
         Problem::new(
             &TOO_LARGE,
             format!(
@@ -211,7 +211,7 @@ impl Problem {
     }
 
     /// `max` uploads are in progress already.
-    pub(super) fn too_many(max: usize) -> Problem {
+    pub fn too_many(max: usize) -> Problem {
         Problem::new(
             &TOO_MANY_UPLOADS,
             format!(
@@ -221,26 +221,26 @@ impl Problem {
     }
 
     /// tallyd has no permission to write to a watched folder.
-    pub(super) fn not_writable(detail: impl Into<String>) -> Problem {
+    pub fn not_writable(detail: impl Into<String>) -> Problem {
         Problem::new(&NOT_WRITABLE, detail)
     }
 
     /// The disk has too little space for an upload.
-    pub(super) fn full(detail: impl Into<String>) -> Problem {
+    pub fn full(detail: impl Into<String>) -> Problem {
         Problem::new(&DISK_FULL, detail)
     }
 
     /// The operating system could not store an upload.
-    pub(super) fn disk(detail: impl Into<String>) -> Problem {
+    pub fn disk(detail: impl Into<String>) -> Problem {
         Problem::new(&DISK_ERROR, detail)
     }
 
-    pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
+    pub fn not_ready(detail: impl Into<String>) -> Problem {
         Problem::new(&NOT_READY, detail)
     }
 
     /// A bug of tallyd, which the journal has under this id.
-    pub(super) fn internal(id: String) -> Problem {
+    pub fn internal(id: String) -> Problem {
         let detail = format!(
             "tallyd failed to make this answer because of a bug; its journal has the cause under the id {id}: please report it"
         );
@@ -248,7 +248,7 @@ impl Problem {
     }
 
     /// Names the parameter that is not valid.
-    pub(super) fn of(self, parameter: &str) -> Problem {
+    pub fn of(self, parameter: &str) -> Problem {
         Problem { parameter: Some(parameter.to_owned()), ..self }
     }
 }

@@ -3,30 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::large::{self, Room, Turns};
-use super::problem::Problem;
-use super::{
-    Sources, caught, changes, days, docs, events, files, guard, health, metrics, openapi, pages, report,
-    status, upload,
-};
-
-/// What the routes share.
-pub(super) struct Api {
-    pub(super) sources: Arc<Sources>,
-    /// What answers may take of the memory.
-    pub(super) room: Room,
-    /// The last report and the generation it is of.
-    pub(super) report: Mutex<Option<(u64, Bytes)>>,
-}
-
-pub(super) type Shared = State<Arc<Api>>;
+use crate::api::http::response_budget::{self, Room, Turns};
+use crate::api::http::{catch_panic, guard};
+use crate::api::nouns::{changes, days, docs, events, files, health, openapi, report, status};
+use crate::api::problem::Problem;
+use crate::api::state::{Api, Shared, Sources};
+use crate::api::{metrics, pages, upload};
 
 pub(super) fn router(sources: Arc<Sources>) -> Router {
     let room = Room::new();
@@ -38,7 +26,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/api/v1/days", get(days::days))
         .route("/api/v1/days/{day}", get(days::day))
         .route("/api/v1/status", get(status::status))
-        .layer(from_fn_with_state(Turns::new(), large::in_turn));
+        .layer(from_fn_with_state(Turns::new(), response_budget::in_turn));
     Router::new()
         .merge(lists)
         .merge(upload::routes())
@@ -58,8 +46,8 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/docs", get(docs::page))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(from_fn(caught::caught))
-        .layer(from_fn_with_state(room, large::bounded))
+        .layer(from_fn(catch_panic::caught))
+        .layer(from_fn_with_state(room, response_budget::bounded))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(from_fn_with_state(Arc::clone(&api), every_answer))
         // The outermost: it sees what all the others answer.

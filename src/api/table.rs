@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::wire::json;
+use crate::api::wire::json;
 
 /// Rows as CSV. The header line is that of `model`, a row of the same type.
 pub(super) fn csv<T: Serialize>(rows: &[T], model: &T) -> Vec<u8> {

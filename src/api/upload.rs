@@ -26,12 +26,12 @@ use axum::routing::put;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use super::Sources;
-use super::changes::{ask, permit, stored};
-use super::problem::{BAD_REQUEST, LENGTH_REQUIRED, Problem, UNKNOWN_CODING};
-use super::query::{Asked, Kind, Parameter, path_part};
-use super::routes::{Api, Shared};
-use super::wire::{self, json};
+use crate::api::nouns::changes::{ask, permit, stored};
+use crate::api::problem::{BAD_REQUEST, LENGTH_REQUIRED, Problem, UNKNOWN_CODING};
+use crate::api::query::{Asked, Kind, Parameter, path_part};
+use crate::api::state::Sources;
+use crate::api::state::{Api, Shared};
+use crate::api::wire::{self, json};
 use crate::board::{LogRow, LogState, Watching};
 use crate::config::Settings;
 use crate::job;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::page::{BYTES, NONE, Page, SECONDS};
-use crate::api::token::Keys;
-use crate::api::trouble::{self, OfLogs};
+use crate::api::conditions::{self, OfLogs};
+use crate::api::http::token::Keys;
 use crate::api::wire::day_name;
 use crate::board::{BoardReader, Busy, Counters, DayRow, Header, LogState};
 use crate::sys::clock::monotonic_ms;
@@ -70,7 +70,7 @@ impl Numbers {
         // Only whether there is a sentence is shown.
         let sentence = |logs: u64| (logs > 0).then(String::new);
         let logs = OfLogs { unreadable: sentence(numbers.unreadable), doubtful: sentence(numbers.doubtful) };
-        numbers.degraded = trouble::all(&header, logs, keys)
+        numbers.degraded = conditions::all(&header, logs, keys)
             .into_iter()
             .map(|(reason, sentence)| (reason, sentence.is_some()))
             .collect();

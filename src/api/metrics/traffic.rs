@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::page::{NONE, Page};
-use crate::api::routes::Shared;
+use crate::api::state::Shared;
 
 /// The label of paths that match no route, and of unknown methods.
 const OTHER: &str = "other";

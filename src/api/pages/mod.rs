@@ -15,9 +15,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
-use super::caught;
-use super::problem::Problem;
-use super::query::{list, preference};
+use crate::api::http::catch_panic;
+use crate::api::problem::Problem;
+use crate::api::query::{list, preference};
 
 pub(super) use notice::{login, not_found};
 pub(super) use overview::overview;
@@ -47,7 +47,7 @@ fn page(status: StatusCode, template: &impl Template) -> Response {
             response
         }
         Err(error) => {
-            let id = caught::id();
+            let id = catch_panic::id();
             error!(id, %error, "cannot make a page");
             Problem::internal(id).into_response()
         }

@@ -10,12 +10,13 @@ use super::chart::Chart;
 use super::completeness::Progress;
 use super::tile::Tile;
 use super::{notice, noun, page, wants_json};
-use crate::api::period::today;
+use crate::api::nouns::status;
 use crate::api::problem::Problem;
-use crate::api::routes::{Api, Shared};
-use crate::api::{status, wire};
+use crate::api::state::{Api, Shared};
+use crate::api::wire;
 use crate::board::{DayRow, LogRow, LogState};
 use crate::log::{Day, shown_to_people};
+use crate::period::today;
 use crate::show::thousands;
 use crate::sys::clock::monotonic_ms;
 

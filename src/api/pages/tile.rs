@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::noun;
-use crate::api::days::range_of;
-use crate::api::period::Period;
+use crate::api::nouns::days::range_of;
 use crate::api::ranges::Days;
-use crate::api::routes::Api;
+use crate::api::state::Api;
 use crate::api::wire;
 use crate::log::Day;
+use crate::period::Period;
 use crate::show::thousands;
 
 /// The maximum time that a tile waits for the store. A page that is a second old is better than one that

@@ -17,10 +17,10 @@ use axum::body::Bytes;
 use tokio::sync::mpsc::Receiver;
 use tracing::{info, warn};
 
-use super::super::Sources;
-use super::super::changes::ask;
-use super::super::problem::{Problem, UNKNOWN_CODING};
 use super::target::Target;
+use crate::api::nouns::changes::ask;
+use crate::api::problem::{Problem, UNKNOWN_CODING};
+use crate::api::state::Sources;
 use crate::decode::FileKind;
 use crate::job::Request;
 use crate::show::thousands;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::Sources;
-use super::token::Keys;
+use crate::api::http::token::Keys;
+use crate::api::state::Sources;
 use crate::board::{Header, LogRow, Unreadable, Watching};
 use crate::config::prefixes;
 use crate::log::shown;
@@ -16,26 +16,26 @@ use crate::sys::process::uid;
 const LISTED_MAX: usize = 3;
 
 /// A word, and the sentence.
-pub(super) type Trouble = (&'static str, Option<String>);
+pub type Trouble = (&'static str, Option<String>);
 
 /// The sentences on logs; `None`: there is no such log.
 #[derive(Default)]
-pub(super) struct OfLogs {
+pub struct OfLogs {
     /// Logs that cannot be read.
-    pub(super) unreadable: Option<String>,
+    pub unreadable: Option<String>,
     /// Logs whose numbers are doubtful.
-    pub(super) doubtful: Option<String>,
+    pub doubtful: Option<String>,
 }
 
 impl OfLogs {
     /// Writes the sentences on these rows of the board.
-    pub(super) fn of(rows: &[LogRow], sources: &Sources) -> OfLogs {
+    pub fn of(rows: &[LogRow], sources: &Sources) -> OfLogs {
         OfLogs { unreadable: unreadable(rows, sources), doubtful: doubtful(rows) }
     }
 }
 
 /// All conditions.
-pub(super) fn all(header: &Header, logs: OfLogs, keys: &Keys) -> [Trouble; 7] {
+pub fn all(header: &Header, logs: OfLogs, keys: &Keys) -> [Trouble; 7] {
     let Header { full, troubled, watching, state_error, .. } = *header;
     let state = || {
         let error = io::Error::from_raw_os_error(state_error);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::head::Refusal;
+use crate::api::http::request_head::Refusal;
 
 /// Who takes nothing of an answer for so long may be closed for another.
 const STALLED: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const WAITING: u64 = 1;
 const STALLING: u64 = 2;
 const BITS: u32 = 2;
 
-pub(super) struct Crowd {
+pub struct Connections {
     room: Arc<Semaphore>,
     members: Mutex<HashMap<u64, Arc<Life>>>,
     next: AtomicU64,
@@ -36,15 +36,15 @@ pub(super) struct Crowd {
 }
 
 /// One connection, as long as it is open.
-pub(super) struct Member {
-    pub(super) life: Arc<Life>,
+pub struct Member {
+    pub life: Arc<Life>,
     number: u64,
-    crowd: Arc<Crowd>,
+    connections: Arc<Connections>,
     _room: OwnedSemaphorePermit,
 }
 
 /// What is known of a connection.
-pub(super) struct Life {
+pub struct Life {
     state: AtomicU64,
     start: Instant,
     chosen: AtomicBool,
@@ -57,9 +57,9 @@ pub(super) struct Life {
     refusal: Mutex<Option<(u64, Refusal)>>,
 }
 
-impl Crowd {
-    pub(super) fn new(most: usize) -> Arc<Crowd> {
-        Arc::new(Crowd {
+impl Connections {
+    pub fn new(most: usize) -> Arc<Connections> {
+        Arc::new(Connections {
             room: Arc::new(Semaphore::new(most)),
             members: Mutex::default(),
             next: AtomicU64::new(0),
@@ -69,7 +69,7 @@ impl Crowd {
 
     /// Lets one more in. If there is no room, another one is closed for it; if none can be, that is waited
     /// for.
-    pub(super) async fn enter(self: &Arc<Crowd>) -> Member {
+    pub async fn enter(self: &Arc<Connections>) -> Member {
         let room = loop {
             if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
                 break room;
@@ -91,11 +91,11 @@ impl Crowd {
         life.waits();
         let number = self.next.fetch_add(1, Relaxed);
         self.members.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&life));
-        Member { life, number, crowd: Arc::clone(self), _room: room }
+        Member { life, number, connections: Arc::clone(self), _room: room }
     }
 
     /// Closes one, if one can be.
-    pub(super) fn shed(&self) {
+    pub fn shed(&self) {
         let now = self.start.elapsed();
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         let open = || {
@@ -121,7 +121,7 @@ impl Crowd {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.crowd.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.connections.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
     }
 }
 
@@ -133,23 +133,23 @@ impl Life {
     }
 
     /// From now on, a request is waited for.
-    pub(super) fn waits(&self) {
+    pub fn waits(&self) {
         self.set(WAITING);
     }
 
     /// A request that was waited for is there.
-    pub(super) fn goes_on(&self) {
+    pub fn goes_on(&self) {
         self.set(BUSY);
     }
 
     /// Since when is a request waited for? None while one is being answered.
-    pub(super) fn waiting_since(&self) -> Option<Instant> {
+    pub fn waiting_since(&self) -> Option<Instant> {
         let state = self.state.load(Relaxed);
         (state & ((1 << BITS) - 1) == WAITING).then(|| self.start + Duration::from_micros(state >> BITS))
     }
 
     /// A request has come: says whether it is to be refused.
-    pub(super) fn called(&self) -> Option<Refusal> {
+    pub fn called(&self) -> Option<Refusal> {
         self.set(BUSY);
         self.spared.store(0, Relaxed);
         let number = self.calls.fetch_add(1, Relaxed);
@@ -158,12 +158,12 @@ impl Life {
     }
 
     /// The request of this number is to be refused.
-    pub(super) fn refuse(&self, number: u64, refusal: Refusal) {
+    pub fn refuse(&self, number: u64, refusal: Refusal) {
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, refusal));
     }
 
     /// The client takes nothing of what is sent, or takes it again.
-    pub(super) fn stalls(&self, stalls: bool) {
+    pub fn stalls(&self, stalls: bool) {
         let state = self.state.load(Relaxed);
         match state & ((1 << BITS) - 1) {
             BUSY if stalls => drop(self.set(STALLING)),
@@ -175,7 +175,7 @@ impl Life {
     /// It was chosen. Is it not to be closed after all? So it is if it is being answered by now; and if it
     /// has said something that nobody has read yet (`unread`): on a machine that is busy, it would be closed
     /// before it was heard. Then others go first.
-    pub(super) fn is_spared(&self, unread: impl FnOnce() -> bool) -> bool {
+    pub fn is_spared(&self, unread: impl FnOnce() -> bool) -> bool {
         let spared = match self.state.load(Relaxed) & ((1 << BITS) - 1) {
             BUSY => true,
             WAITING if unread() && self.spared.fetch_add(1, Relaxed) < SPARED_MAX => {
@@ -189,7 +189,7 @@ impl Life {
     }
 
     /// Until it is to be closed for another one.
-    pub(super) async fn chosen(&self) {
+    pub async fn chosen(&self) {
         self.closing.notified().await;
     }
 }
@@ -200,10 +200,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_sent_nothing_for_longest_goes_first() {
-        let crowd = Crowd::new(3);
-        let members = [crowd.enter().await, crowd.enter().await, crowd.enter().await];
-        let chosen = |crowd: &Crowd, members: &[Member]| {
-            crowd.shed();
+        let connections = Connections::new(3);
+        let members = [connections.enter().await, connections.enter().await, connections.enter().await];
+        let chosen = |connections: &Connections, members: &[Member]| {
+            connections.shed();
             members.iter().map(|member| member.life.chosen.load(Relaxed)).collect::<Vec<_>>()
         };
         // The first has asked once since, the second is being answered.
@@ -211,20 +211,20 @@ mod tests {
         members[0].life.called();
         members[0].life.waits();
         members[1].life.called();
-        assert_eq!(chosen(&crowd, &members), [false, false, true]);
-        assert_eq!(chosen(&crowd, &members), [true, false, true]);
-        assert_eq!(chosen(&crowd, &members), [true, false, true]);
+        assert_eq!(chosen(&connections, &members), [false, false, true]);
+        assert_eq!(chosen(&connections, &members), [true, false, true]);
+        assert_eq!(chosen(&connections, &members), [true, false, true]);
         // Who has taken nothing for long enough goes too.
         members[1].life.state.store(STALLING, Relaxed);
-        assert_eq!(chosen(&crowd, &members), [true, false, true]);
+        assert_eq!(chosen(&connections, &members), [true, false, true]);
         tokio::time::sleep(STALLED).await;
-        assert_eq!(chosen(&crowd, &members), [true, true, true]);
+        assert_eq!(chosen(&connections, &members), [true, true, true]);
     }
 
     #[tokio::test]
     async fn who_was_not_heard_yet_is_spared_for_a_while() {
-        let crowd = Crowd::new(2);
-        let members = [crowd.enter().await, crowd.enter().await];
+        let connections = Connections::new(2);
+        let members = [connections.enter().await, connections.enter().await];
         let life = &members[0].life;
         for _ in 0..SPARED_MAX {
             life.chosen.store(true, Relaxed);
@@ -233,7 +233,7 @@ mod tests {
         // The other one has waited longer now.
         tokio::time::sleep(Duration::from_millis(2)).await;
         life.waits();
-        crowd.shed();
+        connections.shed();
         assert!(members[1].life.chosen.load(Relaxed) && !life.chosen.load(Relaxed));
         assert!(!life.is_spared(|| true) && !members[1].life.is_spared(|| false));
         // One that is being answered by now stays.
@@ -243,17 +243,17 @@ mod tests {
 
     #[tokio::test]
     async fn there_is_room_when_one_has_gone() {
-        let crowd = Crowd::new(1);
-        let first = crowd.enter().await;
+        let connections = Connections::new(1);
+        let first = connections.enter().await;
         let life = Arc::clone(&first.life);
         let goes = tokio::spawn(async move {
             first.life.chosen().await;
             drop(first);
         });
-        let second = crowd.enter().await;
+        let second = connections.enter().await;
         goes.await.unwrap();
         assert!(life.chosen.load(Relaxed) && !second.life.chosen.load(Relaxed));
-        assert_eq!(crowd.members.lock().unwrap().len(), 1);
+        assert_eq!(connections.members.lock().unwrap().len(), 1);
     }
 
     #[test]

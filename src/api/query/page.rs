@@ -9,13 +9,13 @@ use std::cmp::Ordering;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
-use super::problem::Problem;
-use super::query::{Asked, Kind, Parameter};
+use crate::api::problem::Problem;
+use crate::api::query::{Asked, Kind, Parameter};
 
 /// The maximum number of rows on a page.
-pub(super) const PAGE_MAX: usize = 10_000;
+pub const PAGE_MAX: usize = 10_000;
 
-pub(super) static CURSOR: Parameter = Parameter {
+pub static CURSOR: Parameter = Parameter {
     name: "cursor",
     about: "The start of the page: the `next` of the previous answer. A cursor is valid only with the `sort` of that answer.",
     kind: Kind::Text,
@@ -23,21 +23,21 @@ pub(super) static CURSOR: Parameter = Parameter {
 
 /// The position of a row in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// The sort key, in ascending order.
-    pub(super) key: u64,
+    pub key: u64,
     /// Rows with equal keys are sorted by name.
-    pub(super) name: Vec<u8>,
-    pub(super) id: u64,
+    pub name: Vec<u8>,
+    pub id: u64,
 }
 
 /// The order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Order<'a> {
+pub struct Order<'a> {
     /// The value of the parameter `sort`.
-    pub(super) word: &'a str,
+    pub word: &'a str,
     /// True if names are in descending order.
-    pub(super) names_descend: bool,
+    pub names_descend: bool,
 }
 
 impl Order<'_> {
@@ -48,7 +48,7 @@ impl Order<'_> {
     }
 
     /// A page of at most `limit` rows, and the cursor of the next page if there are more rows.
-    pub(super) fn page<T>(
+    pub fn page<T>(
         self,
         rows: Vec<T>,
         place: impl Fn(&T) -> Place,
@@ -99,7 +99,7 @@ impl Order<'_> {
 }
 
 /// Adds the header Link to the next page (RFC 8288): CSV and JSON lines have no other place for it.
-pub(super) fn linked(next: Option<&str>, mut response: Response, asked: &Asked) -> Response {
+pub fn linked(next: Option<&str>, mut response: Response, asked: &Asked) -> Response {
     if let Some(next) = next {
         let link = format!("<?{}>; rel=\"next\"", asked.with(&CURSOR, next));
         response.headers_mut().extend(HeaderValue::from_str(&link).ok().map(|link| (header::LINK, link)));
@@ -109,7 +109,7 @@ pub(super) fn linked(next: Option<&str>, mut response: Response, asked: &Asked) 
 
 /// The sort key of a number, in descending order if `descends`. Rows without a number are last in both
 /// orders.
-pub(super) fn key(number: Option<u64>, descends: bool) -> u64 {
+pub fn key(number: Option<u64>, descends: bool) -> u64 {
     let number = number.map(|number| number.min(u64::MAX - 1));
     number.map_or(u64::MAX, |number| if descends { u64::MAX - 1 - number } else { number })
 }

@@ -13,11 +13,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use tracing::warn;
 
-use super::files::find;
-use super::problem::Problem;
-use super::query::{Asked, path_part};
-use super::routes::Shared;
-use super::{Sources, wire};
+use crate::api::nouns::files::find;
+use crate::api::problem::Problem;
+use crate::api::query::{Asked, path_part};
+use crate::api::state::Shared;
+use crate::api::state::Sources;
+use crate::api::wire;
 use crate::board::{LogRow, LogState, Reason};
 use crate::job::Request;
 use crate::store;
@@ -29,7 +30,7 @@ const POLL: Duration = Duration::from_millis(20);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// `DELETE /api/v1/files/{id}`
-pub(super) async fn delete(
+pub async fn delete(
     State(api): Shared,
     headers: HeaderMap,
     path: Result<Path<String>, PathRejection>,
@@ -70,7 +71,7 @@ pub(super) async fn delete(
 }
 
 /// `POST /api/v1/rescan`
-pub(super) async fn rescan(
+pub async fn rescan(
     State(api): Shared,
     headers: HeaderMap,
     asked: Result<Asked, Problem>,
@@ -82,11 +83,11 @@ pub(super) async fn rescan(
 }
 
 /// Refuses requests without the token.
-pub(super) fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Problem> {
+pub fn permit(sources: &Sources, headers: &HeaderMap) -> Result<(), Problem> {
     sources.keys.may_change(headers)
 }
 
-pub(super) fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {
+pub fn ask(sources: &Sources, request: Request) -> Result<(), Problem> {
     sources.requests.send(&request.to_bytes(), None).map_err(|error| {
         warn!(%error, "cannot send a request to the coordinator");
         Problem::not_ready("the coordinator does not accept requests at the moment; try again")
@@ -105,7 +106,7 @@ async fn is_stored(sources: &Sources, log: u64, is_unknown: bool) -> bool {
 
 /// True if `says` is true of the log in the store; `None` stands for a log that is not in the store. False if
 /// the store cannot be read.
-pub(super) async fn stored(
+pub async fn stored(
     sources: &Sources,
     log: u64,
     says: impl FnOnce(Option<&store::Meta>) -> bool + Send + 'static,

@@ -2,30 +2,33 @@
 //!
 //! Each parameter is declared once, as a [`Parameter`]: the same values are parsed, refused and documented.
 
+pub mod media;
+pub mod page;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 
-use super::answer::Format;
-use super::period::Period;
-use super::problem::Problem;
-use super::ranges::Days;
+use crate::api::problem::Problem;
+use crate::api::query::media::Media;
+use crate::api::ranges::Days;
 use crate::log::Day;
+use crate::period::Period;
 use crate::show::UNDATED;
 
 /// A parameter of a query.
 #[derive(Debug)]
-pub(super) struct Parameter {
-    pub(super) name: &'static str,
+pub struct Parameter {
+    pub name: &'static str,
     /// The description for people.
-    pub(super) about: &'static str,
-    pub(super) kind: Kind,
+    pub about: &'static str,
+    pub kind: Kind,
 }
 
 /// The allowed values of a parameter.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Any text.
     Text,
     /// A day, or [`UNDATED`].
@@ -40,14 +43,14 @@ pub(super) enum Kind {
     FileId,
 }
 
-pub(super) static FROM: Parameter = Parameter {
+pub static FROM: Parameter = Parameter {
     name: "from",
     about: "The first day, inclusive: a date such as `2021-03-22`, or a period, of which the first day counts: a month such as `2021-03`, `today`, `yesterday`, `month` (this \
             calendar month), or a number of days such as `7d` (the last 7 days, including today). Periods are relative to the current day in UTC.",
     kind: Kind::Bound,
 };
 
-pub(super) static TO: Parameter = Parameter {
+pub static TO: Parameter = Parameter {
     name: "to",
     about: "The last day, inclusive: a date, or a period as in `from`, of which the last day counts: `to=7d` means today, `to=2021-03` is 2021-03-31, and `to=month` the last \
             day of this month.",
@@ -56,11 +59,11 @@ pub(super) static TO: Parameter = Parameter {
 
 /// The query of a request and its headers.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub struct Asked {
     /// The query as the client sent it.
     query: String,
     pairs: Vec<(String, String)>,
-    pub(super) headers: HeaderMap,
+    pub headers: HeaderMap,
 }
 
 impl<S: Sync> FromRequestParts<S> for Asked {
@@ -79,7 +82,7 @@ impl<S: Sync> FromRequestParts<S> for Asked {
 
 impl Asked {
     /// Refuses parameters that are not in this list, and parameters that are given twice.
-    pub(super) fn only(&self, known: &[&Parameter]) -> Result<(), Problem> {
+    pub fn only(&self, known: &[&Parameter]) -> Result<(), Problem> {
         for (at, (name, _)) in self.pairs.iter().enumerate() {
             if !known.iter().any(|parameter| parameter.name == name) {
                 let names: Vec<&str> = known.iter().map(|parameter| parameter.name).collect();
@@ -103,12 +106,12 @@ impl Asked {
         Ok(())
     }
 
-    pub(super) fn text(&self, parameter: &Parameter) -> Option<&str> {
+    pub fn text(&self, parameter: &Parameter) -> Option<&str> {
         self.pairs.iter().find(|(name, _)| name == parameter.name).map(|(_, value)| value.as_str())
     }
 
     /// The same query with this parameter set to a value of letters and digits.
-    pub(super) fn with(&self, parameter: &Parameter, value: &str) -> String {
+    pub fn with(&self, parameter: &Parameter, value: &str) -> String {
         // Each pair as the client sent it beside its decoded form: a name may be percent-encoded too.
         let pairs = self.query.split('&').filter(|pair| !pair.is_empty()).zip(&self.pairs);
         let others = pairs.filter(|(_, (name, _))| name != parameter.name).map(|(pair, _)| pair);
@@ -117,7 +120,7 @@ impl Asked {
     }
 
     /// The number, if it is within the bounds of the parameter.
-    pub(super) fn count(&self, parameter: &Parameter) -> Result<Option<usize>, Problem> {
+    pub fn count(&self, parameter: &Parameter) -> Result<Option<usize>, Problem> {
         let Parameter { name, kind, .. } = parameter;
         let most = if let Kind::Count(most) = kind { *most } else { usize::MAX };
         let wrong = |text| {
@@ -135,7 +138,7 @@ impl Asked {
     }
 
     /// The word, if the parameter allows it.
-    pub(super) fn word(&self, parameter: &Parameter) -> Result<Option<&'static str>, Problem> {
+    pub fn word(&self, parameter: &Parameter) -> Result<Option<&'static str>, Problem> {
         let Parameter { name, kind, .. } = parameter;
         let words = if let Kind::Words(words) = *kind { words } else { &[] };
         let wrong = |text| {
@@ -151,12 +154,12 @@ impl Asked {
     }
 
     /// The day, or none for [`UNDATED`].
-    pub(super) fn day(&self, parameter: &Parameter, today: Day) -> Result<Option<Option<Day>>, Problem> {
+    pub fn day(&self, parameter: &Parameter, today: Day) -> Result<Option<Option<Day>>, Problem> {
         self.text(parameter).map(|text| parse_day(parameter.name, text, today)).transpose()
     }
 
     /// The days from [`FROM`] to [`TO`].
-    pub(super) fn days(&self, today: Day) -> Result<Days, Problem> {
+    pub fn days(&self, today: Day) -> Result<Days, Problem> {
         let period = |parameter: &Parameter| {
             let name = parameter.name;
             let wrong = |text| {
@@ -179,10 +182,10 @@ impl Asked {
 
     /// The format of the answer: the value of `parameter`, or else the format that the header Accept prefers,
     /// or else JSON.
-    pub(super) fn format(&self, parameter: &Parameter) -> Result<Format, Problem> {
+    pub fn format(&self, parameter: &Parameter) -> Result<Media, Problem> {
         let words = if let Kind::Words(words) = parameter.kind { words } else { &[] };
         let of_word =
-            |word| Format::ALL.into_iter().find(|format| format.word() == word).unwrap_or(Format::Json);
+            |word| Media::ALL.into_iter().find(|format| format.word() == word).unwrap_or(Media::Json);
         if let Some(word) = self.word(parameter)? {
             return Ok(of_word(word));
         }
@@ -192,20 +195,20 @@ impl Asked {
             .iter()
             .map(|word| of_word(word))
             .rev()
-            .max_by_key(|format| preference(&accept, format.media()));
-        Ok(wanted.filter(|format| preference(&accept, format.media()) > 0).unwrap_or(Format::Json))
+            .max_by_key(|format| preference(&accept, format.media_type()));
+        Ok(wanted.filter(|format| preference(&accept, format.media_type()) > 0).unwrap_or(Media::Json))
     }
 }
 
 /// The elements of a header that is a list, joined if there are several such header lines.
-pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> String {
+pub fn list(headers: &HeaderMap, name: HeaderName) -> String {
     let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
     lines.join(",")
 }
 
 /// The weight of a media type in thousandths (RFC 9110, 12.5.1): that of the most specific range which
 /// contains the type. Without the header, all types have the full weight.
-pub(super) fn preference(accept: &str, media: &str) -> u32 {
+pub fn preference(accept: &str, media: &str) -> u32 {
     if accept.trim().is_empty() {
         return 1000;
     }
@@ -225,7 +228,7 @@ pub(super) fn preference(accept: &str, media: &str) -> u32 {
 
 /// The weight in the parameters of an element of a header, in thousandths: 1000 without a weight, 0 if the
 /// weight is not valid.
-pub(super) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
+pub fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 {
     let weight = parameters
         .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")));
     let number = |weight: &str| weight.parse().ok().filter(|weight| (0.0..=1.0).contains(weight));
@@ -233,7 +236,7 @@ pub(super) fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u32 
 }
 
 /// Parses a date or a word for a day; none for [`UNDATED`].
-pub(super) fn parse_day(name: &str, text: &str, today: Day) -> Result<Option<Day>, Problem> {
+pub fn parse_day(name: &str, text: &str, today: Day) -> Result<Option<Day>, Problem> {
     if text == UNDATED {
         return Ok(None);
     }
@@ -247,7 +250,7 @@ pub(super) fn parse_day(name: &str, text: &str, today: Day) -> Result<Option<Day
 }
 
 /// The variable part of the path.
-pub(super) fn path_part(name: &str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub fn path_part(name: &str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     path.map(|Path(part)| part).map_err(|_| {
         Problem::bad_parameter(format!("{name}: the percent-decoded value must be UTF-8")).of(name)
     })
@@ -275,21 +278,21 @@ mod tests {
     #[test]
     fn the_format_is_that_of_the_query_or_the_one_that_is_preferred() {
         for (query, accept, format) in [
-            ("", "", Format::Json),
-            ("", "*/*", Format::Json),
-            ("", "text/csv", Format::Csv),
-            ("", "TEXT/CSV; charset=utf-8", Format::Csv),
-            ("", "text/*", Format::Csv),
-            ("", "application/*", Format::Json),
-            ("", "application/x-ndjson", Format::Ndjson),
-            ("", "text/html, */*;q=0.8", Format::Json),
-            ("", "text/csv;q=0.5, application/json", Format::Json),
-            ("", "application/json;q=0.5, text/csv", Format::Csv),
-            ("", "application/json;q=0, */*", Format::Csv),
-            ("", "image/png", Format::Json),
-            ("", "text/csv;q=0", Format::Json),
-            ("", "text/csv;q=much", Format::Json),
-            ("format=ndjson", "text/csv", Format::Ndjson),
+            ("", "", Media::Json),
+            ("", "*/*", Media::Json),
+            ("", "text/csv", Media::Csv),
+            ("", "TEXT/CSV; charset=utf-8", Media::Csv),
+            ("", "text/*", Media::Csv),
+            ("", "application/*", Media::Json),
+            ("", "application/x-ndjson", Media::Ndjson),
+            ("", "text/html, */*;q=0.8", Media::Json),
+            ("", "text/csv;q=0.5, application/json", Media::Json),
+            ("", "application/json;q=0.5, text/csv", Media::Csv),
+            ("", "application/json;q=0, */*", Media::Csv),
+            ("", "image/png", Media::Json),
+            ("", "text/csv;q=0", Media::Json),
+            ("", "text/csv;q=much", Media::Json),
+            ("format=ndjson", "text/csv", Media::Ndjson),
         ] {
             assert_eq!(asked(query, accept).format(&FORMAT).unwrap(), format, "{query} {accept}");
         }

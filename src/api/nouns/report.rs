@@ -7,28 +7,29 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::answer::{FORMAT, Format, Tag, answer};
-use super::large::OneCopy;
-use super::problem::Problem;
-use super::query::{Asked, Parameter};
-use super::routes::{Api, Shared};
-use super::table;
-use super::wire::{self, json};
+use crate::api::answer::{FORMAT, Tag, answer};
+use crate::api::http::response_budget::OneCopy;
+use crate::api::problem::Problem;
+use crate::api::query::media::Media;
+use crate::api::query::{Asked, Parameter};
+use crate::api::state::{Api, Shared};
+use crate::api::table;
+use crate::api::wire::{self, json};
 use crate::board::Busy;
 use crate::log::shown;
 use crate::tally::Totals;
 
 /// The parameters of the report.
-pub(super) static OF_REPORT: &[&Parameter] = &[&FORMAT];
+pub static OF_REPORT: &[&Parameter] = &[&FORMAT];
 
 /// `GET /api/v1/report`
-pub(super) async fn report(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn report(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(OF_REPORT)?;
     let format = asked.format(&FORMAT)?;
     #[cfg(debug_assertions)]
-    super::fault::before_report();
+    crate::api::fault::before_report();
     let tag = Tag::of_board(&api);
-    let (body, copy) = if format == Format::Csv { (as_csv(&api)?, None) } else { as_json(&api)? };
+    let (body, copy) = if format == Media::Csv { (as_csv(&api)?, None) } else { as_json(&api)? };
     let mut response = answer(&asked, &tag, format, || body);
     copy.map(|copy| response.extensions_mut().insert(copy));
     Ok(response)

@@ -6,9 +6,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 
-use super::problem::Problem;
-use super::routes::{Api, Shared};
-use super::trouble::OfLogs;
+use crate::api::conditions::OfLogs;
+use crate::api::problem::Problem;
+use crate::api::state::{Api, Shared};
 use crate::board::{BoardReader, Busy, Header, LogState};
 use crate::show::thousands;
 use crate::sys::process::uid;
@@ -20,18 +20,18 @@ const LIVE: [&str; 3] = ["/health", "/livez", "/-/healthy"];
 const READY: [&str; 2] = ["/ready", "/-/ready"];
 
 /// The routes of the other paths.
-pub(super) fn other_routes() -> Router<Arc<Api>> {
+pub fn other_routes() -> Router<Arc<Api>> {
     let live = LIVE.into_iter().fold(Router::new(), |router, path| router.route(path, get(healthz)));
     READY.into_iter().fold(live, |router, path| router.route(path, get(readyz)))
 }
 
 /// `GET /healthz`
-pub(super) async fn healthz() -> &'static str {
+pub async fn healthz() -> &'static str {
     "alive\n"
 }
 
 /// `GET /readyz`
-pub(super) async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
+pub async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
     let sources = &api.sources;
     let header = sources.board.header();
     let logs = Logs::of(&sources.board)?;

@@ -12,10 +12,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
-use super::problem::Problem;
+use crate::api::problem::Problem;
 
 /// Answers 500 in place of a handler that panics, with an id under which the log says what happened.
-pub(super) async fn caught(request: Request, next: Next) -> Response {
+pub async fn caught(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut answer = pin!(next.run(request));
     // What the handler has in hand is dropped with it. What it shares is behind locks, and no lock is held
@@ -34,7 +34,7 @@ pub(super) async fn caught(request: Request, next: Next) -> Response {
 }
 
 /// An id that no other answer has: the moment, and a number within the process.
-pub(super) fn id() -> String {
+pub fn id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
     format!("{now:x}-{:x}", NEXT.fetch_add(1, Relaxed))

@@ -18,12 +18,12 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
 use tracing::warn;
 
-use super::crowd::Life;
-use super::gate::HEAD_TIMEOUT;
-use super::head::Refusal;
-use super::pages;
-use super::problem::Problem;
-use super::routes::Api;
+use crate::api::http::admission::HEAD_TIMEOUT;
+use crate::api::http::connections::Life;
+use crate::api::http::request_head::Refusal;
+use crate::api::pages;
+use crate::api::problem::Problem;
+use crate::api::state::Api;
 use crate::show::thousands;
 
 /// A body where none belongs is read and forgotten, up to here.
@@ -31,12 +31,12 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = HEAD_TIMEOUT;
 
 /// Paths that need no token: they show no numbers. The page that asks for a login has the stylesheet.
-pub(super) const OPEN_PATHS: [&str; 8] =
+pub const OPEN_PATHS: [&str; 8] =
     ["/healthz", "/health", "/livez", "/-/healthy", "/readyz", "/ready", "/-/ready", pages::STYLE_PATH];
 
 /// The other end of a connection.
 #[derive(Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+pub struct Peer(pub SocketAddr);
 
 /// Headers of every answer, unless its route has set them. Most answers are data: browsers must not guess
 /// their type, and must not run, frame or hand on anything of them.
@@ -48,14 +48,14 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-pub(super) fn put_headers(headers: &mut HeaderMap) {
+pub fn put_headers(headers: &mut HeaderMap) {
     for (name, value) in &HEADERS {
         headers.entry(name).or_insert_with(|| value.clone());
     }
 }
 
 /// Lets a request through to its route, or says why not. A browser that needs a token may log in.
-pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let is_login_missing = !request.headers().contains_key(header::AUTHORIZATION);
     let is_read_by_browser =

@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::encode;
-use super::problem::Problem;
+use crate::api::http::encode;
+use crate::api::problem::Problem;
 
 /// Smaller answers do not count: the operating system buffers them for a client that does not read (see
 /// `serve`). So the metrics are sent even while other answers take all memory.
@@ -34,45 +34,45 @@ const PIECES_KIB: u64 = 48;
 
 /// Marks an answer whose bytes many clients share. It takes no memory of its own, unless it is compressed.
 #[derive(Clone)]
-pub(super) struct OneCopy;
+pub struct OneCopy;
 
 /// Permits to make an answer from the board.
 #[derive(Clone)]
-pub(super) struct Turns(Arc<Semaphore>);
+pub struct Turns(Arc<Semaphore>);
 
 impl Turns {
-    pub(super) fn new() -> Turns {
+    pub fn new() -> Turns {
         Turns(Arc::new(Semaphore::new(AT_ONCE)))
     }
 }
 
 /// Makes an answer once there is a permit.
-pub(super) async fn in_turn(State(turns): State<Turns>, request: Request, next: Next) -> Response {
+pub async fn in_turn(State(turns): State<Turns>, request: Request, next: Next) -> Response {
     let _turn = turns.0.acquire().await;
     next.run(request).await
 }
 
 /// The memory that answers may use.
 #[derive(Clone)]
-pub(super) struct Room {
+pub struct Room {
     kib: Arc<Semaphore>,
     /// The memory of shared copies is apart, so that clients that do not read lists do not block the report.
     copies: Arc<Semaphore>,
 }
 
 impl Room {
-    pub(super) fn new() -> Room {
+    pub fn new() -> Room {
         Room { kib: Arc::new(Semaphore::new(ROOM_KIB)), copies: Arc::new(Semaphore::new(COPIES_KIB)) }
     }
 
     /// True if the largest list would not fit now, and so need not be made.
-    pub(super) fn is_short(&self) -> bool {
+    pub fn is_short(&self) -> bool {
         self.kib.available_permits() < ROOM_KIB / 3
     }
 
     /// A shared copy of these bytes, which takes the memory of one copy while anybody holds it. None if other
     /// copies, which somebody still holds, take all memory.
-    pub(super) fn share(&self, bytes: &Bytes) -> Option<Bytes> {
+    pub fn share(&self, bytes: &Bytes) -> Option<Bytes> {
         let kib = (bytes.len() / 1024 + 1).min(COPIES_KIB) as u32;
         let room = Arc::clone(&self.copies).try_acquire_many_owned(kib).ok()?;
         Some(Bytes::from_owner(SharedCopy { bytes: bytes.clone(), _room: room }))
@@ -101,7 +101,7 @@ fn kib(length: u64) -> u32 {
 }
 
 /// Sends an answer if there is memory for it, compressed if the client wants that.
-pub(super) async fn bounded(State(room): State<Room>, request: Request, next: Next) -> Response {
+pub async fn bounded(State(room): State<Room>, request: Request, next: Next) -> Response {
     let wanted = encode::wanted(request.headers());
     let mut response = next.run(request).await;
     let coding = encode::chosen(wanted, &mut response);

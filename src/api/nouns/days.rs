@@ -6,18 +6,19 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::answer::{FORMAT, FORMAT_OF_LIST, Format, Tag, answer};
-use super::page::{self, CURSOR, Order, PAGE_MAX, Place};
-use super::period::today;
-use super::problem::Problem;
-use super::query::{Asked, FROM, Kind, Parameter, TO, parse_day, path_part};
-use super::ranges::{self, Days, NotNow, Ranges, STORE_WAIT};
-use super::routes::{Api, Shared};
-use super::table;
-use super::wire::{self, json};
+use crate::api::answer::{FORMAT, FORMAT_OF_LIST, Tag, answer};
+use crate::api::problem::Problem;
+use crate::api::query::media::Media;
+use crate::api::query::page::{self, CURSOR, Order, PAGE_MAX, Place};
+use crate::api::query::{Asked, FROM, Kind, Parameter, TO, parse_day, path_part};
+use crate::api::ranges::{self, Days, NotNow, Ranges, STORE_WAIT};
+use crate::api::state::{Api, Shared};
+use crate::api::table;
+use crate::api::wire::{self, json};
 use crate::board::{BoardReader, DayRow, Header, LogRow, LogState};
 use crate::log::Day;
 use crate::numbers::Numbers;
+use crate::period::today;
 use crate::store::unite::Top;
 
 /// The default number of clients.
@@ -40,14 +41,14 @@ static LIMIT_OF_TOP: Parameter = Parameter {
 };
 
 /// The parameters of the list of days.
-pub(super) static OF_LIST: &[&Parameter] = &[&FROM, &TO, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
+pub static OF_LIST: &[&Parameter] = &[&FROM, &TO, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
 /// The parameters of a range.
-pub(super) static OF_RANGE: &[&Parameter] = &[&FROM, &TO, &FORMAT];
+pub static OF_RANGE: &[&Parameter] = &[&FROM, &TO, &FORMAT];
 /// The parameters of the clients with the most requests.
-pub(super) static OF_TOP: &[&Parameter] = &[&FROM, &TO, &LIMIT_OF_TOP, &FORMAT_OF_LIST];
+pub static OF_TOP: &[&Parameter] = &[&FROM, &TO, &LIMIT_OF_TOP, &FORMAT_OF_LIST];
 
 /// `GET /api/v1/days`
-pub(super) async fn days(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn days(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(OF_LIST)?;
     let format = asked.format(&FORMAT_OF_LIST)?;
     let today = today();
@@ -65,15 +66,15 @@ pub(super) async fn days(State(api): Shared, asked: Asked) -> Result<Response, P
     let (rows, next) = Order { word: sort, names_descend: false }.page(rows, place, limit, &asked)?;
     let days: Vec<wire::DayOfAll> = rows.iter().map(wire::DayOfAll::from).collect();
     let response = answer(&asked, &tag, format, || match format {
-        Format::Json => json(&wire::Days { days, next: next.clone() }),
-        Format::Csv => table::csv(&days, &wire::DayOfAll::from(&DayRow::default())),
-        Format::Ndjson => table::json_lines(&days),
+        Media::Json => json(&wire::Days { days, next: next.clone() }),
+        Media::Csv => table::csv(&days, &wire::DayOfAll::from(&DayRow::default())),
+        Media::Ndjson => table::json_lines(&days),
     });
     Ok(page::linked(next.as_deref(), response, &asked))
 }
 
 /// `GET /api/v1/days/{day}`
-pub(super) async fn day(
+pub async fn day(
     State(api): Shared,
     path: Result<Path<String>, PathRejection>,
     asked: Asked,
@@ -93,7 +94,7 @@ pub(super) async fn day(
             return Err(Problem::not_found("no log has requests without a day; /api/v1/days lists the days"));
         }
     };
-    Ok(answer(&asked, &tag, Format::Json, || json(&wire::DayOfAll::from(&row))))
+    Ok(answer(&asked, &tag, Media::Json, || json(&wire::DayOfAll::from(&row))))
 }
 
 /// A day of zeros, if it is between the first and the last day of these rows.
@@ -124,21 +125,21 @@ fn day_without_requests(
 }
 
 /// `GET /api/v1/range`
-pub(super) async fn range(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn range(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(OF_RANGE)?;
     let format = asked.format(&FORMAT)?;
     let today = today();
     let days = asked.days(today)?;
     let (range, tag) = range_of(&api, days, STORE_WAIT).await?;
     Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
-        Format::Csv => table::csv(std::slice::from_ref(&range), &range),
-        Format::Json | Format::Ndjson => json(&range),
+        Media::Csv => table::csv(std::slice::from_ref(&range), &range),
+        Media::Json | Media::Ndjson => json(&range),
     }))
 }
 
 /// The numbers over days, and the tag of the answer, which waits up to `wait` for the store. The pages have
 /// their numbers from here too.
-pub(super) async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(wire::Range, String), NotNow> {
+pub async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(wire::Range, String), NotNow> {
     let ranges::Answer { outcome, complete, as_of, tag } =
         api.sources.ranges.numbers(&api.sources.board, days, wait).await?;
     let bound = |day: Option<Day>| day.map(|day| day.to_string());
@@ -159,7 +160,7 @@ pub(super) async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(w
 }
 
 /// `GET /api/v1/top/clients`
-pub(super) async fn top_clients(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn top_clients(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(OF_TOP)?;
     let format = asked.format(&FORMAT_OF_LIST)?;
     let limit = asked.count(&LIMIT_OF_TOP)?.unwrap_or(TOP);
@@ -169,8 +170,8 @@ pub(super) async fn top_clients(State(api): Shared, asked: Asked) -> Result<Resp
         api.sources.ranges.top(&api.sources.board, days, limit).await?;
     let clients: Vec<wire::Client> = outcome.top.iter().take(limit).map(wire::Client::from).collect();
     Ok(answer(&asked, &Tag::new(tag).on(today), format, || match format {
-        Format::Json => json(&wire::TopClients { clients, complete, as_of }),
-        Format::Csv => table::csv(&clients, &wire::Client::from(&Top::default())),
-        Format::Ndjson => table::json_lines(&clients),
+        Media::Json => json(&wire::TopClients { clients, complete, as_of }),
+        Media::Csv => table::csv(&clients, &wire::Client::from(&Top::default())),
+        Media::Ndjson => table::json_lines(&clients),
     }))
 }

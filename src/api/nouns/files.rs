@@ -13,16 +13,18 @@ use axum::response::Response;
 use globset::{GlobBuilder, GlobMatcher};
 use tokio::task::spawn_blocking;
 
-use super::answer::{FORMAT_OF_LIST, Format, Tag, answer};
-use super::page::{self, CURSOR, Order, PAGE_MAX, Place};
-use super::period::today;
-use super::problem::Problem;
-use super::query::{Asked, FROM, Kind, Parameter, TO, path_part};
-use super::routes::{Api, Shared};
-use super::wire::{self, json};
-use super::{Sources, ranges, table};
+use crate::api::answer::{FORMAT_OF_LIST, Tag, answer};
+use crate::api::problem::Problem;
+use crate::api::query::media::Media;
+use crate::api::query::page::{self, CURSOR, Order, PAGE_MAX, Place};
+use crate::api::query::{Asked, FROM, Kind, Parameter, TO, path_part};
+use crate::api::state::Sources;
+use crate::api::state::{Api, Shared};
+use crate::api::wire::{self, json};
+use crate::api::{ranges, table};
 use crate::board::{BoardReader, Busy, LogRow, LogState, Reason};
 use crate::log::Day;
+use crate::period::today;
 use crate::store::{self, State as StoreState};
 
 /// The longest pattern of names, in bytes.
@@ -75,11 +77,11 @@ static LIMIT: Parameter = Parameter {
 };
 
 /// The parameters of the list.
-pub(super) static OF_LIST: &[&Parameter] =
+pub static OF_LIST: &[&Parameter] =
     &[&DAY, &FROM, &TO, &NAME, &STATE, &SORT, &LIMIT, &CURSOR, &FORMAT_OF_LIST];
 
 /// `GET /api/v1/files`
-pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn files(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(OF_LIST)?;
     let format = asked.format(&FORMAT_OF_LIST)?;
     let today = today();
@@ -106,9 +108,9 @@ pub(super) async fn files(State(api): Shared, asked: Asked) -> Result<Response, 
     let (logs, next) = order.page(logs, |log| place(log, sort), limit, &asked)?;
     let files: Vec<wire::File> = logs.iter().map(wire::File::from).collect();
     let response = answer(&asked, &tag, format, || match format {
-        Format::Json => json(&wire::Files { files, next: next.clone() }),
-        Format::Csv => table::csv(&files, &wire::File::from(&LogRow::default())),
-        Format::Ndjson => table::json_lines(&files),
+        Media::Json => json(&wire::Files { files, next: next.clone() }),
+        Media::Csv => table::csv(&files, &wire::File::from(&LogRow::default())),
+        Media::Ndjson => table::json_lines(&files),
     });
     Ok(page::linked(next.as_deref(), response, &asked))
 }
@@ -197,7 +199,7 @@ fn place(log: &LogRow, sort: &str) -> Place {
 }
 
 /// `GET /api/v1/files/{id}`
-pub(super) async fn file(
+pub async fn file(
     State(api): Shared,
     path: Result<Path<String>, PathRejection>,
     asked: Asked,
@@ -208,13 +210,13 @@ pub(super) async fn file(
     let log = find(&api, &id)?;
     let days = api.sources.board.shares(log.id)?.iter().map(|share| wire::Share::new(share, &log)).collect();
     let quarantine = quarantine(&api.sources, &log).await;
-    Ok(answer(&asked, &tag, Format::Json, || {
+    Ok(answer(&asked, &tag, Media::Json, || {
         json(&wire::FileWithDays { file: wire::File::from(&log), days, quarantine })
     }))
 }
 
 /// The log with this id.
-pub(super) fn find(api: &Api, id: &str) -> Result<LogRow, Problem> {
+pub fn find(api: &Api, id: &str) -> Result<LogRow, Problem> {
     let log = wire::log_of(id).map(|id| api.sources.board.log(id)).transpose()?.flatten();
     log.ok_or_else(|| Problem::not_found("no log has this id; /api/v1/files lists the logs"))
 }

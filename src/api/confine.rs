@@ -23,13 +23,13 @@ type Place = Option<(u64, u64)>;
 ///
 /// # Errors
 /// If Landlock or seccomp fails, although both worked when the daemon started.
-pub(super) fn shut_in(heritage: &Heritage) -> io::Result<()> {
+pub fn shut_in(heritage: &Heritage) -> io::Result<()> {
     heritage.walls.keep_to(&rights(heritage))
 }
 
 /// Ends this process, so that the supervisor starts a new one, when one of its folders was replaced: rights
 /// are for folders, not for names. In a thread of its own, since a disk may hang.
-pub(super) fn watch(heritage: &Heritage) {
+pub fn watch(heritage: &Heritage) {
     if !heritage.walls.landlock {
         return;
     }

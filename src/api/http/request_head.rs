@@ -6,10 +6,10 @@
 
 use axum::http::Uri;
 
-use super::problem::{self, Code, Problem};
+use crate::api::problem::{self, Code, Problem};
 
 /// A head, from its first byte to the empty line.
-pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 const TARGET_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 100;
 /// A request line that is still not over has a target that is too long, whatever comes.
@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 256;
 
 /// What some bytes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Look {
+pub enum Look {
     /// The beginning of a head.
     Part,
     /// A head of so many bytes, and what comes after it.
@@ -28,7 +28,7 @@ pub(super) enum Look {
 
 /// How the body of a request is delimited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Body {
+pub enum Body {
     /// It is of so many bytes.
     Length(u64),
     /// It is in chunks, the last of which says so.
@@ -37,9 +37,9 @@ pub(super) enum Body {
 
 /// Why a request is not served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Refusal {
-    pub(super) code: &'static Code,
-    pub(super) detail: &'static str,
+pub struct Refusal {
+    pub code: &'static Code,
+    pub detail: &'static str,
 }
 
 impl Refusal {
@@ -52,13 +52,13 @@ impl Refusal {
     }
 
     /// The head of a request did not arrive in time.
-    pub(super) const TOO_SLOW: Refusal = Refusal::new(
+    pub const TOO_SLOW: Refusal = Refusal::new(
         &problem::REQUEST_TIMEOUT,
         "the head of the request did not arrive within 10 s; send all of it in that time",
     );
 
     /// A body that the request does not need did not arrive in time.
-    pub(super) const BODY_TOO_SLOW: Refusal = Refusal::new(
+    pub const BODY_TOO_SLOW: Refusal = Refusal::new(
         &problem::REQUEST_TIMEOUT,
         "this request needs no body, and its body did not arrive within 10 s; send the request without a body",
     );
@@ -84,7 +84,7 @@ impl From<Refusal> for Problem {
 }
 
 /// Looks at what came of a head so far.
-pub(super) fn look(bytes: &[u8]) -> Look {
+pub fn look(bytes: &[u8]) -> Look {
     let bad = |detail| Look::Bad(Refusal::bad(detail));
     let mut end = None;
     let mut line = 0;

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::warn;
 
-use super::caught;
-use super::problem::Problem;
-use super::query::{list, quality};
+use crate::api::http::catch_panic;
+use crate::api::problem::Problem;
+use crate::api::query::{list, quality};
 
 /// Smaller answers are not compressed: they fit into a packet.
 const BYTES_MIN: u64 = 1024;
@@ -21,7 +21,7 @@ const AT_ONCE_MAX: usize = 64 * 1024;
 const LEVEL: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub enum Coding {
     Zstd,
     Gzip,
 }
@@ -48,7 +48,7 @@ impl Coding {
 
 /// Adds the header Vary to an answer, and returns the coding that the client wants if compression is
 /// worthwhile.
-pub(super) fn chosen(wanted: Option<Coding>, response: &mut Response) -> Option<Coding> {
+pub fn chosen(wanted: Option<Coding>, response: &mut Response) -> Option<Coding> {
     if !matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED)
         || response.headers().contains_key(header::CONTENT_ENCODING)
     {
@@ -61,7 +61,7 @@ pub(super) fn chosen(wanted: Option<Coding>, response: &mut Response) -> Option<
 }
 
 /// Compresses an answer.
-pub(super) async fn packed(coding: Coding, response: Response) -> Response {
+pub async fn packed(coding: Coding, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let packed = match to_bytes(body, usize::MAX).await {
         Ok(bytes) => pack(coding, bytes).await,
@@ -74,7 +74,7 @@ pub(super) async fn packed(coding: Coding, response: Response) -> Response {
             Response::from_parts(parts, Body::from(packed))
         }
         Err(error) => {
-            let id = caught::id();
+            let id = catch_panic::id();
             warn!(id, %error, "cannot compress an answer");
             Problem::internal(id).into_response()
         }
@@ -104,7 +104,7 @@ fn vary(headers: &mut HeaderMap) {
 
 /// The coding that the client prefers (RFC 9110, 12.5.3), zstd if both have the same weight; none if the
 /// client wants none.
-pub(super) fn wanted(headers: &HeaderMap) -> Option<Coding> {
+pub fn wanted(headers: &HeaderMap) -> Option<Coding> {
     let accept = list(headers, header::ACCEPT_ENCODING);
     let weight_of = |word: &str| {
         accept.split(',').find_map(|part| {

@@ -12,17 +12,20 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::answer::{Format, Tag, answer};
-use super::examples::EXAMPLES;
-use super::guard::OPEN_PATHS;
-use super::large::OneCopy;
-use super::problem::{
+use crate::api::answer::{Tag, answer};
+use crate::api::http::guard::OPEN_PATHS;
+use crate::api::http::response_budget::OneCopy;
+use crate::api::nouns::days;
+use crate::api::nouns::examples::EXAMPLES;
+use crate::api::nouns::{files, report, status};
+use crate::api::problem::{
     BAD_PARAMETER, CODES, CONFLICT, Code, INTERNAL, NO_TOKEN_SET, NOT_FOUND, NOT_READY, Problem,
     READ_ONLY_LOGIN, READ_ONLY_TOKEN, UNAUTHORIZED,
 };
-use super::query::{Asked, Kind, Parameter};
-use super::routes::Shared;
-use super::{days, files, problem, report, status, upload, wire};
+use crate::api::query::media::Media;
+use crate::api::query::{Asked, Kind, Parameter};
+use crate::api::state::Shared;
+use crate::api::{problem, upload, wire};
 use crate::board::{Activity, LogState};
 use crate::heritage::Role;
 
@@ -336,13 +339,13 @@ anything need the admin token. Reading needs a token if a read token is set, or 
 a list has a column for each element (`requests_by_hour_00`), and a `'` precedes text that a spreadsheet would run as a formula.";
 
 /// The document.
-pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(make);
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(make);
 
 /// `GET /openapi.json`
-pub(super) async fn document(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn document(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| wire::json(&*DOCUMENT).into());
     asked.only(&[])?;
-    let mut response = answer(&asked, &Tag::of_program(&api), Format::Json, || TEXT.clone());
+    let mut response = answer(&asked, &Tag::of_program(&api), Media::Json, || TEXT.clone());
     response.extensions_mut().insert(OneCopy);
     Ok(response)
 }
@@ -532,7 +535,7 @@ mod tests {
     #[test]
     fn the_document_has_all_routes() {
         let methods = ["get", "put", "post", "delete", "patch"];
-        let text = [include_str!("routes.rs"), include_str!("upload.rs")].concat();
+        let text = [include_str!("../routes.rs"), include_str!("../upload.rs")].concat();
         let table = text.split(".route(\"").skip(1).filter_map(|rest| rest.split_once('"'));
         // A name with a folder in front is the same to who asks.
         let table = table.filter(|(path, _)| !path.contains("{*"));

@@ -17,7 +17,7 @@ use std::path::Path;
 use axum::http::{HeaderMap, header};
 use ring::digest::{Digest, SHA256, digest};
 
-use super::problem::Problem;
+use crate::api::problem::Problem;
 use crate::heritage::Heritage;
 
 /// The shortest token, in bytes: shorter ones can be guessed.
@@ -42,7 +42,7 @@ const EXAMPLES: [&str; 10] = [
 ];
 
 /// The tokens, and the requests that need one.
-pub(super) struct Keys {
+pub struct Keys {
     admin: Option<Token>,
     read: Option<Token>,
     reading: Reading,
@@ -50,7 +50,7 @@ pub(super) struct Keys {
 
 /// Which requests may read in the present configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reading {
+pub enum Reading {
     /// All requests: the api listens on loopback only, and no read token is set.
     OpenOnLoopback,
     /// All requests, also those of other machines (`insecure_no_auth`).
@@ -64,7 +64,7 @@ impl Keys {
     ///
     /// # Errors
     /// With a sentence for the person who set them.
-    pub(super) fn read(heritage: &Heritage) -> Result<Keys, String> {
+    pub fn read(heritage: &Heritage) -> Result<Keys, String> {
         let settings = &heritage.settings;
         let admin = Token::read(
             heritage.token.as_ref(),
@@ -89,23 +89,23 @@ impl Keys {
     }
 
     /// Which requests may read.
-    pub(super) fn reading(&self) -> Reading {
+    pub fn reading(&self) -> Reading {
         self.reading
     }
 
     /// Is an admin token set? Without one, no request may change anything.
-    pub(super) fn allow_changes(&self) -> bool {
+    pub fn allow_changes(&self) -> bool {
         self.admin.is_some()
     }
 
     /// The sentence of the status about reading without a token.
-    pub(super) fn trouble(&self) -> Option<&'static str> {
+    pub fn trouble(&self) -> Option<&'static str> {
         (self.reading == Reading::OpenToAll)
             .then_some("other machines can reach the API, and reading needs no token (insecure_no_auth)")
     }
 
     /// Lets a request with these headers read, or says why not.
-    pub(super) fn may_read(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn may_read(&self, headers: &HeaderMap) -> Result<(), Problem> {
         if self.reading != Reading::NeedsToken {
             return Ok(());
         }
@@ -116,7 +116,7 @@ impl Keys {
     }
 
     /// Lets a request with these headers change something, or says why not.
-    pub(super) fn may_change(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn may_change(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(admin) = &self.admin else { return Err(Problem::no_token_set()) };
         match Shown::of(headers) {
             Shown::Bearer(token) if admin.is(&token) => Ok(()),
@@ -463,7 +463,7 @@ mod tests {
     /// The tokens that the documents and the files of `deploy` show.
     #[test]
     fn the_tokens_that_we_show_are_refused() {
-        let secret = include_str!("../../deploy/kubernetes/secret.yaml");
+        let secret = include_str!("../../../deploy/kubernetes/secret.yaml");
         let shown = secret
             .lines()
             .find_map(|line| line.trim().strip_prefix("read-token: "))

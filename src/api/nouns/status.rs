@@ -5,23 +5,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::response::Response;
 
-use super::Sources;
-use super::answer::fleeting;
-use super::problem::Problem;
-use super::query::Asked;
-use super::routes::Shared;
-use super::trouble::{self, OfLogs};
-use super::wire::{self, json};
+use crate::api::answer::fleeting;
+use crate::api::conditions::{self, OfLogs};
+use crate::api::problem::Problem;
+use crate::api::query::Asked;
+use crate::api::state::Shared;
+use crate::api::state::Sources;
+use crate::api::wire::{self, json};
 use crate::board::{Activity, Header, LogRow, LogState, Watching};
 use crate::heritage::Role;
 
 /// The allowed words of `watching`.
-pub(super) static WATCHING: [&str; 3] = ["starting", "inotify", "scan"];
+pub static WATCHING: [&str; 3] = ["starting", "inotify", "scan"];
 /// The role of the supervisor, which is no child.
-pub(super) const SUPERVISOR: &str = "supervisor";
+pub const SUPERVISOR: &str = "supervisor";
 
 /// `GET /api/v1/status`
-pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn status(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
     let sources = &api.sources;
     let header = sources.board.header();
@@ -46,8 +46,8 @@ pub(super) async fn status(State(api): Shared, asked: Asked) -> Result<Response,
 }
 
 /// The sentences of `degraded`, each after its word, for the status and for the page.
-pub(super) fn degraded(sources: &Sources, header: &Header, logs: &[LogRow]) -> Vec<String> {
-    let conditions = trouble::all(header, OfLogs::of(logs, sources), &sources.keys);
+pub fn degraded(sources: &Sources, header: &Header, logs: &[LogRow]) -> Vec<String> {
+    let conditions = conditions::all(header, OfLogs::of(logs, sources), &sources.keys);
     conditions.into_iter().filter_map(|(word, sentence)| Some(format!("{word}: {}", sentence?))).collect()
 }
 

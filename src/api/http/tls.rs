@@ -23,7 +23,7 @@ use crate::sys::process::uid;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
-pub(super) struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
+pub struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
 
 /// Identifies the file that has a name at the moment.
 type Mark = Option<(u64, i64, i64, u64)>;
@@ -33,7 +33,7 @@ impl Tls {
     ///
     /// # Errors
     /// A sentence for the person who set `tls_cert` and `tls_key`.
-    pub(super) fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
+    pub fn read(cert: &Path, key: &Path) -> Result<Tls, String> {
         let marks = [mark(cert), mark(key)];
         let tls = Tls(Arc::new(Mutex::new(Arc::new(config(cert, key)?))));
         let (looking, cert, key) = (tls.clone(), cert.to_owned(), key.to_owned());
@@ -46,7 +46,7 @@ impl Tls {
     ///
     /// # Errors
     /// A sentence for the person who set `tls_cert` and `tls_key`.
-    pub(super) fn check(cert: &Path, key: &Path) -> Result<(), String> {
+    pub fn check(cert: &Path, key: &Path) -> Result<(), String> {
         config(cert, key).map(drop)
     }
 
@@ -70,7 +70,7 @@ impl Tls {
     }
 
     /// Performs the handshake. The caller sets the time limit.
-    pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    pub async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let config = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
         TlsAcceptor::from(config).accept(stream).await
     }

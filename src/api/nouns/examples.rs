@@ -4,18 +4,18 @@
 use serde_json::Value;
 
 /// An answer.
-pub(super) struct Example {
+pub struct Example {
     /// The path in the document.
-    pub(super) path: &'static str,
+    pub path: &'static str,
     /// The path and the query of the request.
-    pub(super) asked: &'static str,
-    pub(super) media: &'static str,
+    pub asked: &'static str,
+    pub media: &'static str,
     text: &'static str,
 }
 
 impl Example {
     /// The answer as JSON, or as text for other formats.
-    pub(super) fn value(&self) -> Value {
+    pub fn value(&self) -> Value {
         if self.media == "application/json" {
             serde_json::from_str(self.text).unwrap_or_default()
         } else {
@@ -24,7 +24,7 @@ impl Example {
     }
 }
 
-pub(super) static EXAMPLES: &[Example] = &[
+pub static EXAMPLES: &[Example] = &[
     Example {
         path: "/api/v1/report",
         asked: "/api/v1/report",

@@ -14,11 +14,11 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Sources;
-use super::problem::Problem;
-use super::query::Asked;
-use super::routes::Shared;
-use super::wire::{self, json};
+use crate::api::problem::Problem;
+use crate::api::query::Asked;
+use crate::api::state::Shared;
+use crate::api::state::Sources;
+use crate::api::wire::{self, json};
 use crate::board::{Busy, LogBrief};
 
 /// The minimum time between two events: at most 4 per second.
@@ -34,7 +34,7 @@ const BEGINNING: &[u8] = b"retry: 2000\n\n";
 const COMMENT: &[u8] = b": nothing has changed\n\n";
 
 /// The last event, for all listeners.
-pub(super) struct Events {
+pub struct Events {
     last: watch::Sender<Told>,
     wanted: Notify,
     /// The places of the listeners.
@@ -59,7 +59,7 @@ struct Change {
 impl Events {
     /// For as many listeners as there may be connections, minus the reserved ones. A listener is never closed
     /// to make room, so without a reserve listeners could keep all other clients out.
-    pub(super) fn new(connections_max: usize) -> Events {
+    pub fn new(connections_max: usize) -> Events {
         let places = connections_max.saturating_sub(LEFT_MIN.max(connections_max / 8)).max(1);
         Events {
             last: watch::Sender::new(Told::Nothing),
@@ -69,7 +69,7 @@ impl Events {
     }
 
     /// Reads the board for ever.
-    pub(super) async fn watch(&self, sources: &Sources) {
+    pub async fn watch(&self, sources: &Sources) {
         let mut seen = 0;
         loop {
             if self.last.receiver_count() == 0 {
@@ -94,7 +94,7 @@ impl Events {
     }
 
     /// Ends all streams, which would keep the process from ending.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.last.send_replace(Told::End);
     }
 }
@@ -126,7 +126,7 @@ fn id(sources: &Sources, generation: u64) -> String {
 }
 
 /// `GET /api/v1/events`
-pub(super) async fn events(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn events(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     asked.only(&[])?;
     let sources = &api.sources;
     let place =
@@ -186,7 +186,7 @@ impl Listener {
 }
 
 /// Starts the task that reads the board.
-pub(super) fn spawn(sources: &Arc<Sources>) {
+pub fn spawn(sources: &Arc<Sources>) {
     let sources = Arc::clone(sources);
     tokio::spawn(async move { sources.events.watch(&sources).await });
 }

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::crowd::Life;
-use super::head::{self, Body, Look, Refusal};
+use crate::api::http::connections::Life;
+use crate::api::http::request_head::{self, Body, Look, Refusal};
 
 /// How long a head may take from its first byte, and the first one of a connection from the beginning.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may lie idle between requests.
-pub(super) const IDLE: Duration = Duration::from_secs(60);
+pub const IDLE: Duration = Duration::from_secs(60);
 /// How long nothing of a body may come while it is waited for.
 const BODY_STALL: Duration = Duration::from_secs(30);
 /// Within so long, while an answer waits for its client, it must have taken some of it.
@@ -53,7 +53,7 @@ enum Phase {
     Refused,
 }
 
-pub(super) struct Gate<S> {
+pub struct Admission<S> {
     inner: S,
     life: Arc<Life>,
     phase: Phase,
@@ -102,10 +102,10 @@ impl Timer {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Admission<S> {
     /// A gate before a connection whose first head is awaited since then.
-    pub(super) fn new(inner: S, life: Arc<Life>, since: Instant) -> Gate<S> {
-        Gate {
+    pub fn new(inner: S, life: Arc<Life>, since: Instant) -> Admission<S> {
+        Admission {
             inner,
             life,
             phase: Phase::Head,
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         while self.held.starts_with(b"\r\n") {
             self.held.drain(..2);
         }
-        match head::look(&self.held) {
+        match request_head::look(&self.held) {
             Look::Part => {}
             Look::Bad(refusal) => self.refuse(refusal),
             Look::Whole(length, body) => {
@@ -252,7 +252,7 @@ fn head_due(begun: Option<Instant>, since: Instant, is_nothing_there: bool) -> I
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Admission<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Admission<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
         let wrote = Pin::new(&mut gate.inner).poll_write(cx, bytes);

@@ -28,13 +28,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-use super::crowd::{Crowd, Life};
-use super::gate::{Gate, HEAD_TIMEOUT, IDLE};
-use super::guard::Peer;
-use super::head::HEAD_BYTES_MAX;
-use super::metrics::Traffic;
-use super::ranges;
-use super::tls::Tls;
+use crate::api::http::admission::{Admission, HEAD_TIMEOUT, IDLE};
+use crate::api::http::connections::{Connections, Life};
+use crate::api::http::guard::Peer;
+use crate::api::http::request_head::HEAD_BYTES_MAX;
+use crate::api::http::tls::Tls;
+use crate::api::metrics::Traffic;
+use crate::api::ranges;
 
 /// How much of an answer the system may hold for a client that does not read, in bytes: it doubles that for
 /// its own needs.
@@ -51,7 +51,7 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the system does not say what it allows.
-pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
+pub fn connections_max(wanted: usize) -> io::Result<usize> {
     let used = std::fs::read_dir("/proc/self/fd")?.count() as u64;
     let kept = (ranges::descriptors() + DESCRIPTORS_LEFT) as u64;
     let needed = wanted as u64 + used + kept;
@@ -73,7 +73,7 @@ pub(super) fn connections_max(wanted: usize) -> io::Result<usize> {
 }
 
 /// Serves until `stop` comes, then finishes the answers that have begun.
-pub(super) async fn serve(
+pub async fn serve(
     listener: TcpListener,
     router: Router,
     tls: Option<Tls>,
@@ -81,8 +81,8 @@ pub(super) async fn serve(
     traffic: &Traffic,
     stop: impl Future<Output = ()>,
 ) {
-    let crowd = Crowd::new(connections_max);
-    let connections = GracefulShutdown::new();
+    let connections = Connections::new(connections_max);
+    let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     // The gate has its own, shorter times; with this one, the library looks for the next request whenever an
     // answer is over.
@@ -94,10 +94,10 @@ pub(super) async fn serve(
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let member = crowd.enter().await;
+                    let member = connections.enter().await;
                     let (http, router, tls, watcher) =
-                        (http.clone(), router.clone(), tls.clone(), connections.watcher());
-                    let (open, crowd) = (traffic.connection(), Arc::clone(&crowd));
+                        (http.clone(), router.clone(), tls.clone(), graceful.watcher());
+                    let (open, connections) = (traffic.connection(), Arc::clone(&connections));
                     tokio::spawn(async move {
                         let life = Arc::clone(&member.life);
                         // It is open as long as it is attended to.
@@ -111,7 +111,7 @@ pub(super) async fn serve(
                                     if !life.is_spared(|| has_unread(descriptor)) {
                                         break;
                                     }
-                                    crowd.shed();
+                                    connections.shed();
                                 }
                             }
                         }
@@ -129,7 +129,7 @@ pub(super) async fn serve(
                         warn!(%error, "cannot accept a connection; closing an idle one");
                         said = Some(Instant::now());
                     }
-                    crowd.shed();
+                    connections.shed();
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
@@ -140,7 +140,7 @@ pub(super) async fn serve(
         () = serving => {}
     }
     drop(listener);
-    let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
 /// Has something come that was not read?
@@ -164,12 +164,19 @@ async fn attend(
         return;
     }
     let Some(tls) = tls else {
-        return talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher)
-            .await;
+        return talk(
+            Admission::new(stream, Arc::clone(&life), since),
+            life,
+            Peer(address),
+            http,
+            router,
+            watcher,
+        )
+        .await;
     };
     match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
-            talk(Gate::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher)
+            talk(Admission::new(stream, Arc::clone(&life), since), life, Peer(address), http, router, watcher)
                 .await
         }
         Ok(Err(error)) => debug!(%error, "a connection does not come about"),
@@ -184,7 +191,7 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
 }
 
 async fn talk<S>(
-    gate: Gate<S>,
+    gate: Admission<S>,
     life: Arc<Life>,
     peer: Peer,
     http: http1::Builder,

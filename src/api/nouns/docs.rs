@@ -11,14 +11,15 @@ use axum::http::header;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::answer::{Format, Tag, answer};
-use super::large::OneCopy;
-use super::openapi::DOCUMENT;
-use super::pages;
-use super::problem::{CODES, Problem};
-use super::query::Asked;
-use super::routes::Shared;
-use super::token::Reading;
+use crate::api::answer::{Tag, answer};
+use crate::api::http::response_budget::OneCopy;
+use crate::api::http::token::Reading;
+use crate::api::nouns::openapi::DOCUMENT;
+use crate::api::pages;
+use crate::api::problem::{CODES, Problem};
+use crate::api::query::Asked;
+use crate::api::query::media::Media;
+use crate::api::state::Shared;
 
 /// What the page says of this daemon.
 struct Here {
@@ -83,7 +84,7 @@ const QUESTIONS: [(&str, &str, Deed); 13] = [
 ];
 
 /// `GET /docs`
-pub(super) async fn page(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
+pub async fn page(State(api): Shared, asked: Asked) -> Result<Response, Problem> {
     // The tokens and the address stay the same as long as this process lives.
     static PAGE: OnceLock<Bytes> = OnceLock::new();
     asked.only(&[])?;
@@ -93,7 +94,7 @@ pub(super) async fn page(State(api): Shared, asked: Asked) -> Result<Response, P
         reading: sources.keys.reading(),
         allow_changes: sources.keys.allow_changes(),
     };
-    let mut response = answer(&asked, &Tag::of_program(&api), Format::Json, || {
+    let mut response = answer(&asked, &Tag::of_program(&api), Media::Json, || {
         PAGE.get_or_init(|| render(&here(), &DOCUMENT).into()).clone()
     });
     response.extensions_mut().insert(OneCopy);

@@ -1,3 +1,0 @@
-//! Days in words, as queries name them.
-
-pub(super) use crate::period::{Period, today};
