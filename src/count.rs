@@ -212,7 +212,7 @@ impl Plan {
         range: Option<Range>,
         rules: Rules,
         beat: impl Fn(u64),
-    ) -> Result<(Tally, Option<Damage>), range::Trouble> {
+    ) -> Result<(Tally, Option<Damage>), range::RangeError> {
         let mut source = self.source.lock().expect("no holder panics");
         let mut done = 0;
         let mut beat = |bytes: u64| {
@@ -231,7 +231,7 @@ impl Plan {
                 if head.holds(&file)? && tail.holds(&file)? {
                     Ok((counted.tally, None))
                 } else {
-                    Err(range::Trouble::Shorter)
+                    Err(range::RangeError::Shorter)
                 }
             }
             (Source::Compressed(stream, format, length), _) => {

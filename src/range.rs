@@ -137,7 +137,7 @@ pub type Probe = (u64, u32);
 
 /// Why a range could not be counted.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum RangeError {
     /// The file ends before the range does.
     #[error("the file was truncated or replaced while tallyd read it")]
     Shorter,
@@ -162,7 +162,7 @@ pub struct How {
 ///
 /// A log can be cut into ranges anywhere but within or right behind a byte order mark: that would part it
 /// from its line.
-pub fn count(file: &File, range: Range, how: How, beat: impl FnMut(u64)) -> Result<Counted, Trouble> {
+pub fn count(file: &File, range: Range, how: How, beat: impl FnMut(u64)) -> Result<Counted, RangeError> {
     count_on(Tally::default(), file, range, how, beat)
 }
 
@@ -173,10 +173,10 @@ pub fn count_on(
     range: Range,
     how: How,
     mut beat: impl FnMut(u64),
-) -> Result<Counted, Trouble> {
+) -> Result<Counted, RangeError> {
     let How { rules, io, last } = how;
     if file.metadata()?.len() < range.to {
-        return Err(Trouble::Shorter);
+        return Err(RangeError::Shorter);
     }
     // The byte before tells whether the range starts with a line.
     let start = range.from.saturating_sub(1);
@@ -190,7 +190,7 @@ pub fn count_on(
             beat(course.at - start);
         }
         if view.is_cut() {
-            return Err(Trouble::Shorter);
+            return Err(RangeError::Shorter);
         }
     } else {
         SCRATCH.with_borrow_mut(|scratch| {
@@ -199,7 +199,7 @@ pub fn count_on(
                 let want = PIECE_BYTES.min((range.to - course.at) as usize);
                 let piece = &mut scratch[..want];
                 if read_at(file, piece, course.at)? < want {
-                    return Err(Trouble::Shorter);
+                    return Err(RangeError::Shorter);
                 }
                 course.take(piece, Counter::feed_all);
                 beat(course.at - start);
@@ -210,7 +210,7 @@ pub fn count_on(
     course.read_last_line(file, &mut beat)?;
     // What a truncated mapping shows beyond the new end is not what was in the log.
     if file.metadata()?.len() < course.at {
-        return Err(Trouble::Shorter);
+        return Err(RangeError::Shorter);
     }
     Ok(course.end(range, last))
 }

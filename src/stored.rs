@@ -17,7 +17,7 @@ use crate::show::{UNDATED, columns, day_fields, thousands};
 use crate::store::folder::{self, Entry};
 use crate::store::span::{self, Numbers, Share, Span, Stored, Sum};
 use crate::store::unite::{self, Part};
-use crate::store::{Meta, Partial, Trouble, read_meta, utc};
+use crate::store::{Meta, Partial, StoreError, read_meta, utc};
 
 /// The output of a command.
 #[derive(Debug, Default)]
@@ -32,12 +32,12 @@ pub struct Answer {
 
 impl Answer {
     /// Returns the value of a partial that could be read; notes or reports a partial that could not.
-    fn take<T>(&mut self, path: &Path, result: Result<T, Trouble>) -> Option<T> {
+    fn take<T>(&mut self, path: &Path, result: Result<T, StoreError>) -> Option<T> {
         match result {
             Ok(value) => return Some(value),
             // The daemon has deleted the partial since the folder was listed.
-            Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(trouble @ Trouble::Newer(_)) => {
+            Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(trouble @ StoreError::Newer(_)) => {
                 self.notes.push(format!("{} is skipped: {trouble}", shown_path(path)))
             }
             Err(trouble) => self.errors.push(format!("{}: {trouble}", shown_path(path))),
@@ -155,7 +155,7 @@ pub fn export(state: &Path, to: &Path) -> Answer {
             let bytes = fs::read(&entry.path)?;
             match Partial::from_bytes(bytes.clone()).and_then(|partial| partial.check()) {
                 // A newer partial can be copied, though not checked.
-                Ok(()) | Err(Trouble::Newer(_)) => Ok(bytes),
+                Ok(()) | Err(StoreError::Newer(_)) => Ok(bytes),
                 Err(trouble) => Err(trouble),
             }
         };
@@ -210,7 +210,7 @@ pub fn report(state: &Path, from: Option<Day>, to: Option<Day>, as_json: bool) -
     let Some(entries) = answer.list(state) else { return answer };
     let mut logs = Vec::new();
     for entry in entries {
-        let read = File::open(&entry.path).map_err(Trouble::from).and_then(read_meta);
+        let read = File::open(&entry.path).map_err(StoreError::from).and_then(read_meta);
         if let Some(meta) = answer.take(&entry.path, read) {
             logs.push(Stored { path: entry.path, meta });
         }
@@ -324,7 +324,7 @@ fn unite_days(
             let path = logs[log].path.clone();
             parts.retain(|(part, _), _| *part != path);
             let again = match trouble {
-                Trouble::Replaced => File::open(&path).map_err(Trouble::from).and_then(read_meta),
+                StoreError::Replaced => File::open(&path).map_err(StoreError::from).and_then(read_meta),
                 trouble => Err(trouble),
             };
             match answer.take(&path, again) {

@@ -451,14 +451,14 @@ fn a_file_that_is_shorter_than_its_range_is_trouble() {
         assert!(
             matches!(
                 range::count(&file, Range::new(0, 5).unwrap(), how, |_| ()),
-                Err(range::Trouble::Shorter)
+                Err(range::RangeError::Shorter)
             ),
             "{io:?}"
         );
         assert!(
             matches!(
                 range::count(&file, Range::new(9, 10).unwrap(), how, |_| ()),
-                Err(range::Trouble::Shorter)
+                Err(range::RangeError::Shorter)
             ),
             "{io:?}"
         );

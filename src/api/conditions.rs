@@ -16,7 +16,7 @@ use crate::sys::process::uid;
 const LISTED_MAX: usize = 3;
 
 /// A word, and the sentence.
-pub type Trouble = (&'static str, Option<String>);
+pub type Condition = (&'static str, Option<String>);
 
 /// The sentences on logs; `None`: there is no such log.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl OfLogs {
 }
 
 /// All conditions.
-pub fn all(header: &Header, logs: OfLogs, keys: &Keys) -> [Trouble; 7] {
+pub fn all(header: &Header, logs: OfLogs, keys: &Keys) -> [Condition; 7] {
     let Header { full, troubled, watching, state_error, .. } = *header;
     let state = || {
         let error = io::Error::from_raw_os_error(state_error);

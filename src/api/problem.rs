@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::ranges::NotNow;
+use crate::api::ranges::UnavailableError;
 use crate::api::wire;
-use crate::board::Busy;
+use crate::board::BusyError;
 use crate::show::thousands;
 
 /// A kind of error, as programs distinguish them. The OpenAPI document and `/docs` show these texts.
@@ -253,17 +253,19 @@ impl Problem {
     }
 }
 
-impl From<Busy> for Problem {
-    fn from(busy: Busy) -> Problem {
+impl From<BusyError> for Problem {
+    fn from(busy: BusyError) -> Problem {
         Problem::not_ready(busy.to_string())
     }
 }
 
-impl From<NotNow> for Problem {
-    fn from(why: NotNow) -> Problem {
+impl From<UnavailableError> for Problem {
+    fn from(why: UnavailableError) -> Problem {
         match why {
-            NotNow::Busy(busy) => busy.into(),
-            NotNow::Crowded | NotNow::Exhausted => Problem::new(&TOO_BUSY, why.to_string()),
+            UnavailableError::Busy(busy) => busy.into(),
+            UnavailableError::Crowded | UnavailableError::Exhausted => {
+                Problem::new(&TOO_BUSY, why.to_string())
+            }
         }
     }
 }

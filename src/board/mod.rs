@@ -22,5 +22,5 @@ pub use header::{Header, Watching};
 pub use log::{LogBrief, LogRow, LogState, NAME_BYTES_MAX, Quarantine};
 pub use page::{Activity, Roster, RosterEntry, StatusPage};
 pub use reason::{Reason, Skip};
-pub use table::{Board, BoardReader, BoardSize, Busy};
+pub use table::{Board, BoardReader, BoardSize, BusyError};
 pub use unreadable::Unreadable;

@@ -42,7 +42,7 @@ impl BoardSize {
 /// The row changed each time it was looked at. This is not expected to be seen.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the numbers change too fast to be read; try again")]
-pub struct Busy;
+pub struct BusyError;
 
 /// The board as its only writer sees it.
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl BoardReader {
     ///
     /// # Errors
     /// If its row changes each time it is looked at.
-    pub fn log(&self, id: u64) -> Result<Option<LogRow>, Busy> {
+    pub fn log(&self, id: u64) -> Result<Option<LogRow>, BusyError> {
         for at in 0..self.0.logs_used() {
             let [found]: [u64; 1] = steady(self.0.log_row(at))?;
             if found == id && id != 0 {
@@ -204,7 +204,7 @@ impl BoardReader {
 
     /// Of all logs what is short, in the order of their rows. Takes no memory, and a tenth of the time. Each
     /// may be an error: that its row changes each time it is looked at.
-    pub fn briefs(&self) -> impl Iterator<Item = Result<LogBrief, Busy>> {
+    pub fn briefs(&self) -> impl Iterator<Item = Result<LogBrief, BusyError>> {
         (0..self.0.logs_used()).filter_map(|at| self.0.brief(at).transpose())
     }
 
@@ -212,7 +212,7 @@ impl BoardReader {
     ///
     /// # Errors
     /// If a row changes each time it is looked at.
-    pub fn logs(&self) -> Result<Vec<LogRow>, Busy> {
+    pub fn logs(&self) -> Result<Vec<LogRow>, BusyError> {
         (0..self.0.logs_used())
             .map(|at| self.0.log(at))
             .filter(|row| row.as_ref().map_or(true, |row| row.id != 0))
@@ -223,10 +223,10 @@ impl BoardReader {
     ///
     /// # Errors
     /// If a row changes each time it is looked at.
-    pub fn days(&self) -> Result<Vec<DayRow>, Busy> {
+    pub fn days(&self) -> Result<Vec<DayRow>, BusyError> {
         let used = self.0.size.days.min(self.0.header(DAYS_USED) as usize);
         let days = (0..used).map(|at| self.0.day(at)).filter(|row| row.as_ref().map_or(true, |row| row.used));
-        let mut days = days.collect::<Result<Vec<_>, Busy>>()?;
+        let mut days = days.collect::<Result<Vec<_>, BusyError>>()?;
         days.sort_by_key(|row| row.day);
         Ok(days)
     }
@@ -235,18 +235,18 @@ impl BoardReader {
     ///
     /// # Errors
     /// If a row changes each time it is looked at.
-    pub fn shares(&self, log: u64) -> Result<Vec<ShareRow>, Busy> {
+    pub fn shares(&self, log: u64) -> Result<Vec<ShareRow>, BusyError> {
         let mut shares = self
             .all_shares()
             .filter(|row| row.as_ref().map_or(true, |row| row.log == log))
-            .collect::<Result<Vec<_>, Busy>>()?;
+            .collect::<Result<Vec<_>, BusyError>>()?;
         shares.sort_by_key(|row| row.day);
         Ok(shares)
     }
 
     /// The days of all logs, in the order of their rows. Some rows may not be used. Each may be an error:
     /// that its row changes each time it is looked at.
-    pub fn all_shares(&self) -> impl Iterator<Item = Result<ShareRow, Busy>> {
+    pub fn all_shares(&self) -> impl Iterator<Item = Result<ShareRow, BusyError>> {
         let used = self.0.size.shares.min(self.0.header(SHARES_USED) as usize);
         (0..used).map(|at| self.0.share(at))
     }
@@ -289,25 +289,25 @@ impl View {
         &self.words[start + at * words..][..words]
     }
 
-    fn log(&self, at: usize) -> Result<LogRow, Busy> {
+    fn log(&self, at: usize) -> Result<LogRow, BusyError> {
         Ok(LogRow::from_words(&steady(self.log_row(at))?))
     }
 
     /// Copies no more of the row than is told: its first words.
-    fn brief(&self, at: usize) -> Result<Option<LogBrief>, Busy> {
+    fn brief(&self, at: usize) -> Result<Option<LogBrief>, BusyError> {
         Ok(LogBrief::from_words(&steady(self.log_row(at))?))
     }
 
-    fn day(&self, at: usize) -> Result<DayRow, Busy> {
+    fn day(&self, at: usize) -> Result<DayRow, BusyError> {
         Ok(DayRow::from_words(&steady(self.day_row(at))?))
     }
 
-    fn share(&self, at: usize) -> Result<ShareRow, Busy> {
+    fn share(&self, at: usize) -> Result<ShareRow, BusyError> {
         Ok(ShareRow::from_words(&steady(self.share_row(at))?))
     }
 }
 
-fn steady<const N: usize>(row: &[AtomicU64]) -> Result<[u64; N], Busy> {
+fn steady<const N: usize>(row: &[AtomicU64]) -> Result<[u64; N], BusyError> {
     let mut data = [0; N];
     // A row is written a few times a second, and a copy takes less than a microsecond.
     for _ in 0..1_000 {
@@ -316,7 +316,7 @@ fn steady<const N: usize>(row: &[AtomicU64]) -> Result<[u64; N], Busy> {
         }
         std::hint::spin_loop();
     }
-    Err(Busy)
+    Err(BusyError)
 }
 
 #[cfg(test)]

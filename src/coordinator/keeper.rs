@@ -18,7 +18,7 @@ use tracing::{error, warn};
 use crate::exit::Exit;
 use crate::log::Day;
 use crate::store::unite::{United, Wanted, unite_days, use_threads};
-use crate::store::{Host, Meta, Partial, Trouble, again, encode, folder};
+use crate::store::{Host, Meta, Partial, StoreError, again, encode, folder};
 use crate::sys::socket::lifeline;
 use crate::sys::state_lock::{StateLock, StateLockError};
 use crate::tally::{Clients, Distinct};
@@ -53,7 +53,7 @@ pub enum Report {
     /// What came of the logs that were to be written.
     Wrote {
         /// For each of them: how long it took, and whether it went.
-        logs: Vec<(u64, Duration, Result<(), Unusable>)>,
+        logs: Vec<(u64, Duration, Result<(), StoreWriterError>)>,
         /// The folder was not there, and was made: nothing is stored of any other log.
         made: bool,
     },
@@ -65,14 +65,14 @@ pub enum Report {
         made: bool,
     },
     /// The clients of a log.
-    Loaded(u64, Option<Option<Day>>, Result<LoadedDays, Unusable>),
+    Loaded(u64, Option<Option<Day>>, Result<LoadedDays, StoreWriterError>),
     /// How many clients days have together, and of which logs they cannot be had.
-    United(BTreeMap<Option<Day>, Distinct>, Vec<(u64, Unusable)>),
+    United(BTreeMap<Option<Day>, Distinct>, Vec<(u64, StoreWriterError)>),
 }
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
+pub enum StoreWriterError {
     /// The system could not do it. It may be able to later.
     #[error(transparent)]
     Failed(io::Error),
@@ -238,13 +238,13 @@ impl Shelf {
         &self,
         snapshots: Vec<(Meta, Option<DayClients>)>,
         made: io::Result<()>,
-    ) -> Vec<(u64, Duration, Result<(), Unusable>)> {
+    ) -> Vec<(u64, Duration, Result<(), StoreWriterError>)> {
         let (mut files, mut reports) = (Vec::new(), Vec::new());
         for (meta, clients) in snapshots {
             let (log, start) = (meta.log, Instant::now());
             let encoded = clients
                 .map_or_else(|| self.stored(&meta), Ok)
-                .and_then(|clients| bytes_of(&meta, &clients).map_err(Unusable::Failed));
+                .and_then(|clients| bytes_of(&meta, &clients).map_err(StoreWriterError::Failed));
             match encoded {
                 Ok(bytes) => files.push((log, bytes, start.elapsed())),
                 Err(error) => reports.push((log, start.elapsed(), Err(error))),
@@ -257,17 +257,14 @@ impl Shelf {
             Err(error) => all.iter().map(|_| Err(again(&error))).collect(),
         };
         let each = start.elapsed() / u32::try_from(files.len().max(1)).unwrap_or(1);
-        reports.extend(
-            files
-                .iter()
-                .zip(written)
-                .map(|((log, _, took), written)| (*log, *took + each, written.map_err(Unusable::Failed))),
-        );
+        reports.extend(files.iter().zip(written).map(|((log, _, took), written)| {
+            (*log, *took + each, written.map_err(StoreWriterError::Failed))
+        }));
         reports
     }
 
     /// The clients that a log's partial has, but those that are to be removed.
-    fn stored(&self, meta: &Meta) -> Result<DayClients, Unusable> {
+    fn stored(&self, meta: &Meta) -> Result<DayClients, StoreWriterError> {
         let days = load(&folder::path(&self.folder, meta.log), None).map_err(unusable)?;
         Ok(days
             .into_iter()
@@ -283,16 +280,16 @@ fn bytes_of(meta: &Meta, clients: &[(Option<Day>, Arc<Clients>)]) -> io::Result<
     encode(meta, &days).map_err(io::Error::other)
 }
 
-fn load(path: &Path, day: Option<Option<Day>>) -> Result<LoadedDays, Trouble> {
-    let partial = File::open(path).map_err(Trouble::from).and_then(Partial::open)?;
+fn load(path: &Path, day: Option<Option<Day>>) -> Result<LoadedDays, StoreError> {
+    let partial = File::open(path).map_err(StoreError::from).and_then(Partial::open)?;
     let days: Vec<Option<Day>> =
         day.map_or_else(|| partial.meta().days.keys().copied().collect(), |day| vec![day]);
     days.into_iter().map(|day| partial.to_clients(day).map(|clients| (day, clients))).collect()
 }
 
-fn unusable(trouble: Trouble) -> Unusable {
+fn unusable(trouble: StoreError) -> StoreWriterError {
     match trouble {
-        Trouble::Io(error) if error.kind() != io::ErrorKind::NotFound => Unusable::Failed(error),
-        trouble => Unusable::Lost(trouble.to_string()),
+        StoreError::Io(error) if error.kind() != io::ErrorKind::NotFound => StoreWriterError::Failed(error),
+        trouble => StoreWriterError::Lost(trouble.to_string()),
     }
 }

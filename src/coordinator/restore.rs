@@ -17,9 +17,9 @@ use super::saves::{Saves, mark};
 use super::sums::{Kept, Sums};
 use crate::board::Reason;
 use crate::config::Settings;
-use crate::decode::Format;
+use crate::decode::Compression;
 use crate::log::day_of_name;
-use crate::store::{Entry, Hole, Host, Identity, Meta, State, Trouble, folder, read_meta};
+use crate::store::{Entry, Hole, Host, Identity, Meta, State, StoreError, folder, read_meta};
 use crate::tally::Rules;
 
 /// What must be known of the store for as long as the coordinator lives.
@@ -68,7 +68,7 @@ pub fn restore(
     for entry in &entries {
         beat();
         let own = entry.host == *host;
-        match File::open(&entry.path).map_err(Trouble::from).and_then(read_meta) {
+        match File::open(&entry.path).map_err(StoreError::from).and_then(read_meta) {
             Ok(meta) if own && meta.log == entry.log => {
                 logs += 1;
                 let (id, deleted) = (meta.log, meta.state == State::Deleted);
@@ -96,11 +96,11 @@ pub fn restore(
                 }
             }
             Ok(_) if !own => {}
-            Err(Trouble::Newer(version)) => {
+            Err(StoreError::Newer(version)) => {
                 warn!(path = %entry.path.display(), version, "a newer tallyd wrote this partial; it stays as it is, and its log is counted again");
                 ledger.reserve(entry.log);
             }
-            Err(Trouble::Io(error)) if own => {
+            Err(StoreError::Io(error)) if own => {
                 warn!(path = %entry.path.display(), %error, "cannot read a partial now; it stays as it is, and its log is counted again if it exists");
                 ledger.reserve(entry.log);
             }
@@ -149,7 +149,7 @@ pub fn kept_of(meta: &Meta) -> Kept {
 /// The log that a partial tells of.
 fn log_of(meta: &Meta, rules: Rules) -> Log {
     let Identity { file, size, changed, encoding, blocks, anchor, raw } = &meta.identity;
-    let format = Format::from_code(*encoding);
+    let format = Compression::from_code(*encoding);
     let reason = Reason::from_word(meta.reason);
     let damage = if let Reason::Damage(damage) = reason { Some(damage) } else { None };
     let content = Content { to: meta.counted_to, blocks: blocks.clone(), anchor: *anchor };
@@ -195,7 +195,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
             file: log.file,
             size: log.size,
             changed: log.changed,
-            encoding: log.format.map_or(0, Format::code),
+            encoding: log.format.map_or(0, Compression::code),
             blocks: log.content.blocks.clone(),
             anchor: log.content.anchor,
             raw: log.raw.clone(),

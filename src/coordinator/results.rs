@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::ledger::end_of;
 use super::peek::{Eyes, all_hold};
 use super::{Coordinator, now};
-use crate::job::{Job, RESULT_BYTES_MAX, Refused, ResultView};
+use crate::job::{Job, RESULT_BYTES_MAX, ResultError, ResultView};
 use crate::sample::{SAMPLE_BYTES, Sample};
 use crate::sys::memory::Sealed;
 
@@ -30,7 +30,7 @@ pub(super) enum NotMerged {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] ResultError),
 }
 
 impl Coordinator<'_> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
-use super::keeper::{DayClients, Keeper, LoadedDays, Report, Task, Unusable, keep_locked};
+use super::keeper::{DayClients, Keeper, LoadedDays, Report, StoreWriterError, Task, keep_locked};
 use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, kept_of, meta_of, restore, set_aside};
 use super::saves::{Saves, Todo};
@@ -20,7 +20,7 @@ use super::sums::{PartKey, Sums};
 use crate::board::{Counters, Header};
 use crate::config::Settings;
 use crate::log::{Day, day_of_name};
-use crate::store::{Host, Meta, Trouble, folder, read_meta};
+use crate::store::{Host, Meta, StoreError, folder, read_meta};
 use crate::sys::clock::monotonic_ms;
 use crate::sys::memory::give_back;
 use crate::sys::state_lock::StateLock;
@@ -295,17 +295,17 @@ impl Storing {
     fn take_unions(
         &mut self,
         days: &BTreeMap<Option<Day>, Distinct>,
-        wrong: Vec<(u64, Unusable)>,
+        wrong: Vec<(u64, StoreWriterError)>,
         sums: &mut Sums,
     ) -> Vec<u64> {
         let (mut unread, mut damaged) = (Vec::new(), Vec::new());
         for (log, error) in wrong {
             match error {
-                Unusable::Failed(error) => {
+                StoreWriterError::Failed(error) => {
                     unread.push(log);
                     self.note_error(Some(error));
                 }
-                Unusable::Lost(why) => {
+                StoreWriterError::Lost(why) => {
                     if self.lose(log, &why, sums) {
                         sums.remove(log);
                         damaged.push(log);
@@ -341,8 +341,8 @@ impl Storing {
                     self.count(written.is_ok());
                     match written {
                         Ok(()) => self.note_error(None),
-                        Err(Unusable::Failed(error)) => self.note_error(Some(error)),
-                        Err(Unusable::Lost(why)) => {
+                        Err(StoreWriterError::Failed(error)) => self.note_error(Some(error)),
+                        Err(StoreWriterError::Lost(why)) => {
                             self.put_aside(log, &why);
                             outcomes.push((log, Outcome::Damaged));
                         }
@@ -375,10 +375,10 @@ impl Storing {
         &mut self,
         log: u64,
         day: Option<Option<Day>>,
-        loaded: Result<LoadedDays, Unusable>,
+        loaded: Result<LoadedDays, StoreWriterError>,
         sums: &mut Sums,
     ) -> Option<Outcome> {
-        if let Err(Unusable::Failed(error)) = loaded {
+        if let Err(StoreWriterError::Failed(error)) = loaded {
             // What is in it is not known to be wrong.
             if self.unread.insert((log, day), Some(Instant::now() + AGAIN_AFTER)).is_none() {
                 warn!(folder = %self.folder.display(), %error, "cannot read the partial of a log; tallyd tries again");
@@ -411,7 +411,7 @@ impl Storing {
             self.put_aside(log, why);
             return true;
         };
-        match File::open(path).map_err(Trouble::from).and_then(read_meta) {
+        match File::open(path).map_err(StoreError::from).and_then(read_meta) {
             Ok(meta) if meta.counts() && !sums.is_as(log, &kept_of(&meta)) => {
                 info!(path = %path.display(), "another host has replaced a partial; its new numbers count now");
                 sums.remove(log);

@@ -21,7 +21,7 @@ use crate::store::removal::{Remembered, Removal, remembered};
 use crate::tally::{Clients, Counts, Distinct, Totals};
 
 use apart::Room;
-pub use apart::{Apart, Strangers};
+pub use apart::{Apart, ChangedPartsError};
 
 /// A day of a log, as its lines say; `None`: requests without a time stamp.
 pub type PartKey = (u64, Option<Day>);
@@ -383,7 +383,7 @@ impl Sums {
     ///
     /// # Errors
     /// If they are not all that it has, or not the log's.
-    pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) -> Result<(), Strangers> {
+    pub fn load(&mut self, log: u64, days: Vec<(Option<Day>, Clients)>) -> Result<(), ChangedPartsError> {
         for (day, clients) in days {
             self.fill((log, day), &clients)?;
             if let Some(part) = self
@@ -395,7 +395,7 @@ impl Sums {
                 part.clients = Some(Arc::new(clients));
             }
         }
-        if self.is_absent(log) { Err(Strangers) } else { Ok(()) }
+        if self.is_absent(log) { Err(ChangedPartsError) } else { Ok(()) }
     }
 
     /// The clients of a log are in the store, and leave the memory, unless some came since they were given

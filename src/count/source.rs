@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::found::{Candidate, Origin, Report, STDIN};
-use crate::decode::{Damage, FileKind, Format};
+use crate::decode::{Compression, Damage, FileKind};
 use crate::log::shown_to_people;
 use crate::range;
 use crate::sys::map::read_at;
@@ -19,7 +19,7 @@ pub(super) enum Source {
     /// A stream that can only be read from front to back: standard input, a pipe.
     Stream(Box<dyn Read + Send>),
     /// A compressed file or stream, and how many bytes it has: 0 if that is unknown.
-    Compressed(Box<dyn Read + Send>, Format, u64),
+    Compressed(Box<dyn Read + Send>, Compression, u64),
 }
 
 impl Source {
@@ -87,10 +87,10 @@ fn stream(mut input: impl Read + Send + 'static) -> io::Result<Result<Source, &'
 }
 
 /// A sentence on a path that cannot be read.
-pub(super) fn cannot_read(path: &Path, error: &range::Trouble) -> String {
+pub(super) fn cannot_read(path: &Path, error: &range::RangeError) -> String {
     let path = shown(path);
     match error {
-        range::Trouble::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        range::RangeError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             format!(
                 "cannot read {path}: permission denied (tallyd runs as uid {})",
                 crate::sys::process::uid()

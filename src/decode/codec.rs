@@ -12,7 +12,7 @@ use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::{
 };
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, is_error_kind};
 
-use super::{Damage, Format};
+use super::{Compression, Damage};
 
 /// The largest window of a zst frame, as a power of two: 64 MiB. All levels up to 21 keep to it; `zstd
 /// --ultra -22` and `--long` ask for 128 MiB.
@@ -50,18 +50,18 @@ pub(super) struct Step {
 
 impl Codec {
     /// A decoder at the start of a member.
-    pub fn new(format: Format) -> io::Result<Codec> {
+    pub fn new(format: Compression) -> io::Result<Codec> {
         Ok(match format {
-            Format::Gz => Codec::Gz(flate2::Decompress::new_gzip(GZ_WINDOW_LOG)),
-            Format::Zst => {
+            Compression::Gz => Codec::Gz(flate2::Decompress::new_gzip(GZ_WINDOW_LOG)),
+            Compression::Zst => {
                 let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
                 context
                     .set_parameter(DParameter::WindowLogMax(ZST_WINDOW_LOG_MAX))
                     .expect("26 is a window that zstd knows");
                 Codec::Zst { context, want: ZST_START_BYTES }
             }
-            Format::Bz2 => Codec::Bz2(bzip2::Decompress::new(false)),
-            Format::Xz => Codec::Xz(liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, 0)?),
+            Compression::Bz2 => Codec::Bz2(bzip2::Decompress::new(false)),
+            Compression::Xz => Codec::Xz(liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, 0)?),
         })
     }
 
@@ -77,8 +77,8 @@ impl Codec {
                 decoder.reset(true);
                 return Ok(());
             }
-            Codec::Bz2(_) => Codec::new(Format::Bz2),
-            Codec::Xz(_) => Codec::new(Format::Xz),
+            Codec::Bz2(_) => Codec::new(Compression::Bz2),
+            Codec::Xz(_) => Codec::new(Compression::Xz),
         }
         .map_err(|_| Damage::Memory)?;
         Ok(())

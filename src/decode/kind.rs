@@ -1,13 +1,13 @@
 //! Whether a file is a log, by its first bytes and its name.
 
-use super::{Format, format_of};
+use super::{Compression, format_of};
 use crate::log::{FOREIGN_HEAD_BYTES, Foreign};
 
 /// What a file is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
     /// A log, and what compresses it; `None`: the log is plain.
-    Log(Option<Format>),
+    Log(Option<Compression>),
     /// No log.
     Foreign(Foreign),
 }
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn a_readable_compression_is_a_log_under_any_name() {
-        assert_eq!(FileKind::of(b"access.log.br", b"\x1f\x8b\x08\x00"), FileKind::Log(Some(Format::Gz)));
+        assert_eq!(FileKind::of(b"access.log.br", b"\x1f\x8b\x08\x00"), FileKind::Log(Some(Compression::Gz)));
         assert_eq!(FileKind::of(b"access.log.gz", b"203.0.113.7 - -"), FileKind::Log(None));
         assert!(matches!(FileKind::of(b"access.log", b"PK\x03\x04"), FileKind::Foreign(_)));
     }

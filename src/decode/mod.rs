@@ -31,7 +31,7 @@ const RATIO_FROM_BYTES: u64 = 64 << 20;
 
 /// What compresses a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
+pub enum Compression {
     /// gzip, RFC 1952.
     Gz,
     /// Zstandard, RFC 8878.
@@ -42,39 +42,41 @@ pub enum Format {
     Xz,
 }
 
-impl Format {
+impl Compression {
     /// The usual ending of its files' names.
     pub fn name(self) -> &'static str {
         match self {
-            Format::Gz => "gz",
-            Format::Zst => "zst",
-            Format::Bz2 => "bz2",
-            Format::Xz => "xz",
+            Compression::Gz => "gz",
+            Compression::Zst => "zst",
+            Compression::Bz2 => "bz2",
+            Compression::Xz => "xz",
         }
     }
 
     /// A number for it, for messages between processes and for files. It never changes, and is never 0.
     pub fn code(self) -> u64 {
         match self {
-            Format::Gz => 1,
-            Format::Zst => 2,
-            Format::Bz2 => 3,
-            Format::Xz => 4,
+            Compression::Gz => 1,
+            Compression::Zst => 2,
+            Compression::Bz2 => 3,
+            Compression::Xz => 4,
         }
     }
 
     /// What has this number, if anything has.
-    pub fn from_code(code: u64) -> Option<Format> {
-        [Format::Gz, Format::Zst, Format::Bz2, Format::Xz].into_iter().find(|format| format.code() == code)
+    pub fn from_code(code: u64) -> Option<Compression> {
+        [Compression::Gz, Compression::Zst, Compression::Bz2, Compression::Xz]
+            .into_iter()
+            .find(|format| format.code() == code)
     }
 
     /// How each member begins. Only the libraries that ask for more bytes before they look at these need
     /// help; the others know better.
     fn magic(self) -> &'static [u8] {
         match self {
-            Format::Gz => b"\x1f\x8b",
-            Format::Xz => b"\xfd7zXZ\0",
-            Format::Zst | Format::Bz2 => b"",
+            Compression::Gz => b"\x1f\x8b",
+            Compression::Xz => b"\xfd7zXZ\0",
+            Compression::Zst | Compression::Bz2 => b"",
         }
     }
 }
@@ -86,7 +88,7 @@ const MAGIC_BYTES: usize = 6;
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn format(file: &File) -> io::Result<Option<Format>> {
+pub fn format(file: &File) -> io::Result<Option<Compression>> {
     let mut magic = [0; MAGIC_BYTES];
     let length = read_at(file, &mut magic, 0)?;
     Ok(format_of(&magic[..length]))
@@ -94,16 +96,16 @@ pub fn format(file: &File) -> io::Result<Option<Format>> {
 
 /// Returns what compresses a file that begins with `head`; `None`: it is plain. Only the first six bytes are
 /// read.
-fn format_of(head: &[u8]) -> Option<Format> {
+fn format_of(head: &[u8]) -> Option<Compression> {
     match &head[..head.len().min(MAGIC_BYTES)] {
-        [0x1f, 0x8b, ..] => Some(Format::Gz),
+        [0x1f, 0x8b, ..] => Some(Compression::Gz),
         // A frame to be skipped may come first: pzstd writes one.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Format::Zst),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zst),
         // A block follows, or the end of an empty stream.
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, ..] => {
-            Some(Format::Bz2)
+            Some(Compression::Bz2)
         }
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Compression::Xz),
         _ => None,
     }
 }
@@ -141,7 +143,7 @@ impl Default for Limits {
 /// tried again, as always.
 pub struct Decoder<R> {
     input: R,
-    format: Format,
+    format: Compression,
     codec: Codec,
     limits: Limits,
     /// What was read and not yet decoded: `buffer[from..to]`.
@@ -170,7 +172,7 @@ impl<R: Read> Decoder<R> {
     ///
     /// # Errors
     /// If there is no memory.
-    pub fn open(input: R, format: Format, limits: Limits) -> io::Result<Decoder<R>> {
+    pub fn open(input: R, format: Compression, limits: Limits) -> io::Result<Decoder<R>> {
         let buffer = vec![0; INPUT_BYTES].into_boxed_slice();
         Ok(Decoder {
             input,

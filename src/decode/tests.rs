@@ -2,24 +2,24 @@ use std::io::Write;
 
 use super::*;
 
-const FORMATS: [Format; 4] = [Format::Gz, Format::Zst, Format::Bz2, Format::Xz];
+const FORMATS: [Compression; 4] = [Compression::Gz, Compression::Zst, Compression::Bz2, Compression::Xz];
 const EIO: i32 = 5;
 
 /// One member.
-fn pack(format: Format, bytes: &[u8]) -> Vec<u8> {
+fn pack(format: Compression, bytes: &[u8]) -> Vec<u8> {
     match format {
-        Format::Gz => written(
+        Compression::Gz => written(
             flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default()),
             bytes,
             flate2::write::GzEncoder::finish,
         ),
-        Format::Zst => zst(bytes, 20),
-        Format::Bz2 => written(
+        Compression::Zst => zst(bytes, 20),
+        Compression::Bz2 => written(
             bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best()),
             bytes,
             bzip2::write::BzEncoder::finish,
         ),
-        Format::Xz => {
+        Compression::Xz => {
             written(liblzma::write::XzEncoder::new(Vec::new(), 1), bytes, liblzma::write::XzEncoder::finish)
         }
     }
@@ -39,7 +39,7 @@ fn zst(bytes: &[u8], window_log: u32) -> Vec<u8> {
 
 /// A stream whose dictionary has the size of this code.
 fn xz_with_dictionary(bytes: &[u8], code: u8) -> Vec<u8> {
-    let mut stream = pack(Format::Xz, bytes);
+    let mut stream = pack(Compression::Xz, bytes);
     // The header of the first block, behind that of the stream: its length by four, flags, the filter, the
     // length of its properties, those, padding, a checksum.
     let header = &mut stream[12..24];
@@ -61,7 +61,7 @@ fn log(lines: u32) -> Vec<u8> {
 }
 
 /// All that comes out, and why it ended early.
-fn unpack_within(input: impl Read, format: Format, limits: Limits) -> (Vec<u8>, Option<Damage>) {
+fn unpack_within(input: impl Read, format: Compression, limits: Limits) -> (Vec<u8>, Option<Damage>) {
     let mut decoder = Decoder::open(input, format, limits).unwrap();
     let mut whole = Vec::new();
     decoder.read_to_end(&mut whole).unwrap();
@@ -69,12 +69,12 @@ fn unpack_within(input: impl Read, format: Format, limits: Limits) -> (Vec<u8>, 
     (whole, decoder.damage())
 }
 
-fn unpack(bytes: &[u8], format: Format) -> (Vec<u8>, Option<Damage>) {
+fn unpack(bytes: &[u8], format: Compression) -> (Vec<u8>, Option<Damage>) {
     unpack_within(bytes, format, Limits::default())
 }
 
 #[track_caller]
-fn check(format: Format, bytes: &[u8], out: &[u8], damage: Option<Damage>) {
+fn check(format: Compression, bytes: &[u8], out: &[u8], damage: Option<Damage>) {
     let got = unpack(bytes, format);
     assert_eq!(got.1, damage, "{format:?}");
     assert!(got.0 == out, "{format:?}: {} bytes, not {}", got.0.len(), out.len());
@@ -152,19 +152,19 @@ fn zeros_behind_are_padding_and_all_else_is_damage() {
     let skip = |length: u32| {
         [&[0x5a, 0x2a, 0x4d, 0x18], &length.to_le_bytes()[..], &vec![1; length as usize]].concat()
     };
-    let member = pack(Format::Zst, &text);
+    let member = pack(Compression::Zst, &text);
     check(
-        Format::Zst,
+        Compression::Zst,
         &[&skip(3)[..], &member, &skip(0), &skip(700_000), &member].concat(),
         &text.repeat(2),
         None,
     );
-    check(Format::Zst, &[&member[..], &skip(9)[..16]].concat(), &text, Some(Damage::Cut));
+    check(Compression::Zst, &[&member[..], &skip(9)[..16]].concat(), &text, Some(Damage::Cut));
 }
 
 #[test]
 fn what_is_compressed_twice_is_decompressed_once() {
-    let inner = pack(Format::Gz, &log(10));
+    let inner = pack(Compression::Gz, &log(10));
     FORMATS.into_iter().for_each(|format| check(format, &pack(format, &inner), &inner, None));
 }
 
@@ -213,13 +213,13 @@ fn a_byte_that_is_wrong_is_found_out() {
 #[test]
 fn a_wrong_checksum_is_damage_and_the_bytes_count() {
     let text = log(100);
-    let mut member = pack(Format::Gz, &text);
+    let mut member = pack(Compression::Gz, &text);
     let at = member.len() - 8;
     member[at] ^= 1;
-    check(Format::Gz, &member, &text, Some(Damage::Corrupt));
-    let mut member = pack(Format::Zst, &text);
+    check(Compression::Gz, &member, &text, Some(Damage::Corrupt));
+    let mut member = pack(Compression::Zst, &text);
     *member.last_mut().unwrap() ^= 1;
-    check(Format::Zst, &member, &text, Some(Damage::Corrupt));
+    check(Compression::Zst, &member, &text, Some(Damage::Corrupt));
 }
 
 /// zstd gives nothing of a step that fails, however much was decoded in it.
@@ -227,10 +227,10 @@ fn a_wrong_checksum_is_damage_and_the_bytes_count() {
 fn blocks_before_the_damage_count() {
     let text = log(40_000);
     for at in [3, 4] {
-        let mut member = pack(Format::Zst, &text);
+        let mut member = pack(Compression::Zst, &text);
         let length = member.len();
         member[length * at / 5] ^= 0xff;
-        let (out, damage) = unpack(&member, Format::Zst);
+        let (out, damage) = unpack(&member, Compression::Zst);
         assert!(text.starts_with(&out) && damage == Some(Damage::Corrupt), "{} bytes, {damage:?}", out.len());
         assert!(out.len() + (256 << 10) > text.len() * at / 5, "{} of {}", out.len(), text.len());
     }
@@ -283,14 +283,14 @@ fn a_bomb_ends_soon() {
 #[test]
 fn more_memory_than_there_is_for_it_is_damage() {
     let text = log(100);
-    check(Format::Zst, &zst(&text, 26), &text, None);
-    check(Format::Zst, &zst(&text, 27), b"", Some(Damage::Memory));
+    check(Compression::Zst, &zst(&text, 26), &text, None);
+    check(Compression::Zst, &zst(&text, 27), b"", Some(Damage::Memory));
     // 64 MiB, as `xz -9` has it; 96 MiB; 4 GiB.
-    check(Format::Xz, &xz_with_dictionary(&text, 28), &text, None);
-    check(Format::Xz, &xz_with_dictionary(&text, 29), b"", Some(Damage::Memory));
-    check(Format::Xz, &xz_with_dictionary(&text, 40), b"", Some(Damage::Memory));
+    check(Compression::Xz, &xz_with_dictionary(&text, 28), &text, None);
+    check(Compression::Xz, &xz_with_dictionary(&text, 29), b"", Some(Damage::Memory));
+    check(Compression::Xz, &xz_with_dictionary(&text, 40), b"", Some(Damage::Memory));
     // What came before counts.
-    check(Format::Zst, &[zst(&text, 20), zst(&text, 27)].concat(), &text, Some(Damage::Memory));
+    check(Compression::Zst, &[zst(&text, 20), zst(&text, 27)].concat(), &text, Some(Damage::Memory));
 }
 
 #[test]
@@ -316,13 +316,13 @@ fn the_format_is_told_by_the_first_bytes() {
         std::fs::write(&path, bytes).unwrap();
         format(&File::open(&path).unwrap()).unwrap()
     };
-    assert_eq!(FORMATS.map(Format::name), ["gz", "zst", "bz2", "xz"]);
+    assert_eq!(FORMATS.map(Compression::name), ["gz", "zst", "bz2", "xz"]);
     for known in FORMATS {
         assert_eq!(told(&pack(known, b"x")), Some(known));
         assert_eq!(told(&pack(known, b"")), Some(known));
         assert_eq!(told(&pack(known, b"x")[..1]), None);
     }
-    assert_eq!(told(b"\x52\x2a\x4d\x18\x04\0\0\0"), Some(Format::Zst));
+    assert_eq!(told(b"\x52\x2a\x4d\x18\x04\0\0\0"), Some(Compression::Zst));
     for plain in [&b""[..], b"BZh", b"BZh9 - - [", b"(x", b"203.0.113.7 - - ["] {
         assert_eq!(told(plain), None);
     }

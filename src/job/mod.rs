@@ -5,9 +5,9 @@
 
 mod result;
 
-pub use result::{PartView, Refused, ResultView, encode};
+pub use result::{PartView, ResultError, ResultView, encode};
 
-use crate::decode::Format;
+use crate::decode::Compression;
 use crate::range::{Io, LastLine, Probe, Range};
 use crate::sample::SAMPLE_BYTES;
 use crate::sys::process::Death;
@@ -41,7 +41,7 @@ pub struct Job {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stream {
     /// What compresses it.
-    pub format: Format,
+    pub format: Compression,
     /// Where else it is to be sampled.
     pub probe: Option<Probe>,
 }
@@ -176,7 +176,7 @@ impl Job {
         at.checked_add(length.into())?;
         let probe = (length > 0).then_some((at, length));
         let stream =
-            if format == 0 { None } else { Some(Stream { format: Format::from_code(format)?, probe }) };
+            if format == 0 { None } else { Some(Stream { format: Compression::from_code(format)?, probe }) };
         Some(Job { number, log, generation, range: Range::new(from, to)?, io, last, stream })
     }
 }
@@ -281,8 +281,8 @@ mod tests {
             for last in [LastLine::Hold, LastLine::Count] {
                 let streams = [
                     None,
-                    Some(Stream { format: Format::Xz, probe: None }),
-                    Some(Stream { format: Format::Gz, probe: Some((7, 1024)) }),
+                    Some(Stream { format: Compression::Xz, probe: None }),
+                    Some(Stream { format: Compression::Gz, probe: Some((7, 1024)) }),
                 ];
                 for stream in streams {
                     let job = Job { number: 1, log: u64::MAX, generation: 3, range, io, last, stream };

@@ -27,7 +27,7 @@ const V4_BYTES: usize = 4 + USAGE_BYTES;
 /// Why a result is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the result is not valid: {0}")]
-pub struct Refused(&'static str);
+pub struct ResultError(&'static str);
 
 /// A result that has been checked: everything in it can be.
 #[derive(Debug)]
@@ -117,10 +117,10 @@ impl<'a> ResultView<'a> {
     ///
     /// # Errors
     /// If the result is for another job, or has values that are not possible.
-    pub fn check(bytes: &'a [u8], job: &Job) -> Result<ResultView<'a>, Refused> {
-        let (bytes, checksum) = bytes.split_last_chunk().ok_or(Refused("the result is too short"))?;
+    pub fn check(bytes: &'a [u8], job: &Job) -> Result<ResultView<'a>, ResultError> {
+        let (bytes, checksum) = bytes.split_last_chunk().ok_or(ResultError("the result is too short"))?;
         if xxh3_64(bytes) != u64::from_le_bytes(*checksum) {
-            return Err(Refused("the checksum is wrong"));
+            return Err(ResultError("the checksum is wrong"));
         }
         let mut bytes = bytes;
         let header: [u64; HEADER_WORDS] = take_words(&mut bytes)?;
@@ -145,18 +145,21 @@ impl<'a> ResultView<'a> {
         ] = header;
         let [block_count, probe_hash, probed, damage] = rest;
         if magic != MAGIC {
-            return Err(Refused("another version of tallyd wrote the result"));
+            return Err(ResultError("another version of tallyd wrote the result"));
         }
         if (number, log, generation, from, to)
             != (job.number, job.log, job.generation, job.range.from(), job.range.to())
         {
-            return Err(Refused("the result is for another job"));
+            return Err(ResultError("the result is for another job"));
         }
         let head = Sample { at: head_at, length: lengths as u32, hash: head_hash };
         let tail = Sample { at: tail_at, length: (lengths >> 32) as u32, hash: tail_hash };
-        let tail_end = tail_at.checked_add(tail.length.into()).ok_or(Refused("a sample is not possible"))?;
-        let (wanted, refused) =
-            (job.stream.and_then(|stream| stream.probe), Refused("the end or the samples are not possible"));
+        let tail_end =
+            tail_at.checked_add(tail.length.into()).ok_or(ResultError("a sample is not possible"))?;
+        let (wanted, refused) = (
+            job.stream.and_then(|stream| stream.probe),
+            ResultError("the end or the samples are not possible"),
+        );
         let ending =
             usize::try_from(ending).ok().and_then(|word| ENDINGS.get(word)).copied().ok_or(refused)?;
         let possible = match job.stream {
@@ -193,14 +196,14 @@ impl<'a> ResultView<'a> {
         for _ in 0..day_count {
             let day = take_part(&mut bytes)?;
             if days.last().is_some_and(|before| before.day >= day.day) {
-                return Err(Refused("the days are out of order"));
+                return Err(ResultError("the days are out of order"));
             }
             all_bytes =
-                all_bytes.checked_add(day.counts.log_bytes).ok_or(Refused("the sums are too large"))?;
+                all_bytes.checked_add(day.counts.log_bytes).ok_or(ResultError("the sums are too large"))?;
             days.push(day);
         }
         if !bytes.is_empty() || all_bytes > end - from || blank > blank_bytes.saturating_add(1) {
-            return Err(Refused("the sums are not possible"));
+            return Err(ResultError("the sums are not possible"));
         }
         let checkpoint = Checkpoint { end, ending, head, tail, blocks: (first, hashes), probe, damage };
         Ok(ResultView {
@@ -233,15 +236,15 @@ impl PartView<'_> {
     }
 }
 
-fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], Refused> {
-    let length = usize::try_from(length).map_err(|_| Refused("a length is wrong"))?;
-    let (taken, left) = bytes.split_at_checked(length).ok_or(Refused("a length is wrong"))?;
+fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], ResultError> {
+    let length = usize::try_from(length).map_err(|_| ResultError("a length is wrong"))?;
+    let (taken, left) = bytes.split_at_checked(length).ok_or(ResultError("a length is wrong"))?;
     *bytes = left;
     Ok(taken)
 }
 
-fn take_words<const N: usize>(bytes: &mut &[u8]) -> Result<[u64; N], Refused> {
-    super::read(take(bytes, N as u64 * 8)?).ok_or(Refused("a length is wrong"))
+fn take_words<const N: usize>(bytes: &mut &[u8]) -> Result<[u64; N], ResultError> {
+    super::read(take(bytes, N as u64 * 8)?).ok_or(ResultError("a length is wrong"))
 }
 
 fn write_usage(usage: Usage) -> [u8; USAGE_BYTES] {
@@ -261,34 +264,34 @@ fn read_usage(bytes: &[u8; USAGE_BYTES]) -> Usage {
     }
 }
 
-fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, Usage)>, Refused> {
+fn take_client<'a>(bytes: &mut &'a [u8]) -> Result<Option<(Key<'a>, Usage)>, ResultError> {
     if bytes.is_empty() {
         return Ok(None);
     }
     let [a, b, usage @ ..]: &[u8; 2 + USAGE_BYTES] =
-        take(bytes, 2 + USAGE_BYTES as u64)?.first_chunk().ok_or(Refused("a length is wrong"))?;
+        take(bytes, 2 + USAGE_BYTES as u64)?.first_chunk().ok_or(ResultError("a length is wrong"))?;
     let length = u16::from_le_bytes([*a, *b]);
     Ok(Some((Key::Bytes(take(bytes, length.into())?), read_usage(usage))))
 }
 
-fn sum(numbers: impl IntoIterator<Item = u64>) -> Result<u64, Refused> {
-    numbers.into_iter().try_fold(0, u64::checked_add).ok_or(Refused("the sums are too large"))
+fn sum(numbers: impl IntoIterator<Item = u64>) -> Result<u64, ResultError> {
+    numbers.into_iter().try_fold(0, u64::checked_add).ok_or(ResultError("the sums are too large"))
 }
 
-fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<PartView<'a>, Refused> {
+fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<PartView<'a>, ResultError> {
     let words: [u64; PART_WORDS] = take_words(bytes)?;
     let [number, v4, rest, counts @ ..] = words;
     let counts = Counts::from_words(&counts);
     let day = match u32::try_from(number) {
         Ok(0) => None,
-        Ok(number) => Some(Day::from_number(number).ok_or(Refused("a day is no date"))?),
-        Err(_) => return Err(Refused("a day is no date")),
+        Ok(number) => Some(Day::from_number(number).ok_or(ResultError("a day is no date"))?),
+        Err(_) => return Err(ResultError("a day is no date")),
     };
-    let v4 = take(bytes, v4.checked_mul(V4_BYTES as u64).ok_or(Refused("a length is wrong"))?)?;
+    let v4 = take(bytes, v4.checked_mul(V4_BYTES as u64).ok_or(ResultError("a length is wrong"))?)?;
     let rest = take(bytes, rest)?;
     let has_wrong_sort = if day.is_none() { counts.parsed > 0 } else { counts.malformed > 0 };
     if has_wrong_sort || counts.blank > 0 || sum(counts.hours)? != counts.parsed {
-        return Err(Refused("a day has lines of the wrong sort"));
+        return Err(ResultError("a day has lines of the wrong sort"));
     }
     // Each client must be one that can be.
     let (mut left, mut rest_clients) = (rest, 0);
@@ -297,7 +300,7 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<PartView<'a>, Refused> {
         if client.len() > CLIENT_BYTES_MAX
             || leading_ipv4(client).is_some_and(|(_, length)| length == client.len())
         {
-            return Err(Refused("a client is not valid"));
+            return Err(ResultError("a client is not valid"));
         }
         rest_clients += 1;
     }
@@ -310,7 +313,7 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<PartView<'a>, Refused> {
             || u64::from(hours.count_ones()) > requests
             || (hours == 0) != day.is_none()
         {
-            return Err(Refused("the numbers of a client are not possible"));
+            return Err(ResultError("the numbers of a client are not possible"));
         }
         Ok(Usage {
             requests: sum([all.requests, requests])?,
@@ -321,7 +324,7 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<PartView<'a>, Refused> {
     let hours = (0..24).filter(|hour| counts.hours[*hour] > 0).fold(0, |mask, hour| mask | 1 << hour);
     let requests = sum([counts.parsed, counts.malformed])?;
     if all != (Usage { requests, bytes: counts.log_bytes, hours }) {
-        return Err(Refused("the clients do not add up to the requests"));
+        return Err(ResultError("the clients do not add up to the requests"));
     }
     Ok(view)
 }
@@ -399,7 +402,7 @@ mod tests {
     fn check_refused(day: Option<Day>, change: impl Fn(&mut PartTally)) {
         let (job, mut counted) = counted();
         change(counted.tally.days.get_mut(&day).unwrap());
-        let Refused(why) = ResultView::check(&encode(&job, &counted), &job).unwrap_err();
+        let ResultError(why) = ResultView::check(&encode(&job, &counted), &job).unwrap_err();
         assert!(
             ["the numbers of a client are not possible", "the clients do not add up to the requests"]
                 .contains(&why),

@@ -12,7 +12,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::partial::{DAY, DIMENSION, DayRows, Group, KIND, Partial, without_panic};
 use super::rows::{self, DataHash};
 use super::source::Chunk;
-use super::{Trouble, date};
+use super::{StoreError, date};
 use crate::log::{Kind, kind};
 use crate::tally::Totals;
 
@@ -25,9 +25,9 @@ impl Partial {
     ///
     /// # Errors
     /// If anything is not as it was written.
-    pub fn check(&self) -> Result<(), Trouble> {
+    pub fn check(&self) -> Result<(), StoreError> {
         if self.source_start()? != *b"PAR1" {
-            return Err(Trouble::Damaged("the file does not begin like a Parquet file"));
+            return Err(StoreError::Damaged("the file does not begin like a Parquet file"));
         }
         for group in &self.groups {
             self.check_constants(group)?;
@@ -56,24 +56,24 @@ impl Partial {
                 data.add(day.day, listed, key, usage);
             })?;
             if !right {
-                return Err(Trouble::Damaged("the rows are out of order"));
+                return Err(StoreError::Damaged("the rows are out of order"));
             }
             if requests != totals.counts.requests()
                 || bytes != totals.counts.log_bytes
                 || hours != seen_hours(&totals)
             {
-                return Err(Trouble::Damaged("the rows of a day do not add up to its numbers"));
+                return Err(StoreError::Damaged("the rows of a day do not add up to its numbers"));
             }
         }
         if data.finish() != self.data {
-            Err(Trouble::Damaged("the checksum of its rows is wrong"))
+            Err(StoreError::Damaged("the checksum of its rows is wrong"))
         } else {
             Ok(())
         }
     }
 
     /// Compares the columns that say the same in every row of a day, or of a kind, with what the JSON says.
-    fn check_constants(&self, group: &Group) -> Result<(), Trouble> {
+    fn check_constants(&self, group: &Group) -> Result<(), StoreError> {
         let rows = group.from..group.from + group.rows as u64;
         let days = self.day_rows();
         let first = days.partition_point(|day| day.to() <= rows.start);
@@ -103,8 +103,8 @@ impl Partial {
         group: &Group,
         column: usize,
         runs: Vec<(Option<T::T>, usize)>,
-    ) -> Result<(), Trouble> {
-        let wrong = || Trouble::Damaged("a derived column does not match the others");
+    ) -> Result<(), StoreError> {
+        let wrong = || StoreError::Damaged("a derived column does not match the others");
         let pages = Box::new(Constant { pages: self.reader(group, column)?, rows: group.rows });
         let descriptor = self.column(group, column);
         let mut reader: ColumnReaderImpl<T> =

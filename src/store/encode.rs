@@ -40,7 +40,7 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// Why there can be no such partial.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
+pub enum EncodeError {
     /// The clients given are not those that the numbers of their day speak of.
     #[error("the clients of a day are not those that its numbers speak of, or days are not ascending")]
     Disagrees,
@@ -57,9 +57,9 @@ pub enum Unfit {
 ///
 /// # Errors
 /// If the two disagree on how many clients a day has, or are too large.
-pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, Unfit> {
+pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, EncodeError> {
     if !days.is_sorted_by(|one, two| one.0 < two.0) {
-        return Err(Unfit::Disagrees);
+        return Err(EncodeError::Disagrees);
     }
     let given = days
         .iter()
@@ -67,7 +67,7 @@ pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, 
         .map(|(day, clients)| (*day, clients.distinct()));
     let said = meta.days_with_clients().map(|(day, totals)| (day, totals.clients));
     if !given.eq(said) {
-        return Err(Unfit::Disagrees);
+        return Err(EncodeError::Disagrees);
     }
     // As many, and with as many requests: else these are the clients of another moment.
     let requests =
@@ -75,7 +75,7 @@ pub fn encode(meta: &Meta, days: &[(Option<Day>, &Clients)]) -> Result<Vec<u8>, 
     if days.iter().any(|(day, clients)| {
         meta.days.get(day).is_some_and(|totals| totals.counts.requests() != requests(clients))
     }) {
-        return Err(Unfit::Disagrees);
+        return Err(EncodeError::Disagrees);
     }
     let mut writer = Writer::new(meta.days.len())?;
     for (day, clients) in days {
@@ -116,7 +116,7 @@ struct Group {
 }
 
 impl Writer {
-    pub(super) fn new(days: usize) -> Result<Writer, Unfit> {
+    pub(super) fn new(days: usize) -> Result<Writer, EncodeError> {
         let file = SerializedFileWriter::new(Vec::new(), Arc::clone(&SCHEMA), Arc::clone(&PROPERTIES))?;
         Ok(Writer {
             file,
@@ -133,7 +133,7 @@ impl Writer {
         kind: Kind,
         key: &[u8],
         usage: Usage,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), EncodeError> {
         let group = &self.group;
         let rows = group.ends.len();
         let parts = self.day != day && (self.days_alone || rows >= SHARED_GROUP_ROWS);
@@ -147,14 +147,14 @@ impl Writer {
         group.kinds.push(kind);
         group.keys.extend_from_slice(key);
         group.ends.push(group.keys.len());
-        group.requests.push(usage.requests.try_into().map_err(|_| Unfit::TooLarge)?);
-        group.bytes.push(usage.bytes.try_into().map_err(|_| Unfit::TooLarge)?);
+        group.requests.push(usage.requests.try_into().map_err(|_| EncodeError::TooLarge)?);
+        group.bytes.push(usage.bytes.try_into().map_err(|_| EncodeError::TooLarge)?);
         group.hours.push(usage.hours.cast_signed());
         self.data.add(day, kind, key, usage);
         Ok(())
     }
 
-    fn write_group(&mut self) -> Result<(), Unfit> {
+    fn write_group(&mut self) -> Result<(), EncodeError> {
         let rows = std::mem::take(&mut self.group);
         if rows.ends.is_empty() {
             return Ok(());
@@ -186,7 +186,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn finish(mut self, meta: &Meta) -> Result<Vec<u8>, Unfit> {
+    pub(super) fn finish(mut self, meta: &Meta) -> Result<Vec<u8>, EncodeError> {
         self.write_group()?;
         self.file.flush().map_err(ParquetError::from)?;
         let written = self.file.inner();
@@ -196,12 +196,12 @@ impl Writer {
             .flushed_row_groups()
             .iter()
             .map(|group| group.columns().iter().map(|column| hash(column.byte_range())).collect());
-        let chunks = chunks.collect::<Option<_>>().ok_or(Unfit::TooLarge)?;
+        let chunks = chunks.collect::<Option<_>>().ok_or(EncodeError::TooLarge)?;
         let checks = Checks { footer: 0, data: self.data.finish(), chunks };
-        let text = json::write(meta, &checks).ok_or(Unfit::TooLarge)?;
+        let text = json::write(meta, &checks).ok_or(EncodeError::TooLarge)?;
         self.file.append_key_value_metadata(KeyValue::new(footer::KEY.to_owned(), text));
         let mut file = self.file.into_inner()?;
-        footer::seal(&mut file).ok_or(Unfit::TooLarge)?;
+        footer::seal(&mut file).ok_or(EncodeError::TooLarge)?;
         Ok(file)
     }
 }

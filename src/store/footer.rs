@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::json::{self, Checks};
 use super::source::Source;
-use super::{Meta, Trouble};
+use super::{Meta, StoreError};
 
 /// The key of the JSON among the file's key-value metadata.
 pub(super) const KEY: &str = "tallyd";
@@ -40,37 +40,37 @@ pub(super) struct Footer {
 ///
 /// # Errors
 /// If there is no such thing in the file, or not as it was written.
-pub fn read_meta(file: File) -> Result<Meta, Trouble> {
+pub fn read_meta(file: File) -> Result<Meta, StoreError> {
     read(&file.try_into()?).map(|footer| footer.meta)
 }
 
 /// Reads and checks the footer.
-pub(super) fn read(source: &Source) -> Result<Footer, Trouble> {
+pub(super) fn read(source: &Source) -> Result<Footer, StoreError> {
     let length = source.len();
     let guess = length.min(GUESS_BYTES);
     let tail = source.read(length - guess, guess)?;
     let Some([a, b, c, d, magic @ ..]) = tail.last_chunk::<END_BYTES>() else {
-        return Err(Trouble::Damaged("the file is too short"));
+        return Err(StoreError::Damaged("the file is too short"));
     };
     if magic != MAGIC {
-        return Err(Trouble::Damaged("the file does not end like a Parquet file"));
+        return Err(StoreError::Damaged("the file does not end like a Parquet file"));
     }
     let footer_length = u64::from(u32::from_le_bytes([*a, *b, *c, *d])) + END_BYTES as u64;
     let at = length
         .checked_sub(footer_length)
         .filter(|at| *at >= MAGIC.len() as u64)
-        .ok_or(Trouble::Damaged("the length of the footer is not possible"))?;
+        .ok_or(StoreError::Damaged("the length of the footer is not possible"))?;
     let footer = if footer_length <= guess {
         tail.slice((guess - footer_length) as usize..)
     } else {
         source.read(at, footer_length)?
     };
-    let place = find_json(&footer).ok_or(Trouble::Damaged("the footer has no JSON of tallyd"))?;
+    let place = find_json(&footer).ok_or(StoreError::Damaged("the footer has no JSON of tallyd"))?;
     let text =
-        str::from_utf8(&footer[place.clone()]).map_err(|_| Trouble::Damaged("the JSON is not UTF-8"))?;
+        str::from_utf8(&footer[place.clone()]).map_err(|_| StoreError::Damaged("the JSON is not UTF-8"))?;
     let (meta, checks) = json::read(text)?;
     if hash_around(&footer, &place) != checks.footer {
-        return Err(Trouble::Damaged("the checksum of its footer is wrong"));
+        return Err(StoreError::Damaged("the checksum of its footer is wrong"));
     }
     let thrift = footer.slice(..footer.len() - END_BYTES);
     Ok(Footer { meta, checks, thrift, at })

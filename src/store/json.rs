@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::hex::{all_hex, bytes, hex, number, numbers};
 use super::removal::{DayUnion, Removal};
-use super::{Hole, Identity, Meta, REMOVALS, State, Trouble, VERSION};
+use super::{Hole, Identity, Meta, REMOVALS, State, StoreError, VERSION};
 use crate::log::{Day, Rule, shown};
 use crate::range::Range;
 use crate::sample::Sample;
@@ -212,22 +212,22 @@ pub(super) fn place_of_footer_check(text: &str) -> Option<usize> {
 ///
 /// # Errors
 /// `Damaged` or `Newer`.
-pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
+pub(super) fn read(text: &str) -> Result<(Meta, Checks), StoreError> {
     match serde_json::from_str(text).map(|WireVersion { version }| version) {
         Ok(1..=VERSION) => {}
-        Ok(newer) if newer > VERSION => return Err(Trouble::Newer(newer)),
-        _ => return Err(Trouble::Damaged("the JSON is not readable")),
+        Ok(newer) if newer > VERSION => return Err(StoreError::Newer(newer)),
+        _ => return Err(StoreError::Damaged("the JSON is not readable")),
     }
     let body = text
         .rfind(CHECKSUMS)
         .and_then(|at| text.get(..at))
-        .ok_or(Trouble::Damaged("the JSON has no checksums"))?;
+        .ok_or(StoreError::Damaged("the JSON has no checksums"))?;
     let body = format!("{body}}}");
     let wire: WireChecks =
-        serde_json::from_str(text).map_err(|_| Trouble::Damaged("the checksums are not readable"))?;
+        serde_json::from_str(text).map_err(|_| StoreError::Damaged("the checksums are not readable"))?;
     let wire = wire.checksums;
     if number(&wire.metadata) != Some(xxh3_64(body.as_bytes())) {
-        return Err(Trouble::Damaged("the checksum of its JSON is wrong"));
+        return Err(StoreError::Damaged("the checksum of its JSON is wrong"));
     }
     let checks = || {
         Some(Checks {
@@ -236,18 +236,18 @@ pub(super) fn read(text: &str) -> Result<(Meta, Checks), Trouble> {
             chunks: wire.chunks.iter().map(|group| numbers(group)).collect::<Option<_>>()?,
         })
     };
-    let checks = checks().ok_or(Trouble::Damaged("the checksums are not readable"))?;
+    let checks = checks().ok_or(StoreError::Damaged("the checksums are not readable"))?;
     let meta = serde_json::from_str::<Wire>(&body).ok().and_then(|wire| Meta::try_from(wire).ok());
-    Ok((meta.ok_or(Trouble::Damaged("the JSON has values that are not possible"))?, checks))
+    Ok((meta.ok_or(StoreError::Damaged("the JSON has values that are not possible"))?, checks))
 }
 
 /// A value that the JSON cannot have.
-struct Misfit;
+struct MetaError;
 
 impl TryFrom<&Meta> for Wire<'_> {
-    type Error = Misfit;
+    type Error = MetaError;
 
-    fn try_from(meta: &Meta) -> Result<Self, Misfit> {
+    fn try_from(meta: &Meta) -> Result<Self, MetaError> {
         let hex_of = |bytes: &[u8]| {
             str::from_utf8(bytes).is_err().then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
         };
@@ -311,49 +311,49 @@ impl TryFrom<&Meta> for Wire<'_> {
 }
 
 impl TryFrom<Wire<'_>> for Meta {
-    type Error = Misfit;
+    type Error = MetaError;
 
-    fn try_from(wire: Wire<'_>) -> Result<Meta, Misfit> {
+    fn try_from(wire: Wire<'_>) -> Result<Meta, MetaError> {
         let bytes_of = |text: String, hex: Option<String>| {
-            hex.map_or(Some(text.into_bytes()), |hex| bytes(&hex)).ok_or(Misfit)
+            hex.map_or(Some(text.into_bytes()), |hex| bytes(&hex)).ok_or(MetaError)
         };
         let identity = wire.identity;
         let (mut days, mut removals) = (BTreeMap::new(), BTreeMap::new());
         for WireDay { day, totals, removal } in wire.days {
-            let day = day.map(|day| Day::parse(&day).ok_or(Misfit)).transpose()?;
+            let day = day.map(|day| Day::parse(&day).ok_or(MetaError)).transpose()?;
             days.insert(day, totals.try_into()?);
             if let Some(removal) = removal {
                 removals.insert(day, removal.try_into()?);
             }
         }
         if wire.rules.version != RULES {
-            return Err(Misfit);
+            return Err(MetaError);
         }
         let holes = wire.holes.iter().map(|hole| {
             Some(Hole { range: Range::new(sane(hole.from).ok()?, sane(hole.to).ok()?)?, reason: hole.reason })
         });
         Ok(Meta {
-            log: number(&wire.log).ok_or(Misfit)?,
+            log: number(&wire.log).ok_or(MetaError)?,
             writer: wire.writer,
-            rules: Rules { client: rule(&wire.rules.client).ok_or(Misfit)? },
+            rules: Rules { client: rule(&wire.rules.client).ok_or(MetaError)? },
             name: bytes_of(wire.name, wire.name_hex)?,
             folder: bytes_of(wire.folder, wire.folder_hex)?,
             identity: Identity {
-                file: (number(&identity.device).ok_or(Misfit)?, number(&identity.inode).ok_or(Misfit)?),
+                file: (number(&identity.device).ok_or(MetaError)?, number(&identity.inode).ok_or(MetaError)?),
                 size: sane(identity.size)?,
                 changed: if identity.changed.1 < 1_000_000_000 {
                     Duration::new(identity.changed.0, identity.changed.1)
                 } else {
-                    return Err(Misfit);
+                    return Err(MetaError);
                 },
                 encoding: identity.encoding,
-                blocks: numbers(&identity.blocks).ok_or(Misfit)?,
+                blocks: numbers(&identity.blocks).ok_or(MetaError)?,
                 anchor: identity.anchor.map(Sample::try_from).transpose()?,
                 raw: identity.raw.into_iter().map(Sample::try_from).collect::<Result<_, _>>()?,
             },
             generation: wire.generation,
             counted_to: sane(wire.counted_to)?,
-            holes: holes.collect::<Option<_>>().ok_or(Misfit)?,
+            holes: holes.collect::<Option<_>>().ok_or(MetaError)?,
             blank: Counts {
                 blank: sane(wire.blank)?,
                 log_bytes: sane(wire.blank_bytes)?,
@@ -363,33 +363,33 @@ impl TryFrom<Wire<'_>> for Meta {
             removals,
             totals: wire.totals.try_into()?,
             at_least: wire.at_least,
-            state: State::from_word(&wire.state).ok_or(Misfit)?,
+            state: State::from_word(&wire.state).ok_or(MetaError)?,
             complete: wire.complete,
             unterminated: wire.unterminated,
             rotated: wire.rotated,
             reason: wire.reason,
-            duplicate_of: number(&wire.duplicate_of).ok_or(Misfit)?,
+            duplicate_of: number(&wire.duplicate_of).ok_or(MetaError)?,
             absorbed: wire
                 .absorbed
                 .iter()
                 .map(|(log, to)| Some((number(log)?, *to)))
                 .collect::<Option<_>>()
-                .ok_or(Misfit)?,
+                .ok_or(MetaError)?,
             successors: wire
                 .successors
                 .iter()
                 .map(|file| number(&file.device).zip(number(&file.inode)))
                 .collect::<Option<_>>()
-                .ok_or(Misfit)?,
+                .ok_or(MetaError)?,
             written_at: wire.written_at,
         })
     }
 }
 
 impl TryFrom<&Totals> for WireTotals {
-    type Error = Misfit;
+    type Error = MetaError;
 
-    fn try_from(totals: &Totals) -> Result<WireTotals, Misfit> {
+    fn try_from(totals: &Totals) -> Result<WireTotals, MetaError> {
         totals.to_words().into_iter().try_for_each(|number| sane(number).map(drop))?;
         let Totals {
             counts: Counts { blank, parsed, malformed, log_bytes, hours },
@@ -412,9 +412,9 @@ impl TryFrom<&Totals> for WireTotals {
 }
 
 impl TryFrom<WireTotals> for Totals {
-    type Error = Misfit;
+    type Error = MetaError;
 
-    fn try_from(wire: WireTotals) -> Result<Totals, Misfit> {
+    fn try_from(wire: WireTotals) -> Result<Totals, MetaError> {
         let WireTotals {
             parsed, malformed, ipv4, ipv6, other, bytes, requests_by_hour: hours, blank, ..
         } = wire;
@@ -427,9 +427,9 @@ impl TryFrom<WireTotals> for Totals {
 }
 
 impl TryFrom<Removal> for WireRemoval {
-    type Error = Misfit;
+    type Error = MetaError;
 
-    fn try_from(removal: Removal) -> Result<WireRemoval, Misfit> {
+    fn try_from(removal: Removal) -> Result<WireRemoval, MetaError> {
         let union = |DayUnion { id, parts, distinct: Distinct { ipv4, ipv6, other } }| {
             Ok(WireUnion {
                 id: hex(id),
@@ -448,12 +448,12 @@ impl TryFrom<Removal> for WireRemoval {
 }
 
 impl TryFrom<WireRemoval> for Removal {
-    type Error = Misfit;
+    type Error = MetaError;
 
-    fn try_from(wire: WireRemoval) -> Result<Removal, Misfit> {
+    fn try_from(wire: WireRemoval) -> Result<Removal, MetaError> {
         let union = |WireUnion { id, parts, ipv4, ipv6, other }| {
             let distinct = Distinct { ipv4: sane(ipv4)?, ipv6: sane(ipv6)?, other: sane(other)? };
-            Ok(DayUnion { id: number(&id).ok_or(Misfit)?, parts: sane(parts)?, distinct })
+            Ok(DayUnion { id: number(&id).ok_or(MetaError)?, parts: sane(parts)?, distinct })
         };
         Ok(Removal { done: wire.done, late: wire.at_least, union: wire.union.map(union).transpose()? })
     }
@@ -466,15 +466,15 @@ impl From<Sample> for WireSample {
 }
 
 impl TryFrom<WireSample> for Sample {
-    type Error = Misfit;
+    type Error = MetaError;
 
-    fn try_from(wire: WireSample) -> Result<Sample, Misfit> {
-        Ok(Sample { at: sane(wire.at)?, length: wire.length, hash: number(&wire.hash).ok_or(Misfit)? })
+    fn try_from(wire: WireSample) -> Result<Sample, MetaError> {
+        Ok(Sample { at: sane(wire.at)?, length: wire.length, hash: number(&wire.hash).ok_or(MetaError)? })
     }
 }
 
-fn sane(number: u64) -> Result<u64, Misfit> {
-    if number <= NUMBER_MAX { Ok(number) } else { Err(Misfit) }
+fn sane(number: u64) -> Result<u64, MetaError> {
+    if number <= NUMBER_MAX { Ok(number) } else { Err(MetaError) }
 }
 
 fn rule_word(rule: Rule) -> &'static str {

@@ -22,7 +22,7 @@
 //!   kind, length of the key (u16, little-endian), key, requests, bytes (u64, little-endian), hours (u32,
 //!   little-endian).
 //!
-//! So a flipped bit or a torn write means [`Trouble::Damaged`], never a wrong number; a newer version is told
+//! So a flipped bit or a torn write means [`StoreError::Damaged`], never a wrong number; a newer version is told
 //! apart from that, and left alone. Deliberately absent: clocks, which partials are to be written and when;
 //! and threads, but for rayon's in [`unite`].
 
@@ -50,7 +50,7 @@ pub mod unite;
 use std::io;
 
 pub use date::{day_of, later, utc};
-pub use encode::{Unfit, encode};
+pub use encode::{EncodeError, encode};
 pub use folder::{Entry, Host};
 pub use footer::read_meta;
 pub use meta::{Hole, Identity, Meta, State};
@@ -65,7 +65,7 @@ const REMOVALS: u64 = 2;
 
 /// Why a partial cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum StoreError {
     /// It is no partial, an old one, or not as it was written: the log is to be counted again.
     #[error("damaged: {0}")]
     Damaged(&'static str),
@@ -80,14 +80,14 @@ pub enum Trouble {
     Io(#[from] io::Error),
 }
 
-impl Trouble {
+impl StoreError {
     /// The same once more: it is the trouble of each day of a log.
-    fn again(&self) -> Trouble {
+    fn again(&self) -> StoreError {
         match self {
-            Trouble::Damaged(why) => Trouble::Damaged(why),
-            Trouble::Newer(version) => Trouble::Newer(*version),
-            Trouble::Replaced => Trouble::Replaced,
-            Trouble::Io(error) => Trouble::Io(again(error)),
+            StoreError::Damaged(why) => StoreError::Damaged(why),
+            StoreError::Newer(version) => StoreError::Newer(*version),
+            StoreError::Replaced => StoreError::Replaced,
+            StoreError::Io(error) => StoreError::Io(again(error)),
         }
     }
 }

@@ -260,7 +260,7 @@ fn what_was_replaced_meanwhile_is_not_taken_for_what_it_was() {
         == Distinct { other: 1, ..Distinct::default() }
         && part.bytes_used() > 0));
     folder.1[0].meta.written_at += 1;
-    assert!(matches!(decode(&folder.1, &[share], false)[..], [Err(Trouble::Replaced)]));
+    assert!(matches!(decode(&folder.1, &[share], false)[..], [Err(StoreError::Replaced)]));
 }
 
 #[test]

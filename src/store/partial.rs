@@ -22,7 +22,7 @@ use zstd::zstd_safe::get_frame_content_size;
 use super::encode::{COLUMNS, GROUP_ROWS_MAX};
 use super::footer::{self, Footer};
 use super::source::{Chunk, Source};
-use super::{Meta, Trouble, delta};
+use super::{Meta, StoreError, delta};
 use crate::log::{CLIENT_BYTES_MAX, Day, Kind, leading_ipv4};
 use crate::tally::{Clients, Key, Usage};
 
@@ -93,7 +93,7 @@ impl Partial {
     ///
     /// # Errors
     /// If it is none, or the checksum of its footer is wrong. Its rows are not looked at yet.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Partial, Trouble> {
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Partial, StoreError> {
         Partial::new(Source::Bytes(bytes.into()))
     }
 
@@ -101,15 +101,15 @@ impl Partial {
     ///
     /// # Errors
     /// Likewise.
-    pub fn open(file: File) -> Result<Partial, Trouble> {
+    pub fn open(file: File) -> Result<Partial, StoreError> {
         Partial::new(file.try_into()?)
     }
 
-    fn new(source: Source) -> Result<Partial, Trouble> {
+    fn new(source: Source) -> Result<Partial, StoreError> {
         let Footer { meta, checks, thrift, at } = footer::read(&source)?;
         let parquet = without_panic(|| ParquetMetaDataReader::decode_metadata(&thrift))?;
         let groups =
-            groups(&parquet, at, checks.chunks).ok_or(Trouble::Damaged("the footer is not consistent"))?;
+            groups(&parquet, at, checks.chunks).ok_or(StoreError::Damaged("the footer is not consistent"))?;
         let mut days = Vec::new();
         let mut from = 0;
         for (day, totals) in meta.days_with_clients() {
@@ -119,7 +119,7 @@ impl Partial {
             from = ends[2];
         }
         if groups.iter().map(|group| group.rows as u64).sum::<u64>() != from {
-            return Err(Trouble::Damaged("the number of its rows differs from its JSON"));
+            return Err(StoreError::Damaged("the number of its rows differs from its JSON"));
         }
         Ok(Partial { source, meta, days, groups, data: checks.data })
     }
@@ -143,7 +143,7 @@ impl Partial {
     ///
     /// # Errors
     /// If they are not as they were written, or cannot be read.
-    pub fn rows(&self, day: Option<Day>, mut take: impl FnMut(Kind, &[u8], Usage)) -> Result<(), Trouble> {
+    pub fn rows(&self, day: Option<Day>, mut take: impl FnMut(Kind, &[u8], Usage)) -> Result<(), StoreError> {
         let Some(day) = self.rows_of(day) else { return Ok(()) };
         for group in self.groups_of(day) {
             let (requests, bytes, hours) =
@@ -165,7 +165,7 @@ impl Partial {
     ///
     /// # Errors
     /// Likewise.
-    pub fn to_clients(&self, day: Option<Day>) -> Result<Clients, Trouble> {
+    pub fn to_clients(&self, day: Option<Day>) -> Result<Clients, StoreError> {
         let mut clients = Clients::default();
         let mut right = true;
         if let Some(rows) = self.rows_of(day) {
@@ -178,7 +178,7 @@ impl Partial {
             (Kind::Ipv4, _) => right = false,
             _ => clients.add(Key::Bytes(key), usage),
         })?;
-        if right { Ok(clients) } else { Err(Trouble::Damaged("a client is listed under the wrong kind")) }
+        if right { Ok(clients) } else { Err(StoreError::Damaged("a client is listed under the wrong kind")) }
     }
 
     /// All days with rows.
@@ -205,7 +205,7 @@ impl Partial {
         group: &Group,
         day: &DayRows,
         mut take: impl FnMut(u64, usize, &[u8]) -> Option<()>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), StoreError> {
         let mut row = group.from;
         let mut before = false;
         self.pages(group, KEY, |page, count, encoding| {
@@ -226,7 +226,7 @@ impl Partial {
     }
 
     /// The requests of the rows of a day that are in a row group.
-    pub(super) fn requests_of(&self, group: &Group, day: &DayRows) -> Result<Vec<u64>, Trouble> {
+    pub(super) fn requests_of(&self, group: &Group, day: &DayRows) -> Result<Vec<u64>, StoreError> {
         let mut requests = self.numbers(group, REQUESTS)?;
         let place = |row: u64| (row.clamp(group.from, group.from + group.rows as u64) - group.from) as usize;
         requests.truncate(place(day.to()));
@@ -235,7 +235,7 @@ impl Partial {
     }
 
     /// The numbers of a column.
-    fn numbers(&self, group: &Group, column: usize) -> Result<Vec<u64>, Trouble> {
+    fn numbers(&self, group: &Group, column: usize) -> Result<Vec<u64>, StoreError> {
         let mut numbers = Vec::with_capacity(group.rows);
         self.pages(group, column, |mut page, count, encoding| match encoding {
             Encoding::DELTA_BINARY_PACKED if column != HOURS => {
@@ -262,8 +262,8 @@ impl Partial {
         group: &Group,
         column: usize,
         mut take: impl FnMut(&[u8], usize, Encoding) -> Option<()>,
-    ) -> Result<(), Trouble> {
-        let wrong = Trouble::Damaged("a column is not readable");
+    ) -> Result<(), StoreError> {
+        let wrong = StoreError::Damaged("a column is not readable");
         let (chunk, bytes) = self.chunk(group, column)?;
         let packed = without_panic(|| {
             chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()
@@ -282,7 +282,7 @@ impl Partial {
     }
 
     /// The first bytes of the file.
-    pub(super) fn source_start(&self) -> Result<[u8; 4], Trouble> {
+    pub(super) fn source_start(&self) -> Result<[u8; 4], StoreError> {
         self.source.read(0, 4).map(|bytes| bytes.first_chunk().copied().unwrap_or_default())
     }
 
@@ -306,7 +306,7 @@ impl Partial {
         &self,
         group: &Group,
         column: usize,
-    ) -> Result<SerializedPageReader<Chunk>, Trouble> {
+    ) -> Result<SerializedPageReader<Chunk>, StoreError> {
         let (chunk, bytes) = self.chunk(group, column)?;
         without_panic(|| SerializedPageReader::new(bytes, chunk, group.rows, None))
     }
@@ -316,12 +316,12 @@ impl Partial {
         &self,
         group: &'a Group,
         column: usize,
-    ) -> Result<(&'a ColumnChunkMetaData, Arc<Chunk>), Trouble> {
+    ) -> Result<(&'a ColumnChunkMetaData, Arc<Chunk>), StoreError> {
         let (chunk, hash) = &group.chunks[column];
         let (at, length) = chunk.byte_range();
         let bytes = self.source.read(at, length)?;
         if xxh3_64(&bytes) != *hash {
-            return Err(Trouble::Damaged("the checksum of a column is wrong"));
+            return Err(StoreError::Damaged("the checksum of a column is wrong"));
         }
         Ok((chunk, Arc::new(Chunk { at, bytes })))
     }
@@ -341,8 +341,8 @@ fn expand<T>(page: &[u8], take: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
 }
 
 /// What the library answers. A panic of its is as good as an error.
-pub(super) fn without_panic<T>(ask: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Trouble> {
-    let broken = Trouble::Damaged("the file is not readable as Parquet");
+pub(super) fn without_panic<T>(ask: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, StoreError> {
+    let broken = StoreError::Damaged("the file is not readable as Parquet");
     match catch_unwind(AssertUnwindSafe(ask)) {
         Ok(Ok(answer)) => Ok(answer),
         _ => Err(broken),

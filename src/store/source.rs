@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, buf::Reader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::Trouble;
+use super::StoreError;
 use super::partial::PAGE_BYTES_MAX;
 use crate::sys::map::read_at;
 
@@ -27,8 +27,8 @@ impl Source {
     }
 
     /// The bytes `at..at + length`, all of which must be there.
-    pub(super) fn read(&self, at: u64, length: u64) -> std::result::Result<Bytes, Trouble> {
-        let cut = Trouble::Damaged("the file ends too early");
+    pub(super) fn read(&self, at: u64, length: u64) -> std::result::Result<Bytes, StoreError> {
+        let cut = StoreError::Damaged("the file ends too early");
         let (Some(end), Ok(length)) = (at.checked_add(length), usize::try_from(length)) else {
             return Err(cut);
         };

@@ -138,7 +138,7 @@ fn read(partial: &Partial) -> Model {
     partial.days().map(clients).collect()
 }
 
-fn read_meta_of(bytes: &[u8]) -> Result<Meta, Trouble> {
+fn read_meta_of(bytes: &[u8]) -> Result<Meta, StoreError> {
     footer::read(&source::Source::Bytes(bytes.to_vec().into())).map(|footer| footer.meta)
 }
 
@@ -222,10 +222,13 @@ fn clients_are_written_and_read() {
     partial.check().unwrap();
     assert_eq!(partial.to_clients(None).unwrap(), clients);
     assert_eq!(partial.to_clients(day("2021-03-22")).unwrap(), Clients::default());
-    assert!(matches!(encode(&Meta::default(), &[(None, &clients)]), Err(Unfit::Disagrees)));
-    assert!(matches!(encode(&meta, &[]), Err(Unfit::Disagrees)));
-    assert!(matches!(encode(&meta, &[(None, &clients), (None, &clients)]), Err(Unfit::Disagrees)));
-    assert!(matches!(encode(&Meta { counted_to: u64::MAX, ..Meta::default() }, &[]), Err(Unfit::TooLarge)));
+    assert!(matches!(encode(&Meta::default(), &[(None, &clients)]), Err(EncodeError::Disagrees)));
+    assert!(matches!(encode(&meta, &[]), Err(EncodeError::Disagrees)));
+    assert!(matches!(encode(&meta, &[(None, &clients), (None, &clients)]), Err(EncodeError::Disagrees)));
+    assert!(matches!(
+        encode(&Meta { counted_to: u64::MAX, ..Meta::default() }, &[]),
+        Err(EncodeError::TooLarge)
+    ));
 }
 
 /// An earlier tallyd must leave it alone, not take it for damaged.
@@ -338,8 +341,8 @@ fn what_is_no_partial_is_refused() {
         b"PAR1\xff\xff\xff\xffPAR1",
         b"PAR1\x18\x06tallyd\x18\xff\xff\xff\xff\x0f\x10\0\0\0PAR1",
     ] {
-        assert!(matches!(read_meta_of(bytes), Err(Trouble::Damaged(_))), "{}", bytes.escape_ascii());
-        assert!(matches!(Partial::from_bytes(bytes.to_vec()), Err(Trouble::Damaged(_))));
+        assert!(matches!(read_meta_of(bytes), Err(StoreError::Damaged(_))), "{}", bytes.escape_ascii());
+        assert!(matches!(Partial::from_bytes(bytes.to_vec()), Err(StoreError::Damaged(_))));
     }
 }
 
@@ -351,15 +354,15 @@ fn a_newer_version_is_told_apart_from_damage() {
         let mut bytes = bytes.clone();
         bytes[at] = digit;
         match read_meta_of(&bytes) {
-            Err(Trouble::Newer(version)) => assert!(newer && version == u64::from(digit - b'0')),
-            Err(Trouble::Damaged(_)) => assert!(!newer),
+            Err(StoreError::Newer(version)) => assert!(newer && version == u64::from(digit - b'0')),
+            Err(StoreError::Damaged(_)) => assert!(!newer),
             other => panic!("{other:?}"),
         }
     }
 }
 
 /// A partial whose JSON was changed by somebody who knows how to put its checksums right.
-fn forged(change: impl Fn(&mut Meta)) -> Result<(), Trouble> {
+fn forged(change: impl Fn(&mut Meta)) -> Result<(), StoreError> {
     let model = two_days();
     let mut meta = meta(&model);
     change(&mut meta);
@@ -372,7 +375,7 @@ fn numbers_that_disagree_with_the_rows_are_refused() {
     let day = day("2021-03-22");
     let of = |meta: &mut Meta, change: fn(&mut Totals)| change(meta.days.get_mut(&day).unwrap());
     let check = |change: fn(&mut Totals)| {
-        assert!(matches!(forged(|meta| of(meta, change)), Err(Trouble::Damaged(_))))
+        assert!(matches!(forged(|meta| of(meta, change)), Err(StoreError::Damaged(_))))
     };
     check(|totals| totals.counts.parsed += 1);
     check(|totals| totals.counts.log_bytes += 1);
@@ -382,12 +385,12 @@ fn numbers_that_disagree_with_the_rows_are_refused() {
     check(|totals| {
         (totals.clients.ipv4, totals.clients.other) = (totals.clients.ipv4 - 1, totals.clients.other + 1)
     });
-    assert!(matches!(forged(|meta| meta.days.retain(|there, _| *there != day)), Err(Trouble::Damaged(_))));
+    assert!(matches!(forged(|meta| meta.days.retain(|there, _| *there != day)), Err(StoreError::Damaged(_))));
     let moved = forged(|meta| {
         let totals = meta.days.remove(&day).unwrap();
         meta.days.insert(Day::parse("2021-03-21"), totals);
     });
-    assert!(matches!(moved, Err(Trouble::Damaged(_))));
+    assert!(matches!(moved, Err(StoreError::Damaged(_))));
 }
 
 #[test]

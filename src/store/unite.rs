@@ -25,7 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::partial::{DayRows, Group};
 use super::span::{Share, Stored};
-use super::{Partial, Trouble, order};
+use super::{Partial, StoreError, order};
 use crate::log::{Day, Kind, kind, leading_ipv4};
 use crate::tally::{Clients, Distinct, Key};
 
@@ -84,7 +84,7 @@ impl Part {
     ///
     /// # Errors
     /// If they are not as they were written, or cannot be read.
-    pub fn decode(partial: &Partial, day: Option<Day>) -> Result<Part, Trouble> {
+    pub fn decode(partial: &Partial, day: Option<Day>) -> Result<Part, StoreError> {
         Part::of(partial, day, false)
     }
 
@@ -92,7 +92,7 @@ impl Part {
     ///
     /// # Errors
     /// Likewise.
-    pub fn decode_with_requests(partial: &Partial, day: Option<Day>) -> Result<Part, Trouble> {
+    pub fn decode_with_requests(partial: &Partial, day: Option<Day>) -> Result<Part, StoreError> {
         Part::of(partial, day, true)
     }
 
@@ -114,7 +114,7 @@ impl Part {
         part
     }
 
-    fn of(partial: &Partial, day: Option<Day>, with_requests: bool) -> Result<Part, Trouble> {
+    fn of(partial: &Partial, day: Option<Day>, with_requests: bool) -> Result<Part, StoreError> {
         let Some(rows) = partial.rows_of(day) else { return Ok(Part::default()) };
         let groups: Vec<&Group> = partial.groups_of(rows).collect();
         let pieces: Vec<Part> = groups
@@ -125,7 +125,7 @@ impl Part {
         let mut part = pieces
             .into_iter()
             .try_fold(Part::default(), Part::followed_by)
-            .ok_or(Trouble::Damaged("the rows are out of order"))?;
+            .ok_or(StoreError::Damaged("the rows are out of order"))?;
         if several {
             part.shrink();
         }
@@ -137,7 +137,7 @@ impl Part {
         group: &Group,
         day: &DayRows,
         with_requests: bool,
-    ) -> Result<Part, Trouble> {
+    ) -> Result<Part, StoreError> {
         let mut part = Part::default();
         part.v4.reserve_exact(day.ends[0].saturating_sub(group.from).min(group.rows as u64) as usize);
         partial.keys_of(group, day, |row, _, key| match day.kind(row) {
@@ -288,12 +288,12 @@ impl Texts {
 /// client, for [`top`], or without.
 ///
 /// # Errors
-/// Each for itself; [`Trouble::Replaced`] if the partial is not the one that was spoken of.
-pub fn decode(logs: &[Stored], shares: &[Share], with_requests: bool) -> Vec<Result<Part, Trouble>> {
+/// Each for itself; [`StoreError::Replaced`] if the partial is not the one that was spoken of.
+pub fn decode(logs: &[Stored], shares: &[Share], with_requests: bool) -> Vec<Result<Part, StoreError>> {
     let open = |log: usize| {
-        let stored = logs.get(log).ok_or(Trouble::Replaced)?;
+        let stored = logs.get(log).ok_or(StoreError::Replaced)?;
         let partial = Partial::open(File::open(&stored.path)?)?;
-        if *partial.meta() == stored.meta { Ok(partial) } else { Err(Trouble::Replaced) }
+        if *partial.meta() == stored.meta { Ok(partial) } else { Err(StoreError::Replaced) }
     };
     let mut places: Vec<usize> = (0..shares.len()).collect();
     places.sort_by_key(|at| shares[*at].log);
@@ -305,13 +305,13 @@ pub fn decode(logs: &[Stored], shares: &[Share], with_requests: bool) -> Vec<Res
                 *at,
                 partial
                     .as_ref()
-                    .map_err(Trouble::again)
+                    .map_err(StoreError::again)
                     .and_then(|partial| Part::of(partial, shares[*at].day, with_requests)),
             )
         };
         places.par_iter().map(decode).collect::<Vec<_>>()
     });
-    let mut decoded: Vec<(usize, Result<Part, Trouble>)> = decoded.collect();
+    let mut decoded: Vec<(usize, Result<Part, StoreError>)> = decoded.collect();
     decoded.sort_by_key(|(at, _)| *at);
     decoded.into_iter().map(|(_, part)| part).collect()
 }

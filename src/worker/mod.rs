@@ -20,7 +20,7 @@ use crate::decode::{Decoder, Limits};
 use crate::heritage::{Heritage, Role};
 use crate::job::{Answer, Job, MESSAGE_BYTES, RESULT_BYTES_MAX, Stream, encode};
 use crate::journal;
-use crate::range::{self, Counted, How, Trouble};
+use crate::range::{self, Counted, How, RangeError};
 use crate::sys::memory::Sealed;
 use crate::sys::process::limit_memory;
 use crate::sys::sandbox::{Walls, limit_worker};
@@ -104,19 +104,21 @@ fn answer(job: &Job, file: &File, settings: &Settings, page: &StatusPage) -> (An
     let how = How { rules: settings.rules(), io: job.io, last: job.last };
     let counted = match job.stream {
         None => range::count(file, job.range, how, beat),
-        Some(stream) => count_stream(file, stream, how.rules, settings.expanded(), beat).map_err(Trouble::Io),
+        Some(stream) => {
+            count_stream(file, stream, how.rules, settings.expanded(), beat).map_err(RangeError::Io)
+        }
     };
     let result = counted.and_then(|counted| {
         #[allow(unused_mut, reason = "debug builds can damage it")]
         let mut bytes = encode(job, &counted);
         #[cfg(debug_assertions)]
         fault::damage(&mut bytes);
-        Sealed::write(&bytes).map_err(Trouble::Io)
+        Sealed::write(&bytes).map_err(RangeError::Io)
     });
     match result {
         Ok(sealed) => (Answer::Counted { job: number }, Some(sealed)),
-        Err(Trouble::Shorter) => (Answer::Shorter { job: number }, None),
-        Err(Trouble::Io(error)) => {
+        Err(RangeError::Shorter) => (Answer::Shorter { job: number }, None),
+        Err(RangeError::Io(error)) => {
             (Answer::Failed { job: number, errno: error.raw_os_error().unwrap_or(libc::EIO) }, None)
         }
     }

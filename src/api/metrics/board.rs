@@ -6,7 +6,7 @@ use super::page::{BYTES, NONE, Page, SECONDS};
 use crate::api::conditions::{self, OfLogs};
 use crate::api::http::token::Keys;
 use crate::api::wire::day_name;
-use crate::board::{BoardReader, Busy, Counters, DayRow, Header, LogState};
+use crate::board::{BoardReader, BusyError, Counters, DayRow, Header, LogState};
 use crate::sys::clock::monotonic_ms;
 
 /// The number of days that are shown, which are the latest.
@@ -35,7 +35,7 @@ pub(super) struct Numbers {
 
 impl Numbers {
     /// Reads the board.
-    pub(super) fn take(board: &BoardReader, keys: &Keys) -> Result<Numbers, Busy> {
+    pub(super) fn take(board: &BoardReader, keys: &Keys) -> Result<Numbers, BusyError> {
         // The header first, as in every answer.
         let header = board.header();
         let mut days = board.days()?;

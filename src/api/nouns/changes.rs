@@ -112,9 +112,9 @@ pub async fn stored(
     says: impl FnOnce(Option<&store::Meta>) -> bool + Send + 'static,
 ) -> bool {
     let path = store::folder::path(&sources.partials, log);
-    let look = move || match File::open(path).map_err(store::Trouble::from).and_then(store::read_meta) {
+    let look = move || match File::open(path).map_err(store::StoreError::from).and_then(store::read_meta) {
         Ok(meta) => says(Some(&meta)),
-        Err(store::Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => says(None),
+        Err(store::StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => says(None),
         Err(_) => false,
     };
     tokio::task::spawn_blocking(look).await.unwrap_or(false)

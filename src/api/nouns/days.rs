@@ -11,7 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::query::media::Media;
 use crate::api::query::page::{self, CURSOR, Order, PAGE_MAX, Place};
 use crate::api::query::{Asked, FROM, Kind, Parameter, TO, parse_day, path_part};
-use crate::api::ranges::{self, Days, NotNow, Ranges, STORE_WAIT};
+use crate::api::ranges::{self, Days, Ranges, STORE_WAIT, UnavailableError};
 use crate::api::state::{Api, Shared};
 use crate::api::table;
 use crate::api::wire::{self, json};
@@ -139,7 +139,11 @@ pub async fn range(State(api): Shared, asked: Asked) -> Result<Response, Problem
 
 /// The numbers over days, and the tag of the answer, which waits up to `wait` for the store. The pages have
 /// their numbers from here too.
-pub async fn range_of(api: &Api, days: Days, wait: Duration) -> Result<(wire::Range, String), NotNow> {
+pub async fn range_of(
+    api: &Api,
+    days: Days,
+    wait: Duration,
+) -> Result<(wire::Range, String), UnavailableError> {
     let ranges::Answer { outcome, complete, as_of, tag } =
         api.sources.ranges.numbers(&api.sources.board, days, wait).await?;
     let bound = |day: Option<Day>| day.map(|day| day.to_string());

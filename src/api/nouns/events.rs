@@ -19,7 +19,7 @@ use crate::api::query::Asked;
 use crate::api::state::Shared;
 use crate::api::state::Sources;
 use crate::api::wire::{self, json};
-use crate::board::{Busy, LogBrief};
+use crate::board::{BusyError, LogBrief};
 
 /// The minimum time between two events: at most 4 per second.
 const APART: Duration = Duration::from_millis(250);
@@ -88,7 +88,7 @@ impl Events {
                     });
                     sleep(APART).await;
                 }
-                Some(Err(Busy)) | None => sleep(POLL).await,
+                Some(Err(BusyError)) | None => sleep(POLL).await,
             }
         }
     }
@@ -100,10 +100,10 @@ impl Events {
 }
 
 /// The current state of the board as an event.
-fn change(sources: &Sources) -> Result<Change, Busy> {
+fn change(sources: &Sources) -> Result<Change, BusyError> {
     let header = sources.board.header();
     // Only the states of the logs are read: this runs four times per second.
-    let add = |files: usize, log: Result<LogBrief, Busy>| {
+    let add = |files: usize, log: Result<LogBrief, BusyError>| {
         log.map(|log| files + usize::from(log.state.is_present()))
     };
     let data = wire::Change {

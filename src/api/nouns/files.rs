@@ -22,7 +22,7 @@ use crate::api::state::Sources;
 use crate::api::state::{Api, Shared};
 use crate::api::wire::{self, json};
 use crate::api::{ranges, table};
-use crate::board::{BoardReader, Busy, LogRow, LogState, Reason};
+use crate::board::{BoardReader, BusyError, LogRow, LogState, Reason};
 use crate::log::Day;
 use crate::period::today;
 use crate::store::{self, State as StoreState};
@@ -163,7 +163,7 @@ fn of_days(
     logs: &[LogRow],
     day: Option<Option<Day>>,
     days: ranges::Days,
-) -> Result<HashSet<u64>, Busy> {
+) -> Result<HashSet<u64>, BusyError> {
     // One pass over all shares: many logs may have many shares each.
     let name_days: HashMap<u64, Option<Day>> = logs.iter().map(|log| (log.id, log.day)).collect();
     let (mut of_day, mut of_days) = (HashSet::new(), HashSet::new());
@@ -230,7 +230,7 @@ async fn quarantine(sources: &Sources, log: &LogRow) -> Vec<wire::Quarantined> {
     }
     let path = store::folder::path(&sources.partials, log.id);
     let stored =
-        spawn_blocking(move || File::open(path).map_err(store::Trouble::from).and_then(store::read_meta))
+        spawn_blocking(move || File::open(path).map_err(store::StoreError::from).and_then(store::read_meta))
             .await;
     match stored {
         Ok(Ok(meta))

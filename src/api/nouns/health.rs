@@ -9,7 +9,7 @@ use axum::routing::get;
 use crate::api::conditions::OfLogs;
 use crate::api::problem::Problem;
 use crate::api::state::{Api, Shared};
-use crate::board::{BoardReader, Busy, Header, LogState};
+use crate::board::{BoardReader, BusyError, Header, LogState};
 use crate::show::thousands;
 use crate::sys::process::uid;
 
@@ -36,7 +36,7 @@ pub async fn readyz(State(api): Shared) -> Result<&'static str, Problem> {
     let header = sources.board.header();
     let logs = Logs::of(&sources.board)?;
     let folders = sources.uploads.settings().logs.len() as u64;
-    let of_logs = || Ok::<_, Busy>(OfLogs::of(&sources.board.logs()?, sources).unreadable);
+    let of_logs = || Ok::<_, BusyError>(OfLogs::of(&sources.board.logs()?, sources).unreadable);
     // The coordinator sets the flag on the board, where it outlives the coordinator and the api.
     match unreadable(&header, logs, folders, sources.board.is_ready()) {
         Some(Unreadable::Folders(sentence)) => Err(Problem::not_ready(sentence)),
@@ -65,7 +65,7 @@ struct Logs {
 }
 
 impl Logs {
-    fn of(board: &BoardReader) -> Result<Logs, Busy> {
+    fn of(board: &BoardReader) -> Result<Logs, BusyError> {
         let mut logs = Logs { readable: 0, unreadable: 0 };
         for log in board.briefs() {
             let log = log?;

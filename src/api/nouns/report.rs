@@ -15,7 +15,7 @@ use crate::api::query::{Asked, Parameter};
 use crate::api::state::{Api, Shared};
 use crate::api::table;
 use crate::api::wire::{self, json};
-use crate::board::Busy;
+use crate::board::BusyError;
 use crate::log::shown;
 use crate::tally::Totals;
 
@@ -37,7 +37,7 @@ pub async fn report(State(api): Shared, asked: Asked) -> Result<Response, Proble
 
 /// The report as JSON. The api keeps the report until numbers change, since this is the most frequent
 /// request.
-fn as_json(api: &Api) -> Result<(Bytes, Option<OneCopy>), Busy> {
+fn as_json(api: &Api) -> Result<(Bytes, Option<OneCopy>), BusyError> {
     let generation = api.sources.board.header().generation;
     let kept = || api.report.lock().unwrap_or_else(PoisonError::into_inner);
     let mut last = kept();
@@ -57,14 +57,14 @@ fn as_json(api: &Api) -> Result<(Bytes, Option<OneCopy>), Busy> {
     })
 }
 
-fn as_csv(api: &Api) -> Result<Bytes, Busy> {
+fn as_csv(api: &Api) -> Result<Bytes, BusyError> {
     let row = |(name, reported)| wire::NamedReported { name, reported };
     let rows: Vec<_> = rows(api)?.into_iter().map(row).collect();
     Ok(table::csv(&rows, &row((String::new(), wire::Reported::from(&Totals::default())))).into())
 }
 
 /// The logs in the folders by name.
-fn rows(api: &Api) -> Result<BTreeMap<String, wire::Reported>, Busy> {
+fn rows(api: &Api) -> Result<BTreeMap<String, wire::Reported>, BusyError> {
     let logs = api.sources.board.logs()?;
     let present = logs.iter().filter(|log| log.state.is_present());
     Ok(by_name(present.map(|log| (&log.name[..], wire::Reported::from(&log.totals)))))

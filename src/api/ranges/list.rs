@@ -17,7 +17,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::parts::is_shortage;
 use crate::board::{BoardReader, Header};
 use crate::store::span::Stored;
-use crate::store::{Entry, Host, Identity, Trouble, folder, read_meta};
+use crate::store::{Entry, Host, Identity, StoreError, folder, read_meta};
 
 /// How often the partials of other hosts are listed.
 const OTHERS_EVERY: Duration = Duration::from_secs(10);
@@ -148,7 +148,7 @@ impl List {
             meta.identity = Identity::default();
             Ok((Stored { path: entry.path.clone(), meta }, mark))
         };
-        let all: Vec<Result<(Stored, Mark), Trouble>> =
+        let all: Vec<Result<(Stored, Mark), StoreError>> =
             entries.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().map(read).collect();
         self.next += all.len() as u64 + 1;
         let mut next = Snapshot {
@@ -163,8 +163,8 @@ impl List {
                     next.files.push(mark);
                 }
                 // The partial was deleted after the folder was listed.
-                Err(Trouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(Trouble::Io(error)) if is_shortage(&error) => return Err(error),
+                Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(StoreError::Io(error)) if is_shortage(&error) => return Err(error),
                 Err(_) => next.readable = false,
             }
         }

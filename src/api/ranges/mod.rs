@@ -15,13 +15,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
-use crate::board::{BoardReader, Busy, Header, LogState};
+use crate::board::{BoardReader, BusyError, Header, LogState};
 use crate::log::Day;
 use crate::store::span::{self, Span};
 use crate::store::{Host, utc};
 
 use list::{Known, List};
-use parts::{OPEN_MAX, Outcome, Parts, Question, TOP_MAX, TOP_SHORT, Undone};
+use parts::{OPEN_MAX, Outcome, Parts, Question, TOP_MAX, TOP_SHORT, UnionError};
 
 /// The maximum time that an answer of the API waits for the store to be as new as the board.
 pub(super) const STORE_WAIT: Duration = Duration::from_millis(1_500);
@@ -57,9 +57,9 @@ impl Days {
 
 /// The reason why there is no answer at the moment.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-pub(super) enum NotNow {
+pub(super) enum UnavailableError {
     #[error(transparent)]
-    Busy(#[from] Busy),
+    Busy(#[from] BusyError),
     /// The maximum number of questions waits.
     #[error("too many requests wait for a range; try again")]
     Crowded,
@@ -134,7 +134,7 @@ impl Ranges {
         board: &Arc<BoardReader>,
         days: Days,
         wait: Duration,
-    ) -> Result<Answer, NotNow> {
+    ) -> Result<Answer, UnavailableError> {
         self.answer(board, days, Question::Numbers, wait).await
     }
 
@@ -144,7 +144,7 @@ impl Ranges {
         board: &Arc<BoardReader>,
         days: Days,
         clients: usize,
-    ) -> Result<Answer, NotNow> {
+    ) -> Result<Answer, UnavailableError> {
         self.answer(
             board,
             days,
@@ -163,7 +163,7 @@ impl Ranges {
         days: Days,
         question: Question,
         wait: Duration,
-    ) -> Result<Answer, NotNow> {
+    ) -> Result<Answer, UnavailableError> {
         let mut known = self.known(board, wait).await?;
         let slot = self.slot(days, question);
         // A client that leaves while it waits here has started no work. Work that has started goes on without
@@ -181,28 +181,32 @@ impl Ranges {
                 drop(permit);
                 ranges.keep(last, snapshot.version, outcome)
             });
-            let (back, outcome) = worked.await.map_err(|_| Busy)?;
+            let (back, outcome) = worked.await.map_err(|_| BusyError)?;
             match outcome {
                 Ok(outcome) => return Ok(self.of(board, days, &known, &outcome)?),
-                Err(Undone::Exhausted) => return Err(NotNow::Exhausted),
-                Err(Undone::Replaced) => {
+                Err(UnionError::Exhausted) => return Err(UnavailableError::Exhausted),
+                Err(UnionError::Replaced) => {
                     last = back;
                     tokio::time::sleep(STORE_POLL).await;
                     known = self.look(board, true).await?;
                 }
             }
         }
-        Err(Busy.into())
+        Err(BusyError.into())
     }
 
     /// Waits until another question can be computed, if there is a free place.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, NotNow> {
-        let _place = self.places.try_acquire().map_err(|_| NotNow::Crowded)?;
-        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Busy.into())
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, UnavailableError> {
+        let _place = self.places.try_acquire().map_err(|_| UnavailableError::Crowded)?;
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| BusyError.into())
     }
 
     /// The store once it is as new as the board, or the current store if that takes long.
-    async fn known(self: &Arc<Ranges>, board: &Arc<BoardReader>, wait: Duration) -> Result<Known, NotNow> {
+    async fn known(
+        self: &Arc<Ranges>,
+        board: &Arc<BoardReader>,
+        wait: Duration,
+    ) -> Result<Known, UnavailableError> {
         let start = Instant::now();
         loop {
             let is_late = start.elapsed() >= wait;
@@ -216,10 +220,17 @@ impl Ranges {
         }
     }
 
-    async fn look(self: &Arc<Ranges>, board: &Arc<BoardReader>, again: bool) -> Result<Known, NotNow> {
+    async fn look(
+        self: &Arc<Ranges>,
+        board: &Arc<BoardReader>,
+        again: bool,
+    ) -> Result<Known, UnavailableError> {
         let (ranges, board) = (Arc::clone(self), Arc::clone(board));
         let look = move || ranges.list.lock().unwrap_or_else(PoisonError::into_inner).look(&board, again);
-        tokio::task::spawn_blocking(look).await.map_err(|_| Busy)?.map_err(|_| NotNow::Exhausted)
+        tokio::task::spawn_blocking(look)
+            .await
+            .map_err(|_| BusyError)?
+            .map_err(|_| UnavailableError::Exhausted)
     }
 
     /// The slot of the last answer to a question.
@@ -248,7 +259,7 @@ impl Ranges {
         days: Days,
         known: &Known,
         outcome: &Arc<Outcome>,
-    ) -> Result<Answer, Busy> {
+    ) -> Result<Answer, BusyError> {
         let Known { snapshot, header, settled } = known;
         let span = Span::Days(days.from, days.to);
         let logs = &snapshot.logs;
@@ -273,8 +284,8 @@ impl Ranges {
         &self,
         mut last: OwnedMutexGuard<Option<Last>>,
         version: u64,
-        outcome: Result<Outcome, Undone>,
-    ) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, Undone>) {
+        outcome: Result<Outcome, UnionError>,
+    ) -> (OwnedMutexGuard<Option<Last>>, Result<Arc<Outcome>, UnionError>) {
         let number =
             |outcome: &Outcome| if outcome.whole { 0 } else { self.partial.fetch_add(1, Relaxed) + 1 };
         let outcome = outcome.map(|outcome| Arc::new(Outcome { number: number(&outcome), ..outcome }));
@@ -298,7 +309,7 @@ fn tag(started: u64, header: &Header, version: u64, outcome: &Outcome, complete:
 
 /// True if the board shows these days as counted. A log that was never counted to its end may have requests
 /// of any day.
-fn is_counted(board: &BoardReader, span: Span, pending: u64) -> Result<bool, Busy> {
+fn is_counted(board: &BoardReader, span: Span, pending: u64) -> Result<bool, BusyError> {
     if pending > 0 && board.logs()?.iter().any(|log| log.state == LogState::Counting && !log.complete) {
         return Ok(false);
     }
@@ -350,7 +361,7 @@ mod tests {
         while ranges.places.available_permits() > 0 {
             tokio::time::sleep(STORE_POLL).await;
         }
-        assert!(matches!(ask(WAITING_MAX).await.unwrap(), Err(NotNow::Crowded)));
+        assert!(matches!(ask(WAITING_MAX).await.unwrap(), Err(UnavailableError::Crowded)));
         drop(all);
         for answer in waiting {
             assert!(answer.await.unwrap().is_ok());

@@ -17,7 +17,7 @@ use super::list::Snapshot;
 use crate::log::Day;
 use crate::store::span::{self, Numbers, Share, Span};
 use crate::store::unite::{self, Part, Top, Union};
-use crate::store::{Partial, State, Trouble};
+use crate::store::{Partial, State, StoreError};
 use crate::tally::Distinct;
 
 /// The maximum bytes of decoded days in memory while a range that does not fit into the cache is computed.
@@ -147,21 +147,26 @@ impl Parts {
         snapshot: &Snapshot,
         span: Span,
         question: Question,
-    ) -> Result<Outcome, Undone> {
+    ) -> Result<Outcome, UnionError> {
         let mut left_out = HashSet::new();
         loop {
             let mut shares = span::shares(&snapshot.logs, span);
             shares.retain(|share| !left_out.contains(&share.log));
             match self.of_shares(snapshot, &shares, question) {
                 Ok(outcome) => return Ok(Outcome { whole: left_out.is_empty(), ..outcome }),
-                Err(Wrong::Undone(undone)) => return Err(undone),
+                Err(PartError::UnionError(undone)) => return Err(undone),
                 // As in `tallyd report`, a log that cannot be decoded is left out as a whole.
-                Err(Wrong::Damaged(log)) => drop(left_out.insert(log)),
+                Err(PartError::Damaged(log)) => drop(left_out.insert(log)),
             }
         }
     }
 
-    fn of_shares(&self, snapshot: &Snapshot, shares: &[Share], question: Question) -> Result<Outcome, Wrong> {
+    fn of_shares(
+        &self,
+        snapshot: &Snapshot,
+        shares: &[Share],
+        question: Question,
+    ) -> Result<Outcome, PartError> {
         let sum = span::sum(&snapshot.logs, shares);
         let clients = question.clients();
         let with_requests = clients.is_some();
@@ -218,7 +223,7 @@ impl Parts {
         shares: &[Share],
         count: usize,
         clients: Option<usize>,
-    ) -> Result<(Distinct, Vec<Top>), Wrong> {
+    ) -> Result<(Distinct, Vec<Top>), PartError> {
         let (mut distinct, mut tops) = (Distinct::default(), Vec::new());
         for number in 0..count {
             let mut parts: Vec<(Option<Day>, Part)> = Vec::new();
@@ -267,7 +272,7 @@ impl Parts {
     }
 
     /// The parts of these shares, from the cache or decoded by all cores.
-    fn decode(&self, source: &Source<'_>, shares: &[Share], keep: bool) -> Result<Vec<Arc<Part>>, Wrong> {
+    fn decode(&self, source: &Source<'_>, shares: &[Share], keep: bool) -> Result<Vec<Arc<Part>>, PartError> {
         let mut parts: Vec<Option<Arc<Part>>> = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.follow(source.snapshot);
@@ -277,7 +282,7 @@ impl Parts {
         missing.sort_by_key(|at| shares[*at].log);
         let of_logs: Vec<&[usize]> =
             missing.chunk_by(|one, two| shares[*one].log == shares[*two].log).collect();
-        let decoded: Vec<(usize, Result<Part, Wrong>)> =
+        let decoded: Vec<(usize, Result<Part, PartError>)> =
             of_logs.into_par_iter().flat_map(|places| source.decode(shares, places)).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wrong = None;
@@ -291,7 +296,7 @@ impl Parts {
                     parts[at] = Some(part);
                 }
                 // A damaged log is found again once the rest can be read.
-                Err(this) if !matches!(wrong, Some(Wrong::Undone(_))) => wrong = Some(this),
+                Err(this) if !matches!(wrong, Some(PartError::UnionError(_))) => wrong = Some(this),
                 Err(_) => {}
             }
         }
@@ -301,7 +306,7 @@ impl Parts {
 
 /// The reason why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Undone {
+pub(super) enum UnionError {
     /// The store has changed since the snapshot.
     Replaced,
     /// The operating system has no file descriptors or no memory left, which is no property of a log.
@@ -310,19 +315,19 @@ pub(super) enum Undone {
 
 /// The reason why a day cannot be decoded.
 #[derive(Debug)]
-enum Wrong {
-    Undone(Undone),
+enum PartError {
+    UnionError(UnionError),
     /// The log at this position is damaged.
     Damaged(usize),
 }
 
-impl Wrong {
+impl PartError {
     /// The reason for an error on opening or reading the partial of a log.
-    fn of(log: usize, error: &io::Error) -> Wrong {
+    fn of(log: usize, error: &io::Error) -> PartError {
         match error.kind() {
-            _ if is_shortage(error) => Wrong::Undone(Undone::Exhausted),
-            io::ErrorKind::NotFound => Wrong::Undone(Undone::Replaced),
-            _ => Wrong::Damaged(log),
+            _ if is_shortage(error) => PartError::UnionError(UnionError::Exhausted),
+            io::ErrorKind::NotFound => PartError::UnionError(UnionError::Replaced),
+            _ => PartError::Damaged(log),
         }
     }
 }
@@ -341,7 +346,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(snapshot: &'a Snapshot, shares: &[Share], with_requests: bool) -> Result<Source<'a>, Wrong> {
+    fn open(snapshot: &'a Snapshot, shares: &[Share], with_requests: bool) -> Result<Source<'a>, PartError> {
         let mut source = Source { snapshot, with_requests, open: HashMap::new() };
         for share in shares {
             let grows = matches!(snapshot.logs[share.log].meta.state, State::Live | State::Counting);
@@ -349,7 +354,7 @@ impl<'a> Source<'a> {
                 match source.file(share.log) {
                     Ok(file) => drop(source.open.insert(share.log, file)),
                     // Opening in advance is only a precaution, and decoding needs descriptors too.
-                    Err(Wrong::Undone(Undone::Exhausted)) => {
+                    Err(PartError::UnionError(UnionError::Exhausted)) => {
                         source.open.clear();
                         break;
                     }
@@ -386,14 +391,14 @@ impl<'a> Source<'a> {
     }
 
     /// Decodes days of one log: the shares at these positions, at least one.
-    fn decode(&self, shares: &[Share], places: &[usize]) -> Vec<(usize, Result<Part, Wrong>)> {
+    fn decode(&self, shares: &[Share], places: &[usize]) -> Vec<(usize, Result<Part, PartError>)> {
         let log = shares[places[0]].log;
-        let wrong = |trouble: Trouble| match trouble {
-            Trouble::Io(error) if is_shortage(&error) => Wrong::Undone(Undone::Exhausted),
-            _ => Wrong::Damaged(log),
+        let wrong = |trouble: StoreError| match trouble {
+            StoreError::Io(error) if is_shortage(&error) => PartError::UnionError(UnionError::Exhausted),
+            _ => PartError::Damaged(log),
         };
         let file = match self.open.get(&log) {
-            Some(file) => file.try_clone().map_err(|error| Wrong::of(log, &error)),
+            Some(file) => file.try_clone().map_err(|error| PartError::of(log, &error)),
             None => self.file(log),
         };
         let decode = |partial: &Partial, at: usize| {
@@ -411,7 +416,7 @@ impl<'a> Source<'a> {
     }
 
     /// The partial of a log, if the file is still that of the snapshot.
-    fn file(&self, log: usize) -> Result<File, Wrong> {
+    fn file(&self, log: usize) -> Result<File, PartError> {
         let (stored, mark) = (&self.snapshot.logs[log], &self.snapshot.files[log]);
         let open = || -> io::Result<Option<File>> {
             let file = File::open(&stored.path)?;
@@ -419,8 +424,8 @@ impl<'a> Source<'a> {
         };
         match open() {
             Ok(Some(file)) => Ok(file),
-            Ok(None) => Err(Wrong::Undone(Undone::Replaced)),
-            Err(error) => Err(Wrong::of(log, &error)),
+            Ok(None) => Err(PartError::UnionError(UnionError::Replaced)),
+            Err(error) => Err(PartError::of(log, &error)),
         }
     }
 }
@@ -432,11 +437,11 @@ mod tests {
     /// A process without descriptors left whole logs out of its answers.
     #[test]
     fn a_shortage_is_no_damage() {
-        let wrong = |errno| Wrong::of(7, &io::Error::from_raw_os_error(errno));
+        let wrong = |errno| PartError::of(7, &io::Error::from_raw_os_error(errno));
         for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
-            assert!(matches!(wrong(errno), Wrong::Undone(Undone::Exhausted)), "{errno}");
+            assert!(matches!(wrong(errno), PartError::UnionError(UnionError::Exhausted)), "{errno}");
         }
-        assert!(matches!(wrong(libc::ENOENT), Wrong::Undone(Undone::Replaced)));
-        assert!(matches!(wrong(libc::EIO), Wrong::Damaged(7)));
+        assert!(matches!(wrong(libc::ENOENT), PartError::UnionError(UnionError::Replaced)));
+        assert!(matches!(wrong(libc::EIO), PartError::Damaged(7)));
     }
 }

@@ -9,7 +9,7 @@ use super::super::content::{Content, Place};
 use super::super::scan::FileId;
 use super::plan::Plan;
 use crate::board::{LogState, Reason};
-use crate::decode::{Damage, Format};
+use crate::decode::{Compression, Damage};
 use crate::log::{Day, day_of_name};
 use crate::range::Range;
 use crate::sample::Sample;
@@ -28,7 +28,7 @@ pub struct Log {
     /// It is in no file that is there; its numbers stay.
     pub gone: bool,
     /// What compresses it.
-    pub format: Option<Format>,
+    pub format: Option<Compression>,
     /// The day in its name.
     pub day: Option<Day>,
     /// Other names of the same file.
@@ -108,7 +108,7 @@ impl Log {
         folder: Vec<u8>,
         name: Vec<u8>,
         file: FileId,
-        format: Option<Format>,
+        format: Option<Compression>,
         size: u64,
         changed: Duration,
         content: Content,
@@ -141,7 +141,7 @@ impl Log {
         folder: Vec<u8>,
         name: Vec<u8>,
         file: FileId,
-        format: Option<Format>,
+        format: Option<Compression>,
         size: u64,
         changed: Duration,
     ) -> Log {

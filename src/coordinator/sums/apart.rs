@@ -29,7 +29,7 @@ impl Room {
 /// What is stored are not the clients that the numbers speak of: somebody else wrote it.
 #[derive(Debug, thiserror::Error)]
 #[error("the clients do not match the numbers")]
-pub struct Strangers;
+pub struct ChangedPartsError;
 
 /// A part of a day that is apart: how many clients it has, and these unless they are absent.
 pub type PartOfApart = (PartKey, Distinct, Option<Arc<Clients>>);
@@ -152,12 +152,12 @@ impl Sums {
     ///
     /// # Errors
     /// If they are not that part's.
-    pub fn fill(&mut self, key: PartKey, clients: &Clients) -> Result<(), Strangers> {
+    pub fn fill(&mut self, key: PartKey, clients: &Clients) -> Result<(), ChangedPartsError> {
         let Some(day) = self.logs.get(&key.0).map(|sum| key.1.or(sum.name_day)) else { return Ok(()) };
         let Some(part) = self.part(key).filter(|part| part.is_absent()) else { return Ok(()) };
         let requests = clients.iter().fold(0u64, |sum, (_, usage)| sum.saturating_add(usage.requests));
         if (part.totals.clients, part.totals.counts.requests()) != (clients.distinct(), requests) {
-            return Err(Strangers);
+            return Err(ChangedPartsError);
         }
         if let Some(sum) = self.days.get_mut(&day).filter(|sum| sum.lacks.contains(&key))
             && let Some(union) = &mut sum.union.clients

@@ -13,7 +13,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{Part, Union};
 use crate::log::Day;
-use crate::store::{Partial, Trouble};
+use crate::store::{Partial, StoreError};
 use crate::tally::{Clients, Distinct};
 
 /// So much is decoded at once, in bytes.
@@ -52,7 +52,7 @@ pub struct United {
     /// How many clients each reported day has, without those of the logs that cannot be used.
     pub days: BTreeMap<Option<Day>, Distinct>,
     /// The logs that cannot be used, and why.
-    pub wrong: Vec<(u64, Trouble)>,
+    pub wrong: Vec<(u64, StoreError)>,
 }
 
 /// Unites days of logs, by all cores: those that are stored, and those that are in memory, each under the day
@@ -62,7 +62,7 @@ pub fn unite_days(mut wanted: &[Wanted], present: &[(Option<Day>, Arc<Clients>)]
     let mut united = United::default();
     while !wanted.is_empty() {
         let (chunk, rest) = wanted.split_at(chunk_of(wanted));
-        let decoded: Vec<Result<Vec<Part>, Trouble>> = chunk.par_iter().map(decode).collect();
+        let decoded: Vec<Result<Vec<Part>, StoreError>> = chunk.par_iter().map(decode).collect();
         let mut parts: BTreeMap<Option<Day>, Vec<(Option<Day>, &Part)>> = BTreeMap::new();
         for (wanted, decoded) in chunk.iter().zip(&decoded) {
             for (WantedDay { reported, .. }, part) in wanted.days.iter().zip(decoded.iter().flatten()) {
@@ -94,14 +94,14 @@ fn chunk_of(wanted: &[Wanted]) -> usize {
     wanted.iter().take_while(fits).count().max(1)
 }
 
-fn decode(wanted: &Wanted) -> Result<Vec<Part>, Trouble> {
+fn decode(wanted: &Wanted) -> Result<Vec<Part>, StoreError> {
     let partial = Partial::open(File::open(&wanted.path)?)?;
     let decode = |wanted: &WantedDay| {
         let part = Part::decode(&partial, wanted.day)?;
         if part.distinct() == wanted.distinct {
             Ok(part)
         } else {
-            Err(Trouble::Damaged("the clients do not match the numbers"))
+            Err(StoreError::Damaged("the clients do not match the numbers"))
         }
     };
     wanted.days.iter().map(decode).collect()

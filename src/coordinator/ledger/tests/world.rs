@@ -11,7 +11,7 @@ use std::io;
 use super::*;
 use crate::coordinator::content::{Look, Place};
 use crate::coordinator::scan::Found;
-use crate::decode::{FileKind, Format};
+use crate::decode::{Compression, FileKind};
 use crate::range::{Checkpoint, Ending};
 use crate::sample::{SAMPLE_BYTES, START_BYTES, Sampler};
 
@@ -52,7 +52,7 @@ pub struct Content {
     pub text: Vec<u8>,
     /// What stands in the file: the text, or what it is compressed to.
     pub raw: Vec<u8>,
-    pub format: Option<Format>,
+    pub format: Option<Compression>,
     pub changed: Duration,
     pub closed: bool,
 }
@@ -285,7 +285,7 @@ impl World {
         file.raw = (0..length)
             .map(|at| (xxhash_rust::xxh3::xxh3_64_with_seed(&at.to_le_bytes(), seed) & 0xff) as u8)
             .collect();
-        (file.format, file.closed) = (Some(Format::Gz), closed);
+        (file.format, file.closed) = (Some(Compression::Gz), closed);
         inode
     }
 
