@@ -105,8 +105,8 @@ pub enum Ending {
 /// The samples tell whether the log still holds these bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checkpoint {
-    /// The offset of the next line that is not counted here: that of a line that was held back, too. If no line starts
-    /// in the range: the range's start.
+    /// The offset of the next line that is not counted here: that of a line that was held back, too. If no
+    /// line starts in the range: the range's start.
     pub end: u64,
     /// How the bytes end.
     pub ending: Ending,
@@ -114,8 +114,8 @@ pub struct Checkpoint {
     pub head: Sample,
     /// The last bytes that were read. They may lie beyond the range.
     pub tail: Sample,
-    /// The blocks of the grid that end behind the range's start, as far as was read: the number of the first one, and
-    /// their hashes.
+    /// The blocks of the grid that end behind the range's start, as far as was read: the number of the first
+    /// one, and their hashes.
     pub blocks: (usize, Vec<u64>),
     /// The bytes at the offset that [`count_stream`] was asked to sample, if the stream is that long.
     pub probe: Option<Sample>,

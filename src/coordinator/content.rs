@@ -1,6 +1,6 @@
 //! What is known of a log's content, and when one content is the beginning of another.
 //!
-//! Pure but for one question, which a [`Look`] answers: what stands in a file at a place. Deliberately
+//! Pure but for one question, which a [`Probe`] answers: what stands in a file at a place. Deliberately
 //! absent: names, and what follows from it that two logs share a beginning. The ledger decides that.
 
 use std::io;
@@ -37,7 +37,7 @@ pub struct Place {
 }
 
 /// Looks into files, and at what was counted.
-pub trait Look {
+pub trait Probe {
     /// May a log be the beginning of another one, by the numbers of both, and `by_clients`? It is asked where
     /// samples cannot tell.
     fn fits(&self, _inner: u64, _outer: u64, _by_clients: bool) -> bool {
@@ -107,18 +107,18 @@ impl Content {
         place: &Place,
         size: u64,
         closely: bool,
-        look: &mut impl Look,
+        probe: &mut impl Probe,
     ) -> io::Result<bool> {
         let is_known = self.anchor.is_some() || self.blocks.iter().any(|hash| *hash != UNSEEN);
         if size < self.to || (closely && !is_known) {
             return Ok(false);
         }
         if let Some(anchor) = self.anchor
-            && look.sample(place, anchor.at, anchor.length)? != Some(anchor)
+            && probe.sample(place, anchor.at, anchor.length)? != Some(anchor)
         {
             return Ok(false);
         }
-        self.has_blocks_of(place, self.blocks.len().min(if closely { usize::MAX } else { 1 }), look)
+        self.has_blocks_of(place, self.blocks.len().min(if closely { usize::MAX } else { 1 }), probe)
     }
 
     /// Is a file of `size` bytes, shorter than this content, its beginning? `own`: where this content is, if
@@ -131,33 +131,33 @@ impl Content {
         place: &Place,
         size: u64,
         own: Option<&Place>,
-        look: &mut impl Look,
+        probe: &mut impl Probe,
     ) -> io::Result<bool> {
         let count = blocks_within(size).min(self.blocks.len());
-        if size > self.to || !self.has_blocks_of(place, count, look)? {
+        if size > self.to || !self.has_blocks_of(place, count, probe)? {
             return Ok(false);
         }
         let length = size.min(crate::sample::SAMPLE_BYTES as u64);
         let (at, length) = (size - length, length as u32);
         let tail = own.and_then(|own| {
-            let there = look.sample(own, at, length).ok()??;
+            let there = probe.sample(own, at, length).ok()??;
             // Its file may hold something else by now: then it is no witness.
             let anchor = self.anchor?;
-            (look.sample(own, anchor.at, anchor.length).ok()? == Some(anchor)).then_some(there)
+            (probe.sample(own, anchor.at, anchor.length).ok()? == Some(anchor)).then_some(there)
         });
         Ok(match tail {
-            Some(tail) => look.sample(place, at, length)? == Some(tail),
+            Some(tail) => probe.sample(place, at, length)? == Some(tail),
             None => self.blocks[..count].iter().any(|hash| *hash != UNSEEN),
         })
     }
 
     /// Does the file have the first `count` blocks?
-    fn has_blocks_of(&self, place: &Place, count: usize, look: &mut impl Look) -> io::Result<bool> {
+    fn has_blocks_of(&self, place: &Place, count: usize, probe: &mut impl Probe) -> io::Result<bool> {
         let spread = count.saturating_sub(DENSE).div_ceil(SPREAD_MAX).max(1);
         let numbers = (0..count.min(DENSE)).chain((DENSE..count).step_by(spread));
         for number in numbers {
             let ((at, length), hash) = (block(number), self.blocks[number]);
-            if hash != UNSEEN && look.sample(place, at, length)? != Some(Sample { at, length, hash }) {
+            if hash != UNSEEN && probe.sample(place, at, length)? != Some(Sample { at, length, hash }) {
                 return Ok(false);
             }
         }

@@ -6,24 +6,24 @@
 //! absent: counting, HTTP.
 
 mod content;
-mod hands;
 mod inflight;
-mod keeper;
 mod lag;
 mod ledger;
-mod look;
 mod notify;
-mod peek;
+mod persist;
+mod probe;
 mod publish;
 mod restore;
 mod results;
 mod retention;
-mod saves;
 mod scan;
-mod storing;
+mod scan_loop;
+mod store_writer;
 mod sums;
 mod watch;
 mod work;
+mod workers;
+mod write_queue;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, IsTerminal};
@@ -43,17 +43,17 @@ use crate::show::{Row, doubts, table};
 use crate::sys::signal::{Notice, Notices};
 use crate::sys::socket::{Channel, Received, wait};
 
-use hands::Hand;
 use inflight::Inflight;
 use ledger::{Event, Ledger, Log, Policy};
-use peek::Peek;
+use persist::Persist;
+use probe::FileProbe;
 use publish::Publisher;
 use results::Counted;
 use retention::Retention;
 use scan::Scope;
-use storing::Storing;
 use sums::Sums;
 use watch::Watcher;
+use workers::Worker;
 
 /// How long the loop waits at most, and so how often it shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -82,14 +82,14 @@ struct Coordinator<'a> {
     notices: Notices,
     page: StatusPage,
     watcher: Watcher,
-    peek: Peek,
+    probe: FileProbe,
     ledger: Ledger,
     sums: Sums,
-    storing: Storing,
+    persist: Persist,
     retention: Retention,
     publisher: Publisher,
     inflight: Inflight,
-    hands: Vec<Option<Hand>>,
+    workers: Vec<Option<Worker>>,
     /// Results that wait for their turn to be merged, or for the clients of their logs.
     results: HashMap<u64, Counted>,
     next_scan: Instant,
@@ -154,8 +154,8 @@ impl<'a> Coordinator<'a> {
         });
         ledger.suspect(left, alone);
         let mut sums = Sums::default();
-        let storing =
-            Storing::open(settings, heritage.lock.share()?, &mut ledger, &mut sums, || page.beat())?;
+        let persist =
+            Persist::open(settings, heritage.lock.share()?, &mut ledger, &mut sums, || page.beat())?;
         let scope = Scope {
             folders: settings.logs.clone(),
             recursive: settings.recursive,
@@ -169,14 +169,14 @@ impl<'a> Coordinator<'a> {
             notices: Notices::take_stop()?,
             page,
             watcher: Watcher::new(scope, settings.inotify),
-            peek: Peek::default(),
+            probe: FileProbe::default(),
             ledger,
             sums,
-            storing,
+            persist,
             retention: Retention::new(settings.retention_days),
             publisher,
             inflight,
-            hands: (0..settings.workers).map(|_| None).collect(),
+            workers: (0..settings.workers).map(|_| None).collect(),
             results: HashMap::new(),
             next_scan: now,
             next_see: now,
@@ -205,21 +205,21 @@ impl<'a> Coordinator<'a> {
         loop {
             self.page.beat();
             self.look();
-            self.hear_keeper();
+            self.hear_writer();
             self.publish();
             self.dispatch();
             if self.scanned {
-                self.stale |= self.retention.apply(now(), &self.ledger, &mut self.sums, &mut self.storing);
+                self.stale |= self.retention.apply(now(), &self.ledger, &mut self.sums, &mut self.persist);
             }
-            self.storing.save(&mut self.ledger, &mut self.sums);
-            let busy = self.hands.iter().flatten().any(|hand| hand.flight.is_some());
+            self.persist.save(&mut self.ledger, &mut self.sums);
+            let busy = self.workers.iter().flatten().any(|worker| worker.flight.is_some());
             self.page.set_activity(if busy { Activity::Working } else { Activity::Idle });
             self.inflight.note(self.ledger.suspects());
             match self.wait()? {
                 Next::GoOn => {}
                 Next::Stop => {
                     self.inflight.forget();
-                    self.storing.finish(&mut self.ledger, &mut self.sums);
+                    self.persist.finish(&mut self.ledger, &mut self.sums);
                     return Ok(());
                 }
                 Next::Orphaned => return Ok(()),
@@ -228,7 +228,7 @@ impl<'a> Coordinator<'a> {
                 return Ok(());
             }
             self.read_requests()?;
-            for worker in 0..self.hands.len() {
+            for worker in 0..self.workers.len() {
                 self.read_answers(worker);
             }
         }
@@ -240,16 +240,18 @@ impl<'a> Coordinator<'a> {
             self.heritage.lifeline.as_fd(),
             self.notices.as_fd(),
             self.supervisor.as_fd(),
-            self.storing.fd(),
+            self.persist.fd(),
             self.heritage.requests.1.as_fd(),
         ];
         fds.extend(self.watcher.fd());
-        fds.extend(self.hands.iter().flatten().filter_map(|hand| hand.channel.as_ref()).map(AsFd::as_fd));
+        fds.extend(
+            self.workers.iter().flatten().filter_map(|worker| worker.channel.as_ref()).map(AsFd::as_fd),
+        );
         let now = Instant::now();
         let publish = if self.stale { PUBLISH_EVERY.saturating_sub(now - self.published) } else { BEAT };
         let see = if self.unseen { self.next_see.saturating_duration_since(now) } else { BEAT };
         let tick = if self.ledger.waits() { self.next_tick.saturating_duration_since(now) } else { BEAT };
-        let save = self.storing.next_due().map_or(BEAT, |due| due.saturating_duration_since(now));
+        let save = self.persist.next_due().map_or(BEAT, |due| due.saturating_duration_since(now));
         let timeout =
             self.next_scan.saturating_duration_since(now).min(publish).min(see).min(tick).min(save).min(BEAT);
         let ready = wait(&fds, timeout)?;
@@ -326,25 +328,25 @@ impl<'a> Coordinator<'a> {
     /// Unions that the store's numbers do not tell are made before anything is shown.
     fn restore_unions(&mut self) {
         self.follow_events();
-        for damaged in self.storing.restore_unions(&mut self.sums, || self.page.beat()) {
+        for damaged in self.persist.restore_unions(&mut self.sums, || self.page.beat()) {
             self.ledger.forget(damaged, now());
         }
         self.follow_events();
     }
 
-    /// What the keeper has done.
-    fn hear_keeper(&mut self) {
-        let outcomes = self.storing.hear(&mut self.sums);
+    /// What the store writer has done.
+    fn hear_writer(&mut self) {
+        let outcomes = self.persist.hear(&mut self.sums);
         self.follow_outcomes(outcomes);
-        self.stale |= self.storing.take_changed();
+        self.stale |= self.persist.take_changed();
     }
 
-    fn follow_outcomes(&mut self, outcomes: Vec<(u64, storing::Outcome)>) {
+    fn follow_outcomes(&mut self, outcomes: Vec<(u64, persist::Outcome)>) {
         self.stale |= !outcomes.is_empty();
         for (log, outcome) in outcomes {
             match outcome {
-                storing::Outcome::Loaded => self.drain(log),
-                storing::Outcome::Damaged => self.ledger.forget(log, now()),
+                persist::Outcome::Loaded => self.drain(log),
+                persist::Outcome::Damaged => self.ledger.forget(log, now()),
             }
         }
         // Once for all: at the start there are as many as logs.
@@ -353,14 +355,14 @@ impl<'a> Coordinator<'a> {
 
     fn publish(&mut self) {
         self.follow_events();
-        let idle = !self.hands.iter().flatten().any(|hand| hand.flight.is_some());
+        let idle = !self.workers.iter().flatten().any(|worker| worker.flight.is_some());
         if self.stale && (idle || self.published.elapsed() >= PUBLISH_EVERY) {
             let changed = self.ledger.take_changed();
             self.complain(&changed);
-            self.storing.note(&changed, &self.ledger);
+            self.persist.note(&changed, &self.ledger);
             // A file that holds something else than before is looked at soon: what is in it is not known.
             let pending = u64::from(self.ledger.is_missing_any());
-            let header = self.storing.header(Header {
+            let header = self.persist.header(Header {
                 pending,
                 scanned: self.scanned,
                 troubled: self.troubled.len() as u64,
@@ -368,7 +370,7 @@ impl<'a> Coordinator<'a> {
                 skipped_more: self.watcher.contents().skipped_more,
                 ..Header::default()
             });
-            for more in [std::mem::take(&mut self.counted), self.storing.take_done()] {
+            for more in [std::mem::take(&mut self.counted), self.persist.take_done()] {
                 self.publisher.add(&more);
             }
             self.publisher.publish(&changed, &self.ledger, &mut self.sums, &self.unreadable, header);

@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use super::content::Content;
 use super::ledger::{Ledger, Log};
-use super::saves::{Saves, mark};
 use super::sums::{Kept, Sums};
+use super::write_queue::{WriteQueue, mark};
 use crate::board::Reason;
 use crate::config::Settings;
 use crate::decode::Compression;
@@ -51,7 +51,7 @@ pub fn restore(
     host: &Host,
     ledger: &mut Ledger,
     sums: &mut Sums,
-    saves: &mut Saves,
+    queue: &mut WriteQueue,
     beat: impl Fn(),
 ) -> Restored {
     let (mut foreign, mut before) = (HashMap::new(), HashMap::new());
@@ -79,8 +79,8 @@ pub fn restore(
                 }
                 let state = log.clone();
                 ledger.restore(id, log);
-                saves.found(id, Some(mark(&state)), now);
-                saves.note(id, Some(&state), now);
+                queue.found(id, Some(mark(&state)), now);
+                queue.note(id, Some(&state), now);
                 if deleted {
                     sums.remove(id);
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::ledger::end_of;
-use super::peek::{Eyes, all_hold};
+use super::probe::{LogProbe, all_hold};
 use super::{Coordinator, now};
 use crate::job::{Job, RESULT_BYTES_MAX, ResultError, ResultView};
 use crate::sample::{SAMPLE_BYTES, Sample};
@@ -58,7 +58,7 @@ impl Coordinator<'_> {
         while let Some(number) = self.ledger.ready(log, now()) {
             self.follow_events();
             if !self.sums.can_add(log) {
-                return self.storing.load(log, None);
+                return self.persist.load(log, None);
             }
             let Some(Counted { job, file, result }) = self.results.remove(&number) else { break };
             match ResultView::check(&result, &job) {
@@ -106,8 +106,8 @@ impl Coordinator<'_> {
             self.follow_events();
         }
         // Before it is shown: its lines may have been counted in another log.
-        self.ledger.tell_stream(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
-        self.ledger.kin(job.log, &mut Eyes { peek: &mut self.peek, sums: &self.sums });
+        self.ledger.tell_stream(job.log, now(), &mut LogProbe { probe: &mut self.probe, sums: &self.sums });
+        self.ledger.kin(job.log, &mut LogProbe { probe: &mut self.probe, sums: &self.sums });
         self.follow_events();
         debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
     }
@@ -126,7 +126,11 @@ impl Coordinator<'_> {
                 log = self.name(job.log),
                 "the log was truncated or rewritten: its file does not hold the counted lines any more; their numbers stay"
             );
-            self.ledger.lose_content(job.log, now(), &mut Eyes { peek: &mut self.peek, sums: &self.sums });
+            self.ledger.lose_content(
+                job.log,
+                now(),
+                &mut LogProbe { probe: &mut self.probe, sums: &self.sums },
+            );
             self.follow_events();
         }
         self.scan_soon();

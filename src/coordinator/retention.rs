@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::ledger::Ledger;
-use super::storing::Storing;
+use super::persist::Persist;
 use super::sums::{PartKey, Sums};
 use crate::board::LogState;
 use crate::log::Day;
@@ -49,7 +49,7 @@ enum Todo {
 struct View<'a> {
     ledger: &'a Ledger,
     sums: &'a Sums,
-    storing: &'a Storing,
+    persist: &'a Persist,
     noted: &'a BTreeMap<Option<Day>, Instant>,
     /// The first day that is kept.
     first: Day,
@@ -63,7 +63,7 @@ impl Retention {
 
     /// Removes what is too old at the time `now`, since 1970, if all that is in the folders has been counted
     /// once: what was not may have lines of any day. Says whether there was anything.
-    pub fn apply(&mut self, now: Duration, ledger: &Ledger, sums: &mut Sums, storing: &mut Storing) -> bool {
+    pub fn apply(&mut self, now: Duration, ledger: &Ledger, sums: &mut Sums, persist: &mut Persist) -> bool {
         let start = Instant::now();
         let Some(days) = self.days.filter(|_| self.next <= start) else { return false };
         let Some(first) =
@@ -76,7 +76,7 @@ impl Retention {
             return false;
         }
         let (mut notes, mut removals) = (Vec::new(), Vec::new());
-        let view = View { ledger, sums, storing, noted: &self.noted, first };
+        let view = View { ledger, sums, persist, noted: &self.noted, first };
         for (day, parts) in view.sums.days_with_clients(|day| day.is_none_or(|day| day < first)) {
             match view.todo(day, parts) {
                 Todo::Wait => {}
@@ -89,12 +89,12 @@ impl Retention {
             self.union += 1;
             if sums.note_union(day, self.union) {
                 self.noted.insert(day, Instant::now());
-                parts.iter().for_each(|(log, _)| storing.touch(*log));
+                parts.iter().for_each(|(log, _)| persist.touch(*log));
             }
         }
         for part in &removals {
             sums.remove_clients(*part);
-            storing.touch(part.0);
+            persist.touch(part.0);
         }
         self.noted.retain(|day, _| sums.is_noted(*day) && sums.has_clients(*day));
         if !removals.is_empty() {
@@ -108,7 +108,7 @@ impl Retention {
 impl View<'_> {
     fn todo(&self, day: Option<Day>, parts: &BTreeSet<PartKey>) -> Todo {
         let (own, foreign): (Vec<PartKey>, Vec<PartKey>) =
-            parts.iter().partition(|(log, _)| !self.storing.is_foreign(*log));
+            parts.iter().partition(|(log, _)| !self.persist.is_foreign(*log));
         let mut due: Vec<PartKey> = own.into_iter().filter(|key| !self.sums.is_removed(*key)).collect();
         if day.is_none() {
             // What has no date is as old as its log.
@@ -124,7 +124,7 @@ impl View<'_> {
             () if parts.len() == 1 || !can_be_known => Todo::Remove(due),
             () if !self.sums.is_noted(day) => Todo::Note,
             () => match self.noted.get(&day) {
-                Some(then) if !due.iter().all(|(log, _)| self.storing.is_written_since(*log, *then)) => {
+                Some(then) if !due.iter().all(|(log, _)| self.persist.is_written_since(*log, *then)) => {
                     Todo::Wait
                 }
                 // It is stored: it was noted in an earlier life, or has been written since.

@@ -22,9 +22,9 @@
 //!   kind, length of the key (u16, little-endian), key, requests, bytes (u64, little-endian), hours (u32,
 //!   little-endian).
 //!
-//! So a flipped bit or a torn write means [`StoreError::Damaged`], never a wrong number; a newer version is told
-//! apart from that, and left alone. Deliberately absent: clocks, which partials are to be written and when;
-//! and threads, but for rayon's in [`unite`].
+//! So a flipped bit or a torn write means [`StoreError::Damaged`], never a wrong number; a newer version is
+//! told apart from that, and left alone. Deliberately absent: clocks, which partials are to be written and
+//! when; and threads, but for rayon's in [`unite`].
 
 mod check;
 mod date;

@@ -7,8 +7,8 @@
 //! without decoding. Where all parts of a range would be too much memory, a [`Union`] takes them batch by
 //! batch.
 //!
-//! Rayon is at home here: this is used by the commands, by the api process and by the coordinator's keeper,
-//! and of the daemon only the supervisor forks.
+//! Rayon is at home here: this is used by the commands, by the api process and by the coordinator's store
+//! writer, and of the daemon only the supervisor forks.
 
 mod days;
 mod fold;

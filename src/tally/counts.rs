@@ -3,8 +3,8 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
-/// How many lines there are of each kind, and how long they are: of a range, a part, a day, a log. The sum over parts is
-/// the number of the whole, so no number of distinct keys is in here.
+/// How many lines there are of each kind, and how long they are: of a range, a part, a day, a log. The sum
+/// over parts is the number of the whole, so no number of distinct keys is in here.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Lines with nothing but white space.

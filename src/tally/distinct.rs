@@ -2,8 +2,8 @@
 
 /// How many distinct clients there are, by kind.
 ///
-/// There is no `Add` on purpose: two days with one client each may have one client together. Such a number comes from a
-/// union of sets.
+/// There is no `Add` on purpose: two days with one client each may have one client together. Such a number
+/// comes from a union of sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Distinct {
     /// Clients that are IPv4 addresses.

@@ -112,7 +112,8 @@ impl Tally {
         }
     }
 
-    /// The numbers over all days. The clients of several days are united, so this takes time in proportion to them.
+    /// The numbers over all days. The clients of several days are united, so this takes time in proportion to
+    /// them.
     pub fn totals(&self) -> Totals {
         let counts = self.blank + self.days.values().map(|part| part.counts).sum();
         let mut days: Vec<&Clients> = self.days.values().map(|part| &part.clients).collect();

@@ -1,7 +1,7 @@
 //! The HTTP door: connections, request heads, limits, tokens, compression.
 //!
-//! hyper parses requests and axum routes them. This folder has what they lack: closing idle connections when all are
-//! taken, time limits for heads and for clients that do not read, a budget of memory for answers.
+//! hyper parses requests and axum routes them. This folder has what they lack: closing idle connections when
+//! all are taken, time limits for heads and for clients that do not read, a budget of memory for answers.
 
 pub mod accept;
 pub mod admission;

@@ -8,7 +8,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::super::content::{Look, Shown};
+use super::super::content::{Probe, Shown};
 use super::{Event, Ledger, Log};
 use crate::sample::Sample;
 
@@ -19,10 +19,10 @@ const LOOKS_MAX: usize = 100;
 
 /// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something
 /// else by now.
-fn holds(log: &Log, sample: &Sample, look: &mut impl Look) -> Option<bool> {
+fn holds(log: &Log, sample: &Sample, probe: &mut impl Probe) -> Option<bool> {
     let (place, own) = (log.plain_place()?, log.content.anchor?);
     let mut is_there = |sample: &Sample| {
-        look.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample))
+        probe.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample))
     };
     if is_there(&own)? { is_there(sample) } else { None }
 }
@@ -35,7 +35,7 @@ fn may_be_seen(log: &Log) -> bool {
 
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
-    pub(super) fn tell_all(&mut self, now: Duration, look: &mut impl Look) {
+    pub(super) fn tell_all(&mut self, now: Duration, probe: &mut impl Probe) {
         let untold = |log: &Log| {
             !log.gone
                 && !log.is_counted()
@@ -49,8 +49,8 @@ impl Ledger {
         }
         for id in ids {
             match self.logs.get(&id).map(|log| log.format.is_some()) {
-                Some(true) => self.know_again(id, now, look),
-                Some(false) => self.tell(id, now, look),
+                Some(true) => self.know_again(id, now, probe),
+                Some(false) => self.tell(id, now, probe),
                 None => {}
             }
         }
@@ -67,11 +67,11 @@ impl Ledger {
 
     /// A compressed file of which nothing is counted may be a log that is known, moved: then it needs not be
     /// decoded.
-    fn know_again(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+    fn know_again(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
         let Some(log) = self.logs.get(&id) else { return };
         let place = log.place();
         let mut same =
-            |raw: &Sample| look.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
+            |raw: &Sample| probe.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
             (other.gone || other.missed)
                 && other.is_counted()
@@ -87,10 +87,10 @@ impl Ledger {
     }
 
     /// A plain file of which nothing is counted: is it a log that is known, or a copy of one?
-    fn tell(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+    fn tell(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
         let Some(log) = self.logs.get(&id) else { return };
         let (place, size) = (log.place(), log.size);
-        let start = look.start(&place, size);
+        let start = probe.start(&place, size);
         let (known, kin, unknown) = match &start {
             Ok(start) => {
                 // What is the beginning of another one is told by that one.
@@ -109,9 +109,9 @@ impl Ledger {
                     };
                     let is_there = !other.gone && !other.missed;
                     let begins = match other.content.to <= size {
-                        true => other.content.begins_file(&place, size, true, look),
+                        true => other.content.begins_file(&place, size, true, probe),
                         false => {
-                            other.content.begins_with_file(&place, size, other.plain_place().as_ref(), look)
+                            other.content.begins_with_file(&place, size, other.plain_place().as_ref(), probe)
                         }
                     };
                     unknown |= begins.is_err();
@@ -159,13 +159,13 @@ impl Ledger {
 
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is
     /// decoded again, to look where they part.
-    pub fn tell_stream(&mut self, id: u64, now: Duration, look: &mut impl Look) -> bool {
+    pub fn tell_stream(&mut self, id: u64, now: Duration, probe: &mut impl Probe) -> bool {
         let Some(log) =
             self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted())
         else {
             return true;
         };
-        let (mut held, mut parted, mut longer, mut probe) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut held, mut parted, mut longer, mut wanted) = (Vec::new(), Vec::new(), Vec::new(), None);
         for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
             let Some(other) =
                 self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other))
@@ -181,7 +181,7 @@ impl Ledger {
                     {
                         Some((sample, _)) => *sample == anchor,
                         None => {
-                            probe = probe.or(Some(anchor));
+                            wanted = wanted.or(Some(anchor));
                             continue;
                         }
                     },
@@ -193,8 +193,8 @@ impl Ledger {
                 longer.push(other_id);
             }
         }
-        if let Some(probe) = probe {
-            let probed = [log.probed.clone(), vec![(probe, false)]].concat();
+        if let Some(wanted) = wanted {
+            let probed = [log.probed.clone(), vec![(wanted, false)]].concat();
             self.void(id);
             if let Some(log) = self.logs.get_mut(&id) {
                 log.probed = probed;
@@ -204,7 +204,7 @@ impl Ledger {
         }
         let (mut outer, mut looks) = (None, LOOKS_MAX);
         for other_id in longer {
-            if self.is_beginning(id, other_id, &mut looks, look) {
+            if self.is_beginning(id, other_id, &mut looks, probe) {
                 outer = self.logs.get(&other_id).map(|other| other.within.unwrap_or(other_id));
             }
         }
@@ -260,7 +260,7 @@ impl Ledger {
 
     /// Something of a log is counted for the first time. Copies that were found at the same look, of which
     /// none was counted then, are told here.
-    fn meet(&mut self, id: u64, look: &mut impl Look) {
+    fn meet(&mut self, id: u64, probe: &mut impl Probe) {
         let Some(log) =
             self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some())
         else {
@@ -269,20 +269,20 @@ impl Ledger {
         log.met = true;
         // A compressed one was compared with all that there are.
         if log.format.is_none() {
-            self.compare(id, true, look);
+            self.compare(id, true, probe);
         }
     }
 
     /// Logs that counted within one that is no more: do they count within another one?
-    pub(super) fn place_orphans(&mut self, look: &mut impl Look) {
+    pub(super) fn place_orphans(&mut self, probe: &mut impl Probe) {
         while let Some(id) = self.orphans.pop_first() {
-            self.compare(id, false, look);
+            self.compare(id, false, probe);
         }
     }
 
     /// Looks for the logs that have the same beginning as one that counts by itself. `first`: for the first
     /// time since something of it was counted.
-    fn compare(&mut self, id: u64, first: bool, look: &mut impl Look) {
+    fn compare(&mut self, id: u64, first: bool, probe: &mut impl Probe) {
         let Some(log) = self.logs.get(&id) else { return };
         let counts = |other: &u64| {
             *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted())
@@ -305,7 +305,7 @@ impl Ledger {
             if outer == id && !first && log.content.to != other.content.to && log.plain_place().is_none() {
                 continue;
             }
-            if self.is_beginning(inner, outer, &mut looks, look) {
+            if self.is_beginning(inner, outer, &mut looks, probe) {
                 self.set_within(inner, Some(outer));
                 if self.logs.get(&inner).is_some_and(|log| log.gone) {
                     self.drop_log(inner);
@@ -315,7 +315,13 @@ impl Ledger {
     }
 
     /// Is what was counted of a log the beginning of what was counted of another one?
-    fn is_beginning(&mut self, short_id: u64, long_id: u64, looks: &mut usize, look: &mut impl Look) -> bool {
+    fn is_beginning(
+        &mut self,
+        short_id: u64,
+        long_id: u64,
+        looks: &mut usize,
+        probe: &mut impl Probe,
+    ) -> bool {
         let (Some(short), Some(long)) = (self.logs.get(&short_id), self.logs.get(&long_id)) else {
             return false;
         };
@@ -327,12 +333,13 @@ impl Ledger {
                 }
                 // What other rules counted has other clients.
                 let (held, by_clients) =
-                    (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
+                    (holds(long, &anchor, probe), short.is_by_other_rules() == long.is_by_other_rules());
                 // While one is being counted again, half a line may be in its numbers.
                 let (is_known, may_be_seen) =
                     (short.again.is_none() && long.again.is_none(), may_be_seen(long));
-                let guess =
-                    || short.content.shares_blocks(&long.content) && look.fits(short_id, long_id, by_clients);
+                let guess = || {
+                    short.content.shares_blocks(&long.content) && probe.fits(short_id, long_id, by_clients)
+                };
                 if held.is_none() && (may_be_seen || !is_known) {
                     // What is gone would be dropped, and then nothing could be made sure any more.
                     let is_beginning = !short.gone && is_known && guess();
@@ -354,7 +361,7 @@ impl Ledger {
     }
 
     /// Logs that were told while a file was not where it was known to be: are they what they were taken for?
-    pub(super) fn make_sure(&mut self, look: &mut impl Look) {
+    pub(super) fn make_sure(&mut self, probe: &mut impl Probe) {
         let unsure: Vec<u64> = self.logs.iter().filter(|(_, log)| log.unsure).map(|(id, _)| *id).collect();
         for id in unsure {
             if let Some(log) = self.logs.get_mut(&id) {
@@ -362,18 +369,18 @@ impl Ledger {
                 self.changed.insert(id);
             }
             match self.logs.get(&id).map(|log| log.within.is_some()) {
-                Some(true) => self.kin(id, look),
-                Some(false) => self.compare(id, false, look),
+                Some(true) => self.kin(id, probe),
+                Some(false) => self.compare(id, false, probe),
                 None => {}
             }
         }
     }
 
     /// A log was counted further: does it still count within another one, or others within it?
-    pub fn kin(&mut self, id: u64, look: &mut impl Look) {
-        self.meet(id, look);
+    pub fn kin(&mut self, id: u64, probe: &mut impl Probe) {
+        self.meet(id, probe);
         self.replace(id);
-        self.place_orphans(look);
+        self.place_orphans(probe);
         let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
         let pairs: Vec<(u64, u64)> =
             own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
@@ -391,7 +398,7 @@ impl Ledger {
                 (Shown::Likely, Some(anchor)) => {
                     // What other rules counted has other clients.
                     let (held, by_clients) =
-                        (holds(long, &anchor, look), short.is_by_other_rules() == long.is_by_other_rules());
+                        (holds(long, &anchor, probe), short.is_by_other_rules() == long.is_by_other_rules());
                     // Until both are counted it stays as it is; and what is gone would be dropped, and then
                     // nothing could be made sure any more.
                     let stays = short.again.is_some()
@@ -400,7 +407,7 @@ impl Ledger {
                     let is_unsure = held.is_none() && (stays || may_be_seen(long));
                     let same = match held {
                         None if stays => None,
-                        None => Some(look.fits(short_id, long_id, by_clients)),
+                        None => Some(probe.fits(short_id, long_id, by_clients)),
                         held => held,
                     };
                     if is_unsure {
@@ -429,7 +436,7 @@ impl Ledger {
                 }
             }
         }
-        self.place_orphans(look);
+        self.place_orphans(probe);
     }
 
     /// The logs that count within a log.
@@ -480,7 +487,7 @@ impl Ledger {
     }
 
     /// A file that has the content of a log whose own is gone.
-    pub(super) fn heir(&self, id: u64, look: &mut impl Look) -> Option<u64> {
+    pub(super) fn heir(&self, id: u64, probe: &mut impl Probe) -> Option<u64> {
         let log = self.logs.get(&id)?;
         let inner = self
             .inner
@@ -489,7 +496,7 @@ impl Ledger {
             .filter_map(|inner| Some((*inner, self.logs.get(inner)?)))
             .filter(|(_, inner)| !inner.gone && !inner.missed);
         let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
-            Some(place) => log.content.begins_file(&place, inner.size, true, look).unwrap_or(false),
+            Some(place) => log.content.begins_file(&place, inner.size, true, probe).unwrap_or(false),
             None => inner.content.to == log.content.to,
         });
         heirs.next().map(|(heir, _)| heir)
@@ -497,7 +504,7 @@ impl Ledger {
 
     /// A whole copy of a log that is gone may have been missing when that went, for it was just being
     /// renamed.
-    pub(super) fn find_heirs(&mut self, now: Duration, look: &mut impl Look) {
+    pub(super) fn find_heirs(&mut self, now: Duration, probe: &mut impl Probe) {
         let gone = |id: &u64| {
             let outer = self.logs.get(id).filter(|outer| outer.gone)?;
             let is_whole = |inner: &u64| {
@@ -509,7 +516,7 @@ impl Ledger {
         };
         let gone: Vec<u64> = self.inner.keys().filter_map(gone).collect();
         for id in gone {
-            if let Some(heir) = self.heir(id, look) {
+            if let Some(heir) = self.heir(id, probe) {
                 self.inherit(id, heir, now);
             }
         }

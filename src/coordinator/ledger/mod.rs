@@ -1,10 +1,10 @@
 //! Which logs there are, which of their bytes have been counted, which must be.
 //!
 //! Pure: what is found, answered and lost goes in, jobs come out. No clock, no socket, no numbers of what was
-//! counted; what must be looked up in a file is asked of a [`Look`]. Two invariants carry everything. What is
-//! counted of a log is always a *beginning* of it: results that come before their turn wait. And of the bytes
-//! that a plan covers, each is in exactly one of *merged*, *a range to do*, *in flight* or *waiting*; only an
-//! answer to the flight itself moves it on.
+//! counted; what must be looked up in a file is asked of a [`Probe`]. Two invariants carry everything. What
+//! is counted of a log is always a *beginning* of it: results that come before their turn wait. And of the
+//! bytes that a plan covers, each is in exactly one of *merged*, *a range to do*, *in flight* or *waiting*;
+//! only an answer to the flight itself moves it on.
 //!
 //! `restored` takes over what an earlier life has left, `see` what the folders hold, `foreign` which of that
 //! are no logs; `kin` decides which logs are the same content, `successor` which one takes another's place;

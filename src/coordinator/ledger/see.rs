@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::time::Duration;
 
-use super::super::content::{Look, Place};
+use super::super::content::{Place, Probe};
 use super::super::scan::{FileId, Found};
 use super::{Event, Ledger, Log};
 use crate::decode::FileKind;
@@ -28,7 +28,7 @@ type Names<'a> = BTreeMap<(usize, FileId), Vec<&'a Found>>;
 
 impl Ledger {
     /// The folders were looked at, at the time `now`.
-    pub fn see(&mut self, view: View<'_>, now: Duration, look: &mut impl Look) {
+    pub fn see(&mut self, view: View<'_>, now: Duration, probe: &mut impl Probe) {
         let mut names: Names<'_> = BTreeMap::new();
         view.found
             .values()
@@ -46,7 +46,7 @@ impl Ledger {
             match key.and_then(|key| Some((key, names.get(&key)?))) {
                 Some((key, found)) => {
                     let main = found.iter().find(|found| found.name == log.name).unwrap_or(&found[0]);
-                    match self.is_still(log, main, look) {
+                    match self.is_still(log, main, probe) {
                         Ok(true) => {
                             // What could not be read from the store in an earlier life was counted again
                             // then: now two logs are in one file.
@@ -57,7 +57,7 @@ impl Ledger {
                                 }
                                 twin => {
                                     twin.into_iter().for_each(|twin| self.drop_log(twin));
-                                    self.see_again(id, main, found, now, look);
+                                    self.see_again(id, main, found, now, probe);
                                 }
                             }
                         }
@@ -90,15 +90,15 @@ impl Ledger {
         }
         // Copies first: one that goes now, while its original was missed before, was where that was last.
         lost.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.within.is_none()));
-        lost.into_iter().for_each(|id| self.lose(id, now, look));
+        lost.into_iter().for_each(|id| self.lose(id, now, probe));
         let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains_key(key)).collect();
-        new.into_iter().for_each(|(_, found)| self.see_new(found, now, look));
+        new.into_iter().for_each(|(_, found)| self.see_new(found, now, probe));
         self.foreigners.retain(|key| names.contains_key(key) || view.troubled.contains(&key.0));
-        self.find_heirs(now, look);
-        self.tell_all(now, look);
+        self.find_heirs(now, probe);
+        self.tell_all(now, probe);
         self.replace_all();
-        self.place_orphans(look);
-        self.make_sure(look);
+        self.place_orphans(probe);
+        self.make_sure(probe);
         self.consider_all(now);
     }
 
@@ -112,7 +112,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the file is not where it was found.
-    fn is_still(&self, log: &Log, found: &Found, look: &mut impl Look) -> io::Result<bool> {
+    fn is_still(&self, log: &Log, found: &Found, probe: &mut impl Probe) -> io::Result<bool> {
         let unchanged = (log.size, log.changed) == (found.size, found.changed);
         if !log.is_counted() || (unchanged && log.name == found.name && !log.doubted) {
             return Ok(true);
@@ -123,7 +123,7 @@ impl Ledger {
             |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Err(error) } else { Ok(true) };
         if log.format.is_some() {
             let mut holds = |raw: &Sample| {
-                look.sample(&place, raw.at, raw.length).map(|now| now == Some(*raw)).or_else(unless_moved)
+                probe.sample(&place, raw.at, raw.length).map(|now| now == Some(*raw)).or_else(unless_moved)
             };
             return Ok(log.size == found.size
                 && log.raw.iter().try_fold(true, |all, raw| Ok::<_, io::Error>(all && holds(raw)?))?);
@@ -131,11 +131,11 @@ impl Ledger {
         // So is what grew; but if a half line was counted, nothing more is: it would be counted again.
         let grew = log.name == found.name && found.size > log.size && !log.doubted && !log.unterminated;
         Ok(found.size >= log.content.to
-            && (grew || log.content.begins_file(&place, found.size, false, look).or_else(unless_moved)?))
+            && (grew || log.content.begins_file(&place, found.size, false, probe).or_else(unless_moved)?))
     }
 
     /// A log is there, perhaps under another name.
-    fn see_again(&mut self, id: u64, found: &Found, names: &[&Found], now: Duration, look: &mut impl Look) {
+    fn see_again(&mut self, id: u64, found: &Found, names: &[&Found], now: Duration, probe: &mut impl Probe) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         let links: Vec<Vec<u8>> =
             names.iter().filter(|link| link.name != found.name).map(|link| link.name.clone()).collect();
@@ -152,7 +152,7 @@ impl Ledger {
             return;
         }
         // What is written anew may become anything.
-        let kind = if log.is_counted() { Ok(FileKind::Log(log.format)) } else { look.kind(&log.place()) };
+        let kind = if log.is_counted() { Ok(FileKind::Log(log.format)) } else { probe.kind(&log.place()) };
         let format = match kind {
             // It has another name by now, which the next look will show.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -220,7 +220,7 @@ impl Ledger {
 
     /// A log's file is gone, or holds something else. If another file has the same content, that is its file
     /// now; else what was counted of it stays.
-    pub(super) fn lose(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+    pub(super) fn lose(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(id);
         if log.held_at == Some(log.size) {
@@ -238,7 +238,7 @@ impl Ledger {
         if log.is_replaceable() {
             self.replaceable.insert(id);
         }
-        match self.heir(id, look) {
+        match self.heir(id, probe) {
             Some(heir) => self.inherit(id, heir, now),
             None => self.recall(id),
         }
@@ -278,21 +278,21 @@ impl Ledger {
     }
 
     /// A job's log is not what it was when it was counted: its file holds something else.
-    pub fn lose_content(&mut self, id: u64, now: Duration, look: &mut impl Look) {
+    pub fn lose_content(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
         self.forget_size(id);
-        self.lose(id, now, look);
+        self.lose(id, now, probe);
         // It may be in another file now, whose name held something else before.
         self.replace(id);
         self.missing = true;
     }
 
-    fn see_new(&mut self, names: &[&Found], now: Duration, look: &mut impl Look) {
+    fn see_new(&mut self, names: &[&Found], now: Duration, probe: &mut impl Probe) {
         let Some(found) = names.first() else { return };
         if self.foreigners.knows(names) {
             return;
         }
         let place = Place { path: found.path.clone(), file: found.file };
-        let format = match look.kind(&place) {
+        let format = match probe.kind(&place) {
             // It has another name by now, which the next look will show.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.missing = true;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use super::*;
-use crate::coordinator::content::{Look, Place};
+use crate::coordinator::content::{Place, Probe};
 use crate::coordinator::scan::Found;
 use crate::decode::{Compression, FileKind};
 use crate::range::{Checkpoint, Ending};
@@ -97,7 +97,7 @@ impl Disk {
     }
 }
 
-impl Look for Disk {
+impl Probe for Disk {
     fn fits(&self, _inner: u64, _outer: u64, by_clients: bool) -> bool {
         !(by_clients && self.unlike)
     }
@@ -326,7 +326,7 @@ impl World {
 
     /// Was a name in one of the latest looks?
     pub fn was_seen(&self, name: &str) -> bool {
-        self.seen.0.get(name.as_bytes()).is_some_and(|look| look + 8 > self.seen.1)
+        self.seen.0.get(name.as_bytes()).is_some_and(|probe| probe + 8 > self.seen.1)
     }
 
     pub fn follow(&mut self) {

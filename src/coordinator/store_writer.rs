@@ -2,7 +2,7 @@
 //!
 //! What is written is a snapshot: the numbers of one moment, shared with the sums and copied only if those go
 //! on meanwhile. The thread does one task after another and reports on each. Deliberately absent: when a log
-//! is written. The saves decide that.
+//! is written. The write queue decides that.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -83,7 +83,7 @@ pub enum StoreWriterError {
 
 /// The way to the thread.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct StoreWriter {
     tasks: Sender<Task>,
     reports: Receiver<Report>,
     wake: File,
@@ -92,12 +92,12 @@ pub struct Keeper {
     since: Instant,
 }
 
-impl Keeper {
+impl StoreWriter {
     /// Starts the thread, for the partials of a host in a state folder.
     ///
     /// # Errors
     /// If the system has no thread or no descriptors for it.
-    pub fn start(state: &Path, host: &Host, lock: StateLock) -> io::Result<Keeper> {
+    pub fn start(state: &Path, host: &Host, lock: StateLock) -> io::Result<StoreWriter> {
         let mut shelf =
             Shelf { state: state.to_owned(), host: host.clone(), folder: folder::of(state, host), lock };
         let (tasks, todo) = channel();
@@ -108,7 +108,7 @@ impl Keeper {
         if let Err(error) = use_threads(THREADS) {
             warn!(%error, "cannot set the number of threads that count over the store");
         }
-        std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+        std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             let _end = EndsAll;
             for task in todo {
                 // Who is not there to hear it is dead, and so is this thread soon.
@@ -117,7 +117,7 @@ impl Keeper {
                 }
             }
         })?;
-        Ok(Keeper { tasks, reports, wake: wake.into(), open: 0, since: Instant::now() })
+        Ok(StoreWriter { tasks, reports, wake: wake.into(), open: 0, since: Instant::now() })
     }
 
     /// Becomes readable when there is a report.

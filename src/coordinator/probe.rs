@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use super::content::{Look, Place};
+use super::content::{Place, Probe};
 use super::scan::{self, FileId};
 use super::sums::Sums;
 use crate::decode::FileKind;
@@ -12,11 +12,11 @@ use crate::sys::map::read_at;
 
 /// Opens files to look into them. The latest one stays open: several looks follow each other, most often.
 #[derive(Debug, Default)]
-pub struct Peek {
+pub struct FileProbe {
     open: Option<(FileId, File)>,
 }
 
-impl Peek {
+impl FileProbe {
     /// Closes what is open.
     pub fn forget(&mut self) {
         self.open = None;
@@ -31,32 +31,32 @@ impl Peek {
 }
 
 /// Looks into files and at the sums.
-pub struct Eyes<'a> {
+pub struct LogProbe<'a> {
     /// For the files.
-    pub peek: &'a mut Peek,
+    pub probe: &'a mut FileProbe,
     /// What was counted.
     pub sums: &'a Sums,
 }
 
-impl Look for Eyes<'_> {
+impl Probe for LogProbe<'_> {
     fn fits(&self, inner: u64, outer: u64, by_clients: bool) -> bool {
         self.sums.fits(inner, outer, by_clients)
     }
 
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {
-        self.peek.sample(place, at, length)
+        self.probe.sample(place, at, length)
     }
 
     fn start(&mut self, place: &Place, size: u64) -> io::Result<Vec<u64>> {
-        self.peek.start(place, size)
+        self.probe.start(place, size)
     }
 
     fn kind(&mut self, place: &Place) -> io::Result<FileKind> {
-        self.peek.kind(place)
+        self.probe.kind(place)
     }
 }
 
-impl Look for Peek {
+impl Probe for FileProbe {
     fn sample(&mut self, place: &Place, at: u64, length: u32) -> io::Result<Option<Sample>> {
         Sample::take(self.file(place)?, at, length)
     }

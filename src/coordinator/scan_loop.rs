@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::ledger::View;
-use super::peek::Eyes;
+use super::probe::LogProbe;
 use super::{Coordinator, now};
 use crate::board::{Skip, Watching};
 use crate::log::shown_to_people;
@@ -55,9 +55,9 @@ impl Coordinator<'_> {
         self.ledger.see(
             View { found: &contents.found, full, troubled: &troubled },
             now(),
-            &mut Eyes { peek: &mut self.peek, sums: &self.sums },
+            &mut LogProbe { probe: &mut self.probe, sums: &self.sums },
         );
-        self.peek.forget();
+        self.probe.forget();
         self.scanned |= full && troubled.is_empty();
         self.note();
         self.follow_events();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::ledger::{Dispatch, Ledger};
-use super::peek::all_hold;
-use super::{Coordinator, peek, scan};
+use super::probe::all_hold;
+use super::{Coordinator, probe, scan};
 use crate::job::{Answer, Job, MESSAGE_BYTES, News};
 use crate::sys::process::Death;
 use crate::sys::socket::{Channel, Received};
@@ -18,7 +18,7 @@ use crate::sys::socket::{Channel, Received};
 const LET_THROUGH_EVERY: Duration = Duration::from_secs(1);
 
 /// A worker's life.
-pub(super) struct Hand {
+pub(super) struct Worker {
     /// `None`: nothing more is given to it or taken from it. It sees the end of its socket, ends, and is
     /// reaped.
     pub(super) channel: Option<Channel>,
@@ -35,13 +35,18 @@ impl Coordinator<'_> {
                 Received::Nothing => return Ok(true),
                 Received::Closed => return Ok(false),
                 Received::Message(length, file) => match (News::from_bytes(&message[..length]), file) {
-                    (Some(News::Born { worker }), Some(fd)) if worker < self.hands.len() => {
-                        self.hands[worker] = Some(Hand { channel: Some(Channel::from_fd(fd)), flight: None });
+                    (Some(News::Born { worker: number }), Some(fd)) if number < self.workers.len() => {
+                        self.workers[number] =
+                            Some(Worker { channel: Some(Channel::from_fd(fd)), flight: None });
                     }
-                    (Some(News::Reaped { worker, death, hung }), None) if worker < self.hands.len() => {
+                    (Some(News::Reaped { worker: number, death, hung }), None)
+                        if number < self.workers.len() =>
+                    {
                         // Before the last words are lost: what it had finished counts.
-                        self.read_answers(worker);
-                        if let Some((job, file)) = self.hands[worker].take().and_then(|hand| hand.flight) {
+                        self.read_answers(number);
+                        if let Some((job, file)) =
+                            self.workers[number].take().and_then(|worker| worker.flight)
+                        {
                             self.bury(&job, &file, death, hung);
                         }
                     }
@@ -65,16 +70,16 @@ impl Coordinator<'_> {
         self.stale = true;
     }
 
-    pub(super) fn read_answers(&mut self, worker: usize) {
+    pub(super) fn read_answers(&mut self, number: usize) {
         let mut message = [0; MESSAGE_BYTES];
-        while let Some(hand) = self.hands[worker].as_mut()
-            && let Some(channel) = &hand.channel
+        while let Some(worker) = self.workers[number].as_mut()
+            && let Some(channel) = &worker.channel
         {
             match channel.receive(&mut message) {
                 Ok(Received::Nothing) => return,
                 Ok(Received::Message(length, result)) => {
                     let answer = Answer::from_bytes(&message[..length]);
-                    match (answer, hand.flight.take()) {
+                    match (answer, worker.flight.take()) {
                         (Some(answer), Some((job, file))) if answer.job() == job.number => {
                             // The worker need not wait while its result is merged.
                             self.dispatch();
@@ -82,17 +87,17 @@ impl Coordinator<'_> {
                         }
                         (_, flight) => {
                             warn!(
-                                worker,
+                                worker = number,
                                 "a worker sent an answer that is not valid; the worker is replaced"
                             );
-                            *hand = Hand { channel: None, flight };
+                            *worker = Worker { channel: None, flight };
                         }
                     }
                 }
-                Ok(Received::Closed) => hand.channel = None,
+                Ok(Received::Closed) => worker.channel = None,
                 Err(error) => {
-                    warn!(worker, %error, "cannot read from a worker; the worker is replaced");
-                    hand.channel = None;
+                    warn!(worker = number, %error, "cannot read from a worker; the worker is replaced");
+                    worker.channel = None;
                 }
             }
         }
@@ -119,16 +124,16 @@ impl Coordinator<'_> {
     }
 
     pub(super) fn dispatch(&mut self) {
-        let pressed = self.storing.is_pressed();
-        for worker in 0..self.hands.len() {
-            while let Some(hand) = self.hands[worker].as_mut().filter(|hand| hand.flight.is_none())
-                && let Some(channel) = &hand.channel
+        let pressed = self.persist.is_pressed();
+        for number in 0..self.workers.len() {
+            while let Some(worker) = self.workers[number].as_mut().filter(|worker| worker.flight.is_none())
+                && let Some(channel) = &worker.channel
             {
                 let Some(next) = next_job(&mut self.ledger, pressed, &mut self.let_through) else { return };
                 let opened = scan::open(&next.path, next.file).and_then(|file| {
                     let same = all_hold(&next.samples, &file)?;
                     let raw = if next.job.stream.is_some() {
-                        peek::raw_samples(&file, next.job.range.to())?
+                        probe::raw_samples(&file, next.job.range.to())?
                     } else {
                         Vec::new()
                     };
@@ -139,11 +144,11 @@ impl Coordinator<'_> {
                     Ok((file, true, raw)) => match channel.send(&next.job.to_bytes(), Some(file.as_fd())) {
                         Ok(()) => {
                             self.ledger.opened(&next.job, raw);
-                            hand.flight = Some((next.job, file));
+                            worker.flight = Some((next.job, file));
                         }
                         Err(_) => {
                             // It is dead, or it ends now that its socket does; its death will be told.
-                            hand.channel = None;
+                            worker.channel = None;
                             self.ledger.put_back(next.job.number);
                         }
                     },

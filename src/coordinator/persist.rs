@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
-use super::keeper::{DayClients, Keeper, LoadedDays, Report, StoreWriterError, Task, keep_locked};
 use super::ledger::{Ledger, Log};
 use super::restore::{Before, Restored, kept_of, meta_of, restore, set_aside};
-use super::saves::{Saves, Todo};
+use super::store_writer::{DayClients, LoadedDays, Report, StoreWriter, StoreWriterError, Task, keep_locked};
 use super::sums::{PartKey, Sums};
+use super::write_queue::{Todo, WriteQueue};
 use crate::board::{Counters, Header};
 use crate::config::Settings;
 use crate::log::{Day, day_of_name};
@@ -48,14 +48,14 @@ const UNITED_CLIENT_BYTES: usize = 48;
 /// This part of the budget is for unions in any case.
 const UNIONS_SHARE: usize = 8;
 
-/// The store, its keeper, and the memory budget.
+/// The store, its writer, and the memory budget.
 #[derive(Debug)]
-pub struct Storing {
+pub struct Persist {
     folder: PathBuf,
     rules: Rules,
     budget: usize,
-    keeper: Keeper,
-    saves: Saves,
+    writer: StoreWriter,
+    queue: WriteQueue,
     /// Partials of other hosts, by the number their logs have here.
     foreign: HashMap<u64, PathBuf>,
     /// How the logs were counted that were counted otherwise than it is done now.
@@ -90,8 +90,8 @@ pub enum Outcome {
     Damaged,
 }
 
-impl Storing {
-    /// Takes over what is stored, and starts the keeper.
+impl Persist {
+    /// Takes over what is stored, and starts the store writer.
     ///
     /// # Errors
     /// If the system has no thread for it.
@@ -101,20 +101,20 @@ impl Storing {
         ledger: &mut Ledger,
         sums: &mut Sums,
         beat: impl Fn(),
-    ) -> io::Result<Storing> {
+    ) -> io::Result<Persist> {
         let host =
             Host::new(&settings.host).ok_or_else(|| io::Error::other("the setting host is no plain word"))?;
         if let Err(error) = keep_locked(&mut lock).and_then(|_| folder::open_own(&settings.state, &host)) {
             warn!(%error, "cannot use the store; tallyd tries again with each write");
         }
-        let mut saves = Saves::default();
-        let Restored { foreign, before } = restore(settings, &host, ledger, sums, &mut saves, beat);
-        Ok(Storing {
+        let mut queue = WriteQueue::default();
+        let Restored { foreign, before } = restore(settings, &host, ledger, sums, &mut queue, beat);
+        Ok(Persist {
             rules: settings.rules(),
             budget: settings.memory_budget as usize,
-            keeper: Keeper::start(&settings.state, &host, lock)?,
+            writer: StoreWriter::start(&settings.state, &host, lock)?,
             folder: folder::of(&settings.state, &host),
-            saves,
+            queue,
             foreign,
             before,
             loading: HashSet::new(),
@@ -135,28 +135,28 @@ impl Storing {
         })
     }
 
-    /// Becomes readable when the keeper has done something.
+    /// Becomes readable when the store writer has done something.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.keeper.fd()
+        self.writer.fd()
     }
 
     /// When something is due to be written.
     pub fn next_due(&self) -> Option<Instant> {
-        if self.keeper.is_idle() { self.saves.next_due() } else { None }
+        if self.writer.is_idle() { self.queue.next_due() } else { None }
     }
 
     /// Is there more in memory than there should be, and will writing help?
     pub fn is_pressed(&self) -> bool {
-        self.pressed && !self.saves.is_failing()
+        self.pressed && !self.queue.is_failing()
     }
 
     fn is_failing(&self) -> bool {
-        self.saves.is_failing() || !self.unread.is_empty() || self.apart.is_unread()
+        self.queue.is_failing() || !self.unread.is_empty() || self.apart.is_unread()
     }
 
     /// Has a log been written since then, with all that was known of it then?
     pub fn is_written_since(&self, log: u64, then: Instant) -> bool {
-        self.saves.is_written_since(log, then)
+        self.queue.is_written_since(log, then)
     }
 
     /// Is a log known from another host's partial only?
@@ -166,12 +166,12 @@ impl Storing {
 
     /// What is to be stored of a log changed, though the log did not.
     pub fn touch(&mut self, log: u64) {
-        self.saves.touch(log, Instant::now());
+        self.queue.touch(log, Instant::now());
     }
 
     /// Did what the header says of the store change since this was last asked?
     pub fn take_changed(&mut self) -> bool {
-        let hangs = self.keeper.at_it_for() > HANGS_AFTER;
+        let hangs = self.writer.at_it_for() > HANGS_AFTER;
         if hangs != (self.error == libc::ETIMEDOUT) {
             self.error = if hangs { libc::ETIMEDOUT } else { 0 };
             self.changed = true;
@@ -182,14 +182,14 @@ impl Storing {
     /// Some logs have changed.
     pub fn note(&mut self, changed: &BTreeSet<u64>, ledger: &Ledger) {
         let now = Instant::now();
-        changed.iter().for_each(|id| self.saves.note(*id, ledger.log(*id), now));
+        changed.iter().for_each(|id| self.queue.note(*id, ledger.log(*id), now));
     }
 
     /// A header, with what is to be said of the store.
     pub fn header(&mut self, header: Header) -> Header {
         Header {
             state_error: self.error,
-            unstored: self.saves.behind(),
+            unstored: self.queue.behind(),
             unstored_since: self.unstored_since(),
             stored: self.generation,
             stored_at: self.stored_at,
@@ -201,7 +201,7 @@ impl Storing {
     /// waits.
     fn unstored_since(&mut self) -> u64 {
         let now = Instant::now();
-        if self.saves.behind() == 0 {
+        if self.queue.behind() == 0 {
             self.oldest = None;
         } else if self.oldest.is_none_or(|(looked, _)| now - looked >= OLDEST_EVERY) {
             let (then, ms) = self.anchor;
@@ -210,7 +210,7 @@ impl Storing {
                 Some(after) => ms + after.as_millis() as u64,
                 None => ms.saturating_sub((then - moment).as_millis() as u64),
             };
-            self.oldest = Some((now, self.saves.waiting_since().map_or(0, by_all)));
+            self.oldest = Some((now, self.queue.waiting_since().map_or(0, by_all)));
         }
         self.oldest.map_or(0, |(_, since)| since)
     }
@@ -228,7 +228,7 @@ impl Storing {
     }
 
     fn give_load(&mut self, log: u64, day: Option<Option<Day>>) {
-        self.keeper.give(Task::Load(partial_of(log, &self.folder, &self.foreign), log, day));
+        self.writer.give(Task::Load(partial_of(log, &self.folder, &self.foreign), log, day));
     }
 
     fn load_again(&mut self, sums: &Sums) {
@@ -263,12 +263,12 @@ impl Storing {
         wants.into_iter().for_each(|(log, day)| self.load(log, Some(day)));
     }
 
-    /// Has the keeper count the first of these days, which are apart. Says whether there was anything to
-    /// count.
+    /// Has the store writer count the first of these days, which are apart. Says whether there was anything
+    /// to count.
     fn count_apart(&mut self, days: &mut BTreeSet<Option<Day>>, sums: &Sums) -> bool {
         let task = self.apart.ask(days, sums, |log| partial_of(log, &self.folder, &self.foreign));
         let asked = task.is_some();
-        task.into_iter().for_each(|task| self.keeper.give(task));
+        task.into_iter().for_each(|task| self.writer.give(task));
         asked
     }
 
@@ -278,9 +278,9 @@ impl Storing {
         let mut left = sums.take_changed_days();
         let (all, mut damaged) = (left.clone(), Vec::new());
         while self.count_apart(&mut left, sums) {
-            while !self.keeper.is_idle() {
+            while !self.writer.is_idle() {
                 beat();
-                if let Some(Report::United(days, wrong)) = self.keeper.wait(Duration::from_millis(500)) {
+                if let Some(Report::United(days, wrong)) = self.writer.wait(Duration::from_millis(500)) {
                     damaged.extend(self.take_unions(&days, wrong, sums));
                     // Those that a damaged log was taken out of.
                     left.extend(sums.take_changed_days());
@@ -291,7 +291,7 @@ impl Storing {
         damaged
     }
 
-    /// Takes what the keeper has counted of days that are apart. Says which logs are damaged.
+    /// Takes what the store writer has counted of days that are apart. Says which logs are damaged.
     fn take_unions(
         &mut self,
         days: &BTreeMap<Option<Day>, Distinct>,
@@ -322,9 +322,9 @@ impl Storing {
         damaged
     }
 
-    /// Takes what the keeper has done. Says of which logs the clients are there now, or cannot be had.
+    /// Takes what the store writer has done. Says of which logs the clients are there now, or cannot be had.
     pub fn hear(&mut self, sums: &mut Sums) -> Vec<(u64, Outcome)> {
-        let reports = self.keeper.reports();
+        let reports = self.writer.reports();
         reports.into_iter().flat_map(|report| self.take(report, sums)).collect()
     }
 
@@ -337,7 +337,7 @@ impl Storing {
                 }
                 let mut outcomes = Vec::new();
                 for (log, took, written) in logs {
-                    self.saves.done(log, took, written.is_ok(), now);
+                    self.queue.done(log, took, written.is_ok(), now);
                     self.count(written.is_ok());
                     match written {
                         Ok(()) => self.note_error(None),
@@ -351,7 +351,7 @@ impl Storing {
                 outcomes
             }
             Report::Removed(log, removed) => {
-                self.saves.done(log, Duration::ZERO, removed.is_ok(), now);
+                self.queue.done(log, Duration::ZERO, removed.is_ok(), now);
                 self.count(removed.is_ok());
                 self.note_error(removed.err());
                 Vec::new()
@@ -440,7 +440,7 @@ impl Storing {
     fn lost_all(&mut self, kept: impl Fn(u64) -> bool) {
         warn!(folder = %self.folder.display(), "the store was missing; all partials are written again");
         (self.changed, self.generation) = (true, self.generation + 1);
-        self.saves.lost_all(kept, Instant::now());
+        self.queue.lost_all(kept, Instant::now());
     }
 
     fn count(&mut self, well: bool) {
@@ -461,7 +461,7 @@ impl Storing {
                 if std::mem::take(&mut self.complained) {
                     info!("the store can be used again");
                 }
-                if self.saves.behind() == 0 {
+                if self.queue.behind() == 0 {
                     self.stored_at = milliseconds();
                 }
             }
@@ -471,7 +471,7 @@ impl Storing {
 
     /// Writes what is due, and lets go of clients that are stored if there are too many in memory.
     pub fn save(&mut self, ledger: &mut Ledger, sums: &mut Sums) {
-        if self.keeper.is_idle() {
+        if self.writer.is_idle() {
             self.give_due(ledger, sums, false);
         }
         self.load_again(sums);
@@ -480,9 +480,9 @@ impl Storing {
             // What could not be written is not to be written any more, or what could not be read was read.
             self.note_error(None);
         }
-        if self.keeper.is_idle() && self.looked.elapsed() >= LOOK_EVERY {
+        if self.writer.is_idle() && self.looked.elapsed() >= LOOK_EVERY {
             self.looked = Instant::now();
-            self.keeper.give(Task::Look);
+            self.writer.give(Task::Look);
         }
         if self.measured.elapsed() < MEASURE_EVERY {
             return;
@@ -496,7 +496,7 @@ impl Storing {
             if memory < before {
                 give_back();
             }
-            self.pressed = memory > self.budget && self.saves.is_writing();
+            self.pressed = memory > self.budget && self.queue.is_writing();
         }
         // Small unions have room even where logs fill the budget.
         let room = self
@@ -508,7 +508,7 @@ impl Storing {
 
     fn give_due(&mut self, ledger: &Ledger, sums: &mut Sums, all: bool) {
         let mut snapshots: Vec<(Meta, Option<DayClients>)> = Vec::new();
-        for (id, todo) in self.saves.take_due(Instant::now(), all, BATCH_BYTES, |id| sums.weight_of(id)) {
+        for (id, todo) in self.queue.take_due(Instant::now(), all, BATCH_BYTES, |id| sums.weight_of(id)) {
             match (todo, ledger.log(id)) {
                 (Todo::Write, Some(log)) => {
                     let (log, kept) = (&*log.known(), sums.keep(id));
@@ -522,14 +522,14 @@ impl Storing {
                     };
                     let by = before.unwrap_or_else(|| Before::now(self.rules));
                     let mut meta = meta_of(id, log, &kept, by, milliseconds());
-                    meta.absorbed.retain(|inner, _| self.saves.may_be_stored(*inner));
+                    meta.absorbed.retain(|inner, _| self.queue.may_be_stored(*inner));
                     snapshots.push((meta, clients));
                 }
-                _ => self.keeper.give(Task::Remove(id)),
+                _ => self.writer.give(Task::Remove(id)),
             }
         }
         if !snapshots.is_empty() {
-            self.keeper.give(Task::Write(snapshots));
+            self.writer.give(Task::Write(snapshots));
         }
     }
 
@@ -540,8 +540,8 @@ impl Storing {
         let mut logs: Vec<(Instant, u64)> = ledger
             .logs()
             .filter(is_quiet)
-            .filter(|(id, _)| self.saves.is_stored(*id) && !sums.is_absent(*id))
-            .filter_map(|(id, _)| Some((self.saves.grown(id)?, id)))
+            .filter(|(id, _)| self.queue.is_stored(*id) && !sums.is_absent(*id))
+            .filter_map(|(id, _)| Some((self.queue.grown(id)?, id)))
             .collect();
         logs.sort_unstable();
         for (_, id) in logs {
@@ -566,14 +566,14 @@ impl Storing {
         let changed = ledger.take_changed();
         self.note(&changed, ledger);
         loop {
-            if self.keeper.is_idle() {
+            if self.writer.is_idle() {
                 self.give_due(ledger, sums, true);
             }
             let left = end.saturating_duration_since(Instant::now());
-            if self.keeper.is_idle() || left.is_zero() {
+            if self.writer.is_idle() || left.is_zero() {
                 return;
             }
-            if let Some(report) = self.keeper.wait(left) {
+            if let Some(report) = self.writer.wait(left) {
                 self.take(report, sums);
             }
         }

@@ -23,7 +23,7 @@ pub type Mark = u64;
 
 /// What is known of the stored state of all logs.
 #[derive(Debug, Default)]
-pub struct Saves {
+pub struct WriteQueue {
     logs: HashMap<u64, Save>,
     /// The logs that are to be written, by when.
     waiting: BTreeSet<(Instant, u64)>,
@@ -60,7 +60,7 @@ pub enum Todo {
     Remove,
 }
 
-impl Saves {
+impl WriteQueue {
     /// A log was found in the store.
     pub fn found(&mut self, id: u64, mark: Option<Mark>, now: Instant) {
         self.logs.insert(
@@ -297,13 +297,13 @@ pub fn mark(log: &Log) -> Mark {
 mod tests {
     use super::*;
 
-    fn take(saves: &mut Saves, now: Instant, all: bool) -> Vec<(u64, Todo)> {
-        saves.take_due(now, all, 0, |_| 0)
+    fn take(queue: &mut WriteQueue, now: Instant, all: bool) -> Vec<(u64, Todo)> {
+        queue.take_due(now, all, 0, |_| 0)
     }
 
-    fn save(now: Instant) -> Saves {
-        let mut saves = Saves::default();
-        saves.logs.insert(
+    fn save(now: Instant) -> WriteQueue {
+        let mut queue = WriteQueue::default();
+        queue.logs.insert(
             1,
             Save {
                 wanted: Some(5),
@@ -317,57 +317,57 @@ mod tests {
                 held: None,
             },
         );
-        saves.settle(1);
-        saves
+        queue.settle(1);
+        queue
     }
 
     #[test]
     fn a_log_that_grows_is_written_a_twentieth_of_the_time() {
         let now = Instant::now();
-        let mut saves = save(now);
-        assert_eq!(take(&mut saves, now, false), [(1, Todo::Write)]);
-        assert_eq!((take(&mut saves, now, true), saves.is_stored(1), saves.behind()), (vec![], false, 1));
-        saves.done(1, Duration::from_millis(100), true, now);
-        assert!(saves.is_stored(1) && saves.next_due().is_none());
+        let mut queue = save(now);
+        assert_eq!(take(&mut queue, now, false), [(1, Todo::Write)]);
+        assert_eq!((take(&mut queue, now, true), queue.is_stored(1), queue.behind()), (vec![], false, 1));
+        queue.done(1, Duration::from_millis(100), true, now);
+        assert!(queue.is_stored(1) && queue.next_due().is_none());
         // It grew while it was written.
-        saves.logs.get_mut(&1).unwrap().wanted = Some(7);
-        saves.settle(1);
-        assert_eq!(take(&mut saves, now + Duration::from_millis(1_999), false), []);
-        assert_eq!(take(&mut saves, now + Duration::from_millis(2_000), false), [(1, Todo::Write)]);
+        queue.logs.get_mut(&1).unwrap().wanted = Some(7);
+        queue.settle(1);
+        assert_eq!(take(&mut queue, now + Duration::from_millis(1_999), false), []);
+        assert_eq!(take(&mut queue, now + Duration::from_millis(2_000), false), [(1, Todo::Write)]);
     }
 
     #[test]
     fn what_failed_is_tried_again() {
         let now = Instant::now();
-        let mut saves = save(now);
-        take(&mut saves, now, false);
-        saves.done(1, Duration::ZERO, false, now);
-        assert!(saves.is_failing() && !saves.is_stored(1));
-        assert_eq!(saves.waiting_since(), Some(now));
-        let due = saves.next_due().unwrap();
+        let mut queue = save(now);
+        take(&mut queue, now, false);
+        queue.done(1, Duration::ZERO, false, now);
+        assert!(queue.is_failing() && !queue.is_stored(1));
+        assert_eq!(queue.waiting_since(), Some(now));
+        let due = queue.next_due().unwrap();
         assert!(due > now && due <= now + PATIENCE);
-        assert_eq!(take(&mut saves, due, false), [(1, Todo::Write)]);
-        assert_eq!(saves.waiting_since(), Some(now));
-        saves.done(1, Duration::ZERO, true, due);
-        assert!(!saves.is_failing() && saves.waiting_since().is_none());
+        assert_eq!(take(&mut queue, due, false), [(1, Todo::Write)]);
+        assert_eq!(queue.waiting_since(), Some(now));
+        queue.done(1, Duration::ZERO, true, due);
+        assert!(!queue.is_failing() && queue.waiting_since().is_none());
         // It is no more.
-        saves.note(1, None, due);
-        assert_eq!(take(&mut saves, due + EVERY, false), [(1, Todo::Remove)]);
-        saves.done(1, Duration::ZERO, true, due);
-        assert!(saves.logs.is_empty());
+        queue.note(1, None, due);
+        assert_eq!(take(&mut queue, due + EVERY, false), [(1, Todo::Remove)]);
+        queue.done(1, Duration::ZERO, true, due);
+        assert!(queue.logs.is_empty());
     }
 
     #[test]
     fn what_is_not_in_the_store_any_more_is_written_again() {
         let now = Instant::now();
-        let mut saves = Saves::default();
+        let mut queue = WriteQueue::default();
         for (id, mark) in [(1, Some(5)), (2, Some(6)), (3, None)] {
-            saves.found(id, mark, now);
+            queue.found(id, mark, now);
         }
-        saves.lost_all(|id| id == 2, now);
-        assert_eq!((saves.is_stored(1), saves.is_stored(2), saves.behind()), (false, true, 1));
-        assert_eq!(take(&mut saves, now, false), [(1, Todo::Write)]);
+        queue.lost_all(|id| id == 2, now);
+        assert_eq!((queue.is_stored(1), queue.is_stored(2), queue.behind()), (false, true, 1));
+        assert_eq!(take(&mut queue, now, false), [(1, Todo::Write)]);
         // What is not wanted need not be removed.
-        assert!(!saves.logs.contains_key(&3));
+        assert!(!queue.logs.contains_key(&3));
     }
 }

@@ -1,17 +1,17 @@
-//! The days that are apart: which of them are united in memory, and which the keeper is to count.
+//! The days that are apart: which of them are united in memory, and which the store writer is to count.
 //!
-//! A day that is quiet is counted by the keeper, from the store and from what is in memory: that takes no
-//! memory that stays. To one that changes, its clients come back, if there is room. If there is none, a day
-//! that never is quiet gets its room beyond the budget, but not while there is much to count: then most days
-//! change all the time. Deliberately absent: the keeper itself, and what becomes of logs whose clients cannot
-//! be had.
+//! A day that is quiet is counted by the store writer, from the store and from what is in memory: that takes
+//! no memory that stays. To one that changes, its clients come back, if there is room. If there is none, a
+//! day that never is quiet gets its room beyond the budget, but not while there is much to count: then most
+//! days change all the time. Deliberately absent: the store writer itself, and what becomes of logs whose
+//! clients cannot be had.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::super::keeper::Task;
 use super::super::ledger::Ledger;
+use super::super::store_writer::Task;
 use super::super::sums::{Apart, Moment, Sums};
 use super::AGAIN_AFTER;
 use crate::log::Day;
@@ -28,8 +28,8 @@ const LONG_QUIET: Duration = Duration::from_secs(10);
 /// For so long a day may be apart that is not quiet, if there is not more than this to be counted.
 const PATIENCE: Duration = Duration::from_secs(3);
 const BUSY_BYTES: u64 = 64 << 20;
-/// So many unions are completed in memory at once; the others wait, and are counted by the keeper if they are
-/// quiet by then.
+/// So many unions are completed in memory at once; the others wait, and are counted by the store writer if
+/// they are quiet by then.
 const LACKING_MAX: usize = 4;
 /// So many days may have unions beyond the budget: those that are live at once.
 const BEYOND_MAX: usize = 4;
@@ -47,7 +47,7 @@ pub(super) struct ApartDays {
     beyond: BTreeMap<Option<Day>, Watched>,
     /// When it was last seen to them.
     seen: Instant,
-    /// Days that the keeper was asked to count, and when they had changed last.
+    /// Days that the store writer was asked to count, and when they had changed last.
     asked: BTreeMap<Option<Day>, Moment>,
     /// Could days not be counted because something stored cannot be read?
     unread: bool,
@@ -78,7 +78,7 @@ impl Watched {
 pub(super) struct Seen {
     /// Was one united in memory?
     pub united: bool,
-    /// Those that the keeper may count now.
+    /// Those that the store writer may count now.
     pub quiet: BTreeSet<Option<Day>>,
 }
 
@@ -119,7 +119,8 @@ impl ApartDays {
         if pressed || busy {
             self.calm = now;
         }
-        // While much is counted, a day that seems quiet is about to change, and the keeper has to write.
+        // While much is counted, a day that seems quiet is about to change, and the store writer has to
+        // write.
         let rest = if busy { LONG_QUIET } else { QUIET };
         let before = std::mem::take(&mut self.days);
         for Apart { day, changed, clients } in apart {
@@ -160,8 +161,8 @@ impl ApartDays {
         });
     }
 
-    /// What the keeper is to do so that the first of these days are counted, if there is anything to count.
-    /// Nothing while it is at others.
+    /// What the store writer is to do so that the first of these days are counted, if there is anything to
+    /// count. Nothing while it is at others.
     pub fn ask(
         &mut self,
         days: &mut BTreeSet<Option<Day>>,
@@ -198,8 +199,8 @@ impl ApartDays {
         (!self.asked.is_empty()).then(|| Task::Unite(wanted.into_values().collect(), present))
     }
 
-    /// Takes what the keeper has counted. The days of logs that could not be read stay apart, and so they are
-    /// counted again.
+    /// Takes what the store writer has counted. The days of logs that could not be read stay apart, and so
+    /// they are counted again.
     pub fn take(&mut self, counted: &BTreeMap<Option<Day>, Distinct>, unread: &[u64], sums: &mut Sums) {
         self.unread = !unread.is_empty();
         if self.unread {
