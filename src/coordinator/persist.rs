@@ -515,7 +515,7 @@ impl Persist {
                     let clients = if log.deleted { Some(Vec::new()) } else { kept.clients.clone() };
                     // Until a log is counted again, its numbers are those of the old way, whatever else
                     // changes of it.
-                    let before = if log.old {
+                    let before = if log.count.by_other_rules {
                         self.before.get(&id).cloned()
                     } else {
                         self.before.remove(&id).and(None)
@@ -536,7 +536,7 @@ impl Persist {
     /// The least recently grown go first.
     fn evict(&mut self, mut memory: usize, ledger: &Ledger, sums: &mut Sums) {
         // What a log was that is being counted again does not change meanwhile.
-        let is_quiet = |(_, log): &(u64, &Log)| log.gone || log.pending() == 0 || log.is_counted_again();
+        let is_quiet = |(_, log): &(u64, &Log)| log.gone || log.pending() == 0 || log.is_recounted();
         let mut logs: Vec<(Instant, u64)> = ledger
             .logs()
             .filter(is_quiet)

@@ -157,7 +157,8 @@ impl Publisher {
         let (mut of_logs, mut quarantined_ranges) = (0, 0);
         for (_, log) in ledger.logs() {
             of_logs += log.pending();
-            quarantined_ranges += if log.deleted && log.gone { 0 } else { log.quarantine.len() as u64 };
+            quarantined_ranges +=
+                if log.deleted && log.gone { 0 } else { log.active().quarantine.len() as u64 };
         }
         for id in changed {
             match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
@@ -231,18 +232,18 @@ impl Publisher {
     fn show_log(&mut self, id: u64, log: &Log, is_void: bool, group: Option<u32>, sums: &mut Sums) {
         if let Some(before) = self.behind.get(&id) {
             // A log that is void, or that is shorter now, will not get there.
-            if log.counted_content().to < *before && log.pending() > 0 && log.generation == 0 {
+            if log.active().content.to < *before && log.pending() > 0 && log.active().generation == 0 {
                 return;
             }
             self.behind.remove(&id);
         }
         let Some(row) = self.logs.of(id) else { return };
         self.wrote = true;
-        let first = log.quarantine.first();
+        let first = log.active().quarantine.first();
         let at_least = !is_void && sums.is_at_least(id);
         self.show_links(id, log, sums);
         let quarantine = Quarantine {
-            bytes: log.quarantine.iter().map(|(range, _)| range.len()).sum(),
+            bytes: log.active().quarantine.iter().map(|(range, _)| range.len()).sum(),
             from: first.map_or(0, |(range, _)| range.from()),
             to: first.map_or(0, |(range, _)| range.to()),
         };
@@ -256,7 +257,7 @@ impl Publisher {
                 complete: log.is_complete() && !at_least,
                 at_least,
                 size: log.size,
-                counted_to: log.counted_content().to,
+                counted_to: log.active().content.to,
                 file: log.file,
                 quarantine,
                 reason: if is_void { Reason::Deleted } else { log.reason() },
@@ -287,7 +288,7 @@ impl Publisher {
             let link = row_id(name, id);
             let Some(row) = self.logs.of(link) else { continue };
             let (day, totals) = (crate::log::day_of_name(name), sums.log(id));
-            let (size, counted_to, at_least) = (log.size, log.counted_content().to, sums.is_at_least(id));
+            let (size, counted_to, at_least) = (log.size, log.active().content.to, sums.is_at_least(id));
             let like = LogRow {
                 id: link,
                 name: name.clone(),
@@ -425,7 +426,7 @@ fn behind((id, log): (u64, &Log)) -> Behind {
         log: id,
         pending: log.pending(),
         known_to: log.size,
-        counted_to: if log.format.is_some() { 0 } else { log.counted_content().to },
+        counted_to: if log.format.is_some() { 0 } else { log.active().content.to },
     }
 }
 
@@ -447,7 +448,7 @@ impl Unsettled {
         let mut unsettled = Unsettled { all: false, days: BTreeSet::new() };
         for (id, log) in ledger.logs().filter(|(_, log)| !log.deleted && !log.is_complete()) {
             let is_new =
-                !log.is_counted_again() && (log.content.to == 0 || log.state() == LogState::Counting);
+                !log.is_recounted() && (log.count.content.to == 0 || log.state() == LogState::Counting);
             // Not `pending()`: the bytes of a log that cannot be read are not pending, and their days are
             // unknown.
             unsettled.all |= (is_new || log.unreadable.is_some()) && !log.gone && log.uncounted() > 0;

@@ -74,7 +74,7 @@ pub fn restore(
                 let (id, deleted) = (meta.log, meta.state == State::Deleted);
                 let log = log_of(&meta, settings.rules());
                 sums.restore(id, log.day, &kept_of(&meta));
-                if log.old {
+                if log.count.by_other_rules {
                     before.insert(id, Before { rules: meta.rules, writer: meta.writer.clone() });
                 }
                 let state = log.clone();
@@ -158,9 +158,11 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     let mut log =
         Log::counted(meta.folder.clone(), meta.name.clone(), *file, format, *size, *changed, content);
     (log.gone, log.deleted) = (meta.state == State::Gone, meta.state == State::Deleted);
-    log.quarantine = meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
-    (log.generation, log.unterminated, log.rotated) = (meta.generation, meta.unterminated, meta.rotated);
-    (log.raw, log.old, log.damage) = (raw.clone(), old, damage);
+    log.count.quarantine =
+        meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
+    (log.count.generation, log.count.unterminated) = (meta.generation, meta.unterminated);
+    (log.count.by_other_rules, log.count.damage) = (old, damage);
+    (log.raw, log.rotated) = (raw.clone(), meta.rotated);
     // It may have been told from others that it was compared with.
     log.unsure = meta.state == State::Counting;
     log.absorbed = meta.absorbed.clone();
@@ -196,13 +198,14 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
             size: log.size,
             changed: log.changed,
             encoding: log.format.map_or(0, Compression::code),
-            blocks: log.content.blocks.clone(),
-            anchor: log.content.anchor,
+            blocks: log.count.content.blocks.clone(),
+            anchor: log.count.content.anchor,
             raw: log.raw.clone(),
         },
-        generation: log.generation,
-        counted_to: log.content.to,
+        generation: log.count.generation,
+        counted_to: log.count.content.to,
         holes: log
+            .count
             .quarantine
             .iter()
             .map(|(range, reason)| Hole { range: *range, reason: reason.to_word() })
@@ -214,7 +217,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         at_least: kept.at_least,
         state,
         complete: log.is_complete(),
-        unterminated: log.unterminated,
+        unterminated: log.count.unterminated,
         rotated: log.rotated,
         reason: log.reason().to_word(),
         duplicate_of: 0,

@@ -74,7 +74,7 @@ impl Coordinator<'_> {
     /// Merges a result, once, if the log is still what was counted.
     pub(super) fn merge(&mut self, job: &Job, file: &File, view: &ResultView<'_>) {
         let Some(log) = self.ledger.log(job.log) else { return };
-        let (name_day, ends, again) = (log.day, log.ends(), log.is_counted_again());
+        let (name_day, ends, again) = (log.day, log.ends(), log.is_recounted());
         let stands = || -> io::Result<bool> {
             let about = file.metadata()?;
             Ok(match job.stream {
@@ -121,7 +121,8 @@ impl Coordinator<'_> {
     /// A job's log has other content than was counted.
     pub(super) fn lose_content(&mut self, job: &Job) {
         self.ledger.put_back(job.number);
-        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.generation == job.generation) {
+        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.active().generation == job.generation)
+        {
             info!(
                 log = self.name(job.log),
                 "the log was truncated or rewritten: its file does not hold the counted lines any more; their numbers stay"

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::ledger::Log;
+use super::ledger::{Count, Log};
 
 /// A log that grows is written no more often than this.
 const EVERY: Duration = Duration::from_secs(1);
@@ -262,28 +262,13 @@ impl Save {
 
 /// Is a log in the store? One that counts, or that was taken back; a copy is counted again from its file.
 fn is_kept(log: &Log) -> bool {
-    log.deleted || (log.counts() && (log.content.to > 0 || !log.quarantine.is_empty()))
+    log.deleted || (log.counts() && (log.count.content.to > 0 || !log.active().quarantine.is_empty()))
 }
 
 /// See [`Mark`].
 pub fn mark(log: &Log) -> Mark {
-    let Log {
-        folder,
-        name,
-        file,
-        gone,
-        generation,
-        content,
-        quarantine,
-        damage,
-        deleted,
-        unterminated,
-        rotated,
-        raw,
-        successors,
-        unsure,
-        ..
-    } = log;
+    let Log { folder, name, file, gone, deleted, rotated, raw, successors, unsure, .. } = log;
+    let Count { generation, content, quarantine, damage, unterminated, .. } = &log.count;
     let text = format!(
         "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {unsure} {} {:?}",
         content.to,

@@ -54,6 +54,7 @@ impl Ledger {
         let may = |turn: &&Turn| {
             self.logs.get(&turn.2).is_some_and(|log| {
                 let has_work = log
+                    .active()
                     .plan
                     .as_ref()
                     .is_some_and(|plan| !plan.todo.is_empty() && plan.waiting.len() < WAITING_MAX);
@@ -63,26 +64,20 @@ impl Ledger {
         let id = self.turns.iter().find(may)?.2;
         let log = self.logs.get_mut(&id)?;
         let samples = log.ends();
-        let plan = log.plan.as_mut()?;
+        let stream = log.format.map(|format| Stream {
+            format,
+            probe: log.probed.iter().find(|(_, known)| !known).map(|(sample, _)| probe_of(sample)),
+        });
+        let generation = log.active().generation;
+        let plan = log.active_mut().plan.as_mut()?;
         let work = plan.todo.pop_front()?;
         if plan.todo.is_empty() {
             self.turns.remove(id);
         }
         self.jobs += 1;
         let io = if work.strikes > 0 { Io::Read } else { self.policy.io };
-        let stream = log.format.map(|format| Stream {
-            format,
-            probe: log.probed.iter().find(|(_, known)| !known).map(|(sample, _)| probe_of(sample)),
-        });
-        let job = Job {
-            number: self.jobs,
-            log: id,
-            generation: log.generation,
-            range: work.range,
-            io,
-            last: plan.last,
-            stream,
-        };
+        let job =
+            Job { number: self.jobs, log: id, generation, range: work.range, io, last: plan.last, stream };
         self.flights.insert(self.jobs, Flight { log: id, plan: plan.serial, work, stream: stream.is_some() });
         Some(Dispatch { job, path: log.path.clone(), file: log.file, samples })
     }
@@ -102,7 +97,7 @@ impl Ledger {
     /// A job was counted. Its numbers are wanted when its turn comes: see [`Ledger::ready`].
     pub fn done(&mut self, number: u64, checkpoint: Checkpoint) {
         if let Some((id, work)) = self.land(number)
-            && let Some(plan) = self.logs.get_mut(&id).and_then(|log| log.plan.as_mut())
+            && let Some(plan) = self.logs.get_mut(&id).and_then(|log| log.active_mut().plan.as_mut())
         {
             plan.waiting.insert(work.range.from(), Piece::Counted(number, work.range, Box::new(checkpoint)));
         }
@@ -111,13 +106,13 @@ impl Ledger {
     /// The log of a flight, if that is still counted as it was when the job was given out.
     fn flying(&self, number: u64) -> Option<u64> {
         let flight = self.flights.get(&number)?;
-        let plan = self.logs.get(&flight.log)?.plan.as_ref()?;
+        let plan = self.logs.get(&flight.log)?.active().plan.as_ref()?;
         (plan.serial == flight.plan).then_some(flight.log)
     }
 
     /// Is a job's result still wanted, now or later?
     pub fn wants(&self, number: u64, log: u64) -> bool {
-        let plan = self.logs.get(&log).and_then(|log| log.plan.as_ref());
+        let plan = self.logs.get(&log).and_then(|log| log.active().plan.as_ref());
         self.flying(number).is_some()
             || plan.is_some_and(|plan| {
                 plan.waiting.values().any(|piece| matches!(piece, Piece::Counted(job, ..) if *job == number))
@@ -127,7 +122,7 @@ impl Ledger {
     /// Takes a flight off the list: its log and work, if that is still what they were.
     fn land(&mut self, number: u64) -> Option<(u64, Work)> {
         let flight = self.flights.remove(&number)?;
-        let plan = self.logs.get(&flight.log)?.plan.as_ref()?;
+        let plan = self.logs.get(&flight.log)?.active().plan.as_ref()?;
         (plan.serial == flight.plan).then_some((flight.log, flight.work))
     }
 
@@ -194,7 +189,7 @@ impl Ledger {
 
     fn put(&mut self, id: u64, work: Work) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if let Some(plan) = &mut log.plan {
+        if let Some(plan) = &mut log.active_mut().plan {
             // In the order of the bytes: who waits for this one must not wait for one behind it.
             let at = plan
                 .todo
@@ -231,7 +226,7 @@ impl Ledger {
     }
 
     pub(super) fn give_up(&mut self, id: u64, work: Work, reason: Reason) {
-        if let Some(plan) = self.logs.get_mut(&id).and_then(|log| log.plan.as_mut()) {
+        if let Some(plan) = self.logs.get_mut(&id).and_then(|log| log.active_mut().plan.as_mut()) {
             plan.waiting.insert(work.range.from(), Piece::Hole(work.range, reason));
         }
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use super::super::content::{Probe, Shown};
-use super::{Event, Ledger, Log};
+use super::{Count, Event, Ledger, Log};
 use crate::sample::Sample;
 
 /// So many logs that begin alike are looked at: more are no logs that differ, but lines of a few bytes.
@@ -20,7 +20,7 @@ const LOOKS_MAX: usize = 100;
 /// Does a log hold this at its place? `None`: that cannot be seen, for its file is gone, or holds something
 /// else by now.
 fn holds(log: &Log, sample: &Sample, probe: &mut impl Probe) -> Option<bool> {
-    let (place, own) = (log.plain_place()?, log.content.anchor?);
+    let (place, own) = (log.plain_place()?, log.count.content.anchor?);
     let mut is_there = |sample: &Sample| {
         probe.sample(&place, sample.at, sample.length).ok().map(|there| there == Some(*sample))
     };
@@ -30,7 +30,7 @@ fn holds(log: &Log, sample: &Sample, probe: &mut impl Probe) -> Option<bool> {
 /// Does a log's file have another name by now, perhaps? Then what cannot be seen of it now may be seen after
 /// the next look at the folders.
 fn may_be_seen(log: &Log) -> bool {
-    !log.gone && log.format.is_none() && log.content.anchor.is_some()
+    !log.gone && log.format.is_none() && log.count.content.anchor.is_some()
 }
 
 impl Ledger {
@@ -91,58 +91,61 @@ impl Ledger {
         let Some(log) = self.logs.get(&id) else { return };
         let (place, size) = (log.place(), log.size);
         let start = probe.start(&place, size);
-        let (known, kin, unknown) = match &start {
-            Ok(start) => {
-                // What is the beginning of another one is told by that one.
-                let counts = |other: &u64| {
-                    self.logs.get(other).is_some_and(|log| log.gone || log.missed || log.within.is_none())
-                };
-                let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
-                let (mut known, mut kin, mut unknown) = (None, None, false);
-                for other_id in candidates {
-                    let Some(other) = self
-                        .logs
-                        .get(&other_id)
-                        .filter(|other| other.content.may_start(start) && self.may_be_kin(log, other))
-                    else {
-                        continue;
+        let (known, kin, unknown) =
+            match &start {
+                Ok(start) => {
+                    // What is the beginning of another one is told by that one.
+                    let counts = |other: &u64| {
+                        self.logs.get(other).is_some_and(|log| log.gone || log.missed || log.within.is_none())
                     };
-                    let is_there = !other.gone && !other.missed;
-                    let begins = match other.content.to <= size {
-                        true => other.content.begins_file(&place, size, true, probe),
-                        false => {
-                            other.content.begins_with_file(&place, size, other.plain_place().as_ref(), probe)
+                    let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
+                    let (mut known, mut kin, mut unknown) = (None, None, false);
+                    for other_id in candidates {
+                        let Some(other) = self.logs.get(&other_id).filter(|other| {
+                            other.count.content.may_start(start) && self.may_be_kin(log, other)
+                        }) else {
+                            continue;
+                        };
+                        let is_there = !other.gone && !other.missed;
+                        let begins = match other.count.content.to <= size {
+                            true => other.count.content.begins_file(&place, size, true, probe),
+                            false => other.count.content.begins_with_file(
+                                &place,
+                                size,
+                                other.plain_place().as_ref(),
+                                probe,
+                            ),
+                        };
+                        unknown |= begins.is_err();
+                        if !begins.unwrap_or(false) {
+                            continue;
                         }
-                    };
-                    unknown |= begins.is_err();
-                    if !begins.unwrap_or(false) {
-                        continue;
+                        let slot =
+                            if !is_there && other.count.content.to <= size { &mut known } else { &mut kin };
+                        let rank = (other.count.content.to, other.name == log.name, other.within.is_none());
+                        if slot.is_none_or(|(_, before)| before < rank) {
+                            *slot = Some((other_id, rank));
+                        }
                     }
-                    let slot = if !is_there && other.content.to <= size { &mut known } else { &mut kin };
-                    let rank = (other.content.to, other.name == log.name, other.within.is_none());
-                    if slot.is_none_or(|(_, before)| before < rank) {
-                        *slot = Some((other_id, rank));
-                    }
+                    (known, kin, unknown)
                 }
-                (known, kin, unknown)
-            }
-            // It has another name by now, which the next look will show.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.missing = true;
-                return;
-            }
-            // It cannot be looked at: then it is what was there, if anything was.
-            Err(_) => {
-                let same = self.logs.iter().find(|(_, other)| {
-                    (other.gone || other.missed)
-                        && other.is_counted()
-                        && other.file == log.file
-                        && other.content.to <= size
-                        && other.folder == log.folder
-                });
-                (same.map(|(id, other)| (*id, (other.content.to, true, true))), None, true)
-            }
-        };
+                // It has another name by now, which the next look will show.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.missing = true;
+                    return;
+                }
+                // It cannot be looked at: then it is what was there, if anything was.
+                Err(_) => {
+                    let same = self.logs.iter().find(|(_, other)| {
+                        (other.gone || other.missed)
+                            && other.is_counted()
+                            && other.file == log.file
+                            && other.count.content.to <= size
+                            && other.folder == log.folder
+                    });
+                    (same.map(|(id, other)| (*id, (other.count.content.to, true, true))), None, true)
+                }
+            };
         if let Some((known, _)) = known {
             return self.inherit(known, id, now);
         }
@@ -166,14 +169,15 @@ impl Ledger {
             return true;
         };
         let (mut held, mut parted, mut longer, mut wanted) = (Vec::new(), Vec::new(), Vec::new(), None);
-        for other_id in self.alike.of(&log.content.blocks).filter(|other| *other != id) {
+        for other_id in self.alike.of(&log.count.content.blocks).filter(|other| *other != id) {
             let Some(other) =
                 self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other))
             else {
                 continue;
             };
-            if other.content.to <= log.content.to {
-                let shown = match (other.content.begins(&log.content), other.content.anchor) {
+            if other.count.content.to <= log.count.content.to {
+                let shown = match (other.count.content.begins(&log.count.content), other.count.content.anchor)
+                {
                     (Shown::Likely, Some(anchor)) => match log
                         .probed
                         .iter()
@@ -185,7 +189,7 @@ impl Ledger {
                             continue;
                         }
                     },
-                    (Shown::Likely, None) => other.content.shares_blocks(&log.content),
+                    (Shown::Likely, None) => other.count.content.shares_blocks(&log.count.content),
                     (shown, _) => shown == Shown::Same,
                 };
                 if shown { held.push(other_id) } else { parted.push(other_id) }
@@ -209,13 +213,13 @@ impl Ledger {
             }
         }
         let Some(log) = self.logs.get_mut(&id) else { return true };
-        let to = log.content.to;
+        let to = log.count.content.to;
         log.told = Some(log.size);
         self.changed.insert(id);
         // What is known to be the same says better than samples and clients whether it is the beginning of
         // something.
         let is_known = held.iter().any(|other| {
-            self.logs.get(other).is_some_and(|other| other.content.to == to && other.within.is_none())
+            self.logs.get(other).is_some_and(|other| other.count.content.to == to && other.within.is_none())
         });
         if outer.is_some() && !is_known {
             self.set_within(id, outer);
@@ -225,14 +229,14 @@ impl Ledger {
             .into_iter()
             .partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
         let longest = |ledger: &Ledger, ids: &[u64]| {
-            ids.iter()
-                .copied()
-                .max_by_key(|other| ledger.logs.get(other).map(|log| (log.content.to, log.within.is_none())))
+            ids.iter().copied().max_by_key(|other| {
+                ledger.logs.get(other).map(|log| (log.count.content.to, log.within.is_none()))
+            })
         };
         // The copy that is there counts on; else this file is where the log is now.
         let mut id = id;
-        if let Some(same) =
-            longest(self, &there).filter(|same| self.logs.get(same).is_some_and(|log| log.content.to == to))
+        if let Some(same) = longest(self, &there)
+            .filter(|same| self.logs.get(same).is_some_and(|log| log.count.content.to == to))
         {
             let root = self.logs.get(&same).and_then(|log| log.within).unwrap_or(same);
             self.set_within(id, Some(root));
@@ -287,7 +291,8 @@ impl Ledger {
         let counts = |other: &u64| {
             *other != id && self.logs.get(other).is_some_and(|other| other.counts() && other.is_counted())
         };
-        let others: Vec<u64> = self.alike.of(&log.content.blocks).filter(counts).take(ALIKE_MAX).collect();
+        let others: Vec<u64> =
+            self.alike.of(&log.count.content.blocks).filter(counts).take(ALIKE_MAX).collect();
         let mut looks = LOOKS_MAX;
         for other_id in others {
             let (Some(log), Some(other)) = (self.logs.get(&id), self.logs.get(&other_id)) else { continue };
@@ -299,10 +304,14 @@ impl Ledger {
                 continue;
             }
             let (inner, outer) =
-                if log.content.to > other.content.to { (other_id, id) } else { (id, other_id) };
+                if log.count.content.to > other.count.content.to { (other_id, id) } else { (id, other_id) };
             // What this one is told from by samples only was compared with it when that could be done
             // exactly.
-            if outer == id && !first && log.content.to != other.content.to && log.plain_place().is_none() {
+            if outer == id
+                && !first
+                && log.count.content.to != other.count.content.to
+                && log.plain_place().is_none()
+            {
                 continue;
             }
             if self.is_beginning(inner, outer, &mut looks, probe) {
@@ -325,7 +334,7 @@ impl Ledger {
         let (Some(short), Some(long)) = (self.logs.get(&short_id), self.logs.get(&long_id)) else {
             return false;
         };
-        match (short.content.begins(&long.content), short.content.anchor) {
+        match (short.count.content.begins(&long.count.content), short.count.content.anchor) {
             (Shown::Likely, Some(anchor)) => {
                 *looks = looks.saturating_sub(usize::from(long.plain_place().is_some()));
                 if *looks == 0 {
@@ -333,12 +342,13 @@ impl Ledger {
                 }
                 // What other rules counted has other clients.
                 let (held, by_clients) =
-                    (holds(long, &anchor, probe), short.is_by_other_rules() == long.is_by_other_rules());
+                    (holds(long, &anchor, probe), short.count.by_other_rules == long.count.by_other_rules);
                 // While one is being counted again, half a line may be in its numbers.
                 let (is_known, may_be_seen) =
-                    (short.again.is_none() && long.again.is_none(), may_be_seen(long));
+                    (short.recount.is_none() && long.recount.is_none(), may_be_seen(long));
                 let guess = || {
-                    short.content.shares_blocks(&long.content) && probe.fits(short_id, long_id, by_clients)
+                    short.count.content.shares_blocks(&long.count.content)
+                        && probe.fits(short_id, long_id, by_clients)
                 };
                 if held.is_none() && (may_be_seen || !is_known) {
                     // What is gone would be dropped, and then nothing could be made sure any more.
@@ -391,18 +401,21 @@ impl Ledger {
             }
             // A copy that has become whole is where the log is, if that has no file any more.
             let is_gone = two.gone;
-            let outgrown = one.content.to > two.content.to || (is_gone && one.content.to == two.content.to);
+            let outgrown = one.count.content.to > two.count.content.to
+                || (is_gone && one.count.content.to == two.count.content.to);
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
             let (short_id, long_id) = if outgrown { (outer, inner) } else { (inner, outer) };
-            let same = match (short.content.begins(&long.content), short.content.anchor) {
+            let same = match (short.count.content.begins(&long.count.content), short.count.content.anchor) {
                 (Shown::Likely, Some(anchor)) => {
                     // What other rules counted has other clients.
-                    let (held, by_clients) =
-                        (holds(long, &anchor, probe), short.is_by_other_rules() == long.is_by_other_rules());
+                    let (held, by_clients) = (
+                        holds(long, &anchor, probe),
+                        short.count.by_other_rules == long.count.by_other_rules,
+                    );
                     // Until both are counted it stays as it is; and what is gone would be dropped, and then
                     // nothing could be made sure any more.
-                    let stays = short.again.is_some()
-                        || long.again.is_some()
+                    let stays = short.recount.is_some()
+                        || long.recount.is_some()
                         || (may_be_seen(long) && outgrown && is_gone);
                     let is_unsure = held.is_none() && (stays || may_be_seen(long));
                     let same = match held {
@@ -479,7 +492,7 @@ impl Ledger {
         }
         if let Some(outer) = outer {
             self.inner.entry(outer).or_default().insert(id);
-            let to = self.logs.get(&id).map_or(0, |log| log.content.to);
+            let to = self.logs.get(&id).map_or(0, |log| log.count.content.to);
             if let Some(outer) = self.logs.get_mut(&outer) {
                 outer.absorbed.insert(id, to);
             }
@@ -496,8 +509,8 @@ impl Ledger {
             .filter_map(|inner| Some((*inner, self.logs.get(inner)?)))
             .filter(|(_, inner)| !inner.gone && !inner.missed);
         let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
-            Some(place) => log.content.begins_file(&place, inner.size, true, probe).unwrap_or(false),
-            None => inner.content.to == log.content.to,
+            Some(place) => log.count.content.begins_file(&place, inner.size, true, probe).unwrap_or(false),
+            None => inner.count.content.to == log.count.content.to,
         });
         heirs.next().map(|(heir, _)| heir)
     }
@@ -510,7 +523,7 @@ impl Ledger {
             let is_whole = |inner: &u64| {
                 self.logs
                     .get(inner)
-                    .is_some_and(|inner| inner.format.is_some() || inner.size >= outer.content.to)
+                    .is_some_and(|inner| inner.format.is_some() || inner.size >= outer.count.content.to)
             };
             self.inner.get(id)?.iter().any(is_whole).then_some(*id)
         };
@@ -527,10 +540,11 @@ impl Ledger {
     pub(super) fn inherit(&mut self, id: u64, heir: u64, now: Duration) {
         let Some(from) = self.take_file(id, heir) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let is_void = log.format != from.format && log.again.is_some();
+        let is_void = log.format != from.format && log.recount.is_some();
         if log.format != from.format {
             // What was counted of it stands; only a plain file may have more.
-            (log.format, log.caught_up) = (from.format, from.format.is_some());
+            log.format = from.format;
+            log.active_mut().caught_up = from.format.is_some();
         }
         if log.raw.is_empty() || from.is_counted() {
             log.raw = from.raw;
@@ -551,14 +565,12 @@ impl Ledger {
     fn take_over(&mut self, id: u64, from: u64) {
         let Some(from_log) = self.take_file(id, from) else { return };
         let Some(log) = self.logs.get_mut(&id) else { return };
-        log.generation += 1;
-        self.alike.insert(id, &from_log.content.blocks);
-        (log.content, log.quarantine, log.damage, log.raw) =
-            (from_log.content, from_log.quarantine, from_log.damage, from_log.raw);
-        (log.format, log.told, log.caught_up, log.is_final, log.unterminated) =
-            (from_log.format, from_log.told, true, true, from_log.unterminated);
+        self.alike.insert(id, &from_log.count.content.blocks);
         // It was counted by the rules of today.
-        (log.probed, log.old, log.again) = (Vec::new(), false, None);
+        let generation = log.active().generation + 1;
+        (log.count, log.recount) = (Count { generation, ..from_log.count }.taken_over(), None);
+        (log.format, log.told, log.is_final, log.raw) = (from_log.format, from_log.told, true, from_log.raw);
+        log.probed.clear();
         self.set_within(id, None);
         self.events.push(Event::Moved { from, to: id });
     }
@@ -580,11 +592,13 @@ impl Ledger {
         let log = self.logs.get_mut(&id)?;
         // What was planned or held back was of its own file.
         self.turns.remove(id);
-        (log.plan, log.held_at, log.unreadable) = (None, None, None);
+        let count = log.active_mut();
+        (count.plan, count.held_at) = (None, None);
+        log.unreadable = None;
         log.rotated |= log.name != gone.name;
         log.unsure |= gone.unsure;
         log.absorbed.extend(gone.absorbed.iter().filter(|(inner, _)| **inner != id));
-        log.absorbed.insert(from, gone.content.to);
+        log.absorbed.insert(from, gone.count.content.to);
         (log.folder, log.name, log.path, log.file) =
             (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) =
@@ -620,12 +634,13 @@ impl Ledger {
     /// The logs that counted within one count by themselves, or within one of them.
     pub(super) fn release(&mut self, id: u64) {
         let mut orphans = self.inner_of(id);
-        orphans.sort_by_key(|orphan| std::cmp::Reverse(self.logs.get(orphan).map(|log| log.content.to)));
+        orphans
+            .sort_by_key(|orphan| std::cmp::Reverse(self.logs.get(orphan).map(|log| log.count.content.to)));
         let mut roots: Vec<u64> = Vec::new();
         for orphan in orphans {
-            let Some(content) = self.logs.get(&orphan).map(|log| &log.content) else { continue };
+            let Some(content) = self.logs.get(&orphan).map(|log| &log.count.content) else { continue };
             let root = roots.iter().copied().find(|root| {
-                self.logs.get(root).is_some_and(|log| content.begins(&log.content) != Shown::Other)
+                self.logs.get(root).is_some_and(|log| content.begins(&log.count.content) != Shown::Other)
             });
             self.set_within(orphan, root);
             roots.extend(root.is_none().then_some(orphan));

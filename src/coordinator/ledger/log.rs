@@ -37,16 +37,13 @@ pub struct Log {
     pub size: u64,
     /// When it was last changed, as the file system says.
     pub changed: Duration,
-    /// What is known of it: what has been counted, by the rules of today or by others.
-    pub content: Content,
     /// Of a compressed log: samples of the file itself, by which it is known again without decoding it.
     pub raw: Vec<Sample>,
-    /// A higher number is another content.
-    pub generation: u64,
-    /// What could not be counted.
-    pub quarantine: Vec<(Range, Reason)>,
-    /// Why a compressed log ended before its end.
-    pub damage: Option<Damage>,
+    /// What is shown and stored: by the rules of today or by others.
+    pub count: Count,
+    /// A count from the start, which replaces `count` once it has come as far: because the rules changed, because half a
+    /// line was counted that went on, or because somebody asked for it.
+    pub recount: Option<Count>,
     /// It cannot be opened: the system's error number.
     pub unreadable: Option<i32>,
     /// The log that this one is the beginning of: it counts within that one.
@@ -59,14 +56,8 @@ pub struct Log {
     /// The files that are to take its name and its place, as those who upload them want. Of several, one
     /// comes there.
     pub successors: BTreeSet<FileId>,
-    /// An unfinished last line was counted.
-    pub unterminated: bool,
     /// It has had another name before: it will not grow for long.
     pub rotated: bool,
-    /// It was counted by other rules: if it is there, it is counted again.
-    pub old: bool,
-    /// It is being counted again.
-    pub(super) again: Option<Again>,
     /// When its file was last seen to be another one than at the look before.
     pub(super) seen: Duration,
     /// Has its writer closed it, as far as is known?
@@ -85,21 +76,29 @@ pub struct Log {
     /// The latest look at the folders did not find it.
     pub(super) missed: bool,
     pub(super) is_final: bool,
-    /// Has all of it that there was once been counted?
-    pub(super) caught_up: bool,
-    /// The size at which its last line was found to be unfinished.
-    pub(super) held_at: Option<u64>,
-    pub(super) plan: Option<Plan>,
 }
 
-/// A log that was counted by other rules, or with half a line that went on, is counted again from its start.
-/// Until that is done, it is known by what it was.
-#[derive(Debug, Clone)]
-pub(super) struct Again {
-    /// What has been counted of it by now.
-    pub counted: Content,
-    /// What it was.
-    before: Box<Log>,
+/// What has been counted of a log, and how far.
+#[derive(Debug, Clone, Default)]
+pub struct Count {
+    /// True if other rules than today's counted it: if the log is there, it is recounted.
+    pub by_other_rules: bool,
+    /// The bytes that were counted.
+    pub content: Content,
+    /// A higher number is another content.
+    pub generation: u64,
+    /// Ranges that could not be counted.
+    pub quarantine: Vec<(Range, Reason)>,
+    /// Why a compressed log ended before its end.
+    pub damage: Option<Damage>,
+    /// True if an unfinished last line was counted.
+    pub unterminated: bool,
+    /// True once all bytes that were there at one moment have been counted.
+    pub(super) caught_up: bool,
+    /// The size at which the last line was found to be unfinished.
+    pub(super) held_at: Option<u64>,
+    /// The bytes that are being counted.
+    pub(super) plan: Option<Plan>,
 }
 
 impl Log {
@@ -117,23 +116,22 @@ impl Log {
             path: PathBuf::new(),
             day: day_of_name(&name),
             // Of a log that may have grown since, that is seen when it is found.
-            caught_up: format.is_some() || content.to >= size,
+            count: Count { caught_up: format.is_some() || content.to >= size, content, ..Count::default() },
             told: Some(size),
             seen: changed,
             doubted: true,
-            content,
             ..Log::new(folder, name, file, format, size, changed)
         }
     }
 
     /// It was counted up to its end once; `is_final`: and was not expected to grow any more.
     pub fn that_was_caught_up(self, is_final: bool) -> Log {
-        Log { caught_up: true, is_final, ..self }
+        Log { count: Count { caught_up: true, ..self.count }, is_final, ..self }
     }
 
     /// All of it was counted in an earlier life, but the half line at its end.
     pub fn with_held_line(self) -> Log {
-        Log { caught_up: true, held_at: Some(self.size), ..self }
+        Log { count: Count { caught_up: true, held_at: Some(self.size), ..self.count }, ..self }
     }
 
     /// A log of which nothing is counted.
@@ -156,20 +154,15 @@ impl Log {
             links: Vec::new(),
             size,
             changed,
-            content: Content::default(),
             raw: Vec::new(),
-            generation: 0,
-            quarantine: Vec::new(),
-            damage: None,
+            count: Count::default(),
+            recount: None,
             unreadable: None,
             within: None,
             absorbed: BTreeMap::new(),
             deleted: false,
             successors: BTreeSet::new(),
-            unterminated: false,
             rotated: false,
-            old: false,
-            again: None,
             seen: Duration::ZERO,
             closed: false,
             told: None,
@@ -179,20 +172,28 @@ impl Log {
             doubted: false,
             missed: false,
             is_final: false,
-            caught_up: false,
-            held_at: None,
-            plan: None,
         }
+    }
+
+    /// The count that goes on: the recount, if there is one.
+    pub fn active(&self) -> &Count {
+        self.recount.as_ref().unwrap_or(&self.count)
+    }
+
+    /// The count that goes on, to be changed.
+    pub(super) fn active_mut(&mut self) -> &mut Count {
+        self.recount.as_mut().unwrap_or(&mut self.count)
     }
 
     /// What it is to the daemon.
     pub fn state(&self) -> LogState {
+        let Count { quarantine, caught_up, .. } = self.active();
         match self {
             Log { deleted: true, .. } => LogState::Skipped,
             Log { gone: true, .. } => LogState::Gone,
             Log { within: Some(_), .. } => LogState::Duplicate,
-            Log { quarantine, .. } if !quarantine.is_empty() => LogState::Quarantined,
-            Log { caught_up: false, .. } => LogState::Counting,
+            _ if !quarantine.is_empty() => LogState::Quarantined,
+            _ if !caught_up => LogState::Counting,
             Log { is_final: true, .. } => LogState::Final,
             _ => LogState::Live,
         }
@@ -206,106 +207,86 @@ impl Log {
 
     /// Is all of it in the numbers?
     pub fn is_complete(&self) -> bool {
-        let is_whole = self.quarantine.is_empty()
-            && self.unreadable.is_none()
-            && self.damage.is_none()
-            && self.again.is_none();
-        is_whole && self.caught_up && self.uncounted() == 0
+        let Count { quarantine, damage, caught_up, .. } = &self.count;
+        let is_whole = quarantine.is_empty() && self.unreadable.is_none() && damage.is_none();
+        is_whole && self.recount.is_none() && *caught_up && self.uncounted() == 0
     }
 
     /// Is it to be counted from its start once more: by other rules than it was, or because half a line was
     /// counted as its last one, and is none?
-    pub(super) fn is_to_be_counted_again(&self) -> bool {
-        let goes_on = self.format.is_none() && self.unterminated && self.size > self.counted_content().to;
-        !self.gone && !self.deleted && (self.old || goes_on)
+    pub(super) fn is_to_be_recounted(&self) -> bool {
+        let count = self.active();
+        let goes_on = self.format.is_none() && count.unterminated && self.size > count.content.to;
+        !self.gone && !self.deleted && (count.by_other_rules || goes_on)
     }
 
-    /// Is it being counted again? Until that is done, its numbers are those that it had.
-    pub fn is_counted_again(&self) -> bool {
-        self.again.is_some()
+    /// Is it being recounted? Until that is done, its numbers are those that it had.
+    pub fn is_recounted(&self) -> bool {
+        self.recount.is_some()
     }
 
-    /// Do its numbers come from other rules than those of today?
-    pub(super) fn is_by_other_rules(&self) -> bool {
-        self.again.as_ref().map_or(self.old, |again| again.before.old)
-    }
-
-    /// What is to be stored of it: what it is, or was, if it is being counted again.
+    /// Returns the log as it is to be stored: without a recount in progress.
     pub fn known(&self) -> Cow<'_, Log> {
-        self.as_before().map_or(Cow::Borrowed(self), Cow::Owned)
-    }
-
-    /// What has been counted of it, since it is counted again if it is.
-    pub fn counted_content(&self) -> &Content {
-        self.again.as_ref().map_or(&self.content, |again| &again.counted)
-    }
-
-    /// Likewise, to be added to.
-    pub(super) fn counted_content_mut(&mut self) -> &mut Content {
-        self.again.as_mut().map_or(&mut self.content, |again| &mut again.counted)
-    }
-
-    /// It is counted again from now on. What has a hole is not known well enough to be told from others by
-    /// what it was.
-    pub(super) fn begin_again(&mut self) {
-        if self.again.is_none() && self.is_counted() && self.quarantine.is_empty() {
-            let before = Box::new(Log { plan: None, ..self.clone() });
-            self.again = Some(Again { counted: Content::default(), before });
+        if self.recount.is_none() {
+            return Cow::Borrowed(self);
         }
-        self.old = false;
+        let mut log = self.clone();
+        log.recount = None;
+        log.count.settle(self.format);
+        Cow::Owned(log)
     }
 
-    /// If all of it that was known has been counted again, what has been counted is what is known. Says
-    /// whether that is so. It was compared with others as what it was, perhaps when more could be seen of
-    /// them than now: that holds.
-    pub(super) fn end_again(&mut self) -> bool {
+    /// Begins a recount. A count with a hole is not known well enough to be compared with other logs, so there is nothing
+    /// to keep of it.
+    pub(super) fn begin_recount(&mut self) {
+        if self.recount.is_none() && self.is_counted() && self.count.quarantine.is_empty() {
+            self.recount = Some(Count { generation: self.count.generation, ..Count::default() });
+            self.count.plan = None;
+        } else {
+            self.active_mut().by_other_rules = false;
+        }
+    }
+
+    /// Replaces the count by the recount, if that has come as far. Returns whether it has.
+    ///
+    /// The log was compared with others as what it was, perhaps when more could be seen of them than now: that holds.
+    pub(super) fn end_recount(&mut self) -> bool {
+        let (known, is_stream) = (self.count.content.to, self.format.is_some());
         // Damage may come sooner than it did; what was given up is no news. A half line that counted is
         // waited for.
-        let is_stream_over = self.format.is_some() && self.caught_up && self.quarantine.is_empty();
-        let is_over = |again: &mut Again| again.counted.to >= self.content.to || is_stream_over;
-        let again = self.again.take_if(is_over);
-        let is_news = again.is_some();
-        again.into_iter().for_each(|again| self.content = again.counted);
-        is_news
+        let is_over = |recount: &mut Count| {
+            recount.content.to >= known || (is_stream && recount.caught_up && recount.quarantine.is_empty())
+        };
+        match self.recount.take_if(is_over) {
+            Some(recount) => {
+                self.count = recount;
+                true
+            }
+            None => false,
+        }
     }
 
-    /// It will not be counted again: it is what it was, where it was last. Says whether it was anything.
-    pub(super) fn recall(&mut self) -> bool {
-        let Some(before) = self.as_before() else { return false };
-        *self = Log { generation: self.generation + 1, ..before };
-        true
+    /// Gives the recount up, if there is one: the log is what it was, where it was last. Returns whether there was one.
+    pub(super) fn abandon_recount(&mut self) -> bool {
+        let was_recounted = self.recount.is_some();
+        self.drop_recount();
+        if was_recounted {
+            self.count.generation += 1;
+            self.count.settle(self.format);
+        }
+        was_recounted
     }
 
-    /// What it was when it was begun to be counted again, where it is now.
-    fn as_before(&self) -> Option<Log> {
-        let before = &self.again.as_ref()?.before;
-        Some(Log {
-            folder: self.folder.clone(),
-            name: self.name.clone(),
-            path: self.path.clone(),
-            file: self.file,
-            day: self.day,
-            links: self.links.clone(),
-            gone: self.gone,
-            missed: self.missed,
-            unsure: self.unsure,
-            rotated: self.rotated,
-            within: self.within,
-            absorbed: self.absorbed.clone(),
-            successors: self.successors.clone(),
-            format: self.format,
-            size: self.size,
-            changed: self.changed,
-            raw: self.raw.clone(),
-            // A compressed file has nothing behind what is known.
-            caught_up: before.caught_up || self.format.is_some(),
-            ..(**before).clone()
-        })
+    /// Drops the recount, if there is one. Jobs that were given out for it are of an earlier generation from now on.
+    pub(super) fn drop_recount(&mut self) {
+        if let Some(recount) = self.recount.take() {
+            self.count.generation = recount.generation;
+        }
     }
 
     /// Did half a line count as its last one before, and is that still the last one? Then it counts at once.
     pub(super) fn ends_as_before(&self) -> bool {
-        self.again.as_ref().is_some_and(|again| again.before.unterminated && self.size == self.content.to)
+        self.recount.is_some() && self.count.unterminated && self.size == self.count.content.to
     }
 
     /// Is it not expected to grow any more?
@@ -321,13 +302,12 @@ impl Log {
 
     /// Bytes that are known and not counted, whether they can be read or not.
     pub fn uncounted(&self) -> u64 {
-        match (&self.plan, self.format) {
+        let Count { plan, caught_up, held_at, content, .. } = self.active();
+        match (plan, self.format) {
             (Some(plan), _) => self.size.max(plan.to) - plan.next,
-            (None, Some(_)) if self.caught_up => 0,
+            (None, Some(_)) if *caught_up => 0,
             (None, Some(_)) => self.size,
-            (None, None) => {
-                self.size.saturating_sub(self.held_at.unwrap_or(0).max(self.counted_content().to))
-            }
+            (None, None) => self.size.saturating_sub(held_at.unwrap_or(0).max(content.to)),
         }
     }
 
@@ -347,22 +327,19 @@ impl Log {
             return self.raw.clone();
         }
         let (at, length) = crate::sample::block(0);
-        let first = self
-            .content
-            .blocks
-            .first()
-            .filter(|hash| **hash != crate::sample::UNSEEN)
-            .map(|hash| Sample { at, length, hash: *hash });
-        first.into_iter().chain(self.content.anchor).collect()
+        let Content { blocks, anchor, .. } = &self.count.content;
+        let first = blocks.first().filter(|hash| **hash != crate::sample::UNSEEN);
+        first.map(|hash| Sample { at, length, hash: *hash }).into_iter().chain(*anchor).collect()
     }
 
     /// Why something of it is not counted.
     pub fn reason(&self) -> Reason {
-        match self {
-            Log { deleted: true, .. } => Reason::Deleted,
-            Log { unreadable: Some(errno), .. } => Reason::Unreadable(*errno),
-            Log { damage: Some(damage), .. } => Reason::Damage(*damage),
-            Log { quarantine, .. } => quarantine.first().map_or(Reason::Nothing, |(_, reason)| *reason),
+        let Count { damage, quarantine, .. } = self.active();
+        match (self, damage) {
+            (Log { deleted: true, .. }, _) => Reason::Deleted,
+            (Log { unreadable: Some(errno), .. }, _) => Reason::Unreadable(*errno),
+            (_, Some(damage)) => Reason::Damage(*damage),
+            _ => quarantine.first().map_or(Reason::Nothing, |(_, reason)| *reason),
         }
     }
 
@@ -374,6 +351,26 @@ impl Log {
 
     /// Is there anything to keep of it once its file is gone?
     pub(super) fn is_counted(&self) -> bool {
-        self.content.to > 0
+        self.count.content.to > 0
+    }
+}
+
+impl Count {
+    /// Returns the count for a log that has this content now, all of which was counted.
+    pub(super) fn taken_over(self) -> Count {
+        Count { by_other_rules: false, caught_up: true, held_at: None, plan: None, ..self }
+    }
+
+    /// Begins from the start of the log once more.
+    pub(super) fn begin_anew(&mut self) {
+        let (generation, by_other_rules) = (self.generation + 1, self.by_other_rules);
+        *self = Count { generation, by_other_rules, ..Count::default() };
+    }
+
+    /// Ends what was going on: nothing more is counted.
+    fn settle(&mut self, format: Option<Compression>) {
+        self.plan = None;
+        // A compressed file has nothing behind what is known.
+        self.caught_up |= format.is_some();
     }
 }

@@ -33,7 +33,7 @@ use alike::Alike;
 pub use flight::Dispatch;
 use flight::Flight;
 use foreign::Foreigners;
-pub use log::Log;
+pub use log::{Count, Log};
 pub use plan::end_of;
 pub use see::View;
 use turns::Turns;
@@ -189,12 +189,14 @@ impl Ledger {
             .logs
             .iter()
             .filter(|(_, log)| {
-                !log.gone && !log.deleted && (!log.quarantine.is_empty() || log.damage.is_some())
+                !log.gone
+                    && !log.deleted
+                    && (!log.active().quarantine.is_empty() || log.active().damage.is_some())
             })
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
-            self.logs.get_mut(&id).into_iter().for_each(Log::begin_again);
+            self.logs.get_mut(&id).into_iter().for_each(Log::begin_recount);
             self.void(id);
             self.consider(id, now);
         }
@@ -204,8 +206,9 @@ impl Ledger {
     pub fn delete(&mut self, id: u64) -> bool {
         let Some(log) = self.logs.get_mut(&id) else { return false };
         self.turns.remove(id);
-        log.recall();
-        (log.deleted, log.plan) = (true, None);
+        log.abandon_recount();
+        log.deleted = true;
+        log.active_mut().plan = None;
         self.changed.insert(id);
         self.changed.extend(self.inner_of(id));
         self.events.push(Event::Void(id));
@@ -217,7 +220,7 @@ impl Ledger {
         match self.logs.get(&id).map(|log| log.gone) {
             Some(true) => self.drop_log(id),
             Some(false) => {
-                self.logs.get_mut(&id).into_iter().for_each(|log| log.again = None);
+                self.logs.get_mut(&id).into_iter().for_each(Log::drop_recount);
                 self.void(id);
                 self.consider(id, now);
             }
@@ -227,8 +230,8 @@ impl Ledger {
 
     /// If a log is to be counted again, that begins.
     fn count_again(&mut self, id: u64) {
-        if let Some(log) = self.logs.get_mut(&id).filter(|log| log.is_to_be_counted_again()) {
-            log.begin_again();
+        if let Some(log) = self.logs.get_mut(&id).filter(|log| log.is_to_be_recounted()) {
+            log.begin_recount();
             self.void(id);
         }
     }
@@ -238,14 +241,10 @@ impl Ledger {
     fn void(&mut self, id: u64) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(id);
-        log.generation += 1;
-        *log.counted_content_mut() = Default::default();
-        let is_known = log.again.is_some();
-        (log.plan, log.held_at, log.damage) = (None, None, None);
-        (log.unterminated, log.caught_up, log.unreadable) = (false, false, None);
-        log.quarantine.clear();
+        log.active_mut().begin_anew();
+        log.unreadable = None;
         self.changed.insert(id);
-        if is_known {
+        if log.recount.is_some() {
             return self.events.push(Event::Again(id));
         }
         self.events.push(Event::Void(id));

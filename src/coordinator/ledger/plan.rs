@@ -63,7 +63,7 @@ impl Ledger {
         if log.gone || log.deleted || log.doubted {
             return;
         }
-        if let Some(plan) = &log.plan {
+        if let Some(plan) = &log.active().plan {
             // It may have been put aside until now.
             if !plan.todo.is_empty() {
                 self.turns.insert(id, log);
@@ -74,19 +74,20 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id) else { return };
         // A line that is held back is looked at again when there is more of it, or when there will be no
         // more.
-        let held = log.held_at.is_some_and(|size| log.size <= size) && !is_final;
+        let held = log.active().held_at.is_some_and(|size| log.size <= size) && !is_final;
         let unsettled = log.format.is_some() && !log.closed && quiet < SETTLED_AFTER;
-        self.waits |= held || (unsettled && !log.caught_up);
+        self.waits |= held || (unsettled && !log.active().caught_up);
         let whole = Range::new(0, log.size);
         let range = match log.format {
-            Some(_) if log.caught_up || unsettled => None,
+            Some(_) if log.active().caught_up || unsettled => None,
             Some(_) => whole,
             // First it must be told from the logs that there are.
             None if log.told.is_none() => None,
-            None => Range::new(log.counted_content().to, log.size),
+            None => Range::new(log.active().content.to, log.size),
         };
         let Some(range) = range.filter(|_| !held) else {
-            log.caught_up |= log.pending() == 0 && log.held_at.is_none_or(|size| log.size <= size);
+            let is_done = log.pending() == 0 && log.active().held_at.is_none_or(|size| log.size <= size);
+            log.active_mut().caught_up |= is_done;
             if log.uncounted() == 0 && log.unreadable.take().is_some() {
                 // There is nothing left to read.
                 self.changed.insert(id);
@@ -103,12 +104,12 @@ impl Ledger {
         self.plans += 1;
         let (serial, last) =
             (self.plans, if is_final || log.ends_as_before() { LastLine::Count } else { LastLine::Hold });
-        log.plan =
+        log.active_mut().plan =
             Some(Plan { serial, to: range.to(), last, todo, next: range.from(), waiting: BTreeMap::new() });
         if struck {
             self.struck.insert(id);
         }
-        if log.plan.as_ref().is_some_and(|plan| !plan.todo.is_empty()) {
+        if log.active().plan.as_ref().is_some_and(|plan| !plan.todo.is_empty()) {
             self.turns.insert(id, log);
         }
         if given_up.is_empty() {
@@ -117,7 +118,7 @@ impl Ledger {
         for work in given_up {
             self.give_up(id, work, Reason::Signal(libc::SIGKILL));
         }
-        // If nothing else is to be checkpoint of it, no answer will come that passes over them.
+        // If nothing else is to be done of it, no answer will come that passes over them.
         self.ready(id, now);
     }
 
@@ -125,7 +126,9 @@ impl Ledger {
     pub fn ready(&mut self, id: u64, now: Duration) -> Option<u64> {
         loop {
             let log = self.logs.get_mut(&id)?;
-            let plan = log.plan.as_mut()?;
+            let is_stream = log.format.is_some();
+            let count = log.active_mut();
+            let plan = count.plan.as_mut()?;
             let next = plan.next;
             match plan.waiting.get(&next)? {
                 Piece::Counted(number, ..) => return Some(*number),
@@ -133,11 +136,11 @@ impl Ledger {
                     let (range, reason) = (*range, *reason);
                     plan.waiting.remove(&next);
                     plan.next = range.to();
-                    log.quarantine.push((range, reason));
-                    if log.format.is_none() {
-                        log.counted_content_mut().grow(range.to(), blocks_within(range.to()), &[], None);
+                    count.quarantine.push((range, reason));
+                    if !is_stream {
+                        count.content.grow(range.to(), blocks_within(range.to()), &[], None);
                     }
-                    log.held_at = None;
+                    count.held_at = None;
                     self.changed.insert(id);
                     self.end_plan(id, now);
                 }
@@ -149,9 +152,11 @@ impl Ledger {
     /// end of what is counted now.
     pub fn merged(&mut self, id: u64, anchor: Option<Sample>, now: Duration) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let Some(plan) = &mut log.plan else { return };
+        let is_stream = log.format.is_some();
+        let count = log.active_mut();
+        let Some(plan) = &mut count.plan else { return };
         let Some(Piece::Counted(_, range, checkpoint)) = plan.waiting.remove(&plan.next) else { return };
-        let to = end_of(&checkpoint, range, log.format.is_some());
+        let to = end_of(&checkpoint, range, is_stream);
         plan.next = range.to();
         if checkpoint.ending == Ending::Held {
             // What was counted behind a line that is not finished was written since, and is counted again
@@ -159,15 +164,16 @@ impl Ledger {
             (plan.to, plan.next) = (to, to);
             plan.todo.clear();
         }
-        log.counted_content_mut().grow(to, checkpoint.blocks.0, &checkpoint.blocks.1, anchor);
-        if log.end_again() {
+        count.content.grow(to, checkpoint.blocks.0, &checkpoint.blocks.1, anchor);
+        count.unterminated |= checkpoint.ending == Ending::Unterminated;
+        count.damage = checkpoint.damage;
+        count.held_at = (checkpoint.ending == Ending::Held).then(|| checkpoint.tail.reach());
+        log.unreadable = None;
+        if log.end_recount() {
             self.events.push(Event::Recounted(id));
         }
-        self.alike.insert(id, &log.content.blocks);
-        (log.unterminated, log.unreadable, log.damage) =
-            (log.unterminated | (checkpoint.ending == Ending::Unterminated), None, checkpoint.damage);
-        log.held_at = (checkpoint.ending == Ending::Held).then(|| checkpoint.tail.reach());
-        if log.format.is_some() {
+        self.alike.insert(id, &log.count.content.blocks);
+        if is_stream {
             if let Some((sample, known)) = log.probed.iter_mut().find(|(_, known)| !known) {
                 (*sample, *known) = (checkpoint.probe.unwrap_or(Sample { hash: 0, ..*sample }), true);
             }
@@ -181,18 +187,18 @@ impl Ledger {
     /// Ends the plan if all of it is through.
     fn end_plan(&mut self, id: u64, now: Duration) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if log.plan.as_ref().is_none_or(|plan| plan.next < plan.to) {
+        if log.active().plan.as_ref().is_none_or(|plan| plan.next < plan.to) {
             return;
         }
         self.turns.remove(id);
-        log.plan = None;
+        log.active_mut().plan = None;
         self.struck.remove(&id);
-        log.told = log.told.or((log.content.to == 0).then_some(log.size));
+        log.told = log.told.or((log.count.content.to == 0).then_some(log.size));
         // What was written meanwhile is a tail like any other: else a log that grows all the time would never
         // have caught up.
-        log.caught_up = true;
-        if log.end_again() {
-            self.alike.insert(id, &log.content.blocks);
+        log.active_mut().caught_up = true;
+        if log.end_recount() {
+            self.alike.insert(id, &log.count.content.blocks);
             self.events.push(Event::Recounted(id));
         }
         self.consider(id, now);

@@ -14,7 +14,7 @@ impl Ledger {
             self.replaceable.insert(id);
         }
         if log.is_counted() {
-            self.alike.insert(id, &log.content.blocks);
+            self.alike.insert(id, &log.count.content.blocks);
         }
         self.logs.insert(id, Log { doubted: true, met: log.is_counted(), ..log });
         self.changed.insert(id);
@@ -32,8 +32,8 @@ impl Ledger {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
             // It may have gone its own way since, and its id may be another log's by now.
             if one.deleted
-                || one.content.to > to.min(two.content.to)
-                || one.content.begins(&two.content) == Shown::Other
+                || one.count.content.to > to.min(two.count.content.to)
+                || one.count.content.begins(&two.count.content) == Shown::Other
             {
                 continue;
             }
@@ -45,8 +45,8 @@ impl Ledger {
         for (id, log) in
             self.logs.iter().filter(|(_, log)| log.is_counted() && !log.deleted && log.within.is_none())
         {
-            let anchor = log.content.anchor.map(|anchor| (anchor.at, anchor.length, anchor.hash));
-            same.entry((log.folder.clone(), log.content.to, anchor, log.content.blocks.clone()))
+            let anchor = log.count.content.anchor.map(|anchor| (anchor.at, anchor.length, anchor.hash));
+            same.entry((log.folder.clone(), log.count.content.to, anchor, log.count.content.blocks.clone()))
                 .or_default()
                 .push(*id);
         }
@@ -95,7 +95,7 @@ impl Ledger {
             .struck
             .iter()
             .filter_map(|id| self.logs.get(id))
-            .filter_map(|log| Some((log, log.plan.as_ref()?)));
+            .filter_map(|log| Some((log, log.active().plan.as_ref()?)));
         flights.chain(waiting.flat_map(move |(log, plan)| {
             let struck = plan.todo.iter().filter(|work| work.strikes > 0 || work.kills > 0);
             struck.map(move |work| suspect(log, *work, false))

@@ -104,7 +104,7 @@ impl Ledger {
 
     /// Is more known of one log than of another one?
     fn is_longer(&self, one: u64, two: u64) -> bool {
-        let to = |id| self.logs.get(&id).map(|log| log.content.to);
+        let to = |id| self.logs.get(&id).map(|log| log.count.content.to);
         to(one) >= to(two)
     }
 
@@ -129,9 +129,11 @@ impl Ledger {
                 && log.raw.iter().try_fold(true, |all, raw| Ok::<_, io::Error>(all && holds(raw)?))?);
         }
         // So is what grew; but if a half line was counted, nothing more is: it would be counted again.
-        let grew = log.name == found.name && found.size > log.size && !log.doubted && !log.unterminated;
-        Ok(found.size >= log.content.to
-            && (grew || log.content.begins_file(&place, found.size, false, probe).or_else(unless_moved)?))
+        let grew =
+            log.name == found.name && found.size > log.size && !log.doubted && !log.active().unterminated;
+        Ok(found.size >= log.count.content.to
+            && (grew
+                || log.count.content.begins_file(&place, found.size, false, probe).or_else(unless_moved)?))
     }
 
     /// A log is there, perhaps under another name.
@@ -172,21 +174,23 @@ impl Ledger {
         }
         if log.size >= found.size {
             // Whatever stands behind what was counted may be other than it was.
-            log.held_at = None;
+            log.active_mut().held_at = None;
         }
         (log.size, log.changed, log.seen) = (found.size, found.changed, now);
         self.changed.insert(id);
         if !log.is_counted() {
             if log.format.is_some() || format.is_some() {
                 self.turns.remove(id);
-                (log.plan, log.caught_up, log.told, log.held_at) = (None, false, None, None);
-                log.quarantine.clear();
+                log.told = None;
+                let count = log.active_mut();
+                (count.plan, count.caught_up, count.held_at) = (None, false, None);
+                count.quarantine.clear();
             }
             log.format = format;
         }
-        if log.plan.as_ref().is_some_and(|plan| plan.to > log.size) {
+        if log.active().plan.as_ref().is_some_and(|plan| plan.to > log.size) {
             self.turns.remove(id);
-            log.plan = None;
+            log.active_mut().plan = None;
         }
         if log.size == 0 {
             // An empty log is nobody's duplicate.
@@ -214,7 +218,7 @@ impl Ledger {
     /// A log's file holds something else: its size may be that of what it holds now.
     fn forget_size(&mut self, id: u64) {
         if let Some(log) = self.logs.get_mut(&id).filter(|log| log.format.is_none()) {
-            log.size = log.content.to;
+            log.size = log.count.content.to;
         }
     }
 
@@ -223,12 +227,13 @@ impl Ledger {
     pub(super) fn lose(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         self.turns.remove(id);
-        if log.held_at == Some(log.size) {
+        if log.active().held_at == Some(log.size) {
             // The half line behind that will never be a line.
-            log.size = log.content.to;
+            log.size = log.count.content.to;
         }
-        (log.gone, log.missed, log.doubted, log.unreadable, log.plan, log.held_at) =
-            (true, false, false, None, None, None);
+        (log.gone, log.missed, log.doubted, log.unreadable) = (true, false, false, None);
+        let count = log.active_mut();
+        (count.plan, count.held_at) = (None, None);
         log.links.clear();
         self.changed.insert(id);
         if !log.is_counted() || log.within.is_some() {
@@ -247,9 +252,9 @@ impl Ledger {
     /// If a log that is gone was being counted again, it is what it was.
     fn recall(&mut self, id: u64) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        if log.recall() {
-            if log.held_at.take() == Some(log.size) {
-                log.size = log.content.to;
+        if log.abandon_recount() {
+            if log.active_mut().held_at.take() == Some(log.size) {
+                log.size = log.count.content.to;
             }
             log.doubted = false;
             self.events.push(Event::Recalled(id));
@@ -262,12 +267,12 @@ impl Ledger {
     /// there the log was last.
     fn outlive(&mut self, id: u64) {
         let Some(copy) = self.logs.get(&id) else { return };
-        let (to, name, path, file) = (copy.content.to, copy.name.clone(), copy.path.clone(), copy.file);
+        let (to, name, path, file) = (copy.count.content.to, copy.name.clone(), copy.path.clone(), copy.file);
         let Some(outer) = copy.within else { return };
         let Some(log) = self
             .logs
             .get_mut(&outer)
-            .filter(|log| (log.missed || log.gone) && log.content.to == to && log.name != name)
+            .filter(|log| (log.missed || log.gone) && log.count.content.to == to && log.name != name)
         else {
             return;
         };

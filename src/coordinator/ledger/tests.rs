@@ -96,7 +96,7 @@ fn a_log_is_cut_into_ranges_and_counted_once() {
     for (number, to) in [(5, 0), (1, 0), (0, 128), (3, 128), (2, 256), (4, 320)] {
         assert!(!only(&world).is_complete());
         world.answer(jobs[number].number);
-        assert_eq!(only(&world).content.to, to);
+        assert_eq!(only(&world).count.content.to, to);
         world.answer(jobs[number].number);
     }
     // The half line at its end waits.
@@ -184,7 +184,7 @@ fn compressed_logs_leave_a_worker_for_tails() {
 #[test]
 fn a_half_line_waits_for_more_or_for_the_end() {
     let mut world = counted(&[("a", 1, 100)]);
-    assert_eq!((only(&world).content.to, only(&world).pending()), (96, 0));
+    assert_eq!((only(&world).count.content.to, only(&world).pending()), (96, 0));
     world.see();
     assert!(world.dispatch().is_none() && world.ledger.waits());
     // More of it: from its start.
@@ -239,7 +239,7 @@ fn a_line_across_ranges_that_does_not_end_is_held_where_it_starts() {
 }
 
 #[test]
-fn a_last_line_that_grew_before_it_was_merged_is_counted_again() {
+fn a_last_line_that_grew_before_it_was_merged_is_recounted() {
     let mut world = with(&[("a", 1, 100)]);
     world.now += FINAL_AFTER;
     world.see();

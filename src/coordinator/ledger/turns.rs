@@ -21,7 +21,7 @@ impl Turns {
     /// A log waits, in the place that is its own now.
     pub fn insert(&mut self, id: u64, log: &Log) {
         self.remove(id);
-        let turn = (!log.caught_up || log.format.is_some(), Reverse(log.day), id);
+        let turn = (!log.active().caught_up || log.format.is_some(), Reverse(log.day), id);
         self.order.insert(turn);
         self.places.insert(id, turn);
     }

@@ -36,13 +36,16 @@ fn a_range_that_kills_is_read_then_halved_then_given_up() {
     wants.extend((1..=4).map(|half| (BIG >> half, Io::Read)));
     assert_eq!(tries, wants);
     let log = only(&world);
-    assert_eq!(log.quarantine, [(Range::new(0, QUARANTINE_BYTES).unwrap(), Reason::Signal(libc::SIGSEGV))]);
     assert_eq!(
-        (log.content.to, log.pending(), log.is_complete(), log.state()),
+        log.active().quarantine,
+        [(Range::new(0, QUARANTINE_BYTES).unwrap(), Reason::Signal(libc::SIGSEGV))]
+    );
+    assert_eq!(
+        (log.count.content.to, log.pending(), log.is_complete(), log.state()),
         (BIG, 0, false, LogState::Quarantined)
     );
     // What stands in the hole was not seen.
-    assert_eq!(log.content.blocks[..2], [crate::sample::UNSEEN; 2]);
+    assert_eq!(log.count.content.blocks[..2], [crate::sample::UNSEEN; 2]);
     check_days(&world, &[(1, (BIG - QUARANTINE_BYTES) as usize / 16)]);
 }
 
@@ -85,7 +88,7 @@ fn a_compressed_log_that_kills_is_given_up_whole() {
         world.end(job.number, |ledger, number| ledger.lost(number, Death::Exit(101), None));
     }
     assert_eq!(
-        (only(&world).quarantine.len(), only(&world).pending(), only(&world).state()),
+        (only(&world).active().quarantine.len(), only(&world).pending(), only(&world).state()),
         (1, 0, LogState::Quarantined)
     );
 }
@@ -103,7 +106,7 @@ fn kills_from_outside_are_forgotten_when_the_range_is_counted() {
         }
         world.count_all();
     }
-    assert_eq!((only(&world).content.to, only(&world).is_complete()), (320, true));
+    assert_eq!((only(&world).count.content.to, only(&world).is_complete()), (320, true));
 }
 
 #[test]
@@ -113,10 +116,10 @@ fn what_is_no_line_start_is_not_counted_for_ever() {
     while let Some(job) = world.dispatch() {
         world.end(job.number, |ledger, number| ledger.lost(number, Death::Exit(101), None));
     }
-    assert_eq!(only(&world).content.to, 40);
+    assert_eq!(only(&world).count.content.to, 40);
     world.write("a", of(1, 47));
     world.settle();
-    assert_eq!((only(&world).content.to, world.dispatch()), (47, None));
+    assert_eq!((only(&world).count.content.to, world.dispatch()), (47, None));
     world.write("a", of(1, 64));
     world.settle();
     check_days(&world, &[(1, 1)]);
@@ -225,12 +228,12 @@ fn a_range_that_takes_the_whole_daemon_down_is_narrowed_down_and_given_up() {
             // Nothing is merged before a hole is passed over, and that is done when something else is
             // through.
             let log = only(&world);
-            let [(range, _)] = log.quarantine[..] else { panic!("{log:?}") };
+            let [(range, _)] = log.active().quarantine[..] else { panic!("{log:?}") };
             assert!(
                 range.from() <= 10_000 && 10_000 < range.to() && range.len() == QUARANTINE_BYTES,
                 "{range:?}"
             );
-            assert_eq!((log.content.to, log.pending(), log.is_complete()), (3 * BIG, 0, false));
+            assert_eq!((log.count.content.to, log.pending(), log.is_complete()), (3 * BIG, 0, false));
             return;
         }
         left = world.ledger.suspects().collect();
@@ -359,7 +362,7 @@ fn a_compressed_log_that_took_the_daemon_down_again_and_again_is_given_up_as_a_w
     world.see();
     assert!(world.dispatch().is_none());
     assert_eq!(
-        only(&world).quarantine.iter().map(|(range, _)| *range).collect::<Vec<_>>(),
+        only(&world).active().quarantine.iter().map(|(range, _)| *range).collect::<Vec<_>>(),
         [Range::new(0, size).unwrap()]
     );
 }

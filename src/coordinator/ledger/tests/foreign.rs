@@ -41,7 +41,7 @@ fn a_log_in_the_file_of_an_archive_is_counted() {
     world.see();
     world.write("a", of(1, 160));
     world.settle();
-    assert_eq!((names(&world), only(&world).content.to), (vec![], 160));
+    assert_eq!((names(&world), only(&world).count.content.to), (vec![], 160));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn what_was_counted_stays_when_an_archive_takes_its_place() {
     world.write("a", archive());
     world.see_twice();
     world.settle();
-    assert_eq!((names(&world).len(), only(&world).gone, only(&world).content.to), (1, true, 160));
+    assert_eq!((names(&world).len(), only(&world).gone, only(&world).count.content.to), (1, true, 160));
 }
 
 #[test]

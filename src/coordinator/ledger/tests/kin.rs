@@ -21,10 +21,10 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
             log.format,
             log.size,
             log.changed,
-            log.content.clone(),
+            log.count.content.clone(),
         );
-        (known.gone, known.deleted, known.raw, known.unterminated) =
-            (log.gone, log.deleted, log.raw.clone(), log.unterminated);
+        (known.gone, known.deleted, known.raw, known.count.unterminated) =
+            (log.gone, log.deleted, log.raw.clone(), log.active().unterminated);
         if matches!(log.state(), LogState::Live | LogState::Final) {
             known = known.that_was_caught_up(log.state() == LogState::Final);
         }
@@ -377,7 +377,7 @@ fn a_compressed_log_does_not_count_before_it_is_told_from_the_others() {
     world.see();
     assert!(!only(&world).counts());
     world.count_all();
-    assert_eq!((only(&world).state(), only(&world).content.to), (LogState::Final, 100));
+    assert_eq!((only(&world).state(), only(&world).count.content.to), (LogState::Final, 100));
     check_days(&world, &[(1, 7)]);
 }
 
@@ -489,7 +489,7 @@ fn a_compressed_log_that_is_missed_is_not_its_own_copy() {
     let job = world.dispatch().unwrap();
     world.answer(job.number);
     let id = job.log;
-    assert_eq!(world.ledger.log(id).map(|log| log.content.to), Some(0));
+    assert_eq!(world.ledger.log(id).map(|log| log.count.content.to), Some(0));
     let inode = world.disk.names.remove("a.2.gz").unwrap();
     world.see();
     assert!(world.ledger.log(id).is_some());

@@ -466,12 +466,14 @@ impl Model {
             self.store.keys().copied().chain(self.world.ledger.logs().map(|(id, _)| id)).collect();
         for id in ids.into_iter().filter(|id| which == 0 || (id ^ which).is_multiple_of(2)) {
             let is_kept = |log: &&Log| {
-                log.deleted || (log.counts() && (log.content.to > 0 || !log.quarantine.is_empty()))
+                log.deleted
+                    || (log.counts() && (log.count.content.to > 0 || !log.active().quarantine.is_empty()))
             };
             match self.world.ledger.log(id).map(|log| log.known().into_owned()).filter(|log| is_kept(&log)) {
                 Some(log) => {
                     let lines = self.world.sums.get(&id).map(|sum| sum.lines.clone()).unwrap_or_default();
-                    self.store.insert(id, Stored { rules: self.rules ^ log.old, log, lines });
+                    self.store
+                        .insert(id, Stored { rules: self.rules ^ log.count.by_other_rules, log, lines });
                 }
                 None => drop(self.store.remove(&id)),
             }
@@ -496,12 +498,14 @@ impl Model {
                 log.format,
                 log.size,
                 log.changed,
-                log.content.clone(),
+                log.count.content.clone(),
             );
-            (known.gone, known.deleted, known.quarantine) = (log.gone, log.deleted, log.quarantine.clone());
-            (known.generation, known.unterminated, known.rotated) =
-                (log.generation, log.unterminated, log.rotated);
-            (known.raw, known.damage, known.old) = (log.raw.clone(), log.damage, *rules != self.rules);
+            (known.gone, known.deleted, known.count.quarantine) =
+                (log.gone, log.deleted, log.active().quarantine.clone());
+            (known.count.generation, known.count.unterminated, known.rotated) =
+                (log.active().generation, log.active().unterminated, log.rotated);
+            (known.raw, known.count.damage, known.count.by_other_rules) =
+                (log.raw.clone(), log.active().damage, *rules != self.rules);
             known.unsure = log.unsure;
             self.world.ledger.restore(*id, known);
             self.world.sums.insert(*id, Sum { lines: lines.clone(), counts: false });

@@ -6,7 +6,7 @@ use super::*;
 
 /// Of these files, all was counted by other rules, and they were seen since.
 fn old(files: &[(&str, u8, u64)]) -> World {
-    let mut world = restored(&counted(files), |log| log.old = true);
+    let mut world = restored(&counted(files), |log| log.count.by_other_rules = true);
     world.see();
     world
 }
@@ -16,12 +16,12 @@ fn what_other_rules_counted_is_counted_again_if_it_is_there() {
     let mut before = counted(&[("a", 1, 64), ("b", 2, 64)]);
     before.remove("b");
     before.see_twice();
-    let mut world = restored(&before, |log| log.old = true);
+    let mut world = restored(&before, |log| log.count.by_other_rules = true);
     world.see();
     assert_eq!(ranges(&world.dispatch_all()), [(0, 64)]);
     // Until then its numbers are what they were.
     check_days(&world, &[(1, 4), (2, 4)]);
-    assert!(world.ledger.logs().any(|(_, log)| log.gone && log.old));
+    assert!(world.ledger.logs().any(|(_, log)| log.gone && log.count.by_other_rules));
 }
 
 #[test]
@@ -29,21 +29,24 @@ fn a_log_that_goes_before_it_is_counted_again_is_what_it_was() {
     // Nothing, something, or all of it was counted again.
     for jobs in 0..=3 {
         let mut world = old(&[("a", 1, 192)]);
-        assert!(only(&world).is_counted_again());
+        assert!(only(&world).is_recounted());
         let given = world.dispatch_all();
         assert_eq!(given.len(), 3);
         given.iter().take(jobs).for_each(|job| world.answer(job.number));
-        assert_eq!(only(&world).is_counted_again(), jobs < 3);
+        assert_eq!(only(&world).is_recounted(), jobs < 3);
         world.remove("a");
         world.see_twice();
         given.iter().skip(jobs).for_each(|job| world.answer(job.number));
         check_days(&world, &[(1, 12)]);
-        assert_eq!((only(&world).gone, only(&world).old, only(&world).is_complete()), (true, jobs < 3, true));
+        assert_eq!(
+            (only(&world).gone, only(&world).count.by_other_rules, only(&world).is_complete()),
+            (true, jobs < 3, true)
+        );
         // It comes back.
         world.create("b", of(1, 192));
         world.settle();
         check_days(&world, &[(1, 12)]);
-        assert_eq!((only(&world).gone, only(&world).old), (false, false));
+        assert_eq!((only(&world).gone, only(&world).count.by_other_rules), (false, false));
     }
 }
 
@@ -79,7 +82,7 @@ fn a_log_that_moves_while_it_is_counted_again_counts_once() {
             world.remove("a");
             world.settle();
             check_days(&world, &[(1, 12)]);
-            assert_eq!((only(&world).gone, only(&world).old), (false, false));
+            assert_eq!((only(&world).gone, only(&world).count.by_other_rules), (false, false));
         }
     }
 }
@@ -104,7 +107,7 @@ fn a_copy_that_comes_while_a_log_is_counted_again_counts_once() {
 fn a_log_that_is_taken_back_while_it_is_counted_again_does_not_come_back() {
     let mut world = old(&[("a", 1, 192)]);
     let id = log(&world, "a").0;
-    assert!(world.ledger.delete(id) && !only(&world).is_counted_again());
+    assert!(world.ledger.delete(id) && !only(&world).is_recounted());
     world.follow();
     world.remove("a");
     world.see_twice();
@@ -114,7 +117,7 @@ fn a_log_that_is_taken_back_while_it_is_counted_again_does_not_come_back() {
 
 /// Seed 3431 of the model: it counted within a log of which nothing was known any more.
 #[test]
-fn a_copy_counts_when_its_log_is_emptied_before_it_is_counted_again() {
+fn a_copy_counts_when_its_log_is_emptied_before_it_is_recounted() {
     let mut world = counted(&[("a", 1, 40)]);
     world.now += FINAL_AFTER;
     world.settle();
@@ -157,7 +160,7 @@ fn a_copy_stays_within_a_compressed_log_that_is_being_counted_again() {
     let mut before = World::new(64);
     before.pack("a.gz", of(1, 40), true);
     before.settle();
-    let mut world = restored(&before, |log| log.old = true);
+    let mut world = restored(&before, |log| log.count.by_other_rules = true);
     world.create("a", of(1, 40));
     world.see();
     world.disk.unlike = true;
@@ -227,7 +230,7 @@ fn a_compressed_log_that_cannot_be_counted_again_is_what_it_was() {
     let mut before = World::new(64);
     before.pack("a.gz", of(1, 160), true);
     before.settle();
-    let mut world = restored(&before, |log| log.old = true);
+    let mut world = restored(&before, |log| log.count.by_other_rules = true);
     world.see();
     while let Some(job) = world.dispatch() {
         world.end(job.number, |ledger, number| ledger.lost(number, Death::Signal(libc::SIGSEGV), None));

@@ -448,7 +448,7 @@ impl World {
         let to = end_of(checkpoint, job.range, job.stream.is_some());
         let length = to.min(SAMPLE_BYTES as u64);
         let anchor = sample(&file.text, to - length, length as u32).filter(|anchor| anchor.length > 0);
-        let again = log.is_counted_again();
+        let again = log.is_recounted();
         let sum = self.again.get_mut(&job.log).unwrap_or_else(|| self.sums.entry(job.log).or_default());
         for line in &counted.lines {
             assert!(sum.lines.insert(*line), "{line:?} is merged twice into one log");
@@ -465,7 +465,8 @@ impl World {
 
     pub fn lose_content(&mut self, job: &Job) {
         self.ledger.put_back(job.number);
-        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.generation == job.generation) {
+        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.active().generation == job.generation)
+        {
             self.ledger.lose_content(job.log, self.now, &mut self.disk);
             self.follow();
         }

@@ -19,7 +19,7 @@ impl Model {
             };
             // What it was is no more when it has been counted again, also where that came to a hole.
             if let Event::Recounted(id) = event
-                && self.world.ledger.log(id).is_some_and(|log| !log.quarantine.is_empty())
+                && self.world.ledger.log(id).is_some_and(|log| !log.active().quarantine.is_empty())
             {
                 self.holes.extend(&sum.lines);
             }
@@ -30,7 +30,8 @@ impl Model {
         // Of two that have parted, each counts whole. What begins with a hole is not known to begin like
         // another one; what is counted again may have parted further on; and of what the next look will make
         // sure of, nothing is said before.
-        let is_whole = |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.quarantine.is_empty());
+        let is_whole =
+            |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.active().quarantine.is_empty());
         let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.log(*id).is_some_and(|log| log.unsure);
         let counting: Vec<(&u64, &Sum)> = self
             .world
@@ -48,15 +49,15 @@ impl Model {
             let sum = self.world.sums.get(&id).cloned().unwrap_or_default();
             assert_eq!(sum.counts, log.counts(), "{id:x}");
             self.names.insert(id, String::from_utf8(log.name.clone()).unwrap());
-            let is_whole = log.quarantine.is_empty() && !log.deleted;
+            let is_whole = log.active().quarantine.is_empty() && !log.deleted;
             let is_beginning =
                 |sum: &Sum, to: u64| sum.lines.iter().map(|(_, line)| *line).eq(0..to.div_ceil(LINE));
-            assert!(!is_whole || is_beginning(&sum, log.content.to), "no beginning: {log:?} {sum:?}");
-            assert_eq!(self.world.again.contains_key(&id), log.is_counted_again());
+            assert!(!is_whole || is_beginning(&sum, log.count.content.to), "no beginning: {log:?} {sum:?}");
+            assert_eq!(self.world.again.contains_key(&id), log.is_recounted());
             let again = self.world.again.get(&id).cloned().unwrap_or_default();
-            let is_counted_again = is_whole && log.is_counted_again();
+            let is_counted_again = is_whole && log.is_recounted();
             assert!(
-                !is_counted_again || is_beginning(&again, log.counted_content().to),
+                !is_counted_again || is_beginning(&again, log.active().content.to),
                 "no beginning: {log:?} {again:?}"
             );
         }
@@ -64,12 +65,13 @@ impl Model {
             .world
             .ledger
             .logs()
-            .filter(|(_, log)| !log.quarantine.is_empty())
+            .filter(|(_, log)| !log.active().quarantine.is_empty())
             .map(|(id, _)| id)
             .collect();
-        for (_, log) in self.world.ledger.logs().filter(|(_, log)| !log.quarantine.is_empty()) {
+        for (_, log) in self.world.ledger.logs().filter(|(_, log)| !log.active().quarantine.is_empty()) {
             let is_in = |at: u64| {
-                log.quarantine
+                log.active()
+                    .quarantine
                     .iter()
                     .any(|(range, _)| log.format.is_some() || (range.from() < at + LINE && at < range.to()))
             };
@@ -106,21 +108,8 @@ impl Model {
     /// The logs in a few words each: for whoever looks for what went wrong.
     fn brief(&self) -> Vec<String> {
         let brief = |(id, log): (u64, &Log)| {
-            let Log {
-                name,
-                file,
-                content,
-                gone,
-                within,
-                told,
-                size,
-                format,
-                deleted,
-                quarantine,
-                plan,
-                missed,
-                ..
-            } = log;
+            let Log { name, file, gone, within, told, size, format, deleted, missed, .. } = log;
+            let (content, count) = (&log.count.content, log.active());
             let name = String::from_utf8_lossy(name);
             let sum = self.world.sums.get(&id).map(|sum| {
                 (sum.counts, sum.lines.len(), sum.lines.iter().map(|(pen, _)| *pen).collect::<BTreeSet<_>>())
@@ -130,8 +119,8 @@ impl Model {
                 (*deleted, "deleted"),
                 (*missed, "missed"),
                 (format.is_some(), "packed"),
-                (plan.is_some(), "planned"),
-                (!quarantine.is_empty(), "holes"),
+                (count.plan.is_some(), "planned"),
+                (!count.quarantine.is_empty(), "holes"),
             ];
             let flags: Vec<&str> = flags.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
             format!(
@@ -172,8 +161,8 @@ impl Model {
             let root = log.within.and_then(|root| self.world.ledger.log(root));
             if log.deleted
                 || root.is_some_and(|root| root.deleted)
-                || !log.quarantine.is_empty()
-                || root.is_some_and(|root| !root.quarantine.is_empty())
+                || !log.active().quarantine.is_empty()
+                || root.is_some_and(|root| !root.active().quarantine.is_empty())
             {
                 continue;
             }
@@ -185,7 +174,7 @@ impl Model {
                 self.brief()
             );
             assert_eq!(
-                (log.content.to, log.pending(), log.is_complete()),
+                (log.count.content.to, log.pending(), log.is_complete()),
                 (file.text.len() as u64, 0, true),
                 "{name}: {id:x} {log:x?}"
             );
