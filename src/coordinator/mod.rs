@@ -423,7 +423,7 @@ impl<'a> Coordinator<'a> {
         let all_counted = self.scanned && self.ledger.logs().all(|(_, log)| log.pending() == 0);
         if all_counted && io::stderr().is_terminal() && self.publisher.announce() {
             let mut logs: Vec<(u64, &Log)> =
-                self.ledger.logs().filter(|(_, log)| !log.gone && !log.deleted).collect();
+                self.ledger.logs().filter(|(_, log)| !log.is_gone() && !log.deleted).collect();
             logs.sort_by(|one, two| one.1.name.cmp(&two.1.name));
             let rows: Vec<Row> = logs
                 .into_iter()

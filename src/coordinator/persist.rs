@@ -536,7 +536,7 @@ impl Persist {
     /// The least recently grown go first.
     fn evict(&mut self, mut memory: usize, ledger: &Ledger, sums: &mut Sums) {
         // What a log was that is being counted again does not change meanwhile.
-        let is_quiet = |(_, log): &(u64, &Log)| log.gone || log.pending() == 0 || log.is_recounted();
+        let is_quiet = |(_, log): &(u64, &Log)| log.is_gone() || log.pending() == 0 || log.is_recounted();
         let mut logs: Vec<(Instant, u64)> = ledger
             .logs()
             .filter(is_quiet)

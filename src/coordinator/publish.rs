@@ -158,10 +158,10 @@ impl Publisher {
         for (_, log) in ledger.logs() {
             of_logs += log.pending();
             quarantined_ranges +=
-                if log.deleted && log.gone { 0 } else { log.active().quarantine.len() as u64 };
+                if log.deleted && log.is_gone() { 0 } else { log.active().quarantine.len() as u64 };
         }
         for id in changed {
-            match ledger.log(*id).filter(|log| !(log.deleted && log.gone)) {
+            match ledger.log(*id).filter(|log| !(log.deleted && log.is_gone())) {
                 Some(log) => {
                     // A copy of what was taken back counts nowhere either.
                     let is_void =
@@ -451,7 +451,7 @@ impl Unsettled {
                 !log.is_recounted() && (log.count.content.to == 0 || log.state() == LogState::Counting);
             // Not `pending()`: the bytes of a log that cannot be read are not pending, and their days are
             // unknown.
-            unsettled.all |= (is_new || log.unreadable.is_some()) && !log.gone && log.uncounted() > 0;
+            unsettled.all |= (is_new || log.unreadable.is_some()) && !log.is_gone() && log.uncounted() > 0;
             let known: Vec<Option<Day>> = sums.days_of(id).into_iter().chain(log.day.map(Some)).collect();
             unsettled.all |= known.is_empty();
             unsettled.days.extend(known);

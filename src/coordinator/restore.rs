@@ -12,7 +12,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::content::Content;
-use super::ledger::{Ledger, Log};
+use super::ledger::{Ledger, Log, Presence};
 use super::sums::{Kept, Sums};
 use super::write_queue::{WriteQueue, mark};
 use crate::board::Reason;
@@ -157,7 +157,10 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     let old = meta.rules != rules || (!meta.holes.is_empty() && meta.writer != env!("CARGO_PKG_VERSION"));
     let mut log =
         Log::counted(meta.folder.clone(), meta.name.clone(), *file, format, *size, *changed, content);
-    (log.gone, log.deleted) = (meta.state == State::Gone, meta.state == State::Deleted);
+    if meta.state == State::Gone {
+        log.presence = Presence::Gone;
+    }
+    log.deleted = meta.state == State::Deleted;
     log.count.quarantine =
         meta.holes.iter().map(|hole| (hole.range, Reason::from_word(hole.reason))).collect();
     (log.count.generation, log.count.unterminated) = (meta.generation, meta.unterminated);

@@ -121,7 +121,10 @@ impl Coordinator<'_> {
     /// A job's log has other content than was counted.
     pub(super) fn lose_content(&mut self, job: &Job) {
         self.ledger.put_back(job.number);
-        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.active().generation == job.generation)
+        if self
+            .ledger
+            .log(job.log)
+            .is_some_and(|log| !log.is_gone() && log.active().generation == job.generation)
         {
             info!(
                 log = self.name(job.log),

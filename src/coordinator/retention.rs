@@ -138,7 +138,7 @@ impl View<'_> {
     fn is_at_rest(&self, log: u64) -> bool {
         let latest = || self.sums.days_of(log).into_iter().flatten().max();
         self.ledger.log(log).is_some_and(|log| {
-            log.gone
+            log.is_gone()
                 || (log.is_final() && log.pending() == 0)
                 || latest().is_some_and(|day| day >= self.first)
         })

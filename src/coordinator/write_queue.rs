@@ -267,8 +267,9 @@ fn is_kept(log: &Log) -> bool {
 
 /// See [`Mark`].
 pub fn mark(log: &Log) -> Mark {
-    let Log { folder, name, file, gone, deleted, rotated, raw, successors, unsure, .. } = log;
+    let Log { folder, name, file, deleted, rotated, raw, successors, unsure, .. } = log;
     let Count { generation, content, quarantine, damage, unterminated, .. } = &log.count;
+    let gone = log.is_gone();
     let text = format!(
         "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {unsure} {} {:?}",
         content.to,

@@ -171,7 +171,7 @@ impl Ledger {
     }
 
     pub(super) fn note_unreadable(&mut self, id: u64, errno: i32) {
-        if let Some(log) = self.logs.get_mut(&id).filter(|log| !log.gone)
+        if let Some(log) = self.logs.get_mut(&id).filter(|log| !log.is_gone())
             && log.unreadable.replace(errno) != Some(errno)
         {
             self.changed.insert(id);

@@ -9,7 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use super::super::content::{Probe, Shown};
-use super::{Count, Event, Ledger, Log};
+use super::{Count, Event, Ledger, Log, Presence};
 use crate::sample::Sample;
 
 /// So many logs that begin alike are looked at: more are no logs that differ, but lines of a few bytes.
@@ -30,14 +30,14 @@ fn holds(log: &Log, sample: &Sample, probe: &mut impl Probe) -> Option<bool> {
 /// Does a log's file have another name by now, perhaps? Then what cannot be seen of it now may be seen after
 /// the next look at the folders.
 fn may_be_seen(log: &Log) -> bool {
-    !log.gone && log.format.is_none() && log.count.content.anchor.is_some()
+    !log.is_gone() && log.format.is_none() && log.count.content.anchor.is_some()
 }
 
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
     pub(super) fn tell_all(&mut self, now: Duration, probe: &mut impl Probe) {
         let untold = |log: &Log| {
-            !log.gone
+            !log.is_gone()
                 && !log.is_counted()
                 && !log.deleted
                 && log.size > 0
@@ -60,8 +60,8 @@ impl Ledger {
     /// logs. A file that was moved takes its log along, and what was found in a folder that is not watched
     /// any more may be anywhere.
     fn may_be_kin(&self, one: &Log, other: &Log) -> bool {
-        let moved = (other.gone || other.missed)
-            && (other.file == one.file || !self.policy.folders.contains(&other.folder));
+        let moved =
+            other.is_missing() && (other.file == one.file || !self.policy.folders.contains(&other.folder));
         one.folder == other.folder || moved
     }
 
@@ -73,7 +73,7 @@ impl Ledger {
         let mut same =
             |raw: &Sample| probe.sample(&place, raw.at, raw.length).is_ok_and(|now| now == Some(*raw));
         let known = self.logs.iter().find(|(_, other)| {
-            (other.gone || other.missed)
+            other.is_missing()
                 && other.is_counted()
                 && other.format == log.format
                 && other.size == log.size
@@ -96,7 +96,7 @@ impl Ledger {
                 Ok(start) => {
                     // What is the beginning of another one is told by that one.
                     let counts = |other: &u64| {
-                        self.logs.get(other).is_some_and(|log| log.gone || log.missed || log.within.is_none())
+                        self.logs.get(other).is_some_and(|log| log.is_missing() || log.within.is_none())
                     };
                     let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
                     let (mut known, mut kin, mut unknown) = (None, None, false);
@@ -106,7 +106,7 @@ impl Ledger {
                         }) else {
                             continue;
                         };
-                        let is_there = !other.gone && !other.missed;
+                        let is_there = !other.is_missing();
                         let begins = match other.count.content.to <= size {
                             true => other.count.content.begins_file(&place, size, true, probe),
                             false => other.count.content.begins_with_file(
@@ -137,7 +137,7 @@ impl Ledger {
                 // It cannot be looked at: then it is what was there, if anything was.
                 Err(_) => {
                     let same = self.logs.iter().find(|(_, other)| {
-                        (other.gone || other.missed)
+                        other.is_missing()
                             && other.is_counted()
                             && other.file == log.file
                             && other.count.content.to <= size
@@ -225,9 +225,8 @@ impl Ledger {
             self.set_within(id, outer);
             return true;
         }
-        let (gone, there): (Vec<u64>, Vec<u64>) = held
-            .into_iter()
-            .partition(|other| self.logs.get(other).is_some_and(|log| log.gone || log.missed));
+        let (gone, there): (Vec<u64>, Vec<u64>) =
+            held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.is_missing()));
         let longest = |ledger: &Ledger, ids: &[u64]| {
             ids.iter().copied().max_by_key(|other| {
                 ledger.logs.get(other).map(|log| (log.count.content.to, log.within.is_none()))
@@ -316,7 +315,7 @@ impl Ledger {
             }
             if self.is_beginning(inner, outer, &mut looks, probe) {
                 self.set_within(inner, Some(outer));
-                if self.logs.get(&inner).is_some_and(|log| log.gone) {
+                if self.logs.get(&inner).is_some_and(|log| log.is_gone()) {
                     self.drop_log(inner);
                 }
             }
@@ -352,7 +351,7 @@ impl Ledger {
                 };
                 if held.is_none() && (may_be_seen || !is_known) {
                     // What is gone would be dropped, and then nothing could be made sure any more.
-                    let is_beginning = !short.gone && is_known && guess();
+                    let is_beginning = !short.is_gone() && is_known && guess();
                     self.doubt(short_id);
                     return is_beginning;
                 }
@@ -400,7 +399,7 @@ impl Ledger {
                 continue;
             }
             // A copy that has become whole is where the log is, if that has no file any more.
-            let is_gone = two.gone;
+            let is_gone = two.is_gone();
             let outgrown = one.count.content.to > two.count.content.to
                 || (is_gone && one.count.content.to == two.count.content.to);
             let (short, long) = if outgrown { (two, one) } else { (one, two) };
@@ -507,7 +506,7 @@ impl Ledger {
             .get(&id)?
             .iter()
             .filter_map(|inner| Some((*inner, self.logs.get(inner)?)))
-            .filter(|(_, inner)| !inner.gone && !inner.missed);
+            .filter(|(_, inner)| !inner.is_missing());
         let mut heirs = inner.filter(|(_, inner)| match inner.plain_place() {
             Some(place) => log.count.content.begins_file(&place, inner.size, true, probe).unwrap_or(false),
             None => inner.count.content.to == log.count.content.to,
@@ -519,7 +518,7 @@ impl Ledger {
     /// renamed.
     pub(super) fn find_heirs(&mut self, now: Duration, probe: &mut impl Probe) {
         let gone = |id: &u64| {
-            let outer = self.logs.get(id).filter(|outer| outer.gone)?;
+            let outer = self.logs.get(id).filter(|outer| outer.is_gone())?;
             let is_whole = |inner: &u64| {
                 self.logs
                     .get(inner)
@@ -552,7 +551,7 @@ impl Ledger {
         if log.format.is_none() {
             log.raw.clear();
         }
-        log.doubted = false;
+        log.presence = Presence::Here { verified: true };
         self.events.push(Event::Dropped(heir));
         if is_void {
             // What has been counted again by now was of another file.
@@ -603,7 +602,7 @@ impl Ledger {
             (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) =
             (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
-        (log.gone, log.missed, log.told) = (false, false, Some(gone.size));
+        (log.presence, log.told) = (Presence::Here { verified: gone.is_verified() }, Some(gone.size));
         log.successors.clear();
         self.events.push(Event::Renamed(id));
         Some(gone)
@@ -625,7 +624,9 @@ impl Ledger {
         let missed: Vec<u64> = self
             .inner_of(id)
             .into_iter()
-            .filter(|inner| self.logs.get(inner).is_some_and(|log| log.missed))
+            .filter(|inner| {
+                self.logs.get(inner).is_some_and(|log| matches!(log.presence, Presence::Missed { .. }))
+            })
             .collect();
         missed.into_iter().for_each(|copy| self.drop_log(copy));
         self.release(id);

@@ -25,8 +25,8 @@ pub struct Log {
     pub path: PathBuf,
     /// Device and inode: where it is, or was.
     pub file: FileId,
-    /// It is in no file that is there; its numbers stay.
-    pub gone: bool,
+    /// Whether it is there.
+    pub presence: Presence,
     /// What compresses it.
     pub format: Option<Compression>,
     /// The day in its name.
@@ -71,11 +71,26 @@ pub struct Log {
     pub(super) met: bool,
     /// What was found where a compressed log was looked at for another one's end.
     pub(super) probed: Vec<(Sample, bool)>,
-    /// What it was last is believed only after a look at it.
-    pub(super) doubted: bool,
-    /// The latest look at the folders did not find it.
-    pub(super) missed: bool,
     pub(super) is_final: bool,
+}
+
+/// Whether the file of a log is there.
+///
+/// `verified`: the file was found to hold the log since the daemon started. Until then nothing more of it is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Presence {
+    /// The file is there.
+    Here {
+        /// See above.
+        verified: bool,
+    },
+    /// The latest scan did not find the file, which may have been renamed while the folder was read.
+    Missed {
+        /// See above.
+        verified: bool,
+    },
+    /// The log is in no file that is there; its numbers stay.
+    Gone,
 }
 
 /// What has been counted of a log, and how far.
@@ -119,7 +134,7 @@ impl Log {
             count: Count { caught_up: format.is_some() || content.to >= size, content, ..Count::default() },
             told: Some(size),
             seen: changed,
-            doubted: true,
+            presence: Presence::Here { verified: false },
             ..Log::new(folder, name, file, format, size, changed)
         }
     }
@@ -149,7 +164,7 @@ impl Log {
             name,
             path: PathBuf::new(),
             file,
-            gone: false,
+            presence: Presence::Here { verified: true },
             format,
             links: Vec::new(),
             size,
@@ -169,8 +184,6 @@ impl Log {
             unsure: false,
             met: false,
             probed: Vec::new(),
-            doubted: false,
-            missed: false,
             is_final: false,
         }
     }
@@ -185,12 +198,27 @@ impl Log {
         self.recount.as_mut().unwrap_or(&mut self.count)
     }
 
+    /// Is it in no file that is there?
+    pub fn is_gone(&self) -> bool {
+        self.presence == Presence::Gone
+    }
+
+    /// Is its file missing: gone, or not found by the latest scan?
+    pub(super) fn is_missing(&self) -> bool {
+        !matches!(self.presence, Presence::Here { .. })
+    }
+
+    /// Is it there, or was at the last scan but one, and was it found to be what it was?
+    pub(super) fn is_verified(&self) -> bool {
+        matches!(self.presence, Presence::Here { verified: true } | Presence::Missed { verified: true })
+    }
+
     /// What it is to the daemon.
     pub fn state(&self) -> LogState {
         let Count { quarantine, caught_up, .. } = self.active();
         match self {
             Log { deleted: true, .. } => LogState::Skipped,
-            Log { gone: true, .. } => LogState::Gone,
+            Log { presence: Presence::Gone, .. } => LogState::Gone,
             Log { within: Some(_), .. } => LogState::Duplicate,
             _ if !quarantine.is_empty() => LogState::Quarantined,
             _ if !caught_up => LogState::Counting,
@@ -217,7 +245,7 @@ impl Log {
     pub(super) fn is_to_be_recounted(&self) -> bool {
         let count = self.active();
         let goes_on = self.format.is_none() && count.unterminated && self.size > count.content.to;
-        !self.gone && !self.deleted && (count.by_other_rules || goes_on)
+        !self.is_gone() && !self.deleted && (count.by_other_rules || goes_on)
     }
 
     /// Is it being recounted? Until that is done, its numbers are those that it had.
@@ -297,7 +325,7 @@ impl Log {
     /// Bytes that are known and not counted. A line that is held back is not among them, nor is what cannot
     /// be read.
     pub fn pending(&self) -> u64 {
-        if self.gone || self.deleted || self.unreadable.is_some() { 0 } else { self.uncounted() }
+        if self.is_gone() || self.deleted || self.unreadable.is_some() { 0 } else { self.uncounted() }
     }
 
     /// Bytes that are known and not counted, whether they can be read or not.
@@ -318,7 +346,7 @@ impl Log {
 
     /// Where its bytes can be looked at as they are.
     pub(super) fn plain_place(&self) -> Option<Place> {
-        (!self.gone && !self.missed && self.format.is_none()).then(|| self.place())
+        (!self.is_missing() && self.format.is_none()).then(|| self.place())
     }
 
     /// What must stand in its file, or that is another content: its first and its last bytes.

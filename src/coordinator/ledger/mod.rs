@@ -33,7 +33,7 @@ use alike::Alike;
 pub use flight::Dispatch;
 use flight::Flight;
 use foreign::Foreigners;
-pub use log::{Count, Log};
+pub use log::{Count, Log, Presence};
 pub use plan::end_of;
 pub use see::View;
 use turns::Turns;
@@ -189,7 +189,7 @@ impl Ledger {
             .logs
             .iter()
             .filter(|(_, log)| {
-                !log.gone
+                !log.is_gone()
                     && !log.deleted
                     && (!log.active().quarantine.is_empty() || log.active().damage.is_some())
             })
@@ -217,7 +217,7 @@ impl Ledger {
 
     /// What is stored of a log cannot be read: it is counted again if it is there, else it is lost.
     pub fn forget(&mut self, id: u64, now: Duration) {
-        match self.logs.get(&id).map(|log| log.gone) {
+        match self.logs.get(&id).map(|log| log.is_gone()) {
             Some(true) => self.drop_log(id),
             Some(false) => {
                 self.logs.get_mut(&id).into_iter().for_each(Log::drop_recount);

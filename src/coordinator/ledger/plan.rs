@@ -60,7 +60,7 @@ impl Ledger {
             self.changed.insert(id);
         }
         // Of what is not known to be there still, nothing is counted.
-        if log.gone || log.deleted || log.doubted {
+        if log.deleted || !log.is_verified() {
             return;
         }
         if let Some(plan) = &log.active().plan {

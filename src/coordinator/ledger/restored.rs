@@ -10,13 +10,13 @@ use super::{Ledger, Log};
 impl Ledger {
     /// Takes over a log from the store. It is believed to be where it was after a look at it only.
     pub fn restore(&mut self, id: u64, log: Log) {
-        if log.gone && log.is_replaceable() {
+        if log.is_gone() && log.is_replaceable() {
             self.replaceable.insert(id);
         }
         if log.is_counted() {
             self.alike.insert(id, &log.count.content.blocks);
         }
-        self.logs.insert(id, Log { doubted: true, met: log.is_counted(), ..log });
+        self.logs.insert(id, Log { met: log.is_counted(), ..log });
         self.changed.insert(id);
     }
 
@@ -51,7 +51,7 @@ impl Ledger {
                 .push(*id);
         }
         for mut ids in same.into_values().filter(|ids| ids.len() > 1) {
-            ids.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.gone));
+            ids.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.is_gone()));
             let first = ids[0];
             ids.into_iter().skip(1).for_each(|id| self.restore_within(id, first));
         }
@@ -59,7 +59,7 @@ impl Ledger {
 
     fn restore_within(&mut self, inner: u64, outer: u64) {
         self.set_within(inner, Some(outer));
-        if self.logs.get(&inner).is_some_and(|log| log.gone) {
+        if self.logs.get(&inner).is_some_and(|log| log.is_gone()) {
             self.drop_log(inner);
         }
     }

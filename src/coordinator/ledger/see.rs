@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::content::{Place, Probe};
 use super::super::scan::{FileId, Found};
-use super::{Event, Ledger, Log};
+use super::{Event, Ledger, Log, Presence};
 use crate::decode::FileKind;
 use crate::log::day_of_name;
 use crate::sample::Sample;
@@ -39,7 +39,8 @@ impl Ledger {
             view.found.values().map(|found| (found.folder, &found.name[..])).collect();
         let folders: HashMap<Vec<u8>, usize> =
             self.policy.folders.iter().enumerate().map(|(at, folder)| (folder.clone(), at)).collect();
-        let present: Vec<u64> = self.logs.iter().filter(|(_, log)| !log.gone).map(|(id, _)| *id).collect();
+        let present: Vec<u64> =
+            self.logs.iter().filter(|(_, log)| !log.is_gone()).map(|(id, _)| *id).collect();
         for id in present {
             let Some(log) = self.logs.get(&id) else { continue };
             let key = folders.get(&log.folder).map(|folder| (*folder, log.file));
@@ -79,10 +80,10 @@ impl Ledger {
                     let Some(log) = self.logs.get_mut(&id) else { continue };
                     // A file that is renamed while the folder is read may be in it under neither name, so one
                     // look is not enough.
-                    if is_taken || (view.full && log.missed) {
+                    if is_taken || (view.full && log.is_missing()) {
                         lost.push(id);
                     } else {
-                        log.missed = true;
+                        log.presence = Presence::Missed { verified: log.is_verified() };
                         self.missing = true;
                     }
                 }
@@ -114,7 +115,7 @@ impl Ledger {
     /// If the file is not where it was found.
     fn is_still(&self, log: &Log, found: &Found, probe: &mut impl Probe) -> io::Result<bool> {
         let unchanged = (log.size, log.changed) == (found.size, found.changed);
-        if !log.is_counted() || (unchanged && log.name == found.name && !log.doubted) {
+        if !log.is_counted() || (unchanged && log.name == found.name && log.is_verified()) {
             return Ok(true);
         }
         let place = Place { path: found.path.clone(), file: found.file };
@@ -129,8 +130,10 @@ impl Ledger {
                 && log.raw.iter().try_fold(true, |all, raw| Ok::<_, io::Error>(all && holds(raw)?))?);
         }
         // So is what grew; but if a half line was counted, nothing more is: it would be counted again.
-        let grew =
-            log.name == found.name && found.size > log.size && !log.doubted && !log.active().unterminated;
+        let grew = log.name == found.name
+            && found.size > log.size
+            && log.is_verified()
+            && !log.active().unterminated;
         Ok(found.size >= log.count.content.to
             && (grew
                 || log.count.content.begins_file(&place, found.size, false, probe).or_else(unless_moved)?))
@@ -141,10 +144,11 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id) else { return };
         let links: Vec<Vec<u8>> =
             names.iter().filter(|link| link.name != found.name).map(|link| link.name.clone()).collect();
-        if log.links != links || log.missed || log.doubted || log.closed != found.closed {
+        let is_here = log.presence == Presence::Here { verified: true };
+        if log.links != links || !is_here || log.closed != found.closed {
             self.changed.insert(id);
         }
-        (log.links, log.missed, log.doubted) = (links, false, false);
+        (log.links, log.presence) = (links, Presence::Here { verified: true });
         self.rename(id, found);
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.closed = found.closed;
@@ -231,7 +235,7 @@ impl Ledger {
             // The half line behind that will never be a line.
             log.size = log.count.content.to;
         }
-        (log.gone, log.missed, log.doubted, log.unreadable) = (true, false, false, None);
+        (log.presence, log.unreadable) = (Presence::Gone, None);
         let count = log.active_mut();
         (count.plan, count.held_at) = (None, None);
         log.links.clear();
@@ -256,7 +260,6 @@ impl Ledger {
             if log.active_mut().held_at.take() == Some(log.size) {
                 log.size = log.count.content.to;
             }
-            log.doubted = false;
             self.events.push(Event::Recalled(id));
             // What was told from it meanwhile is told once more.
             self.missing = true;
@@ -272,7 +275,7 @@ impl Ledger {
         let Some(log) = self
             .logs
             .get_mut(&outer)
-            .filter(|log| (log.missed || log.gone) && log.count.content.to == to && log.name != name)
+            .filter(|log| log.is_missing() && log.count.content.to == to && log.name != name)
         else {
             return;
         };

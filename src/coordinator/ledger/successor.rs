@@ -11,7 +11,7 @@ impl Ledger {
         let Some(log) = self.logs.get_mut(&id).filter(|log| !log.deleted) else { return false };
         log.successors.insert(file);
         self.changed.insert(id);
-        if log.gone {
+        if log.is_gone() {
             // The file may be there by now.
             self.replaceable.insert(id);
             self.replace_all();
@@ -43,8 +43,10 @@ impl Ledger {
     /// of it. Under a name without one, the old lines were counted and stay, unless the new content was
     /// uploaded to replace them.
     pub(super) fn replace(&mut self, id: u64) {
-        let Some(log) =
-            self.logs.get(&id).filter(|log| log.is_counted() && !log.gone && !self.replaceable.is_empty())
+        let Some(log) = self
+            .logs
+            .get(&id)
+            .filter(|log| log.is_counted() && !log.is_gone() && !self.replaceable.is_empty())
         else {
             return;
         };

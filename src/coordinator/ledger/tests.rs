@@ -59,7 +59,7 @@ fn only(world: &World) -> &Log {
 }
 
 fn log<'a>(world: &'a World, name: &str) -> (u64, &'a Log) {
-    world.ledger.logs().find(|(_, log)| log.name == name.as_bytes() && !log.gone).unwrap()
+    world.ledger.logs().find(|(_, log)| log.name == name.as_bytes() && !log.is_gone()).unwrap()
 }
 
 /// The logs by name, and what they are.

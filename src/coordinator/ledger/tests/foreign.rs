@@ -62,7 +62,7 @@ fn what_was_counted_stays_when_an_archive_takes_its_place() {
     world.write("a", archive());
     world.see_twice();
     world.settle();
-    assert_eq!((names(&world).len(), only(&world).gone, only(&world).count.content.to), (1, true, 160));
+    assert_eq!((names(&world).len(), only(&world).is_gone(), only(&world).count.content.to), (1, true, 160));
 }
 
 #[test]

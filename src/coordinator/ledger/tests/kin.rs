@@ -23,8 +23,11 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
             log.changed,
             log.count.content.clone(),
         );
-        (known.gone, known.deleted, known.raw, known.count.unterminated) =
-            (log.gone, log.deleted, log.raw.clone(), log.active().unterminated);
+        if log.is_gone() {
+            known.presence = Presence::Gone;
+        }
+        (known.deleted, known.raw, known.count.unterminated) =
+            (log.deleted, log.raw.clone(), log.active().unterminated);
         if matches!(log.state(), LogState::Live | LogState::Final) {
             known = known.that_was_caught_up(log.state() == LogState::Final);
         }

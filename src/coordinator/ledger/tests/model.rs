@@ -500,8 +500,10 @@ impl Model {
                 log.changed,
                 log.count.content.clone(),
             );
-            (known.gone, known.deleted, known.count.quarantine) =
-                (log.gone, log.deleted, log.active().quarantine.clone());
+            if log.is_gone() {
+                known.presence = Presence::Gone;
+            }
+            (known.deleted, known.count.quarantine) = (log.deleted, log.active().quarantine.clone());
             (known.count.generation, known.count.unterminated, known.rotated) =
                 (log.active().generation, log.active().unterminated, log.rotated);
             (known.raw, known.count.damage, known.count.by_other_rules) =

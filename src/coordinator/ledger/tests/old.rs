@@ -21,7 +21,7 @@ fn what_other_rules_counted_is_counted_again_if_it_is_there() {
     assert_eq!(ranges(&world.dispatch_all()), [(0, 64)]);
     // Until then its numbers are what they were.
     check_days(&world, &[(1, 4), (2, 4)]);
-    assert!(world.ledger.logs().any(|(_, log)| log.gone && log.count.by_other_rules));
+    assert!(world.ledger.logs().any(|(_, log)| log.is_gone() && log.count.by_other_rules));
 }
 
 #[test]
@@ -39,14 +39,14 @@ fn a_log_that_goes_before_it_is_counted_again_is_what_it_was() {
         given.iter().skip(jobs).for_each(|job| world.answer(job.number));
         check_days(&world, &[(1, 12)]);
         assert_eq!(
-            (only(&world).gone, only(&world).count.by_other_rules, only(&world).is_complete()),
+            (only(&world).is_gone(), only(&world).count.by_other_rules, only(&world).is_complete()),
             (true, jobs < 3, true)
         );
         // It comes back.
         world.create("b", of(1, 192));
         world.settle();
         check_days(&world, &[(1, 12)]);
-        assert_eq!((only(&world).gone, only(&world).count.by_other_rules), (false, false));
+        assert_eq!((only(&world).is_gone(), only(&world).count.by_other_rules), (false, false));
     }
 }
 
@@ -82,7 +82,7 @@ fn a_log_that_moves_while_it_is_counted_again_counts_once() {
             world.remove("a");
             world.settle();
             check_days(&world, &[(1, 12)]);
-            assert_eq!((only(&world).gone, only(&world).count.by_other_rules), (false, false));
+            assert_eq!((only(&world).is_gone(), only(&world).count.by_other_rules), (false, false));
         }
     }
 }
@@ -221,7 +221,7 @@ fn a_log_that_grew_while_it_was_counted_again_is_not_complete_when_it_goes() {
     world.remove("a");
     world.see_twice();
     check_days(&world, &[(1, 12)]);
-    assert_eq!((only(&world).gone, only(&world).is_complete()), (true, false));
+    assert_eq!((only(&world).is_gone(), only(&world).is_complete()), (true, false));
 }
 
 /// What was counted before was replaced by nothing.

@@ -465,7 +465,10 @@ impl World {
 
     pub fn lose_content(&mut self, job: &Job) {
         self.ledger.put_back(job.number);
-        if self.ledger.log(job.log).is_some_and(|log| !log.gone && log.active().generation == job.generation)
+        if self
+            .ledger
+            .log(job.log)
+            .is_some_and(|log| !log.is_gone() && log.active().generation == job.generation)
         {
             self.ledger.lose_content(job.log, self.now, &mut self.disk);
             self.follow();

@@ -102,22 +102,22 @@ impl Model {
     /// Does a name hold something, as far as the ledger knows?
     fn is_taken(&self, name: &str) -> bool {
         self.world.was_seen(name)
-            || self.world.ledger.logs().any(|(_, log)| !log.gone && log.name == name.as_bytes())
+            || self.world.ledger.logs().any(|(_, log)| !log.is_gone() && log.name == name.as_bytes())
     }
 
     /// The logs in a few words each: for whoever looks for what went wrong.
     fn brief(&self) -> Vec<String> {
         let brief = |(id, log): (u64, &Log)| {
-            let Log { name, file, gone, within, told, size, format, deleted, missed, .. } = log;
+            let Log { name, file, within, told, size, format, deleted, presence, .. } = log;
             let (content, count) = (&log.count.content, log.active());
             let name = String::from_utf8_lossy(name);
             let sum = self.world.sums.get(&id).map(|sum| {
                 (sum.counts, sum.lines.len(), sum.lines.iter().map(|(pen, _)| *pen).collect::<BTreeSet<_>>())
             });
             let flags = [
-                (*gone, "gone"),
+                (log.is_gone(), "gone"),
                 (*deleted, "deleted"),
-                (*missed, "missed"),
+                (matches!(presence, Presence::Missed { .. }), "missed"),
                 (format.is_some(), "packed"),
                 (count.plan.is_some(), "planned"),
                 (!count.quarantine.is_empty(), "holes"),
@@ -156,7 +156,7 @@ impl Model {
         for (name, inode) in &self.world.disk.names {
             let file = &self.world.disk.files[inode];
             let logs: Vec<_> =
-                self.world.ledger.logs().filter(|(_, log)| log.file.1 == *inode && !log.gone).collect();
+                self.world.ledger.logs().filter(|(_, log)| log.file.1 == *inode && !log.is_gone()).collect();
             let [(id, log)] = logs[..] else { panic!("{name} is in {:?}", self.brief()) };
             let root = log.within.and_then(|root| self.world.ledger.log(root));
             if log.deleted
