@@ -165,7 +165,7 @@ impl Publisher {
                 Some(log) => {
                     // A copy of what was taken back counts nowhere either.
                     let is_void =
-                        log.within.and_then(|outer| ledger.log(outer)).is_some_and(|outer| outer.deleted);
+                        log.prefix_of.and_then(|outer| ledger.log(outer)).is_some_and(|outer| outer.deleted);
                     let group = unreadable.get(id).and_then(|why| why.group);
                     self.show_log(*id, log, is_void, group, sums);
                 }
@@ -261,7 +261,7 @@ impl Publisher {
                 file: log.file,
                 quarantine,
                 reason: if is_void { Reason::Deleted } else { log.reason() },
-                duplicate_of: log.within.filter(|_| !is_void).unwrap_or(0),
+                duplicate_of: log.prefix_of.filter(|_| !is_void).unwrap_or(0),
                 group,
                 totals: if is_void { Totals::default() } else { sums.log(id) },
             },

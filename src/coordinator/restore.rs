@@ -167,8 +167,8 @@ fn log_of(meta: &Meta, rules: Rules) -> Log {
     (log.count.by_other_rules, log.count.damage) = (old, damage);
     (log.raw, log.rotated) = (raw.clone(), meta.rotated);
     // It may have been told from others that it was compared with.
-    log.unsure = meta.state == State::Counting;
-    log.absorbed = meta.absorbed.clone();
+    log.guessed = meta.state == State::Counting;
+    log.absorbed_prefixes = meta.absorbed.clone();
     log.successors = meta.successors.clone();
     if matches!(meta.state, State::Live | State::Final) {
         // Whether what is behind that in its file is of it was not known yet.
@@ -183,7 +183,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
     let state = match log.state() {
         _ if log.deleted => State::Deleted,
         crate::board::LogState::Gone => State::Gone,
-        _ if log.unsure => State::Counting,
+        _ if log.guessed => State::Counting,
         crate::board::LogState::Final => State::Final,
         crate::board::LogState::Counting => State::Counting,
         _ => State::Live,
@@ -224,7 +224,7 @@ pub fn meta_of(id: u64, log: &Log, kept: &Kept, by: Before, written_at: u64) -> 
         rotated: log.rotated,
         reason: log.reason().to_word(),
         duplicate_of: 0,
-        absorbed: log.absorbed.clone(),
+        absorbed: log.absorbed_prefixes.clone(),
         successors: log.successors.clone(),
         written_at,
     }

@@ -106,8 +106,12 @@ impl Coordinator<'_> {
             self.follow_events();
         }
         // Before it is shown: its lines may have been counted in another log.
-        self.ledger.tell_stream(job.log, now(), &mut LogProbe { probe: &mut self.probe, sums: &self.sums });
-        self.ledger.kin(job.log, &mut LogProbe { probe: &mut self.probe, sums: &self.sums });
+        self.ledger.identify_stream(
+            job.log,
+            now(),
+            &mut LogProbe { probe: &mut self.probe, sums: &self.sums },
+        );
+        self.ledger.reevaluate(job.log, &mut LogProbe { probe: &mut self.probe, sums: &self.sums });
         self.follow_events();
         debug!(log = self.name(job.log), from = job.range.from(), to = job.range.to(), "counted");
     }

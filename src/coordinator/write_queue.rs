@@ -267,11 +267,11 @@ fn is_kept(log: &Log) -> bool {
 
 /// See [`Mark`].
 pub fn mark(log: &Log) -> Mark {
-    let Log { folder, name, file, deleted, rotated, raw, successors, unsure, .. } = log;
+    let Log { folder, name, file, deleted, rotated, raw, successors, guessed, .. } = log;
     let Count { generation, content, quarantine, damage, unterminated, .. } = &log.count;
     let gone = log.is_gone();
     let text = format!(
-        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {unsure} {} {:?}",
+        "{folder:?} {name:?} {file:?} {gone} {generation} {} {quarantine:?} {damage:?} {deleted} {unterminated} {rotated} {raw:?} {successors:?} {guessed} {} {:?}",
         content.to,
         log.is_complete(),
         log.state()

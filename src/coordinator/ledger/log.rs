@@ -14,63 +14,63 @@ use crate::log::{Day, day_of_name};
 use crate::range::Range;
 use crate::sample::Sample;
 
-/// A log: its content, and where that is now.
+/// A log: what has been counted of it, and where its file is.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// The watched folder it belongs to: only there the same content is the same log.
+    /// The watched folder that the log belongs to: files of the same content in two folders are two logs.
     pub folder: Vec<u8>,
-    /// Its name as reported.
+    /// The name as reported.
     pub name: Vec<u8>,
-    /// Where it is, or was.
+    /// The path of the file, or of the last file that held the log.
     pub path: PathBuf,
-    /// Device and inode: where it is, or was.
+    /// Device and inode of that file.
     pub file: FileId,
-    /// Whether it is there.
+    /// Whether the file is there.
     pub presence: Presence,
-    /// What compresses it.
+    /// The compression of the file.
     pub format: Option<Compression>,
-    /// The day in its name.
+    /// The day in the name.
     pub day: Option<Day>,
     /// Other names of the same file.
     pub links: Vec<Vec<u8>>,
-    /// The file's size when it was last looked at.
+    /// The size of the file at the last scan, in bytes.
     pub size: u64,
-    /// When it was last changed, as the file system says.
+    /// The time of the last change, as the file system has it, since 1970.
     pub changed: Duration,
-    /// Of a compressed log: samples of the file itself, by which it is known again without decoding it.
-    pub raw: Vec<Sample>,
-    /// What is shown and stored: by the rules of today or by others.
+    /// What is shown and stored: by today's rules or by others.
     pub count: Count,
     /// A count from the start, which replaces `count` once it has come as far: because the rules changed, because half a
     /// line was counted that went on, or because somebody asked for it.
     pub recount: Option<Count>,
-    /// It cannot be opened: the system's error number.
+    /// Samples of a compressed file itself, by which it is recognised without decoding it.
+    pub raw: Vec<Sample>,
+    /// The system's error number, if the file cannot be opened or read.
     pub unreadable: Option<i32>,
-    /// The log that this one is the beginning of: it counts within that one.
-    pub within: Option<u64>,
-    /// Logs that count within this one, or did when they went, and up to where they were counted then: they
-    /// may be in the store by themselves.
-    pub absorbed: BTreeMap<u64, u64>,
-    /// It was taken back: it counts no more, wherever it is found.
+    /// The log that this log is a prefix or a copy of; that log has the requests of both.
+    pub prefix_of: Option<u64>,
+    /// Logs that are prefixes of this log, or were when their files went, each with the offset up to which it was counted
+    /// then. A crash may leave their own partials in the store.
+    pub absorbed_prefixes: BTreeMap<u64, u64>,
+    /// True after a request to delete the log, for good: the log counts no more, in whichever file it is found.
     pub deleted: bool,
-    /// The files that are to take its name and its place, as those who upload them want. Of several, one
-    /// comes there.
+    /// Uploaded files that are to take the log's name and place. At most one of them gets there.
     pub successors: BTreeSet<FileId>,
-    /// It has had another name before: it will not grow for long.
+    /// True once the log has had another name: it is not expected to grow for long.
     pub rotated: bool,
-    /// When its file was last seen to be another one than at the look before.
+    /// The time of the last scan that found the file changed, since 1970.
     pub(super) seen: Duration,
-    /// Has its writer closed it, as far as is known?
+    /// True if the last writer has closed the file, as far as inotify tells.
     pub(super) closed: bool,
-    /// It was told from other logs that begin alike, as far as it was then.
-    pub(super) told: Option<u64>,
-    /// It was taken for the beginning of another one, or not, while a file could not be looked into, or one
-    /// of them was being counted again.
-    pub unsure: bool,
-    /// It was compared with what else was counted, once something of it was.
-    pub(super) met: bool,
-    /// What was found where a compressed log was looked at for another one's end.
+    /// The file size at which the log was last compared with logs that begin alike; `None`: not yet.
+    pub(super) identified_at: Option<u64>,
+    /// True if `prefix_of` was decided while a file could not be read, or while one of the logs was recounted.
+    /// [`super::Ledger::see`] decides again once that is over.
+    pub guessed: bool,
+    /// True if the log was compared with all other counted logs, after the first bytes of it were counted.
+    pub(super) compared: bool,
+    /// Samples of a compressed log at offsets where other logs end. True: read; false: wanted from the next count.
     pub(super) probed: Vec<(Sample, bool)>,
+    /// True if the log is not expected to grow any more.
     pub(super) is_final: bool,
 }
 
@@ -132,7 +132,7 @@ impl Log {
             day: day_of_name(&name),
             // Of a log that may have grown since, that is seen when it is found.
             count: Count { caught_up: format.is_some() || content.to >= size, content, ..Count::default() },
-            told: Some(size),
+            identified_at: Some(size),
             seen: changed,
             presence: Presence::Here { verified: false },
             ..Log::new(folder, name, file, format, size, changed)
@@ -173,16 +173,16 @@ impl Log {
             count: Count::default(),
             recount: None,
             unreadable: None,
-            within: None,
-            absorbed: BTreeMap::new(),
+            prefix_of: None,
+            absorbed_prefixes: BTreeMap::new(),
             deleted: false,
             successors: BTreeSet::new(),
             rotated: false,
             seen: Duration::ZERO,
             closed: false,
-            told: None,
-            unsure: false,
-            met: false,
+            identified_at: None,
+            guessed: false,
+            compared: false,
             probed: Vec::new(),
             is_final: false,
         }
@@ -219,7 +219,7 @@ impl Log {
         match self {
             Log { deleted: true, .. } => LogState::Skipped,
             Log { presence: Presence::Gone, .. } => LogState::Gone,
-            Log { within: Some(_), .. } => LogState::Duplicate,
+            Log { prefix_of: Some(_), .. } => LogState::Duplicate,
             _ if !quarantine.is_empty() => LogState::Quarantined,
             _ if !caught_up => LogState::Counting,
             Log { is_final: true, .. } => LogState::Final,
@@ -230,7 +230,7 @@ impl Log {
     /// Do its lines count in the days? Not those of a log that is the beginning of another, and not before it
     /// is known whether it is.
     pub fn counts(&self) -> bool {
-        self.within.is_none() && !self.deleted && self.told.is_some()
+        self.prefix_of.is_none() && !self.deleted && self.identified_at.is_some()
     }
 
     /// Is all of it in the numbers?

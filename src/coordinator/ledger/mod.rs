@@ -7,13 +7,13 @@
 //! only an answer to the flight itself moves it on.
 //!
 //! `restored` takes over what an earlier life has left, `see` what the folders hold, `foreign` which of that
-//! are no logs; `kin` decides which logs are the same content, `successor` which one takes another's place;
+//! are no logs; `duplicates` decides which logs are the same content, `successor` which one takes another's place;
 //! `plan` has what is to be counted, `turns` the order of that, `flight` what workers are counting.
 
 mod alike;
+mod duplicates;
 mod flight;
 mod foreign;
-mod kin;
 mod log;
 mod plan;
 mod restored;
@@ -249,9 +249,9 @@ impl Ledger {
         }
         self.events.push(Event::Void(id));
         // Nothing is known of it any more: what counted within it counts by itself, until it is met again.
-        log.met = false;
+        log.compared = false;
         if log.format.is_some() {
-            log.told = None;
+            log.identified_at = None;
         }
         self.alike.remove(id);
         self.release(id);

@@ -82,7 +82,7 @@ impl Ledger {
             Some(_) if log.active().caught_up || unsettled => None,
             Some(_) => whole,
             // First it must be told from the logs that there are.
-            None if log.told.is_none() => None,
+            None if log.identified_at.is_none() => None,
             None => Range::new(log.active().content.to, log.size),
         };
         let Some(range) = range.filter(|_| !held) else {
@@ -193,7 +193,7 @@ impl Ledger {
         self.turns.remove(id);
         log.active_mut().plan = None;
         self.struck.remove(&id);
-        log.told = log.told.or((log.count.content.to == 0).then_some(log.size));
+        log.identified_at = log.identified_at.or((log.count.content.to == 0).then_some(log.size));
         // What was written meanwhile is a tail like any other: else a log that grows all the time would never
         // have caught up.
         log.active_mut().caught_up = true;

@@ -16,7 +16,7 @@ impl Ledger {
         if log.is_counted() {
             self.alike.insert(id, &log.count.content.blocks);
         }
-        self.logs.insert(id, Log { met: log.is_counted(), ..log });
+        self.logs.insert(id, Log { compared: log.is_counted(), ..log });
         self.changed.insert(id);
     }
 
@@ -26,7 +26,7 @@ impl Ledger {
         let pairs = self
             .logs
             .iter()
-            .flat_map(|(id, log)| log.absorbed.iter().map(move |(inner, to)| (*inner, *to, *id)));
+            .flat_map(|(id, log)| log.absorbed_prefixes.iter().map(move |(inner, to)| (*inner, *to, *id)));
         let pairs: Vec<(u64, u64, u64)> = pairs.collect();
         for (inner, to, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
@@ -37,13 +37,13 @@ impl Ledger {
             {
                 continue;
             }
-            self.restore_within(inner, outer);
+            self.restore_prefix_of(inner, outer);
         }
         // What could not be read from the store in an earlier life was counted again if it was there: of the
         // same content there may be two logs.
         let mut same: HashMap<_, Vec<u64>> = HashMap::new();
         for (id, log) in
-            self.logs.iter().filter(|(_, log)| log.is_counted() && !log.deleted && log.within.is_none())
+            self.logs.iter().filter(|(_, log)| log.is_counted() && !log.deleted && log.prefix_of.is_none())
         {
             let anchor = log.count.content.anchor.map(|anchor| (anchor.at, anchor.length, anchor.hash));
             same.entry((log.folder.clone(), log.count.content.to, anchor, log.count.content.blocks.clone()))
@@ -53,12 +53,12 @@ impl Ledger {
         for mut ids in same.into_values().filter(|ids| ids.len() > 1) {
             ids.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.is_gone()));
             let first = ids[0];
-            ids.into_iter().skip(1).for_each(|id| self.restore_within(id, first));
+            ids.into_iter().skip(1).for_each(|id| self.restore_prefix_of(id, first));
         }
     }
 
-    fn restore_within(&mut self, inner: u64, outer: u64) {
-        self.set_within(inner, Some(outer));
+    fn restore_prefix_of(&mut self, inner: u64, outer: u64) {
+        self.set_prefix_of(inner, Some(outer));
         if self.logs.get(&inner).is_some_and(|log| log.is_gone()) {
             self.drop_log(inner);
         }

@@ -90,16 +90,16 @@ impl Ledger {
             }
         }
         // Copies first: one that goes now, while its original was missed before, was where that was last.
-        lost.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.within.is_none()));
+        lost.sort_by_key(|id| self.logs.get(id).is_some_and(|log| log.prefix_of.is_none()));
         lost.into_iter().for_each(|id| self.lose(id, now, probe));
         let new: Vec<_> = names.iter().filter(|(key, _)| !owned.contains_key(key)).collect();
         new.into_iter().for_each(|(_, found)| self.see_new(found, now, probe));
         self.foreigners.retain(|key| names.contains_key(key) || view.troubled.contains(&key.0));
         self.find_heirs(now, probe);
-        self.tell_all(now, probe);
+        self.identify_all(now, probe);
         self.replace_all();
         self.place_orphans(probe);
-        self.make_sure(probe);
+        self.recheck_guesses(probe);
         self.consider_all(now);
     }
 
@@ -185,7 +185,7 @@ impl Ledger {
         if !log.is_counted() {
             if log.format.is_some() || format.is_some() {
                 self.turns.remove(id);
-                log.told = None;
+                log.identified_at = None;
                 let count = log.active_mut();
                 (count.plan, count.caught_up, count.held_at) = (None, false, None);
                 count.quarantine.clear();
@@ -198,7 +198,7 @@ impl Ledger {
         }
         if log.size == 0 {
             // An empty log is nobody's duplicate.
-            self.set_within(id, None);
+            self.set_prefix_of(id, None);
         }
     }
 
@@ -240,7 +240,7 @@ impl Ledger {
         (count.plan, count.held_at) = (None, None);
         log.links.clear();
         self.changed.insert(id);
-        if !log.is_counted() || log.within.is_some() {
+        if !log.is_counted() || log.prefix_of.is_some() {
             self.outlive(id);
             return self.drop_log(id);
         }
@@ -271,7 +271,7 @@ impl Ledger {
     fn outlive(&mut self, id: u64) {
         let Some(copy) = self.logs.get(&id) else { return };
         let (to, name, path, file) = (copy.count.content.to, copy.name.clone(), copy.path.clone(), copy.file);
-        let Some(outer) = copy.within else { return };
+        let Some(outer) = copy.prefix_of else { return };
         let Some(log) = self
             .logs
             .get_mut(&outer)

@@ -1,8 +1,8 @@
 //! Facts about the ledger, and a model that does to it whatever can happen.
 
 mod blame;
+mod duplicates;
 mod foreign;
-mod kin;
 mod model;
 mod old;
 mod successor;

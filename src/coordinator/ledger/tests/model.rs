@@ -121,7 +121,7 @@ impl Model {
         }
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
+    fn identify(&self, what: impl FnOnce() -> String) {
         if self.world.tells {
             eprintln!("  {}", what());
         }
@@ -206,7 +206,7 @@ impl Model {
             0..5 => {
                 let Some(name) = self.free(other, false) else { return };
                 let (pen, text) = self.new_text(amount);
-                self.tell(|| format!("create {name}: {} of {pen}", text.len()));
+                self.identify(|| format!("create {name}: {} of {pen}", text.len()));
                 let inode = self.reusable(amount).unwrap_or(0);
                 let inode = if inode > 0 {
                     self.world.create_as(inode, &name, text);
@@ -219,49 +219,49 @@ impl Model {
             5..16 => {
                 let Some(name) = plain else { return };
                 self.append(&name, amount);
-                self.tell(|| format!("append to {name}"));
+                self.identify(|| format!("append to {name}"));
             }
             16..18 => {
                 let Some(name) = plain else { return };
                 let (pen, text) = self.new_text(amount);
-                self.tell(|| format!("rewrite {name}: {} of {pen}", text.len()));
+                self.identify(|| format!("rewrite {name}: {} of {pen}", text.len()));
                 self.write(&name, pen, text);
             }
             18 => {
                 // Written anew, with as many bytes.
                 let Some(name) = plain else { return };
                 let (pen, length) = (self.pen(), self.world.disk.file(&name).text.len() as u64);
-                self.tell(|| format!("rewrite {name}: as long, {length} of {pen}"));
+                self.identify(|| format!("rewrite {name}: as long, {length} of {pen}"));
                 self.write(&name, pen, text(pen, 0, length));
             }
             19 => {
                 let Some(name) = plain else { return };
                 let content = self.world.disk.file(&name).text.clone();
                 let (part, pen) = (self.part_of(&content, amount), self.pen());
-                self.tell(|| format!("cut {name} to {}", part.len()));
+                self.identify(|| format!("cut {name} to {}", part.len()));
                 self.write(&name, pen, part);
             }
             20..24 => {
                 let (Some(name), Some(free)) = (file, self.free(other, plain.is_none())) else { return };
-                self.tell(|| format!("rename {name} to {free}"));
+                self.identify(|| format!("rename {name} to {free}"));
                 self.world.rename(&name, &free);
             }
             24 => {
                 let (Some(name), Some(over)) = (file, self.named(other)) else { return };
                 if name != over {
-                    self.tell(|| format!("rename {name} over {over}"));
+                    self.identify(|| format!("rename {name} over {over}"));
                     self.world.rename(&name, &over);
                 }
             }
             25 => {
                 let (Some(one), Some(two)) = (file, self.named(other)) else { return };
-                self.tell(|| format!("swap {one} and {two}"));
+                self.identify(|| format!("swap {one} and {two}"));
                 let names = &mut self.world.disk.names;
                 let (first, second) = (names[&one], names[&two]);
                 names.extend([(one, second), (two, first)]);
             }
             26..29 => {
-                self.tell(|| "rotate".to_owned());
+                self.identify(|| "rotate".to_owned());
                 for (from, to) in [
                     ("access.log.2", "access.log.3"),
                     ("access.log.1", "access.log.2"),
@@ -275,29 +275,31 @@ impl Model {
             29..33 => {
                 let (Some(name), Some(free)) = (plain, self.free(other, false)) else { return };
                 self.copy(&name, &free, amount);
-                self.tell(|| format!("copy {name} to {free}: {}", self.world.disk.file(&free).text.len()));
+                self.identify(|| {
+                    format!("copy {name} to {free}: {}", self.world.disk.file(&free).text.len())
+                });
             }
             33..35 => {
                 let (Some(name), Some(free)) = (plain, self.free(other, false)) else { return };
-                self.tell(|| format!("copy {name} to {free} and empty it"));
+                self.identify(|| format!("copy {name} to {free} and empty it"));
                 self.copy(&name, &free, amount);
                 let pen = self.pen();
                 self.write(&name, pen, Vec::new());
             }
             35..37 => {
                 let (Some(name), Some(free)) = (file, self.free(other, plain.is_none())) else { return };
-                self.tell(|| format!("link {name} as {free}"));
+                self.identify(|| format!("link {name} as {free}"));
                 let inode = self.world.disk.names[&name];
                 self.world.disk.names.insert(free, inode);
             }
             37..39 => {
                 let Some(name) = file else { return };
-                self.tell(|| format!("remove {name}"));
+                self.identify(|| format!("remove {name}"));
                 self.world.remove(&name);
             }
             39..41 => {
                 let Some(name) = file else { return };
-                self.tell(|| format!("{name} leaves"));
+                self.identify(|| format!("{name} leaves"));
                 self.away.push(self.world.disk.names[&name]);
                 self.world.remove(&name);
             }
@@ -306,7 +308,7 @@ impl Model {
                 let Some(free) = self.free(other, self.world.disk.files[&inode].format.is_some()) else {
                     return;
                 };
-                self.tell(|| format!("inode {inode} comes back as {free}"));
+                self.identify(|| format!("inode {inode} comes back as {free}"));
                 self.away.pop();
                 self.world.disk.names.insert(free, inode);
             }
@@ -318,7 +320,7 @@ impl Model {
                 if content.is_empty() || self.world.disk.names.contains_key(&packed) {
                     return;
                 }
-                self.tell(|| format!("pack {name}, original removed: {}", amount % 3 > 0));
+                self.identify(|| format!("pack {name}, original removed: {}", amount % 3 > 0));
                 self.copied.insert(content[0]);
                 let inode = self.world.pack(&packed, content, amount.is_multiple_of(2));
                 self.pens.insert(inode, 0);
@@ -329,7 +331,7 @@ impl Model {
             46 => {
                 let Some(name) = file.filter(|name| name.ends_with(".gz")) else { return };
                 let Some(free) = self.free(other, false) else { return };
-                self.tell(|| format!("unpack {name} as {free}"));
+                self.identify(|| format!("unpack {name} as {free}"));
                 let content = self.world.disk.file(&name).text.clone();
                 let (inode, pen) = (self.world.create(&free, content), self.pen());
                 self.pens.insert(inode, pen);
@@ -338,7 +340,7 @@ impl Model {
                 }
             }
             47 => {
-                self.tell(|| "time passes".to_owned());
+                self.identify(|| "time passes".to_owned());
                 self.world.now += Duration::from_secs(amount % 400);
             }
             48 => {
@@ -347,17 +349,17 @@ impl Model {
                 self.world.disk.files.get_mut(&inode).unwrap().closed = true;
             }
             49 => {
-                self.tell(|| "list".to_owned());
+                self.identify(|| "list".to_owned());
                 self.listed = Some(self.world.disk.found());
             }
             50 => {
-                self.tell(|| "tick".to_owned());
+                self.identify(|| "tick".to_owned());
                 self.world.now += Duration::from_secs(amount % 3);
                 let now = self.world.now;
                 self.world.ledger.consider_all(now);
             }
             51 => {
-                self.tell(|| "see, but one is missing".to_owned());
+                self.identify(|| "see, but one is missing".to_owned());
                 let mut found = self.world.disk.found();
                 if let Some(name) = file {
                     found.remove(name.as_bytes());
@@ -365,7 +367,7 @@ impl Model {
                 self.world.see_view(&found, amount.is_multiple_of(2), &[]);
             }
             52 => {
-                self.tell(|| "the folder cannot be read".to_owned());
+                self.identify(|| "the folder cannot be read".to_owned());
                 self.world.see_view(&BTreeMap::new(), true, &[0]);
             }
             53..65 => {
@@ -374,7 +376,7 @@ impl Model {
                     .take()
                     .filter(|_| amount.is_multiple_of(2))
                     .unwrap_or_else(|| self.world.disk.found());
-                self.tell(|| {
+                self.identify(|| {
                     format!(
                         "see: {:?}",
                         found
@@ -390,7 +392,7 @@ impl Model {
                 self.world.see_view(&found, amount % 3 > 0, &[]);
             }
             65 if amount.is_multiple_of(4) => {
-                self.tell(|| "retry".to_owned());
+                self.identify(|| "retry".to_owned());
                 let now = self.world.now;
                 self.world.ledger.retry(now);
                 self.world.follow();
@@ -398,7 +400,7 @@ impl Model {
             65 if amount % 4 == 1 => {
                 let ids: Vec<u64> = self.world.sums.keys().copied().collect();
                 if let Some(id) = ids.get(at % ids.len().max(1)).copied() {
-                    self.tell(|| format!("delete {id:x}"));
+                    self.identify(|| format!("delete {id:x}"));
                     self.note();
                     self.deleted.extend(self.world.sums[&id].lines.iter().copied());
                     self.world.ledger.delete(id);
@@ -407,7 +409,7 @@ impl Model {
             }
             66 => self.save(amount),
             67 if amount.is_multiple_of(4) => {
-                self.tell(|| "restart".to_owned());
+                self.identify(|| "restart".to_owned());
                 self.save(0);
                 self.restart((amount >> 8).is_multiple_of(3));
             }
@@ -434,7 +436,7 @@ impl Model {
         if self.world.flights.len() < 3
             && let Some(job) = self.world.dispatch()
         {
-            self.tell(|| {
+            self.identify(|| {
                 format!("dispatch {}: {:?} of {:x}, {:?}", job.number, job.range, job.log, job.last)
             });
         }
@@ -454,7 +456,7 @@ impl Model {
             4 => self.world.end(number, |ledger, number| ledger.failed(number, libc::ENOMEM)),
             5 => self.world.end(number, |ledger, number| ledger.cannot_open(number, libc::EACCES)),
             _ => {
-                self.tell(|| format!("answer {number}"));
+                self.identify(|| format!("answer {number}"));
                 self.world.answer(number);
             }
         }
@@ -508,7 +510,7 @@ impl Model {
                 (log.active().generation, log.active().unterminated, log.rotated);
             (known.raw, known.count.damage, known.count.by_other_rules) =
                 (log.raw.clone(), log.active().damage, *rules != self.rules);
-            known.unsure = log.unsure;
+            known.guessed = log.guessed;
             self.world.ledger.restore(*id, known);
             self.world.sums.insert(*id, Sum { lines: lines.clone(), counts: false });
             if !log.deleted {

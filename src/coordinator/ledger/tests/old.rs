@@ -1,7 +1,7 @@
 //! Facts about logs that are counted again, by other rules or because half a line went on: what they were is
 //! not forgotten, and copies count.
 
-use super::kin::restored;
+use super::duplicates::restored;
 use super::*;
 
 /// Of these files, all was counted by other rules, and they were seen since.
@@ -123,7 +123,7 @@ fn a_copy_counts_when_its_log_is_emptied_before_it_is_recounted() {
     world.settle();
     world.pack("a.gz", of(1, 40), true);
     world.settle();
-    assert!(log(&world, "a.gz").1.within.is_some());
+    assert!(log(&world, "a.gz").1.prefix_of.is_some());
     // What counted as its last line is none.
     world.write("a", of(1, 96));
     world.see();

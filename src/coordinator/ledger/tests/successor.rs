@@ -1,6 +1,6 @@
 //! What is uploaded in the place of a log.
 
-use super::kin::restored;
+use super::duplicates::restored;
 use super::*;
 
 /// A log under a name without a date, and a file that is to take its place.

@@ -318,7 +318,7 @@ impl World {
         self.follow();
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
+    fn identify(&self, what: impl FnOnce() -> String) {
         if self.tells {
             eprintln!("      {}", what());
         }
@@ -332,7 +332,7 @@ impl World {
     pub fn follow(&mut self) {
         for event in self.ledger.take_events() {
             self.events.push(event);
-            self.tell(|| format!("{event:x?}"));
+            self.identify(|| format!("{event:x?}"));
             let counts = |id: u64| self.ledger.log(id).is_some_and(Log::counts);
             let lose = |sum: Option<Sum>| sum.map(|sum| Lost { event, sum });
             match event {
@@ -453,13 +453,13 @@ impl World {
         for line in &counted.lines {
             assert!(sum.lines.insert(*line), "{line:?} is merged twice into one log");
         }
-        self.tell(|| format!("merged: {:?} of {:x}, to {to}", job.range, job.log));
+        self.identify(|| format!("merged: {:?} of {:x}, to {to}", job.range, job.log));
         self.ledger.merged(job.log, anchor, self.now);
         if again {
             self.follow();
         }
-        self.ledger.tell_stream(job.log, self.now, &mut self.disk);
-        self.ledger.kin(job.log, &mut self.disk);
+        self.ledger.identify_stream(job.log, self.now, &mut self.disk);
+        self.ledger.reevaluate(job.log, &mut self.disk);
         self.follow();
     }
 

@@ -32,7 +32,7 @@ impl Model {
         // sure of, nothing is said before.
         let is_whole =
             |id: &u64| self.world.ledger.log(*id).is_some_and(|log| log.active().quarantine.is_empty());
-        let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.log(*id).is_some_and(|log| log.unsure);
+        let is_whole = |id: &u64| is_whole(id) && !self.world.ledger.log(*id).is_some_and(|log| log.guessed);
         let counting: Vec<(&u64, &Sum)> = self
             .world
             .sums
@@ -82,15 +82,15 @@ impl Model {
                     .filter(|(_, number)| is_in(number * LINE)),
             );
         }
-        let outermost = |id: u64| self.world.ledger.log(id).is_some_and(|log| log.within.is_none());
+        let outermost = |id: u64| self.world.ledger.log(id).is_some_and(|log| log.prefix_of.is_none());
         assert!(
-            self.world.ledger.logs().all(|(_, log)| log.within.is_none_or(outermost)),
+            self.world.ledger.logs().all(|(_, log)| log.prefix_of.is_none_or(outermost)),
             "a log is within one that is within another: {:?}",
             self.brief()
         );
         for (id, log) in self.world.ledger.logs() {
             if log.deleted
-                || log.within.and_then(|root| self.world.ledger.log(root)).is_some_and(|root| root.deleted)
+                || log.prefix_of.and_then(|root| self.world.ledger.log(root)).is_some_and(|root| root.deleted)
             {
                 self.deleted.extend(self.world.sums.get(&id).into_iter().flat_map(|sum| &sum.lines));
             }
@@ -108,7 +108,7 @@ impl Model {
     /// The logs in a few words each: for whoever looks for what went wrong.
     fn brief(&self) -> Vec<String> {
         let brief = |(id, log): (u64, &Log)| {
-            let Log { name, file, within, told, size, format, deleted, presence, .. } = log;
+            let Log { name, file, prefix_of, identified_at, size, format, deleted, presence, .. } = log;
             let (content, count) = (&log.count.content, log.active());
             let name = String::from_utf8_lossy(name);
             let sum = self.world.sums.get(&id).map(|sum| {
@@ -124,7 +124,7 @@ impl Model {
             ];
             let flags: Vec<&str> = flags.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
             format!(
-                "\n    {id:x} {name} in {} {flags:?}, to {} of {size}, told {told:?}, within {within:x?}, sum {sum:?}",
+                "\n    {id:x} {name} in {} {flags:?}, to {} of {size}, identified at {identified_at:?}, prefix of {prefix_of:x?}, sum {sum:?}",
                 file.1, content.to
             )
         };
@@ -142,7 +142,7 @@ impl Model {
 
     /// In the end, all that is there is counted, once, and what is gone is in the days still.
     pub fn settle(&mut self) {
-        self.tell(|| "settle".to_owned());
+        self.identify(|| "settle".to_owned());
         self.listed = None;
         let flights: Vec<u64> = self.world.flights.iter().map(|flight| flight.job.number).collect();
         flights.into_iter().for_each(|number| self.world.answer(number));
@@ -158,7 +158,7 @@ impl Model {
             let logs: Vec<_> =
                 self.world.ledger.logs().filter(|(_, log)| log.file.1 == *inode && !log.is_gone()).collect();
             let [(id, log)] = logs[..] else { panic!("{name} is in {:?}", self.brief()) };
-            let root = log.within.and_then(|root| self.world.ledger.log(root));
+            let root = log.prefix_of.and_then(|root| self.world.ledger.log(root));
             if log.deleted
                 || root.is_some_and(|root| root.deleted)
                 || !log.active().quarantine.is_empty()

@@ -31,7 +31,7 @@ fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
         if matches!(log.state(), LogState::Live | LogState::Final) {
             known = known.that_was_caught_up(log.state() == LogState::Final);
         }
-        known.absorbed.clone_from(&log.absorbed);
+        known.absorbed_prefixes.clone_from(&log.absorbed_prefixes);
         known.successors = log.successors.clone();
         change(&mut known);
         next.ledger.restore(id, known);
@@ -71,7 +71,7 @@ fn a_log_that_inherits_a_dated_name_between_two_looks_replaces_what_the_name_hel
     world.count_all();
     world.see();
     let copy = log(&world, "20210323.log").0;
-    assert_eq!(log(&world, "20210322.log").1.within, Some(copy));
+    assert_eq!(log(&world, "20210322.log").1.prefix_of, Some(copy));
     world.write("20210323.log", of(3, 160));
     world.see();
     assert!(world.dispatch().is_none_or(|job| job.log != copy));
@@ -264,7 +264,10 @@ fn a_log_that_takes_over_the_file_of_its_original_is_within_nothing() {
     world.remove("b");
     world.see();
     assert!(
-        world.ledger.logs().all(|(_, log)| log.within.is_none_or(|outer| world.ledger.log(outer).is_some()))
+        world
+            .ledger
+            .logs()
+            .all(|(_, log)| log.prefix_of.is_none_or(|outer| world.ledger.log(outer).is_some()))
     );
     world.settle();
     check_days(&world, &[(1, 10)]);
@@ -507,14 +510,14 @@ fn a_log_within_one_that_turns_out_to_be_within_another_is_within_that() {
     // Nothing of it is counted when it is taken for the beginning of the other one.
     world.create("c", of(1, 96));
     world.see();
-    assert!(log(&world, "c").1.within.is_some());
+    assert!(log(&world, "c").1.prefix_of.is_some());
     world.pack("b.gz", of(1, 256), true);
     world.see();
     let jobs = world.dispatch_all();
     let (stream, plain): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.stream.is_some());
     world.answer(stream[0].number);
     world.count_all();
-    assert_eq!(log(&world, "c").1.within, Some(log(&world, "b.gz").0));
+    assert_eq!(log(&world, "c").1.prefix_of, Some(log(&world, "b.gz").0));
     plain.iter().for_each(|job| world.answer(job.number));
     world.write("c", of(1, 256));
     world.settle();
@@ -625,7 +628,7 @@ fn what_was_taken_back_stays_out() {
 #[test]
 fn a_copy_of_what_was_taken_back_stays_out() {
     let mut world = counted(&[("a", 1, 64), ("b", 1, 64)]);
-    let root = log(&world, "a").1.within.unwrap_or(log(&world, "a").0);
+    let root = log(&world, "a").1.prefix_of.unwrap_or(log(&world, "a").0);
     world.ledger.delete(root);
     world.create("c", of(1, 64));
     world.settle();

@@ -35,13 +35,13 @@ fn may_be_seen(log: &Log) -> bool {
 
 impl Ledger {
     /// Tells the logs of which nothing is counted yet from those that are known.
-    pub(super) fn tell_all(&mut self, now: Duration, probe: &mut impl Probe) {
+    pub(super) fn identify_all(&mut self, now: Duration, probe: &mut impl Probe) {
         let untold = |log: &Log| {
             !log.is_gone()
                 && !log.is_counted()
                 && !log.deleted
                 && log.size > 0
-                && (log.told != Some(log.size) || log.format.is_some())
+                && (log.identified_at != Some(log.size) || log.format.is_some())
         };
         let ids: Vec<u64> = self.logs.iter().filter(|(_, log)| untold(log)).map(|(id, _)| *id).collect();
         if ids.is_empty() {
@@ -49,8 +49,8 @@ impl Ledger {
         }
         for id in ids {
             match self.logs.get(&id).map(|log| log.format.is_some()) {
-                Some(true) => self.know_again(id, now, probe),
-                Some(false) => self.tell(id, now, probe),
+                Some(true) => self.recognise_compressed(id, now, probe),
+                Some(false) => self.identify(id, now, probe),
                 None => {}
             }
         }
@@ -59,7 +59,7 @@ impl Ledger {
     /// May two logs be the same content? Only in one watched folder: what two hosts have alike is of two
     /// logs. A file that was moved takes its log along, and what was found in a folder that is not watched
     /// any more may be anywhere.
-    fn may_be_kin(&self, one: &Log, other: &Log) -> bool {
+    fn may_be_duplicates(&self, one: &Log, other: &Log) -> bool {
         let moved =
             other.is_missing() && (other.file == one.file || !self.policy.folders.contains(&other.folder));
         one.folder == other.folder || moved
@@ -67,7 +67,7 @@ impl Ledger {
 
     /// A compressed file of which nothing is counted may be a log that is known, moved: then it needs not be
     /// decoded.
-    fn know_again(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
+    fn recognise_compressed(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
         let Some(log) = self.logs.get(&id) else { return };
         let place = log.place();
         let mut same =
@@ -77,7 +77,7 @@ impl Ledger {
                 && other.is_counted()
                 && other.format == log.format
                 && other.size == log.size
-                && self.may_be_kin(log, other)
+                && self.may_be_duplicates(log, other)
                 && !other.raw.is_empty()
                 && other.raw.iter().all(&mut same)
         });
@@ -87,91 +87,94 @@ impl Ledger {
     }
 
     /// A plain file of which nothing is counted: is it a log that is known, or a copy of one?
-    fn tell(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
+    fn identify(&mut self, id: u64, now: Duration, probe: &mut impl Probe) {
         let Some(log) = self.logs.get(&id) else { return };
         let (place, size) = (log.place(), log.size);
         let start = probe.start(&place, size);
-        let (known, kin, unknown) =
-            match &start {
-                Ok(start) => {
-                    // What is the beginning of another one is told by that one.
-                    let counts = |other: &u64| {
-                        self.logs.get(other).is_some_and(|log| log.is_missing() || log.within.is_none())
+        let (known, kin, unknown) = match &start {
+            Ok(start) => {
+                // What is the beginning of another one is told by that one.
+                let counts = |other: &u64| {
+                    self.logs.get(other).is_some_and(|log| log.is_missing() || log.prefix_of.is_none())
+                };
+                let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
+                let (mut known, mut kin, mut unknown) = (None, None, false);
+                for other_id in candidates {
+                    let Some(other) = self.logs.get(&other_id).filter(|other| {
+                        other.count.content.may_start(start) && self.may_be_duplicates(log, other)
+                    }) else {
+                        continue;
                     };
-                    let candidates = self.alike.of(start).filter(counts).take(ALIKE_MAX);
-                    let (mut known, mut kin, mut unknown) = (None, None, false);
-                    for other_id in candidates {
-                        let Some(other) = self.logs.get(&other_id).filter(|other| {
-                            other.count.content.may_start(start) && self.may_be_kin(log, other)
-                        }) else {
-                            continue;
-                        };
-                        let is_there = !other.is_missing();
-                        let begins = match other.count.content.to <= size {
-                            true => other.count.content.begins_file(&place, size, true, probe),
-                            false => other.count.content.begins_with_file(
-                                &place,
-                                size,
-                                other.plain_place().as_ref(),
-                                probe,
-                            ),
-                        };
-                        unknown |= begins.is_err();
-                        if !begins.unwrap_or(false) {
-                            continue;
-                        }
-                        let slot =
-                            if !is_there && other.count.content.to <= size { &mut known } else { &mut kin };
-                        let rank = (other.count.content.to, other.name == log.name, other.within.is_none());
-                        if slot.is_none_or(|(_, before)| before < rank) {
-                            *slot = Some((other_id, rank));
-                        }
+                    let is_there = !other.is_missing();
+                    let begins = match other.count.content.to <= size {
+                        true => other.count.content.begins_file(&place, size, true, probe),
+                        false => other.count.content.begins_with_file(
+                            &place,
+                            size,
+                            other.plain_place().as_ref(),
+                            probe,
+                        ),
+                    };
+                    unknown |= begins.is_err();
+                    if !begins.unwrap_or(false) {
+                        continue;
                     }
-                    (known, kin, unknown)
+                    let slot =
+                        if !is_there && other.count.content.to <= size { &mut known } else { &mut kin };
+                    let rank = (other.count.content.to, other.name == log.name, other.prefix_of.is_none());
+                    if slot.is_none_or(|(_, before)| before < rank) {
+                        *slot = Some((other_id, rank));
+                    }
                 }
-                // It has another name by now, which the next look will show.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.missing = true;
-                    return;
-                }
-                // It cannot be looked at: then it is what was there, if anything was.
-                Err(_) => {
-                    let same = self.logs.iter().find(|(_, other)| {
-                        other.is_missing()
-                            && other.is_counted()
-                            && other.file == log.file
-                            && other.count.content.to <= size
-                            && other.folder == log.folder
-                    });
-                    (same.map(|(id, other)| (*id, (other.count.content.to, true, true))), None, true)
-                }
-            };
+                (known, kin, unknown)
+            }
+            // It has another name by now, which the next look will show.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.missing = true;
+                return;
+            }
+            // It cannot be looked at: then it is what was there, if anything was.
+            Err(_) => {
+                let same = self.logs.iter().find(|(_, other)| {
+                    other.is_missing()
+                        && other.is_counted()
+                        && other.file == log.file
+                        && other.count.content.to <= size
+                        && other.folder == log.folder
+                });
+                (same.map(|(id, other)| (*id, (other.count.content.to, true, true))), None, true)
+            }
+        };
         if let Some((known, _)) = known {
             return self.inherit(known, id, now);
         }
         let root = kin
-            .and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.within.unwrap_or(kin)))
+            .and_then(|(kin, _)| self.logs.get(&kin).map(|log| log.prefix_of.unwrap_or(kin)))
             .filter(|root| *root != id);
         if let Err(error) = &start {
             self.note_unreadable(id, error.raw_os_error().unwrap_or(libc::EIO));
         } else if !unknown && let Some(log) = self.logs.get_mut(&id) {
-            (log.told, log.unreadable) = (Some(size), None);
+            (log.identified_at, log.unreadable) = (Some(size), None);
         }
-        self.set_within(id, root);
+        self.set_prefix_of(id, root);
     }
 
     /// A compressed log was counted: is it a log that is known? Says whether its numbers stand; else it is
     /// decoded again, to look where they part.
-    pub fn tell_stream(&mut self, id: u64, now: Duration, probe: &mut impl Probe) -> bool {
-        let Some(log) =
-            self.logs.get(&id).filter(|log| log.format.is_some() && log.told.is_none() && log.is_counted())
+    pub fn identify_stream(&mut self, id: u64, now: Duration, probe: &mut impl Probe) -> bool {
+        let Some(log) = self
+            .logs
+            .get(&id)
+            .filter(|log| log.format.is_some() && log.identified_at.is_none() && log.is_counted())
         else {
             return true;
         };
         let (mut held, mut parted, mut longer, mut wanted) = (Vec::new(), Vec::new(), Vec::new(), None);
         for other_id in self.alike.of(&log.count.content.blocks).filter(|other| *other != id) {
-            let Some(other) =
-                self.logs.get(&other_id).filter(|other| other.is_counted() && self.may_be_kin(log, other))
+            let Some(other) = self
+                .logs
+                .get(&other_id)
+                .filter(|other| other.is_counted() && self.may_be_duplicates(log, other))
             else {
                 continue;
             };
@@ -209,27 +212,29 @@ impl Ledger {
         let (mut outer, mut looks) = (None, LOOKS_MAX);
         for other_id in longer {
             if self.is_beginning(id, other_id, &mut looks, probe) {
-                outer = self.logs.get(&other_id).map(|other| other.within.unwrap_or(other_id));
+                outer = self.logs.get(&other_id).map(|other| other.prefix_of.unwrap_or(other_id));
             }
         }
         let Some(log) = self.logs.get_mut(&id) else { return true };
         let to = log.count.content.to;
-        log.told = Some(log.size);
+        log.identified_at = Some(log.size);
         self.changed.insert(id);
         // What is known to be the same says better than samples and clients whether it is the beginning of
         // something.
         let is_known = held.iter().any(|other| {
-            self.logs.get(other).is_some_and(|other| other.count.content.to == to && other.within.is_none())
+            self.logs
+                .get(other)
+                .is_some_and(|other| other.count.content.to == to && other.prefix_of.is_none())
         });
         if outer.is_some() && !is_known {
-            self.set_within(id, outer);
+            self.set_prefix_of(id, outer);
             return true;
         }
         let (gone, there): (Vec<u64>, Vec<u64>) =
             held.into_iter().partition(|other| self.logs.get(other).is_some_and(|log| log.is_missing()));
         let longest = |ledger: &Ledger, ids: &[u64]| {
             ids.iter().copied().max_by_key(|other| {
-                ledger.logs.get(other).map(|log| (log.count.content.to, log.within.is_none()))
+                ledger.logs.get(other).map(|log| (log.count.content.to, log.prefix_of.is_none()))
             })
         };
         // The copy that is there counts on; else this file is where the log is now.
@@ -237,24 +242,24 @@ impl Ledger {
         if let Some(same) = longest(self, &there)
             .filter(|same| self.logs.get(same).is_some_and(|log| log.count.content.to == to))
         {
-            let root = self.logs.get(&same).and_then(|log| log.within).unwrap_or(same);
-            self.set_within(id, Some(root));
+            let root = self.logs.get(&same).and_then(|log| log.prefix_of).unwrap_or(same);
+            self.set_prefix_of(id, Some(root));
         } else {
             if let Some(known) = longest(self, &gone) {
                 self.take_over(known, id);
                 id = known;
             }
-            there.into_iter().for_each(|other| self.set_within(other, Some(id)));
+            there.into_iter().for_each(|other| self.set_prefix_of(other, Some(id)));
             // What was taken for its beginning while it could not be looked into is not.
             for other in parted {
-                if self.logs.get(&other).is_some_and(|log| log.within == Some(id)) {
-                    self.set_within(other, None);
+                if self.logs.get(&other).is_some_and(|log| log.prefix_of == Some(id)) {
+                    self.set_prefix_of(other, None);
                     self.orphans.insert(other);
                 }
             }
         }
         for other in gone.into_iter().filter(|other| *other != id) {
-            self.set_within(other, Some(id));
+            self.set_prefix_of(other, Some(id));
             self.drop_log(other);
         }
         self.replace(id);
@@ -263,13 +268,15 @@ impl Ledger {
 
     /// Something of a log is counted for the first time. Copies that were found at the same look, of which
     /// none was counted then, are told here.
-    fn meet(&mut self, id: u64, probe: &mut impl Probe) {
-        let Some(log) =
-            self.logs.get_mut(&id).filter(|log| !log.met && log.is_counted() && log.told.is_some())
+    fn compare_new(&mut self, id: u64, probe: &mut impl Probe) {
+        let Some(log) = self
+            .logs
+            .get_mut(&id)
+            .filter(|log| !log.compared && log.is_counted() && log.identified_at.is_some())
         else {
             return;
         };
-        log.met = true;
+        log.compared = true;
         // A compressed one was compared with all that there are.
         if log.format.is_none() {
             self.compare(id, true, probe);
@@ -314,7 +321,7 @@ impl Ledger {
                 continue;
             }
             if self.is_beginning(inner, outer, &mut looks, probe) {
-                self.set_within(inner, Some(outer));
+                self.set_prefix_of(inner, Some(outer));
                 if self.logs.get(&inner).is_some_and(|log| log.is_gone()) {
                     self.drop_log(inner);
                 }
@@ -364,21 +371,21 @@ impl Ledger {
     /// A log was taken for the beginning of another one, or not, and that could not be seen.
     fn doubt(&mut self, id: u64) {
         if let Some(log) = self.logs.get_mut(&id) {
-            log.unsure = true;
+            log.guessed = true;
             self.changed.insert(id);
         }
     }
 
     /// Logs that were told while a file was not where it was known to be: are they what they were taken for?
-    pub(super) fn make_sure(&mut self, probe: &mut impl Probe) {
-        let unsure: Vec<u64> = self.logs.iter().filter(|(_, log)| log.unsure).map(|(id, _)| *id).collect();
-        for id in unsure {
+    pub(super) fn recheck_guesses(&mut self, probe: &mut impl Probe) {
+        let guessed: Vec<u64> = self.logs.iter().filter(|(_, log)| log.guessed).map(|(id, _)| *id).collect();
+        for id in guessed {
             if let Some(log) = self.logs.get_mut(&id) {
-                log.unsure = false;
+                log.guessed = false;
                 self.changed.insert(id);
             }
-            match self.logs.get(&id).map(|log| log.within.is_some()) {
-                Some(true) => self.kin(id, probe),
+            match self.logs.get(&id).map(|log| log.prefix_of.is_some()) {
+                Some(true) => self.reevaluate(id, probe),
                 Some(false) => self.compare(id, false, probe),
                 None => {}
             }
@@ -386,16 +393,16 @@ impl Ledger {
     }
 
     /// A log was counted further: does it still count within another one, or others within it?
-    pub fn kin(&mut self, id: u64, probe: &mut impl Probe) {
-        self.meet(id, probe);
+    pub fn reevaluate(&mut self, id: u64, probe: &mut impl Probe) {
+        self.compare_new(id, probe);
         self.replace(id);
         self.place_orphans(probe);
-        let own = self.logs.get(&id).and_then(|log| log.within).map(|outer| (id, outer));
+        let own = self.logs.get(&id).and_then(|log| log.prefix_of).map(|outer| (id, outer));
         let pairs: Vec<(u64, u64)> =
             own.into_iter().chain(self.inner_of(id).into_iter().map(|inner| (inner, id))).collect();
         for (inner, outer) in pairs {
             let (Some(one), Some(two)) = (self.logs.get(&inner), self.logs.get(&outer)) else { continue };
-            if one.within != Some(outer) || !one.is_counted() {
+            if one.prefix_of != Some(outer) || !one.is_counted() {
                 continue;
             }
             // A copy that has become whole is where the log is, if that has no file any more.
@@ -433,8 +440,8 @@ impl Ledger {
             match (same, outgrown) {
                 (true, false) => {}
                 (true, true) => {
-                    self.set_within(inner, None);
-                    self.set_within(outer, Some(inner));
+                    self.set_prefix_of(inner, None);
+                    self.set_prefix_of(outer, Some(inner));
                     // There may be others that go on alike.
                     self.orphans.insert(inner);
                     if is_gone {
@@ -442,7 +449,7 @@ impl Ledger {
                     }
                 }
                 (false, _) => {
-                    self.set_within(inner, None);
+                    self.set_prefix_of(inner, None);
                     // It may go the way of another one.
                     self.orphans.insert(inner);
                 }
@@ -458,28 +465,28 @@ impl Ledger {
 
     /// A log counts within another one, or by itself. Whoever counted within it goes along: there is one
     /// outermost log, and all others are within that.
-    pub(super) fn set_within(&mut self, id: u64, outer: Option<u64>) {
+    pub(super) fn set_prefix_of(&mut self, id: u64, outer: Option<u64>) {
         let outer = outer
-            .map(|outer| self.logs.get(&outer).and_then(|log| log.within).unwrap_or(outer))
+            .map(|outer| self.logs.get(&outer).and_then(|log| log.prefix_of).unwrap_or(outer))
             .filter(|outer| *outer != id);
         let Some(log) = self.logs.get_mut(&id) else { return };
-        let before = std::mem::replace(&mut log.within, outer);
+        let before = std::mem::replace(&mut log.prefix_of, outer);
         if before != outer {
             self.changed.insert(id);
-            self.note_within(id, before, outer);
+            self.note_prefix_of(id, before, outer);
         }
         if outer.is_some() {
-            self.inner_of(id).into_iter().for_each(|inner| self.set_within(inner, outer));
+            self.inner_of(id).into_iter().for_each(|inner| self.set_prefix_of(inner, outer));
         }
     }
 
     /// A log counts within another one than before.
-    fn note_within(&mut self, id: u64, before: Option<u64>, outer: Option<u64>) {
+    fn note_prefix_of(&mut self, id: u64, before: Option<u64>, outer: Option<u64>) {
         if let Some(log) = before
             .filter(|_| outer != before && self.logs.contains_key(&id))
             .and_then(|before| self.logs.get_mut(&before))
         {
-            log.absorbed.remove(&id);
+            log.absorbed_prefixes.remove(&id);
         }
         if let Some(before) = before
             && let Some(inner) = self.inner.get_mut(&before)
@@ -493,7 +500,7 @@ impl Ledger {
             self.inner.entry(outer).or_default().insert(id);
             let to = self.logs.get(&id).map_or(0, |log| log.count.content.to);
             if let Some(outer) = self.logs.get_mut(&outer) {
-                outer.absorbed.insert(id, to);
+                outer.absorbed_prefixes.insert(id, to);
             }
         }
     }
@@ -568,9 +575,10 @@ impl Ledger {
         // It was counted by the rules of today.
         let generation = log.active().generation + 1;
         (log.count, log.recount) = (Count { generation, ..from_log.count }.taken_over(), None);
-        (log.format, log.told, log.is_final, log.raw) = (from_log.format, from_log.told, true, from_log.raw);
+        (log.format, log.identified_at, log.is_final, log.raw) =
+            (from_log.format, from_log.identified_at, true, from_log.raw);
         log.probed.clear();
-        self.set_within(id, None);
+        self.set_prefix_of(id, None);
         self.events.push(Event::Moved { from, to: id });
     }
 
@@ -580,12 +588,12 @@ impl Ledger {
         let gone = self.logs.remove(&from)?;
         self.counting.remove(&from);
         self.turns.remove(from);
-        self.note_within(from, gone.within, None);
+        self.note_prefix_of(from, gone.prefix_of, None);
         self.changed.extend([from, id]);
-        if self.logs.get(&id)?.within == Some(from) {
-            self.set_within(id, gone.within);
+        if self.logs.get(&id)?.prefix_of == Some(from) {
+            self.set_prefix_of(id, gone.prefix_of);
         }
-        self.inner_of(from).into_iter().for_each(|other| self.set_within(other, Some(id)));
+        self.inner_of(from).into_iter().for_each(|other| self.set_prefix_of(other, Some(id)));
         self.alike.remove(from);
         self.replaceable.remove(&id);
         let log = self.logs.get_mut(&id)?;
@@ -595,14 +603,15 @@ impl Ledger {
         (count.plan, count.held_at) = (None, None);
         log.unreadable = None;
         log.rotated |= log.name != gone.name;
-        log.unsure |= gone.unsure;
-        log.absorbed.extend(gone.absorbed.iter().filter(|(inner, _)| **inner != id));
-        log.absorbed.insert(from, gone.count.content.to);
+        log.guessed |= gone.guessed;
+        log.absorbed_prefixes.extend(gone.absorbed_prefixes.iter().filter(|(inner, _)| **inner != id));
+        log.absorbed_prefixes.insert(from, gone.count.content.to);
         (log.folder, log.name, log.path, log.file) =
             (gone.folder.clone(), gone.name.clone(), gone.path.clone(), gone.file);
         (log.day, log.links, log.size, log.changed, log.seen, log.closed) =
             (gone.day, gone.links.clone(), gone.size, gone.changed, gone.seen, gone.closed);
-        (log.presence, log.told) = (Presence::Here { verified: gone.is_verified() }, Some(gone.size));
+        (log.presence, log.identified_at) =
+            (Presence::Here { verified: gone.is_verified() }, Some(gone.size));
         log.successors.clear();
         self.events.push(Event::Renamed(id));
         Some(gone)
@@ -614,7 +623,7 @@ impl Ledger {
         // The same look may find another log to which this id is given.
         self.counting.remove(&id);
         self.turns.remove(id);
-        self.note_within(id, log.within, None);
+        self.note_prefix_of(id, log.prefix_of, None);
         self.alike.remove(id);
         self.replaceable.remove(&id);
         self.changed.insert(id);
@@ -643,7 +652,7 @@ impl Ledger {
             let root = roots.iter().copied().find(|root| {
                 self.logs.get(root).is_some_and(|log| content.begins(&log.count.content) != Shown::Other)
             });
-            self.set_within(orphan, root);
+            self.set_prefix_of(orphan, root);
             roots.extend(root.is_none().then_some(orphan));
         }
         self.orphans.extend(roots);
