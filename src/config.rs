@@ -7,22 +7,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod bad_setting;
 mod bounds;
 mod check;
 mod file;
 mod given;
 mod globs;
 mod memory;
+mod one_or_many;
 mod prefix;
 mod renamed;
 mod whereabouts;
 
+pub use bad_setting::BadSetting;
 pub use bounds::{BOUNDS, Bounds};
 pub use given::{Given, RuleName, Sandbox};
 pub use globs::Globs;
 pub use prefix::prefixes;
 pub use renamed::refuse_renamed;
 pub use whereabouts::Whereabouts;
+use whereabouts::{LISTEN, STATE};
 
 use bounds::within;
 use check::{address, host_name, is_in, named, nested, same_folder, web_name};
@@ -37,11 +41,6 @@ use crate::log::{Rule, is_error_log};
 use crate::range::Io;
 use crate::sys::cgroup::memory_limit;
 use crate::tally::Rules;
-
-/// The default state folder.
-const STATE: &str = "state";
-/// The default address of the API.
-const LISTEN: &str = "127.0.0.1:8080";
 
 /// The settings of the daemon, complete and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,11 +114,6 @@ pub struct Settings {
     /// The least severe messages in the journal.
     pub log_level: LogLevel,
 }
-
-/// A setting that is not valid, in a sentence with a remedy.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadSetting(String);
 
 impl Settings {
     /// The rules for counting.

@@ -5,6 +5,7 @@
 //! is an error of its own; the other paths are counted all the same.
 
 mod found;
+mod sentence;
 mod source;
 
 use std::cell::RefCell;
@@ -19,9 +20,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-pub use found::{Patterns, STDIN};
+pub use found::Patterns;
 use found::{Report, list};
-use source::{Source, cannot_read, damaged, open};
+pub use sentence::STDIN;
+use sentence::{cannot_read, damaged};
+use source::{Source, open};
 
 use crate::decode::{Damage, Decoder, Limits};
 use crate::log::{BOM, Day, day_of_name};

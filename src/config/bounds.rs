@@ -1,6 +1,6 @@
 //! The settings that are numbers: what each may be.
 
-use super::BadSetting;
+use super::bad_setting::BadSetting;
 
 /// A setting that is a number, and its bounds.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use super::BadSetting;
+use super::bad_setting::BadSetting;
 
 /// Returns whether two paths are one folder.
 pub(super) fn same_folder(one: &Path, two: &Path) -> bool {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::file::one_or_many;
+use super::one_or_many::one_or_many;
 use crate::journal::{JournalFormat, LogLevel};
 use crate::log::Rule;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet};
 
-use super::BadSetting;
+use super::bad_setting::BadSetting;
 
 /// Patterns of names, relative to a watched folder.
 #[derive(Clone, Debug, Default)]

@@ -5,9 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bad_setting::BadSetting;
 use super::check::named;
 use super::file::read_file;
-use super::{BadSetting, Given, LISTEN, STATE};
+use super::given::Given;
+
+/// The default state folder.
+pub(super) const STATE: &str = "state";
+/// The default address of the API.
+pub(super) const LISTEN: &str = "127.0.0.1:8080";
 
 /// The settings by which other commands find a daemon and its state.
 #[derive(Clone, Default, Debug)]

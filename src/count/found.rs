@@ -8,12 +8,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::source::{cannot_read, shown};
+use super::sentence::{STDIN, cannot_read, shown};
 use crate::config::Globs;
 use crate::log::is_error_log;
-
-/// The path that stands for standard input.
-pub const STDIN: &str = "-";
 
 /// How many skipped files a note names; it counts the others.
 const NAMED_MAX: usize = 5;

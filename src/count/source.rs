@@ -6,10 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::found::{Candidate, Origin, Report, STDIN};
-use crate::decode::{Compression, Damage, FileKind};
-use crate::log::shown_to_people;
-use crate::range;
+use super::found::{Candidate, Origin, Report};
+use super::sentence::{STDIN, cannot_read, shown};
+use crate::decode::{Compression, FileKind};
 use crate::sys::map::read_at;
 
 /// How the bytes of a log are read.
@@ -84,32 +83,4 @@ fn stream(mut input: impl Read + Send + 'static) -> io::Result<Result<Source, &'
         FileKind::Log(None) => Ok(Source::Stream(whole)),
         FileKind::Foreign(kind) => Err(kind.name()),
     })
-}
-
-/// A sentence on a path that cannot be read.
-pub(super) fn cannot_read(path: &Path, error: &range::RangeError) -> String {
-    let path = shown(path);
-    match error {
-        range::RangeError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            format!(
-                "cannot read {path}: permission denied (tallyd runs as uid {})",
-                crate::sys::process::uid()
-            )
-        }
-        _ => format!("cannot read {path}: {error}"),
-    }
-}
-
-/// A sentence on a log of which only a part could be read.
-pub(super) fn damaged(path: &Path, damage: Damage) -> String {
-    format!("{}: counted up to the damage: {damage}", shown(path))
-}
-
-/// A path in a sentence.
-pub(super) fn shown(path: &Path) -> String {
-    if path.as_os_str() == STDIN {
-        "standard input".to_owned()
-    } else {
-        shown_to_people(path.as_os_str().as_bytes())
-    }
 }

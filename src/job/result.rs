@@ -8,7 +8,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Job;
+use super::message::{self, Job};
 use crate::decode::Damage;
 use crate::log::{CLIENT_BYTES_MAX, Day, leading_ipv4};
 use crate::range::{Checkpoint, Counted, Ending};
@@ -56,7 +56,7 @@ pub struct PartView<'a> {
 pub fn encode(job: &Job, Counted { tally, checkpoint }: &Counted) -> Vec<u8> {
     let Tally { blank, days } = tally;
     let Checkpoint { end, ending, head, tail, blocks: (_, blocks), probe, damage } = checkpoint;
-    let mut bytes = super::write(&[
+    let mut bytes = message::write(&[
         MAGIC,
         job.number,
         job.log,
@@ -105,7 +105,7 @@ pub fn encode(job: &Job, Counted { tally, checkpoint }: &Counted) -> Vec<u8> {
         let mut words = [0; PART_WORDS];
         words[..3].copy_from_slice(&[day.map_or(0, |day| day.number().into()), v4, rest]);
         words[3..].copy_from_slice(&tally.counts.to_words());
-        bytes[start..start + PART_WORDS * 8].copy_from_slice(&super::write(&words));
+        bytes[start..start + PART_WORDS * 8].copy_from_slice(&message::write(&words));
     }
     let checksum = xxh3_64(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -244,7 +244,7 @@ fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], ResultError> 
 }
 
 fn take_words<const N: usize>(bytes: &mut &[u8]) -> Result<[u64; N], ResultError> {
-    super::read(take(bytes, N as u64 * 8)?).ok_or(ResultError("a length is wrong"))
+    message::read(take(bytes, N as u64 * 8)?).ok_or(ResultError("a length is wrong"))
 }
 
 fn write_usage(usage: Usage) -> [u8; USAGE_BYTES] {

@@ -9,10 +9,11 @@ use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type};
 use parquet::errors::{ParquetError, Result as Parquet};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::date;
+use super::error::StoreError;
 use super::partial::{DAY, DIMENSION, DayRows, Group, KIND, Partial, without_panic};
 use super::rows::{self, DataHash};
 use super::source::Chunk;
-use super::{StoreError, date};
 use crate::log::{Kind, kind};
 use crate::tally::Totals;
 

@@ -19,16 +19,13 @@ use parquet::schema::types::{Type, TypePtr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::json::{self, Checks};
+use super::meta::Meta;
 use super::rows::{self, DIMENSION, DataHash};
-use super::{Meta, date, footer};
+use super::shape::{COLUMNS, GROUP_ROWS_MAX};
+use super::{date, footer};
 use crate::log::{Day, Kind};
 use crate::tally::{Clients, Usage};
 
-/// The columns, in their order.
-pub(super) const COLUMNS: [&str; 7] = ["day", "dimension", "kind", "key", "requests", "bytes", "hours"];
-
-/// No row group has more rows: what is decoded at once has an end. (The unit tests see to it with fewer.)
-pub(super) const GROUP_ROWS_MAX: usize = if cfg!(test) { 20_000 } else { 1 << 20 };
 /// Nor many more bytes of keys than this.
 const GROUP_KEY_BYTES_MAX: usize = 64 << 20;
 /// A log of more days than these has small days together in a row group: there can be three million days, and

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use memchr::memmem;
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::error::StoreError;
 use super::json::{self, Checks};
+use super::meta::Meta;
 use super::source::Source;
-use super::{Meta, StoreError};
 
 /// The key of the JSON among the file's key-value metadata.
 pub(super) const KEY: &str = "tallyd";

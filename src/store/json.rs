@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::error::{REMOVALS, StoreError, VERSION};
 use super::hex::{all_hex, bytes, hex, number, numbers};
+use super::meta::{Hole, Identity, Meta, State};
 use super::removal::{DayUnion, Removal};
-use super::{Hole, Identity, Meta, REMOVALS, State, StoreError, VERSION};
 use crate::log::{Day, Rule, shown};
 use crate::range::Range;
 use crate::sample::Sample;

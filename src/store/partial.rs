@@ -19,15 +19,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::get_frame_content_size;
 
-use super::encode::{COLUMNS, GROUP_ROWS_MAX};
+use super::delta;
+use super::error::StoreError;
 use super::footer::{self, Footer};
+use super::meta::Meta;
+use super::shape::{COLUMNS, GROUP_ROWS_MAX, PAGE_BYTES_MAX};
 use super::source::{Chunk, Source};
-use super::{Meta, StoreError, delta};
 use crate::log::{CLIENT_BYTES_MAX, Day, Kind, leading_ipv4};
 use crate::tally::{Clients, Key, Usage};
-
-/// A page of ours is about a mebibyte; one that claims more than this is none.
-pub(super) const PAGE_BYTES_MAX: usize = 64 << 20;
 
 thread_local! {
     /// What expands pages, and where to.

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes, buf::Reader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::StoreError;
-use super::partial::PAGE_BYTES_MAX;
+use super::error::StoreError;
+use super::shape::PAGE_BYTES_MAX;
 use crate::sys::map::read_at;
 
 /// A whole file, in memory or not.

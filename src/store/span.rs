@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
+use super::meta::{Meta, State};
 use super::removal::{Remembered, remembered};
-use super::{Meta, State};
 use crate::log::{Day, day_of_name};
 use crate::tally::{Distinct, Totals};
 

@@ -23,9 +23,11 @@ use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterato
 use rayon::slice::ParallelSliceMut;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::error::StoreError;
+use super::order;
+use super::partial::Partial;
 use super::partial::{DayRows, Group};
 use super::span::{Share, Stored};
-use super::{Partial, StoreError, order};
 use crate::log::{Day, Kind, kind, leading_ipv4};
 use crate::tally::{Clients, Distinct, Key};
 

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
-use super::Usage;
 use super::slots::{is_too_small, slots_for, stretch};
+use super::usage::Usage;
 use super::v4_set::seed;
 use crate::log::{CLIENT_BYTES_MAX, is_ipv6};
 use crate::sys::memory::zeroed_slots;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::Distinct;
-use super::Usage;
 use super::byte_set::{ByteSet, Short};
+use super::distinct::Distinct;
+use super::usage::Usage;
 use super::v4_set::{V4Request, V4Set};
 
 /// Distinct clients. An IPv4 address is held as a number, everything else as the bytes that were logged.

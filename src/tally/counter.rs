@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use memchr::{memchr, memrchr};
 
 use super::byte_set::{SHORT_BYTES, Short};
+use super::clients::Key;
+use super::counts::Counts;
 use super::kernel::{Kernel, Work, dispatch};
+use super::part::{PartTally, Tally};
+use super::rules::Rules;
+use super::usage::Usage;
 use super::v4_set::V4Request;
-use super::{Counts, Key, PartTally, Rules, Tally, Usage};
 use crate::log::{Day, STAMP_BYTES, Stamp, TornLine, client, is_blank, leading_ipv4};
 
 /// Counts lines as their bytes come. Pieces may end anywhere.

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::Totals;
+use super::totals::Totals;
 
 /// A log with fewer requests raises no doubt: of a few lines, most may be odd by chance.
 const REQUESTS_MIN: u64 = 10;

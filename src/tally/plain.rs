@@ -6,7 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Counts, Rules, Tally, Totals, Usage};
+use super::clients::Key;
+use super::counts::Counts;
+use super::part::Tally;
+use super::rules::Rules;
+use super::totals::Totals;
+use super::usage::Usage;
 use crate::log::Rule;
 
 /// Counts of one log, by day as text (`2021-03-22`; empty for requests without a time stamp).
@@ -178,8 +183,8 @@ impl From<&Tally> for PlainTally {
         let days = tally.days.iter().map(|(day, part)| {
             let clients = part.clients.iter().map(|(client, usage)| {
                 let client = match client {
-                    super::Key::V4(address) => std::net::Ipv4Addr::from(address).to_string().into_bytes(),
-                    super::Key::Bytes(bytes) => bytes.to_vec(),
+                    Key::V4(address) => std::net::Ipv4Addr::from(address).to_string().into_bytes(),
+                    Key::Bytes(bytes) => bytes.to_vec(),
                 };
                 (client, usage)
             });

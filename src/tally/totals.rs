@@ -1,6 +1,7 @@
 //! The numbers that are reported: of a log, of a day, of a range of days.
 
-use super::{Counts, Distinct};
+use super::counts::Counts;
+use super::distinct::Distinct;
 
 /// What adds up, and what does not.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

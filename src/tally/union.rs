@@ -5,8 +5,9 @@
 //! same time as the others.
 
 use super::byte_set::ByteSet;
+use super::clients::Clients;
+use super::distinct::Distinct;
 use super::v4_set::V4Set;
-use super::{Clients, Distinct};
 
 /// A part of all clients that there can be.
 #[derive(Clone, Copy, Debug)]

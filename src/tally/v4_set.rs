@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;
 
-use super::Usage;
 use super::slots::{is_too_small, slots_for, stretch};
+use super::usage::Usage;
 use crate::sys::memory::zeroed_slots;
 
 /// For how many slots the processor is made to wait at once.

@@ -13,7 +13,8 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{Part, Union};
 use crate::log::Day;
-use crate::store::{Partial, StoreError};
+use crate::store::error::StoreError;
+use crate::store::partial::Partial;
 use crate::tally::{Clients, Distinct};
 
 /// So much is decoded at once, in bytes.
