@@ -7,13 +7,15 @@
 mod board;
 mod page;
 mod processes;
-mod traffic;
+pub(super) mod traffic;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
@@ -24,7 +26,7 @@ use crate::api::query::{list, preference};
 use crate::api::state::Shared;
 use crate::api::state::Sources;
 use page::Page;
-pub(super) use traffic::{Traffic, measured};
+use traffic::OTHER;
 
 /// The prefix of all names.
 const PREFIX: &str = "tallyd";
@@ -84,6 +86,16 @@ impl Collector for Snapshot {
 fn wants_open_metrics(headers: &HeaderMap) -> bool {
     let accept = list(headers, header::ACCEPT);
     preference(&accept, OPEN_METRICS) > preference(&accept, "text/plain")
+}
+
+/// Measures the time from the head of a request to the head of the answer.
+pub(super) async fn measured(State(api): Shared, request: Request, next: Next) -> Response {
+    let (start, method) = (Instant::now(), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
+    api.sources.traffic.add(route, &method, response.status(), start.elapsed());
+    response
 }
 
 #[cfg(test)]

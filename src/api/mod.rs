@@ -10,6 +10,7 @@ mod confine;
 #[cfg(debug_assertions)]
 mod fault;
 mod http;
+mod listeners;
 mod metrics;
 mod nouns;
 mod pages;
@@ -41,11 +42,12 @@ use crate::sys::socket::{Channel, wait};
 use http::accept;
 use http::tls::Tls;
 use http::token::Keys;
-use metrics::Traffic;
-use nouns::events::{self, Events};
+use listeners::Events;
+use metrics::traffic::Traffic;
+use nouns::events;
 use ranges::Ranges;
 use state::Sources;
-use upload::Uploads;
+use upload::uploads::Uploads;
 
 /// How often the process shows that it lives.
 const BEAT: Duration = Duration::from_millis(500);

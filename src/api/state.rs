@@ -8,10 +8,10 @@ use axum::extract::State;
 
 use crate::api::http::response_budget::Room;
 use crate::api::http::token::Keys;
-use crate::api::metrics::Traffic;
-use crate::api::nouns::events::Events;
+use crate::api::listeners::Events;
+use crate::api::metrics::traffic::Traffic;
 use crate::api::ranges::Ranges;
-use crate::api::upload::Uploads;
+use crate::api::upload::uploads::Uploads;
 use crate::api::wire;
 use crate::board::{BoardReader, Roster, StatusPage};
 use crate::sys::accounts::Accounts;

@@ -7,13 +7,12 @@
 
 mod draft;
 mod target;
+pub(super) mod uploads;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -23,7 +22,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::put;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::api::nouns::changes::{ask, permit, stored};
@@ -33,15 +32,13 @@ use crate::api::state::Sources;
 use crate::api::state::{Api, Shared};
 use crate::api::wire::{self, json};
 use crate::board::{LogRow, LogState, Watching};
-use crate::config::Settings;
 use crate::job;
 use crate::log::{day_of_name, shown};
 
 use draft::{Draft, Part};
 use target::Target;
+use uploads::UPLOADS_MAX;
 
-/// The maximum number of uploads at the same time.
-const UPLOADS_MAX: usize = 4;
 /// The maximum number of pieces of a body that wait to be written. A piece has at most 16 KiB, as read from a
 /// connection.
 const PARTS_MAX: usize = 16;
@@ -66,46 +63,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 const CODINGS: [&str; 6] = ["identity", "gzip", "x-gzip", "zstd", "bzip2", "xz"];
 
 const GIVEN_UP: &str = "tallyd gave up the upload and stored nothing; send the log again";
-
-/// The settings of uploads, and the uploads in progress.
-pub(super) struct Uploads {
-    settings: Settings,
-    permits: Semaphore,
-    /// The drafts by the names that they will get; `None` for a draft that must stay when the process ends,
-    /// or that does not exist yet.
-    under_way: Mutex<BTreeMap<Vec<u8>, Option<PathBuf>>>,
-    ending: AtomicBool,
-}
-
-impl Uploads {
-    pub(super) fn new(settings: &Settings) -> Uploads {
-        Uploads {
-            settings: settings.clone(),
-            permits: Semaphore::new(UPLOADS_MAX),
-            under_way: Mutex::default(),
-            ending: AtomicBool::new(false),
-        }
-    }
-
-    /// The settings that uploads follow.
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Option<PathBuf>>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Deletes incomplete uploads when the process ends. A draft that is to replace a log stays for the next
-    /// api process, which first withdraws the replacement: the coordinator may be gone, and the store must
-    /// not wait for a file whose inode another file may have by then.
-    pub(super) fn abandon(&self) {
-        self.ending.store(true, Relaxed);
-        for path in self.under_way().values().flatten() {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
 
 /// Deletes the incomplete uploads of an earlier api process.
 pub(super) fn clear(sources: &Sources) {
@@ -200,9 +157,9 @@ async fn take(
     let replace = asked.word(&REPLACE)? == Some("true");
     check_meaning(headers, replace)?;
     let uploads = &sources.uploads;
-    let target = Target::new(&name?, &uploads.settings)
+    let target = Target::new(&name?, &uploads.settings())
         .map_err(|wrong| Problem::bad_parameter(format!("name: {wrong}")).of("name"))?;
-    let max = uploads.settings.upload_max;
+    let max = uploads.settings().upload_max;
     let length = incoming.body.size_hint().exact();
     if length.is_some_and(|length| length > max) {
         return Err(Problem::too_large(max));

@@ -33,7 +33,7 @@ use crate::api::http::connections::{Connections, Life};
 use crate::api::http::guard::Peer;
 use crate::api::http::request_head::HEAD_BYTES_MAX;
 use crate::api::http::tls::Tls;
-use crate::api::metrics::Traffic;
+use crate::api::metrics::traffic::Traffic;
 use crate::api::ranges;
 
 /// How much of an answer the system may hold for a client that does not read, in bytes: it doubles that for

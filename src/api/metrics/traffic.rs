@@ -7,18 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::Response;
 
 use super::page::{NONE, Page};
-use crate::api::state::Shared;
 
 /// The label of paths that match no route, and of unknown methods.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 /// The upper bounds of the histogram, in seconds: from an answer out of memory to a union over years.
 const BOUNDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -59,7 +55,8 @@ impl Traffic {
         Connection(Arc::clone(&self.open))
     }
 
-    fn add(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+    /// Counts an answered request.
+    pub(super) fn add(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
         let seconds = took.as_secs_f64();
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if !routes.contains_key(route) {
@@ -76,16 +73,6 @@ impl Traffic {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Numbers { routes, answers, open: self.open.load(Relaxed), accepted: self.accepted.load(Relaxed) }
     }
-}
-
-/// Measures the time from the head of a request to the head of the answer.
-pub(in crate::api) async fn measured(State(api): Shared, request: Request, next: Next) -> Response {
-    let (start, method) = (Instant::now(), request.method().clone());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
-    api.sources.traffic.add(route, &method, response.status(), start.elapsed());
-    response
 }
 
 /// The label of a method. Methods outside of the list share one label, because clients can invent any number

@@ -11,9 +11,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::api::listeners::{Change, Told};
 use crate::api::problem::Problem;
 use crate::api::query::Asked;
 use crate::api::state::Shared;
@@ -27,77 +28,9 @@ const APART: Duration = Duration::from_millis(250);
 const POLL: Duration = Duration::from_millis(50);
 /// The time without an event after which a comment shows both ends that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// The minimum number of connections, beside an eighth of all, that is reserved for other requests.
-const LEFT_MIN: usize = 8;
 /// The first bytes of a stream: the time in milliseconds after which a browser connects again.
 const BEGINNING: &[u8] = b"retry: 2000\n\n";
 const COMMENT: &[u8] = b": nothing has changed\n\n";
-
-/// The last event, for all listeners.
-pub struct Events {
-    last: watch::Sender<Told>,
-    wanted: Notify,
-    /// The places of the listeners.
-    places: Arc<Semaphore>,
-}
-
-#[derive(Clone)]
-enum Told {
-    Nothing,
-    Change(Change),
-    /// The process is about to end, and so are all streams.
-    End,
-}
-
-/// An event.
-#[derive(Clone)]
-struct Change {
-    generation: u64,
-    bytes: Bytes,
-}
-
-impl Events {
-    /// For as many listeners as there may be connections, minus the reserved ones. A listener is never closed
-    /// to make room, so without a reserve listeners could keep all other clients out.
-    pub fn new(connections_max: usize) -> Events {
-        let places = connections_max.saturating_sub(LEFT_MIN.max(connections_max / 8)).max(1);
-        Events {
-            last: watch::Sender::new(Told::Nothing),
-            wanted: Notify::new(),
-            places: Arc::new(Semaphore::new(places)),
-        }
-    }
-
-    /// Reads the board for ever.
-    pub async fn watch(&self, sources: &Sources) {
-        let mut seen = 0;
-        loop {
-            if self.last.receiver_count() == 0 {
-                self.wanted.notified().await;
-            }
-            let is_new = sources.board.header().generation != seen;
-            match is_new.then(|| change(sources)) {
-                Some(Ok(change)) => {
-                    seen = change.generation;
-                    self.last.send_if_modified(|last| {
-                        let goes_on = !matches!(last, Told::End);
-                        if goes_on {
-                            *last = Told::Change(change);
-                        }
-                        goes_on
-                    });
-                    sleep(APART).await;
-                }
-                Some(Err(BusyError)) | None => sleep(POLL).await,
-            }
-        }
-    }
-
-    /// Ends all streams, which would keep the process from ending.
-    pub fn end(&self) {
-        self.last.send_replace(Told::End);
-    }
-}
 
 /// The current state of the board as an event.
 fn change(sources: &Sources) -> Result<Change, BusyError> {
@@ -185,8 +118,33 @@ impl Listener {
     }
 }
 
+/// Reads the board for ever.
+async fn watch(sources: &Sources) {
+    let (events, mut seen) = (&sources.events, 0);
+    loop {
+        if events.last.receiver_count() == 0 {
+            events.wanted.notified().await;
+        }
+        let is_new = sources.board.header().generation != seen;
+        match is_new.then(|| change(sources)) {
+            Some(Ok(change)) => {
+                seen = change.generation;
+                events.last.send_if_modified(|last| {
+                    let goes_on = !matches!(last, Told::End);
+                    if goes_on {
+                        *last = Told::Change(change);
+                    }
+                    goes_on
+                });
+                sleep(APART).await;
+            }
+            Some(Err(BusyError)) | None => sleep(POLL).await,
+        }
+    }
+}
+
 /// Starts the task that reads the board.
 pub fn spawn(sources: &Arc<Sources>) {
     let sources = Arc::clone(sources);
-    tokio::spawn(async move { sources.events.watch(&sources).await });
+    tokio::spawn(async move { watch(&sources).await });
 }

@@ -1,6 +1,6 @@
 //! A bar chart of days, as the numbers that an SVG needs, and a sentence that says the same.
 
-use super::noun;
+use super::html::noun;
 use crate::show::thousands;
 
 /// The width of a bar with its gap, in units of the SVG.

@@ -1,6 +1,6 @@
 //! Whether the numbers are complete, in words.
 
-use super::noun;
+use super::html::noun;
 use crate::show::thousands;
 
 /// The facts that decide whether the numbers are complete.

@@ -5,7 +5,7 @@ use askama::Template;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{page, wants_html};
+use super::html::{page, wants_html};
 use crate::api::problem::Problem;
 
 #[derive(Template)]

@@ -8,8 +8,9 @@ use axum::response::Response;
 
 use super::chart::Chart;
 use super::completeness::Progress;
+use super::html::{noun, page, wants_json};
+use super::notice;
 use super::tile::Tile;
-use super::{notice, noun, page, wants_json};
 use crate::api::nouns::status;
 use crate::api::problem::Problem;
 use crate::api::state::{Api, Shared};

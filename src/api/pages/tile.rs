@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::noun;
+use super::html::noun;
 use crate::api::nouns::days::range_of;
 use crate::api::ranges::Days;
 use crate::api::state::Api;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::parts::is_shortage;
+use super::shortage::is_shortage;
 use crate::board::{BoardReader, Header};
 use crate::store::span::Stored;
 use crate::store::{Entry, Host, Identity, StoreError, folder, read_meta};

@@ -6,6 +6,7 @@
 
 mod list;
 mod parts;
+mod shortage;
 
 use std::collections::HashMap;
 use std::path::Path;

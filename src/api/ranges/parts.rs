@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::list::Snapshot;
+use super::shortage::is_shortage;
 use crate::log::Day;
 use crate::store::span::{self, Numbers, Share, Span};
 use crate::store::unite::{self, Part, Top, Union};
@@ -330,11 +331,6 @@ impl PartError {
             _ => PartError::Damaged(log),
         }
     }
-}
-
-/// True if the operating system has no file descriptors or no memory left, whichever file is opened.
-pub(super) fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// The files that days are decoded from.

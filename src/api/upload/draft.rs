@@ -215,7 +215,7 @@ pub(super) fn taken() -> Problem {
 
 /// Deletes the drafts of api processes that were killed.
 pub(super) fn clear(sources: &Sources) {
-    for folder in &sources.uploads.settings.logs {
+    for folder in &sources.uploads.settings().logs {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for path in entries
             .flatten()
