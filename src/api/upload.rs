@@ -157,7 +157,7 @@ async fn take(
     let replace = asked.word(&REPLACE)? == Some("true");
     check_meaning(headers, replace)?;
     let uploads = &sources.uploads;
-    let target = Target::new(&name?, &uploads.settings())
+    let target = Target::new(&name?, uploads.settings())
         .map_err(|wrong| Problem::bad_parameter(format!("name: {wrong}")).of("name"))?;
     let max = uploads.settings().upload_max;
     let length = incoming.body.size_hint().exact();
