@@ -377,6 +377,16 @@ impl Log {
         self.day.is_some() || !self.successors.is_empty()
     }
 
+    /// Does it have the name of another log, and was its file uploaded to take that log's place?
+    pub(super) fn replaces(&self, old: &Log) -> bool {
+        old.successors.contains(&self.file) && self.has_name_of(old)
+    }
+
+    /// Does its file have the name of another log of the folder?
+    pub(super) fn has_name_of(&self, other: &Log) -> bool {
+        other.folder == self.folder && (other.name == self.name || self.links.contains(&other.name))
+    }
+
     /// Is there anything to keep of it once its file is gone?
     pub(super) fn is_counted(&self) -> bool {
         self.count.content.to > 0

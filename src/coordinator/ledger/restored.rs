@@ -23,6 +23,7 @@ impl Ledger {
     /// All logs were taken over from the store. What counted within another log may still have been there, if
     /// the earlier life ended just then.
     pub fn restored(&mut self) {
+        self.drop_replaced();
         let pairs = self
             .logs
             .iter()
@@ -55,6 +56,20 @@ impl Ledger {
             let first = ids[0];
             ids.into_iter().skip(1).for_each(|id| self.restore_prefix_of(id, first));
         }
+    }
+
+    /// Drops the logs that uploads had replaced when the earlier life ended: their partials may not have been deleted then.
+    ///
+    /// Once the upload has a successor of its own, nothing in the folder tells any more that it had replaced them.
+    fn drop_replaced(&mut self) {
+        let is_replaced = |old: &Log| {
+            !old.deleted
+                && self.logs.values().any(|new| new.is_counted() && !new.deleted && new.replaces(old))
+        };
+        let with_successors = self.logs.iter().filter(|(_, log)| !log.successors.is_empty());
+        let replaced: Vec<u64> =
+            with_successors.filter(|(_, old)| is_replaced(old)).map(|(id, _)| *id).collect();
+        replaced.into_iter().for_each(|id| self.drop_log(id));
     }
 
     fn restore_prefix_of(&mut self, inner: u64, outer: u64) {

@@ -50,11 +50,8 @@ impl Ledger {
         else {
             return;
         };
-        let is_name = |other: &Log| {
-            other.folder == log.folder && (other.name == log.name || log.links.contains(&other.name))
-        };
-        let is_meant = |other: &Log| other.day.is_some() || other.successors.contains(&log.file);
-        let before = |id: &u64| self.logs.get(id).is_some_and(|other| is_name(other) && is_meant(other));
+        let is_meant = |other: &Log| (other.day.is_some() && log.has_name_of(other)) || log.replaces(other);
+        let before = |id: &u64| self.logs.get(id).is_some_and(is_meant);
         let replaced: Vec<u64> = self.replaceable.iter().copied().filter(before).collect();
         replaced.into_iter().for_each(|id| self.drop_log(id));
     }

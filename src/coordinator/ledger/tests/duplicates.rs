@@ -10,7 +10,7 @@ pub fn restored(world: &World, change: impl Fn(&mut Log)) -> World {
 }
 
 /// Of a store that was written in several worlds.
-fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
+pub fn restored_from(worlds: &[&World], change: impl Fn(&mut Log)) -> World {
     let mut next = World::new(64);
     for (world, (id, log)) in worlds.iter().flat_map(|world| world.ledger.logs().map(move |log| (world, log)))
     {

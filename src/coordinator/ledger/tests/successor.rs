@@ -1,6 +1,6 @@
 //! What is uploaded in the place of a log.
 
-use super::duplicates::restored;
+use super::duplicates::{restored, restored_from};
 use super::*;
 
 /// A log under a name without a date, and a file that is to take its place.
@@ -119,4 +119,25 @@ fn a_successor_is_known_after_a_restart() {
     let mut next = restored(&world, |_| ());
     next.settle();
     check_days(&next, &[(2, 2)]);
+}
+
+/// A second upload has its name, and the partial of what the first one had replaced is not deleted yet: the file that
+/// replaced it is no more.
+#[test]
+fn what_an_upload_had_replaced_stays_replaced_after_a_restart() {
+    let (mut first, inode) = promised(of(2, 32));
+    let (old, _) = log(&first, "a");
+    let kept = restored(&first, |_| ());
+    place(&mut first, inode);
+    first.settle();
+    let (id, _) = log(&first, "a");
+    assert_ne!(id, old);
+    let next = first.create("b", of(3, 48));
+    first.disk.names.remove("b");
+    assert!(first.ledger.replace_by(id, (1, next)));
+    place(&mut first, next);
+    let mut world = restored_from(&[&kept, &first], |_| ());
+    world.settle();
+    world.see_twice();
+    check_days(&world, &[(3, 3)]);
 }
